@@ -1,0 +1,43 @@
+"""What can go wrong by a user's hand: one message, no traceback, a distinct exit status."""
+
+
+class PlastsearchError(Exception):
+    """A mistake in the input or its surroundings: the message says what is wrong, where, and what to do."""
+
+    exit_code = 2
+
+
+class SpecError(PlastsearchError):
+    """A configuration or search space that cannot be used; lists every mistake at once."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
+
+
+class GrowthError(PlastsearchError):
+    """A growth or prune request that cannot be met; says what is possible instead."""
+
+
+class DataError(PlastsearchError):
+    """Audio, protocols or labels that cannot be used as they are."""
+
+
+class EvaluationClosedError(PlastsearchError):
+    """Something other than the finalists step asked for the evaluation split."""
+
+
+class TrialError(PlastsearchError):
+    """A trial that ended without a result; its message is the reason kept in the record."""
+
+
+class ClusterError(PlastsearchError):
+    """The cluster cannot meet the request, now or ever."""
+
+    exit_code = 3
+
+
+class TooManyFailuresError(PlastsearchError):
+    """A sweep stopped, or ended, with too large a share of failed trials."""
+
+    exit_code = 4

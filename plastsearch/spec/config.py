@@ -1,0 +1,162 @@
+"""TrialConfig: all that can change a result. RunSettings: all that cannot. Neither imports torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal["baseline", "dropin", "plasticity", "lora", "last_k", "stack", "truncate"]
+Criterion = Literal[
+    "taylor", "fisher", "taylor_weight", "gradient_norm", "magnitude", "bn_gamma", "entropy", "entropy_shared",
+    "gradient_entropy", "variance", "hebbian", "co_activation", "newest", "random",
+]  # fmt: skip
+Corpus = Literal[
+    "synthetic", "asvspoof2019_la", "asvspoof2019_pa", "asvspoof2021_la", "asvspoof2021_df", "asvspoof5",
+    "fake_or_real", "in_the_wild", "manifest",
+]  # fmt: skip
+
+
+class Closed(BaseModel):
+    """A typed, frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ModelConfig(Closed):
+    """Which network; `from` takes its weights from a local folder or a hub name."""
+
+    name: Literal["wav2vec2", "resnet18", "grnn"] = "wav2vec2"
+    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    from_: str | None = Field(None, alias="from")
+    front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None  # None: the network's own
+    pooling: Literal["mean", "attention", "mean_std"] = "mean"
+    bidirectional: bool = False  # grnn only
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class SearchDev(Closed):
+    """What the search may score on: never the evaluation split."""
+
+    policy: Literal["held_out_attacks", "dev", "second_corpus"] = "dev"
+    attacks: tuple[str, ...] = ()  # held_out_attacks: kept out of training, searched on
+    corpus: Corpus | None = None  # second_corpus
+    root: str | None = None
+    variant: str | None = None
+
+
+class DataConfig(Closed):
+    """Which clips, and how they are cut, changed and weighed."""
+
+    corpus: Corpus = "synthetic"
+    root: str | None = None
+    variant: str | None = None  # fake_or_real: for-norm, …; synthetic: layout la | pa | for | itw
+    manifest: str | None = None  # corpus manifest: a CSV or Parquet table
+    seed: int = 0  # synthetic
+    clips: int | None = Field(None, ge=8)  # synthetic: training clips; elsewhere a stratified cap
+    difficulty: float = Field(0.5, ge=0, le=1)  # synthetic
+    search_dev: SearchDev = SearchDev()
+    rate_hz: int = Field(16_000, ge=1)
+    length_samples: int = Field(64_600, ge=400)
+    crops: int | None = Field(None, ge=1)  # None: one fixed crop if frozen, a new random crop per epoch otherwise
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    balance: Literal["weights", "sampler", "none"] = "weights"
+    augment: tuple[str, ...] = ()  # names of data/augment.py, in order, e.g. rawboost5, spec_masks
+
+
+class StageValues(Closed):
+    """One number for each stage that trains."""
+
+    train: float
+    retrain: float
+    consolidate: float
+
+
+class TrainConfig(Closed):
+    """How long and how every method trains; the total of optimiser steps is the same for all methods."""
+
+    steps: int | None = Field(None, ge=3)  # total over all stages; or
+    epochs: float | None = Field(None, gt=0)  # the same in passes over the training clips
+    shares: StageValues = StageValues(train=0.5, retrain=0.25, consolidate=0.25)
+    batch_size: int = Field(16, ge=1)  # effective
+    accumulate: int = Field(1, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    lr_ratios: StageValues = StageValues(train=1.0, retrain=0.5, consolidate=0.1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)  # share of a stage's steps
+    clip_norm: float = Field(1.0, gt=0)
+    loss: Literal["cross_entropy", "oc_softmax", "am_softmax"] = "cross_entropy"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    compile: bool = False
+    evaluations: int = Field(2, ge=1)  # dev evaluations per stage; the best state is kept
+    early_stop: int = Field(0, ge=0)  # evaluations without gain; 0: never (else marked 'unequal budget')
+    train_head: bool = True  # in every arm alike
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give steps or epochs, not both")
+        return self
+
+
+class TrialConfig(Closed):
+    """One configuration; its content hash is the trial's id."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    method: Method = "dropin"
+    layers: tuple[str, ...] = ()  # site names
+    neurons: int | dict[str, int] = 0  # per site, or one number for each of `layers`
+    operator: Literal["widen", "parallel", "stack"] = "widen"
+    init: Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"] = "random"
+    regime: Literal["frozen", "unfrozen"] = "frozen"
+    start: Literal["warm", "cold"] = "warm"
+    lateral: Literal["into_new", "both"] = "into_new"  # recurrent sites
+    criterion: Criterion = "taylor"
+    pool: Literal["added", "all"] = "all"
+    keep: float = Field(0.0, ge=0, le=1)  # share of the added count that stays after prune; 0: original size
+    compensate: Literal["none", "mean"] = "none"
+    calibration_clips: int = Field(256, ge=8)
+    rank: int | None = Field(None, ge=1)  # lora: None matches the trainable count of the same dropin
+    lora_on: Literal["sites", "all"] = "sites"
+    last_k: int | None = Field(None, ge=1)
+    truncate_to: int | None = Field(None, ge=1)
+    timing_batch: int = Field(4, ge=1)
+    timing_steps: int = Field(20, ge=3)
+    seed: int = 0
+
+    def growth(self) -> dict[str, int]:
+        """Site name → neurons to add, sites in the order of `layers`."""
+        if isinstance(self.neurons, dict):
+            return {site: n for site, n in self.neurons.items() if n}
+        return {site: self.neurons for site in self.layers} if self.neurons else {}
+
+    def trial_id(self) -> str:
+        """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
+        return content_id(self.model_dump(mode="json", by_alias=True))
+
+
+class RunSettings(Closed):
+    """Where and how a trial runs; nothing here may change its result (timings apart)."""
+
+    device: str = "auto"  # auto | cpu | cuda | cuda:1
+    threads: int = Field(1, ge=1)
+    loader_workers: int = Field(0, ge=0)
+    store: Path  # finished stages by content, shared by all trials of a site
+    cache: Path  # decoded corpora and prefix activations
+    share_stages: bool = True
+    cache_prefix: bool = True
+    cache_max_gb: float = Field(20.0, gt=0)
+    cache_half: bool = False
+    checkpoint_s: float = Field(60.0, ge=0)  # seconds between checkpoints inside a stage
+    defer_busy: bool = False  # raise StageBusy instead of waiting for another trial's stage
+    exclusive_timing: bool = True  # take turns on this node while timing
+    data_progress: bool = False
+
+
+def content_id(content: Any, length: int = 12) -> str:
+    """A short hash of plain data, the same for any key order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
