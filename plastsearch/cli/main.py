@@ -1,0 +1,81 @@
+"""The `plastsearch` command: one file per command, heavy imports inside each of them."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from plastsearch import __version__
+from plastsearch.cli.output import print_error
+from plastsearch.errors import PlastsearchError
+
+app = typer.Typer(
+    name="plastsearch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find where a speech-deepfake detector should grow, by how much, and what to cut again.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plastsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    search, look, data = "Search", "Look", "Data and models"
+    _command("sweep", search)
+    _command("trial", search)
+    _command("check", search)
+    _command("sites", search)
+    _command("report", look)
+    _command("ui", look)
+    _command("evaluate", look)
+    _group("data", data)
+    _group("store", data)
+    _command("pretrain", data)
+
+
+def _command(name: str, panel: str) -> None:
+    if find_spec(f"plastsearch.cli.{name}") is None:
+        return
+    function: Callable[..., Any] = getattr(import_module(f"plastsearch.cli.{name}"), name)
+    app.command(name, rich_help_panel=panel)(function)
+
+
+def _group(name: str, panel: str) -> None:
+    if find_spec(f"plastsearch.cli.{name}") is None:
+        return
+    app.add_typer(import_module(f"plastsearch.cli.{name}").app, name=name, rich_help_panel=panel)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    try:
+        app()
+    except PlastsearchError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

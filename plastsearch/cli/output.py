@@ -1,0 +1,39 @@
+"""How commands speak: results on standard output, everything else on standard error, no colour into a pipe."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A console that wraps only on a terminal, so that a pipe gets whole lines without colour."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty()
+    return Console(file=stream, no_color=not terminal, width=None if terminal else 160, highlight=False, soft_wrap=not terminal)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; NaN and infinity become null, which every parser reads."""
+    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(message: str) -> None:
+    """The message of a user's mistake, one `error:` line each."""
+    for line in message.splitlines():
+        sys.stderr.write(f"error: {line}\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
