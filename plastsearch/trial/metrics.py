@@ -1,0 +1,230 @@
+"""Detection metrics by the ASVspoof conventions, from scores alone: higher means bona fide. t-DCF is in tdcf.py.
+
+Numpy only. Scores are logit differences, never softmax probabilities: those tie at 1.0 and move the EER.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plastsearch.errors import DataError
+
+Floats = NDArray[np.float64]
+
+SPOOF_PRIOR, MISS_COST, FALSE_ALARM_COST = 0.05, 1.0, 10.0  # ASVspoof 5, track 1
+LEVEL = 0.95
+LEAST_SPEAKERS = 8  # fewer clusters than this say nothing about the spread between speakers
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All trials in ascending order of score, bona fide first among equal scores: one operating point after each."""
+
+    scores: Floats
+    is_bona: NDArray[np.bool_]
+    n_bona: int
+    n_spoof: int
+
+    @property
+    def miss(self) -> Floats:
+        """Share of bona fide among the k lowest, k = 0 … n."""
+        return np.concatenate(([0.0], np.cumsum(self.is_bona) / self.n_bona))
+
+    @property
+    def false_alarm(self) -> Floats:
+        """Share of spoof above the k lowest, k = 0 … n."""
+        return np.concatenate(([1.0], (self.n_spoof - np.cumsum(~self.is_bona)) / self.n_spoof))
+
+    def threshold(self, point: int) -> float:
+        """The score at operating point `point`; the point before all trials lies 0.001 below the lowest."""
+        return float(self.scores[0] - 0.001 if point == 0 else self.scores[point - 1])
+
+
+def checked(scores: ArrayLike, what: str) -> Floats:
+    """Scores of one class as float64; none, NaN and infinity are errors, since a lost score is no score."""
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    if values.size == 0:
+        raise DataError(f"no {what} scores: an error rate needs clips of both classes, bona fide and spoof")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise DataError(f"{int(bad.sum())} of {values.size} {what} scores are NaN or infinite, the first at row "
+                        f"{int(bad.argmax())}; every score must be a finite number")  # fmt: skip
+    return values
+
+
+def curve(bona: ArrayLike, spoof: ArrayLike) -> Curve:
+    """Merge two sorted classes, which is several times faster than a stable argsort of all."""
+    low, high = np.sort(checked(bona, "bona fide")), np.sort(checked(spoof, "spoof"))
+    is_bona = np.zeros(low.size + high.size, dtype=np.bool_)
+    if low.size <= high.size:
+        is_bona[np.arange(low.size) + np.searchsorted(high, low, side="left")] = True
+    else:
+        is_bona[:] = True
+        is_bona[np.arange(high.size) + np.searchsorted(low, high, side="right")] = False
+    scores = np.empty(is_bona.size)
+    scores[is_bona], scores[~is_bona] = low, high
+    return Curve(scores, is_bona, low.size, high.size)
+
+
+def eer(bona: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
+    """Official equal error rate in percent, and its threshold: no interpolation, ties not merged, constant is 100."""
+    return _eer_of(curve(bona, spoof))
+
+
+def _eer_of(of: Curve) -> tuple[float, float]:
+    miss, false_alarm = of.miss, of.false_alarm
+    point = int(np.argmin(np.abs(miss - false_alarm)))  # the first of equals, as in the official script
+    return 100.0 * float(miss[point] + false_alarm[point]) / 2, of.threshold(point)
+
+
+def eer_tie_safe(bona: ArrayLike, spoof: ArrayLike) -> float:
+    """Equal error rate in percent with equal scores crossed in one step; the official value where no scores tie."""
+    return _tie_safe_of(curve(bona, spoof))
+
+
+def _tie_safe_of(of: Curve) -> float:
+    ends = np.concatenate(([True], np.diff(of.scores) != 0, [True]))  # operating points no tie straddles
+    miss, false_alarm = of.miss[ends], of.false_alarm[ends]
+    point = int(np.argmin(np.abs(miss - false_alarm)))
+    return 100.0 * float(miss[point] + false_alarm[point]) / 2
+
+
+def _normalised_dcf(miss: Any, false_alarm: Any, spoof_prior: float, miss_cost: float, false_alarm_cost: float) -> Any:
+    of_miss, of_false_alarm = miss_cost * (1 - spoof_prior), false_alarm_cost * spoof_prior
+    return (of_miss * miss + of_false_alarm * false_alarm) / min(of_miss, of_false_alarm)
+
+
+def min_dcf(
+    bona: ArrayLike, spoof: ArrayLike, spoof_prior: float = SPOOF_PRIOR, miss_cost: float = MISS_COST,
+    false_alarm_cost: float = FALSE_ALARM_COST,
+) -> float:  # fmt: skip
+    """Normalised detection cost at the best threshold (ASVspoof 5, primary metric of track 1)."""
+    of = curve(bona, spoof)
+    return float(np.min(_normalised_dcf(of.miss, of.false_alarm, spoof_prior, miss_cost, false_alarm_cost)))
+
+
+def act_dcf(
+    bona: ArrayLike, spoof: ArrayLike, spoof_prior: float = SPOOF_PRIOR, miss_cost: float = MISS_COST,
+    false_alarm_cost: float = FALSE_ALARM_COST,
+) -> float:  # fmt: skip
+    """Normalised detection cost at the threshold that is right if scores are log-likelihood ratios."""
+    threshold = -np.log(miss_cost * (1 - spoof_prior) / (false_alarm_cost * spoof_prior))
+    miss = np.mean(checked(bona, "bona fide") < threshold)
+    false_alarm = np.mean(checked(spoof, "spoof") >= threshold)
+    return float(_normalised_dcf(miss, false_alarm, spoof_prior, miss_cost, false_alarm_cost))
+
+
+def cllr(bona: ArrayLike, spoof: ArrayLike) -> float:
+    """Cost of log-likelihood ratios in bits: 0 is perfect, 1 says nothing, more misleads."""
+    of_bona = np.logaddexp(0.0, -checked(bona, "bona fide")).mean()
+    of_spoof = np.logaddexp(0.0, checked(spoof, "spoof")).mean()
+    return float((of_bona + of_spoof) / 2 / np.log(2.0))
+
+
+def bootstrap_eer(
+    bona: ArrayLike, spoof: ArrayLike, *, bona_speakers: ArrayLike | None = None,
+    spoof_speakers: ArrayLike | None = None, replicates: int = 1000, seed: int = 0, level: float = LEVEL,
+) -> tuple[float, float]:  # fmt: skip
+    """Percentile interval of the official EER in percent, resampled within each class, by whole speakers where known.
+
+    Without a single error all resampled values agree and would claim certainty; there the exact binomial bound of the
+    smaller class stands in.
+    """
+    of_bona, of_spoof = checked(bona, "bona fide"), checked(spoof, "spoof")
+    of = curve(of_bona, of_spoof)
+    speakers = None
+    if bona_speakers is not None and spoof_speakers is not None:
+        speakers = _speakers_in_order(of_bona, of_spoof, np.asarray(bona_speakers), np.asarray(spoof_speakers), of)
+    rng = np.random.default_rng(seed)
+    values = [_weighted_eer(of, weights) for weights in _weights(of, speakers, replicates, rng)]
+    tail = (1 - level) / 2
+    low, high = (float(value) for value in np.quantile(values, [tail, 1 - tail]))
+    point = _eer_of(of)[0]
+    unseen = 100 * (1 - tail ** (1 / min(of.n_bona, of.n_spoof)))  # an error rate that shows no error this often
+    if point == 0:
+        high = max(high, unseen)
+    if point == 100:
+        low = min(low, 100 - unseen)
+    return min(low, point), max(high, point)
+
+
+def _speakers_in_order(bona: Floats, spoof: Floats, of_bona: Any, of_spoof: Any, of: Curve) -> NDArray[np.int64]:
+    _, codes = np.unique(np.concatenate([of_bona, of_spoof]).astype(str), return_inverse=True)
+    ordered = np.empty(of.scores.size, dtype=np.int64)
+    ordered[of.is_bona] = codes[: bona.size][np.argsort(bona, kind="stable")]
+    ordered[~of.is_bona] = codes[bona.size :][np.argsort(spoof, kind="stable")]
+    return ordered
+
+
+def _weights(
+    of: Curve, speakers: NDArray[np.int64] | None, replicates: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """How often each trial, in the curve's order, is drawn, with replacement, in strata that keep both classes."""
+    strata, members = [np.flatnonzero(of.is_bona), np.flatnonzero(~of.is_bona)], None
+    if speakers is not None:
+        # Speakers heard in both classes stay whole: one draw moves their bona fide and their spoofed clips together.
+        has_bona = np.bincount(speakers[of.is_bona], minlength=speakers.max() + 1) > 0
+        has_spoof = np.bincount(speakers[~of.is_bona], minlength=speakers.max() + 1) > 0
+        kinds = has_bona + 2 * has_spoof.astype(np.int64)
+        strata, members = [np.flatnonzero(kinds == kind) for kind in (1, 2, 3)], speakers
+    units = np.zeros(max(int(stratum.max(initial=-1)) for stratum in strata) + 1, dtype=np.int64)
+    for _ in range(replicates):
+        for stratum in strata:
+            if stratum.size:
+                units[stratum] = np.bincount(rng.integers(stratum.size, size=stratum.size), minlength=stratum.size)
+        yield units if members is None else units[members]
+
+
+def _weighted_eer(of: Curve, weights: NDArray[np.int64]) -> float:
+    """The official EER of the trials repeated by weights, without repeating them.
+
+    In whole numbers: miss - false_alarm = (climb - n_bona n_spoof) / (n_bona n_spoof), where a bona fide trial climbs
+    by n_spoof and a spoof by n_bona, so that the crossing is one search in a rising line.
+    """
+    n_bona = int(weights[of.is_bona].sum())
+    n_spoof = int(weights.sum()) - n_bona
+    goal = n_bona * n_spoof
+    climb = np.cumsum(np.where(of.is_bona, n_spoof, n_bona) * weights)
+    at = int(np.searchsorted(climb, goal))
+    step = n_spoof if of.is_bona[at] else n_bona
+    before = int(climb[at - 1]) if at else 0
+    copies = -((before - goal) // step)  # copies of this trial until the line is crossed
+    if goal - (before + (copies - 1) * step) <= before + copies * step - goal:
+        copies -= 1
+    bona_below = int(weights[:at][of.is_bona[:at]].sum())
+    spoof_below = int(weights[:at].sum()) - bona_below
+    bona_below, spoof_below = (
+        (bona_below + copies, spoof_below) if of.is_bona[at] else (bona_below, spoof_below + copies)
+    )
+    return 50.0 * (bona_below / n_bona + (n_spoof - spoof_below) / n_spoof)
+
+
+def summary(
+    scores: ArrayLike, labels: ArrayLike, attacks: Sequence[str] | None = None, speakers: Sequence[str] | None = None,
+    seed: int = 0, replicates: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
+    """Every metric of one split; labels are 1 for bona fide, 0 for spoof; no interval if `replicates` is 0."""
+    values, is_bona = np.asarray(scores, dtype=np.float64).ravel(), np.asarray(labels).ravel() == 1
+    if values.size != is_bona.size:
+        raise DataError(f"{values.size} scores for {is_bona.size} labels: each clip needs one of each")
+    bona, spoof = checked(values[is_bona], "bona fide"), checked(values[~is_bona], "spoof")
+    of = curve(bona, spoof)
+    value, threshold = _eer_of(of)
+    found: dict[str, Any] = {
+        "eer": value, "threshold": threshold, "eer_tie_safe": _tie_safe_of(of), "min_dcf": min_dcf(bona, spoof),
+        "act_dcf": act_dcf(bona, spoof), "cllr": cllr(bona, spoof), "n_bona": bona.size, "n_spoof": spoof.size,
+    }  # fmt: skip
+    if replicates:
+        names = np.asarray(speakers, dtype=str) if speakers is not None else None
+        if names is not None and (np.unique(names).size < LEAST_SPEAKERS or (names == "-").any()):
+            names = None
+        split = {} if names is None else {"bona_speakers": names[is_bona], "spoof_speakers": names[~is_bona]}
+        low, high = bootstrap_eer(bona, spoof, replicates=replicates, seed=seed, **split)
+        found |= {"eer_low": low, "eer_high": high, "interval_over": "clips" if names is None else "speakers"}
+    if attacks is not None:
+        of_spoof = np.asarray(attacks, dtype=str)[~is_bona]
+        found["per_attack"] = {str(name): eer(bona, spoof[of_spoof == name])[0] for name in np.unique(of_spoof)}
+    return found
