@@ -1,12 +1,19 @@
 """A site: a named row of neurons, and which entries of which tensors belong to neuron j.
 
-One unit map serves growth, pruning, reordering, optimiser carry-over, scores and folding.
+One unit map serves growth, pruning, reordering, optimiser carry-over, scores and folding. A model declares its sites
+with the constructors below; networks that declare none are recognised in `growth/families.py`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from plastsearch.errors import GrowthError
 
 Role = Literal["in", "out", "recurrent", "norm"]
+Kind = Literal["channels", "hidden", "attention", "head_width", "ffn"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class Slot:
     module: str  # dotted path from the root
     tensor: str  # parameter or buffer name, e.g. weight, weight_hh_l0, running_var
     dim: int
-    role: Role  # in: makes the unit; out: reads it; recurrent: the unit's own reads of old units; norm: BatchNorm entry
+    role: Role  # in: makes the unit; out: reads it; recurrent: read inside its own layer; norm: BatchNorm entry
     gates: int = 1
     width: int = 1
     offset: int = 0
@@ -31,6 +38,7 @@ class Tap:
     dim: int  # axis of the units
     width: int = 1  # entries per unit along that axis; a unit's activation is their norm, its gate multiplies all
     offset: int = 0
+    gates: int = 1  # indexed as in Slot: both directions of a GRU, every head of a head width
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,224 @@ class Site:
     """A named place whose width may change; `neurons` are counted in the site's own unit times `step`."""
 
     name: str  # encoder.3.ffn, layer2.0, gru.1
-    kind: Literal["channels", "hidden", "attention", "head_width", "ffn"]
+    kind: Kind
     units: int  # units now: channels, hidden units, heads, dims per head, intermediate units
     step: int  # neurons per unit: 1, the head width (attention) or the number of heads (head_width)
     slots: tuple[Slot, ...]
     tap: Tap
     order: int  # depth: sites with a lower order are computed earlier
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)  # role → dotted path of the modules involved
 
     @property
     def width(self) -> int:
         """Neurons now."""
         return self.units * self.step
+
+
+def find_sites(module: nn.Module) -> dict[str, Site]:
+    """All sites of a network by name, the earliest computed first."""
+    from plastsearch.growth.families import recognise  # families builds on the constructors below
+
+    factory: Any = module.__dict__.get("_site_factory")
+    if factory is not None:
+        sites = factory(module)
+    elif hasattr(module, "declare_sites"):
+        sites = module.declare_sites()
+    else:
+        sites = recognise(module)
+    found: dict[str, Site] = {}
+    for site in sorted(sites, key=lambda site: site.order):
+        if site.name in found:
+            raise GrowthError(f"site '{site.name}' is declared twice in {type(module).__name__}")
+        found[site.name] = site
+    return found
+
+
+def declare_(module: nn.Module, factory: Callable[[nn.Module], Sequence[Site]]) -> None:
+    """Gives a network built elsewhere its sites: `factory(module)` is asked again after each change of widths."""
+    module.__dict__["_site_factory"] = factory
+
+
+def conv_pair(
+    root: nn.Module, name: str, conv1: str, norm: str | None, conv2: str, order: int, *, act: str | None = None
+) -> Site:
+    """The channels between two convolutions, with the BatchNorm that follows the first; `act`: path, default ReLU."""
+    first, second = at(root, conv1), at(root, conv2)
+    for path, conv in ((conv1, first), (conv2, second)):
+        _expect(conv, nn.Conv2d, path, name)
+        if conv.groups != 1:
+            raise GrowthError(f"site '{name}': {path} is a grouped convolution; its channels cannot change one by one")
+    slots = [*_rows(conv1, first), Slot(conv2, "weight", 1, "out")]
+    if norm is not None:
+        _expect(at(root, norm), nn.BatchNorm2d, norm, name)
+        names = [key for key, value in _tensors(at(root, norm)) if value.dim() == 1]
+        slots += [Slot(norm, key, 0, "norm") for key in names]
+    units = first.out_channels + grown(root, conv1)
+    parts = {"in": conv1, "out": conv2} | ({"norm": norm} if norm else {}) | ({"act": act} if act else {})
+    return Site(name, "channels", units, 1, tuple(slots), Tap(conv2, "input", 1), order, parts)
+
+
+def ffn(
+    root: nn.Module, name: str, up: str, down: str, order: int, *, act: str, dropout: str | None = None
+) -> Site:
+    """The intermediate units between two linear layers; `act` and `dropout` are the paths of what lies between."""
+    first, second = at(root, up), at(root, down)
+    for path, linear in ((up, first), (down, second)):
+        _expect(linear, nn.Linear, path, name)
+    slots = (*_rows(up, first), Slot(down, "weight", 1, "out"))
+    parts = {"in": up, "out": down, "act": act} | ({"dropout": dropout} if dropout else {})
+    return Site(name, "ffn", first.out_features + grown(root, up), 1, slots, Tap(down, "input", -1), order, parts)
+
+
+def heads(root: nn.Module, name: str, attention: str, order: int) -> Site:
+    """Whole attention heads: a unit is one head, so neurons come in multiples of the head width."""
+    width, count = _attention(root, name, attention)
+    slots = [
+        Slot(f"{attention}.{proj}", key, 0, "in", width=width)
+        for proj in ("q_proj", "k_proj", "v_proj")
+        for key, _ in _tensors(at(root, f"{attention}.{proj}"))
+    ]
+    slots.append(Slot(f"{attention}.out_proj", "weight", 1, "out", width=width))
+    tap = Tap(f"{attention}.out_proj", "input", -1, width=width)
+    return Site(name, "attention", count, width, tuple(slots), tap, order, {"attention": attention})
+
+
+def head_width(root: nn.Module, name: str, attention: str, order: int) -> Site:
+    """Dimensions inside the heads: a unit is one dimension of query, key and value in every head of the layer."""
+    width, count = _attention(root, name, attention)
+    slots = [
+        Slot(f"{attention}.{proj}", key, 0, "in", gates=count)
+        for proj in ("q_proj", "k_proj", "v_proj")
+        for key, _ in _tensors(at(root, f"{attention}.{proj}"))
+    ]
+    slots.append(Slot(f"{attention}.out_proj", "weight", 1, "out", gates=count))
+    tap = Tap(f"{attention}.out_proj", "input", -1, gates=count)
+    return Site(name, "head_width", width, count, tuple(slots), tap, order, {"attention": attention})
+
+
+def hidden(root: nn.Module, name: str, gru: str, consumers: Sequence[str], order: int) -> Site:
+    """The hidden units of a one-layer GRU (unit j of both directions together) and the layers that read them.
+
+    A consumer is a path of an nn.GRU or nn.Linear; one that reads the output several times over, such as both
+    directions or mean and deviation side by side, must keep [forward | backward] in each copy.
+    """
+    layer = at(root, gru)
+    _expect(layer, nn.GRU, gru, name)
+    if layer.num_layers != 1:
+        raise GrowthError(
+            f"site '{name}': {gru} has {layer.num_layers} layers, which nn.GRU keeps at one width; "
+            "convert it with growth.recurrent.unstack_(module) and grow one layer of the stack"
+        )
+    directions = 2 if layer.bidirectional else 1
+    units = layer.hidden_size + grown(root, gru)
+    slots: list[Slot] = []
+    for key, _ in _tensors(layer):
+        slots.append(Slot(gru, key, 0, "in", gates=3))
+        if key.startswith("weight_hh"):
+            slots.append(Slot(gru, key, 1, "recurrent"))
+    for path in consumers:
+        slots += _reads(root, name, path, units * directions, directions)
+    tap = Tap(gru, "output", -1, gates=directions)
+    parts = {"gru": gru} | {f"reads.{k}": path for k, path in enumerate(consumers)}
+    return Site(name, "hidden", units, 1, tuple(slots), tap, order, parts)
+
+
+def at(root: nn.Module, path: str) -> Any:
+    """The ordinary module at a dotted path, seen through any grown blocks on the way."""
+    found: Any = root
+    for part in path.split(".") if path else ():
+        while is_grown(found) and not hasattr(found, part):
+            found = found.base
+        if not hasattr(found, part):
+            raise GrowthError(f"{type(root).__name__} has no module '{path}' (nothing called '{part}')")
+        found = getattr(found, part)
+    while is_grown(found):
+        found = found.base
+    return found
+
+
+def outer(root: nn.Module, path: str) -> Any:
+    """What sits at a dotted path now: the outermost grown block, or the ordinary module itself."""
+    parent, name = holder(root, path)
+    return getattr(parent, name)
+
+
+def holder(root: nn.Module, path: str) -> tuple[Any, str]:
+    """The module that holds the one at `path`, and the name it holds it by."""
+    head, _, name = path.rpartition(".")
+    return at(root, head), name
+
+
+def is_grown(module: Any) -> bool:
+    """Whether a module is a grown block around a base."""
+    return getattr(type(module), "wraps_base", False)
+
+
+def grown(root: nn.Module, path: str) -> int:
+    """Units that grown blocks have added around the module at a path."""
+    found, total = outer(root, path), 0
+    while is_grown(found):
+        total += found.new_units
+        found = found.base
+    return total
+
+
+def _rows(path: str, module: nn.Module) -> list[Slot]:
+    return [Slot(path, key, 0, "in") for key, _ in _tensors(module)]
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, Any]]:
+    both = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return [(name, tensor) for name, tensor in both if tensor is not None]
+
+
+def _expect(module: Any, kind: type, path: str, name: str) -> None:
+    if not isinstance(module, kind):
+        what = f"{path} is a {type(module).__name__}, not a {kind.__name__}"
+        raise GrowthError(f"site '{name}': {what}; a site of this kind is made of {kind.__name__} layers")
+
+
+def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
+    """Width and number of the heads, for attention that keeps its projections apart."""
+    module = at(root, path)
+    lacking = [part for part in ("q_proj", "k_proj", "v_proj", "out_proj", "head_dim") if not hasattr(module, part)]
+    if lacking:
+        raise GrowthError(f"site '{name}': {type(module).__name__} at {path} has no {', '.join(lacking)}")
+    if hasattr(module, "gru_rel_pos_const"):
+        raise GrowthError(
+            f"site '{name}': WavLM's attention hands its weights to one fused call with a fixed number of heads "
+            "and gates them by position, so heads cannot be added; its feed-forward sites can grow"
+        )
+    for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
+    new = sum(block.new_units for block in _chain(outer(root, path)))
+    dims = sum(block.new_units for block in _chain(outer(root, f"{path}.out_proj")))
+    width = int(module.head_dim)
+    base = at(root, f"{path}.q_proj").out_features // (width - dims)
+    return width, base + new
+
+
+def _chain(block: Any) -> list[Any]:
+    """The grown blocks around a base, outermost first."""
+    found = []
+    while is_grown(block):
+        found.append(block)
+        block = block.base
+    return found
+
+
+def _reads(root: nn.Module, name: str, path: str, features: int, directions: int) -> list[Slot]:
+    """The columns of a consumer that read a layer of `features` outputs."""
+    module = at(root, path)
+    if isinstance(module, nn.GRU):
+        keys = [key for key, _ in module.named_parameters(recurse=False) if key.startswith("weight_ih_l0")]
+    elif isinstance(module, nn.Linear):
+        keys = ["weight"]
+    else:
+        kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
+        raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")
+    added = sum(getattr(block, "new_inputs", 0) for block in _chain(outer(root, path)))
+    size = getattr(module, keys[0]).shape[1] + added
+    if size % features:
+        raise GrowthError(f"site '{name}': {path} reads {size} features, no multiple of the layer's {features}")
+    return [Slot(path, key, 1, "out", gates=size // features * directions) for key in keys]

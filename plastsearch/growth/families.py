@@ -1,0 +1,123 @@
+"""Recognises the sites of networks that declare none: speech encoders of transformers, ResNets, GRUs and their head."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.site import Site, at, conv_pair, ffn, head_width, heads, hidden, is_grown
+
+_STAGE = re.compile(r"layer[1-9]")
+
+
+def recognise(module: nn.Module) -> list[Site]:
+    """Sites of every known family inside a network; none is an error that says what is known."""
+    sites = [*encoder_sites(module), *resnet_sites(module), *gru_sites(module)]
+    if not sites:
+        raise GrowthError(
+            f"{type(module).__name__} has no site that can grow: known are encoder layers of transformers' Wav2Vec2, "
+            "HuBERT and WavLM, ResNet basic blocks in layer1, layer2, …, and one-layer nn.GRU; "
+            "declare others with growth.site.declare_(module, factory)"
+        )
+    return sites
+
+
+def encoder_sites(module: nn.Module, order: int = 0) -> list[Site]:
+    """Feed-forward, heads and head width of each transformers speech encoder layer (WavLM: feed-forward only)."""
+    sites: list[Site] = []
+    for index, path in enumerate(_encoder_layers(module)):
+        layer = at(module, path)
+        name, depth, block = f"encoder.{index}", order + 3 * index, f"{path}.feed_forward"
+        if not hasattr(layer.attention, "gru_rel_pos_const"):
+            sites.append(heads(module, f"{name}.attention", f"{path}.attention", depth))
+            sites.append(head_width(module, f"{name}.head_width", f"{path}.attention", depth + 1))
+        inner = {"act": f"{block}.intermediate_act_fn", "dropout": f"{block}.intermediate_dropout"}
+        up, down = f"{block}.intermediate_dense", f"{block}.output_dense"
+        sites.append(ffn(module, f"{name}.ffn", up, down, depth + 2, **inner))
+    return sites
+
+
+def resnet_sites(module: nn.Module, order: int = 0) -> list[Site]:
+    """Inner channels of each basic block in layer1, layer2, … of a torchvision-like ResNet."""
+    sites: list[Site] = []
+    for path, part in _walk(module):
+        stage = path.rpartition(".")[2]
+        if not (_STAGE.fullmatch(stage) and isinstance(part, nn.Sequential)):
+            continue
+        for index, child in enumerate(part):
+            block = child
+            while is_grown(block):
+                block = block.base
+            if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
+                where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
+                pair = (f"{where}.conv1", f"{where}.bn1", f"{where}.conv2")
+                sites.append(conv_pair(module, f"{stage}.{index}", *pair, depth, act=_act(block, where)))
+    return sites
+
+
+def gru_sites(module: nn.Module, order: int = 0) -> list[Site]:
+    """Each one-layer nn.GRU, read by the next one in the stack or by the only linear layer that fits."""
+    grus = [path for path, part in _walk(module) if isinstance(_plain(part), nn.GRU)]
+    for path in grus:
+        if at(module, path).num_layers != 1:
+            raise GrowthError(
+                f"{path} is an nn.GRU of {at(module, path).num_layers} layers, which keeps all at one width; "
+                "convert it with growth.recurrent.unstack_(module), which keeps its weights and outputs"
+            )
+    sites: list[Site] = []
+    for index, path in enumerate(grus):
+        later = grus[index + 1] if index + 1 < len(grus) else None
+        sites.append(hidden(module, f"gru.{index}", path, [_reader(module, path, later)], order + index))
+    return sites
+
+
+def _reader(module: nn.Module, path: str, later: str | None) -> str:
+    """The layer that reads a GRU: the next GRU if its input fits, else the one fitting linear layer after it."""
+    gru = at(module, path)
+    size = gru.hidden_size * (2 if gru.bidirectional else 1)
+    if later is not None and at(module, later).input_size == size:
+        return later
+    names = [name for name, _ in _walk(module)]
+    after = names[names.index(path) + 1 :]
+    linear = [(name, at(module, name)) for name in after if isinstance(at(module, name), nn.Linear)]
+    fits = [name for name, layer in linear if layer.in_features % size == 0]
+    if len(fits) != 1:
+        found = ", ".join(fits) or "none"
+        raise GrowthError(
+            f"cannot tell which layers read the output of {path} ({size} features; linear layers that fit: {found}); "
+            "declare them with growth.site.declare_(module, lambda net: [hidden(net, 'gru.0', …)])"
+        )
+    return fits[0]
+
+
+def _encoder_layers(module: nn.Module) -> list[str]:
+    """Paths of the transformer layers that have the attention and feed-forward parts of the wav2vec 2.0 family."""
+    parts = ("intermediate_dense", "output_dense", "intermediate_act_fn")
+    return [
+        path
+        for path, part in _walk(module)
+        if hasattr(part, "attention") and all(hasattr(getattr(part, "feed_forward", None), name) for name in parts)
+    ]
+
+
+def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Logical paths and modules in the order of registration, grown blocks counted as the module they stand for."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        yield path, child
+        yield from _walk(_plain(child), f"{path}.")
+
+
+def _plain(module: Any) -> Any:
+    while is_grown(module):
+        module = module.base
+    return module
+
+
+def _act(block: Any, where: str) -> str | None:
+    for name in ("relu", "act1", "act"):
+        if hasattr(block, name):
+            return f"{where}.{name}"
+    return None
