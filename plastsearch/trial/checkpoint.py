@@ -1,0 +1,103 @@
+"""Where a stage stood when it was interrupted: written aside and renamed, so that a torn file never has the final name."""
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+NAME = "checkpoint.pt"
+
+
+class Checkpoints:
+    """The newest checkpoint of one stage, in that stage's work folder."""
+
+    def __init__(self, folder: Path, every_s: float) -> None:
+        self.path = folder / NAME
+        self.every_s = every_s
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self.every_s
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint in one rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
+        with draft.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, self.path)
+        self._last = time.monotonic()
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The newest state, or None to start the stage anew; an unreadable file counts as none."""
+        self._last = time.monotonic()
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (RuntimeError, EOFError, OSError, ValueError):  # a damaged disk: the stage's beginning is still good
+            self.path.unlink(missing_ok=True)
+            return None
+        return state
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The generators that layers draw from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+class StopRequest:
+    """Whether somebody asked this process to end; a stage looks after every step and checkpoints first."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+
+
+class Stopped(BaseException):  # noqa: N818 - like KeyboardInterrupt: not an error, and no handler of errors may catch it
+    """The stage has checkpointed because the process was asked to end."""
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[StopRequest]:
+    """Put SIGTERM off until a stage has checkpointed, then let it do what it did before.
+
+    Python delivers signals to the main thread only; in any other thread the request never comes and nothing changes.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = signal.signal(signal.SIGTERM, request.note)
+    try:
+        yield request
+    except Stopped:
+        pass  # re-raised as the signal below
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        if request():
+            signal.raise_signal(signal.SIGTERM)

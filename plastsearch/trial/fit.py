@@ -1,0 +1,250 @@
+"""One stage of training: AdamW, warm-up and cosine, clipping, mixed precision, accumulation; the best state is kept.
+
+A stage is a function of its inputs and its seed: batches are looked up by step, the learning rate is computed from the
+step, and everything else that moves (weights, optimiser, generators, the best state) is in the checkpoint.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.errors import TrialError
+from plastsearch.trial.checkpoint import Checkpoints, Stopped, random_state, restore_random_state
+
+
+class Feed(Protocol):
+    """Inputs and labels of an optimiser step, the same whenever it is asked for."""
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a stage trains."""
+
+    stage: str
+    steps: int
+    lr: float
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    accumulate: int
+    evaluations: int
+    early_stop: int
+    bf16: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a state is on the search-dev set; the loss decides between equal error rates."""
+
+    eer: float
+    loss: float
+
+    def better_than(self, other: "Quality | None") -> bool:
+        return other is None or (self.eer, self.loss) < (other.eer, other.loss)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One evaluation: the step it was made after, the training loss since the last one, the dev set's answer."""
+
+    step: int
+    train_loss: float
+    quality: Quality
+
+
+@dataclass
+class FitState:
+    """All that moves while a stage trains, beside weights, optimiser and generators."""
+
+    step: int = 0
+    micro: int = 1  # micro-batches per step; doubled once when memory runs out
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    train_loss: float = math.nan
+    best_step: int = 0
+    best: Quality | None = None
+    best_tensors: dict[str, Tensor] = field(default_factory=dict)
+    stale: int = 0
+    seconds: float = 0.0
+    halved: bool = False
+    history: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """The network and what a step does with it."""
+
+    module: nn.Module
+    logits: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]  # mean over the micro-batch
+    feed: Feed
+    evaluate: Callable[[], Quality]
+    to_train_mode: Callable[[], None]
+    device: torch.device
+
+
+def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW over what learns; vectors (biases, norms) do not decay."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    if not learning:
+        raise TrialError("nothing learns in this stage: no site has neurons and train.train_head is off")
+    groups = [
+        {"params": [p for p in learning if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+
+
+def rate(plan: FitPlan, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then a half cosine down to a hundredth."""
+    warm = max(1, math.ceil(plan.warmup * plan.steps)) if plan.warmup else 0
+    if step < warm:
+        return plan.lr * (step + 1) / warm
+    done = (step - warm) / max(1, plan.steps - warm)
+    return plan.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def fit(
+    on: Ingredients, plan: FitPlan, checkpoints: Checkpoints, stop: Callable[[], bool]
+) -> Generator[Progress, None, FitState]:
+    """Train for the full count of steps, then put the best state back; yields at every evaluation."""
+    torch.manual_seed(plan.seed)
+    optimizer = make_optimizer(on.module, plan.lr, plan.weight_decay)
+    state = _resume(on, plan, optimizer, checkpoints)
+    looks = _evaluation_steps(plan)
+    began = time.monotonic() - state.seconds
+    on.to_train_mode()
+    while state.step < plan.steps:
+        _train_step(on, plan, optimizer, state)
+        state.step += 1
+        state.seconds = time.monotonic() - began
+        if state.step in looks:
+            progress = _look(on, plan, state)
+            yield progress
+            on.to_train_mode()
+            if plan.early_stop and state.stale >= plan.early_stop:
+                break
+        if stop() or (checkpoints.due() and state.step < plan.steps):
+            checkpoints.save(_snapshot(on, optimizer, state))
+        if stop():
+            raise Stopped
+    _restore_best(on.module, state)
+    state.seconds = time.monotonic() - began
+    return state
+
+
+def _evaluation_steps(plan: FitPlan) -> set[int]:
+    return {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
+
+
+def _train_step(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState) -> None:
+    """One optimiser step, in micro-batches; short of memory it is begun again once in micro-batches half the size."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate(plan, state.step)
+    inputs, labels = on.feed.batch(state.step)
+    before = random_state(on.device)
+    try:
+        loss = _accumulate(on, plan, optimizer, state.micro, inputs, labels)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if state.halved or state.micro >= len(labels):
+            raise TrialError(
+                f"out of memory in {plan.stage} at step {state.step + 1}, also with {state.micro} micro-batches: "
+                f"lower train.batch_size, raise train.accumulate or shorten data.length_samples"
+            ) from error
+        state.halved, state.micro = True, state.micro * 2
+        restore_random_state(before, on.device)
+        if on.device.type == "cuda":
+            torch.cuda.empty_cache()
+        loss = _accumulate(on, plan, optimizer, state.micro, inputs, labels)
+    nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], plan.clip_norm)
+    optimizer.step()
+    _note_loss(plan, state, loss)
+
+
+def _accumulate(
+    on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, micro: int, inputs: Tensor, labels: Tensor
+) -> Tensor:
+    """Gradients of the batch's mean loss; a micro-batch counts by its share of the clips."""
+    optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=on.device)
+    size = math.ceil(len(labels) / micro)
+    for part, target in zip(inputs.split(size), labels.split(size), strict=True):
+        with torch.autocast(on.device.type, torch.bfloat16, enabled=plan.bf16):
+            logits = on.logits(part)
+        loss = on.loss(logits.float(), target) * (len(target) / len(labels))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def _note_loss(plan: FitPlan, state: FitState, loss: Tensor) -> None:
+    """Sum the loss on the host; NaN ends the trial, since every weight is NaN after it."""
+    value = float(loss)
+    if not math.isfinite(value):
+        raise TrialError(
+            f"the loss became {value} in {plan.stage} at step {state.step + 1} (learning rate {plan.lr:g}); "
+            f"lower train.lr or train.clip_norm"
+        )
+    state.loss_sum += value
+    state.loss_steps += 1
+
+
+def _look(on: Ingredients, plan: FitPlan, state: FitState) -> Progress:
+    """Evaluate and keep the state if it is the best so far."""
+    quality = on.evaluate()
+    state.train_loss = state.loss_sum / max(1, state.loss_steps)
+    state.loss_sum, state.loss_steps = 0.0, 0
+    if quality.better_than(state.best):
+        state.best, state.best_step, state.stale = quality, state.step, 0
+        state.best_tensors = {name: tensor.detach().clone() for name, tensor in _moving(on.module).items()}
+    else:
+        state.stale += 1
+    state.history.append([state.step, state.train_loss, quality.eer, quality.loss])
+    return Progress(state.step, state.train_loss, quality)
+
+
+def _moving(module: nn.Module) -> dict[str, Tensor]:
+    """What training can change: parameters that learn, and buffers."""
+    fixed = {name for name, p in module.named_parameters() if not p.requires_grad}
+    return {name: tensor for name, tensor in module.state_dict().items() if name not in fixed}
+
+
+def _restore_best(module: nn.Module, state: FitState) -> None:
+    tensors = _moving(module)
+    with torch.no_grad():
+        for name, best in state.best_tensors.items():
+            tensors[name].copy_(best)
+
+
+def _snapshot(on: Ingredients, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
+    plain = {name: value for name, value in vars(state).items() if name != "best"}
+    best = None if state.best is None else [state.best.eer, state.best.loss]
+    return {
+        "state": plain | {"best": best},
+        "moving": _moving(on.module),
+        "optimizer": optimizer.state_dict(),
+        "random": random_state(on.device),
+    }
+
+
+def _resume(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints) -> FitState:
+    saved = checkpoints.load(on.device)
+    if saved is None:
+        return FitState(micro=plan.accumulate)
+    best = saved["state"].pop("best")
+    state = FitState(**saved["state"], best=None if best is None else Quality(*best))
+    tensors = _moving(on.module)
+    with torch.no_grad():
+        for name, tensor in saved["moving"].items():
+            tensors[name].copy_(tensor)
+    optimizer.load_state_dict(saved["optimizer"])
+    restore_random_state(saved["random"], on.device)
+    return state

@@ -1,0 +1,93 @@
+"""What each stage reads, and so its name in the store: a hash over that and over the stage before it.
+
+Two trials that agree on the key of a stage have, by construction, the same result there. What a stage does not read must
+not be in its key (nothing would be shared), and what it reads must be (a wrong result would be shared).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from plastsearch.spec.config import TrialConfig, content_id
+from plastsearch.trial.methods import Stage
+
+VERSION = 1  # raise it when a change of the code changes results
+
+TRAINING = ("batch_size", "accumulate", "weight_decay", "warmup", "clip_norm", "loss", "compile", "evaluations",
+            "early_stop")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is not in the configuration but changes results: clips by content, the libraries, the kind of device."""
+
+    data: str  # fingerprint over the training and search-dev clips
+    weights: str  # content of the folder or hub revision that `model.from` names, or nothing
+    device: str  # cpu | cuda
+    precision: str  # float32 | bf16
+    torch: str
+    owner: str = ""  # the trial's id where stages are not to be shared
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """A stage's key, what it read, and the key of the stage before it."""
+
+    key: str
+    reads: dict[str, Any]
+    parent: str | None
+
+
+def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surroundings) -> list[StageKey]:
+    """One key per stage, each over all that came before."""
+    keys: list[StageKey] = []
+    parent = content_id({"version": VERSION, "start": start_reads(config, around)}, 24)
+    before: str | None = None
+    for stage in stages:
+        reads = _reads(config, stage)
+        key = content_id({"stage": stage.name, "reads": reads, "after": parent}, 24)
+        if not keys:
+            reads = reads | {"start": start_reads(config, around)}
+        keys.append(StageKey(key, reads, before))
+        parent = before = key
+    return keys
+
+
+def start_reads(config: TrialConfig, around: Surroundings) -> dict[str, Any]:
+    """What every stage rests on: the network, the clips, the seed and the surroundings."""
+    return {
+        "model": config.model.model_dump(mode="json", by_alias=True, exclude={"from_"}) | {"weights": around.weights},
+        "data": {"clips": around.data, "rate_hz": config.data.rate_hz, "length": config.data.length_samples},
+        "seed": config.seed,
+        "device": around.device, "precision": around.precision, "torch": around.torch, "owner": around.owner,
+    }  # fmt: skip
+
+
+def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
+    reads: dict[str, Any] = {"change": stage.change}
+    match stage.change:
+        case "neurons" | "layers":
+            reads |= _named(config, ("operator", "init", "lateral", "regime")) | {"growth": config.growth()}
+            if stage.change == "layers":
+                reads |= _named(config, ("layers",))
+        case "lora":
+            reads |= _named(config, ("rank", "lora_on", "layers")) | {"growth": config.growth()}
+        case "truncate":
+            reads |= _named(config, ("truncate_to",))
+        case "remove":
+            reads |= _named(config, ("criterion", "pool", "keep", "compensate", "calibration_clips"))
+            reads |= {"loss": config.train.loss, "balance": config.data.balance}
+    if stage.steps:
+        reads |= {"steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
+        reads |= {name: getattr(config.train, name) for name in TRAINING}
+        reads |= {name: getattr(config.data, name) for name in ("crops", "balance", "augment")}
+        if stage.learns != "all":
+            reads |= {"train_head": config.train.train_head}
+        if stage.learns == "top":
+            reads |= _named(config, ("last_k",))
+    return reads
+
+
+def _named(config: TrialConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    plain = config.model_dump(mode="json")
+    return {name: plain[name] for name in names}

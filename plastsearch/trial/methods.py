@@ -1,0 +1,106 @@
+"""A method is a list of stages; here it is decided what each one changes, what learns in it and for how many steps.
+
+Every method of a sweep takes the same total of optimiser steps. `train` has one length for all of them, so that they can
+share its result; what a method does not spend on `consolidate` it spends on `retrain`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from plastsearch.errors import TrialError
+from plastsearch.spec.config import Method, TrialConfig
+
+StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
+Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
+Learns = Literal["all", "new", "top", "sites", "nothing"]
+
+DEFAULT_STEPS = 200  # where neither steps nor epochs are given
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage of a method, before a configuration fills it in; `regime`: all or new, as the configuration says."""
+
+    stage: StageName
+    change: Change = "none"
+    learns: Literal["all", "regime", "new", "top", "survivors", "nothing"] = "nothing"
+
+
+TRAIN = Part("train", learns="all")
+
+METHODS: dict[Method, tuple[Part, ...]] = {
+    "baseline": (TRAIN, Part("retrain", learns="all")),
+    "dropin": (TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime")),
+    "plasticity": (
+        TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime"),
+        Part("prune", "remove"), Part("consolidate", learns="survivors"),
+    ),
+    "lora": (TRAIN, Part("dropin", "lora"), Part("retrain", learns="new")),
+    "last_k": (TRAIN, Part("retrain", learns="top")),
+    "stack": (TRAIN, Part("dropin", "layers"), Part("retrain", learns="regime")),
+    "truncate": (TRAIN, Part("dropin", "truncate"), Part("retrain", learns="all")),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a trial: what it changes, what learns in it and for how many optimiser steps, at which rate."""
+
+    name: StageName
+    change: Change
+    learns: Learns
+    steps: int
+    lr: float
+
+
+def total_steps(config: TrialConfig, n_clips: int) -> int:
+    """Optimiser steps of the whole trial, whatever its method."""
+    if config.train.steps is not None:
+        return config.train.steps
+    if config.train.epochs is None:
+        return DEFAULT_STEPS
+    return max(3, math.ceil(config.train.epochs * n_clips / config.train.batch_size))
+
+
+def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
+    """The stages of a trial; their steps add up to the same total for every method."""
+    parts = METHODS[config.method]
+    if config.start == "cold":
+        parts = tuple(part for part in parts if part is not TRAIN)
+    steps = _lengths(config, total_steps(config, n_clips), {part.stage for part in parts})
+    ratios = config.train.lr_ratios.model_dump()
+    return tuple(
+        Stage(part.stage, part.change, _learns(part, config), steps.get(part.stage, 0),
+              config.train.lr * ratios.get(part.stage, 0.0))
+        for part in parts
+    )  # fmt: skip
+
+
+def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[str, int]:
+    """Steps of each stage that trains. `train` and `consolidate` take their shares, `retrain` all that is left."""
+    shares = config.train.shares
+    whole = shares.train + shares.retrain + shares.consolidate
+    if whole <= 0 or min(shares.train, shares.retrain, shares.consolidate) < 0:
+        raise TrialError(f"train.shares: {shares.model_dump()}: shares are not negative and add up to more than 0")
+    lengths: dict[str, int] = {}
+    if "train" in stages:
+        lengths["train"] = max(1, round(total * shares.train / whole))
+    if "consolidate" in stages:
+        rest = (shares.retrain + shares.consolidate) if "train" not in stages else whole
+        lengths["consolidate"] = max(1, round(total * shares.consolidate / rest)) if rest else 1
+    lengths["retrain"] = total - sum(lengths.values())
+    if lengths["retrain"] < 1:
+        raise TrialError(f"{total} optimiser steps leave none for retrain; raise train.steps or train.shares.retrain")
+    return lengths
+
+
+def _learns(part: Part, config: TrialConfig) -> Learns:
+    frozen = config.regime == "frozen"
+    match part.learns:
+        case "regime":
+            return "new" if frozen else "all"
+        case "survivors":
+            return "sites" if frozen else "all"
+        case other:
+            return other

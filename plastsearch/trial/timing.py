@@ -1,0 +1,185 @@
+"""Forward, backward and optimiser times of a training step, and their ratio to a reference step.
+
+The two steps are timed in turn, A B A B, in one process, so that a machine's load falls on both alike. On CPUs the clock
+is the CPU time of this thread (with one intra-op thread), on GPUs it is events on the stream; what else runs on the
+machine then disturbs caches and clocks only. Trials of one node take turns by a lock of the node.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from plastsearch.trial.lease import Lease
+
+
+@dataclass(frozen=True)
+class StepUnderTest:
+    """A training step in three parts; `forward` returns the loss."""
+
+    forward: Callable[[], Tensor]
+    optimizer: torch.optim.Optimizer | None  # None: nothing learns
+
+    def zero(self) -> None:
+        if self.optimizer is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians in milliseconds over the rounds, and the spread of the backward times."""
+
+    forward_ms: float
+    backward_ms: float
+    optimizer_ms: float
+    backward_ratio: float  # median over rounds of this step's backward / the reference's in the same round
+    step_ratio: float
+    backward_cv: float  # standard deviation / mean of the middle nine tenths
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "forward_ms": self.forward_ms, "backward_ms": self.backward_ms, "optimizer_ms": self.optimizer_ms,
+            "backward_ratio": self.backward_ratio, "step_ratio": self.step_ratio, "backward_cv": self.backward_cv,
+        }  # fmt: skip
+
+
+Lap = tuple[float, float, float]
+
+
+def interleave(step: StepUnderTest, reference: StepUnderTest, rounds: int, device: torch.device) -> Timing:
+    """Time both steps in turn, after a warm-up of both."""
+    with _one_thread(device):
+        for _ in range(2):
+            _lap(step, device)
+            _lap(reference, device)
+        pairs: list[tuple[Lap, Lap]] = []
+        for k in range(rounds):  # who goes first changes: the second finds warmer or fuller caches
+            if k % 2:
+                other = _lap(reference, device)
+                pairs.append((_lap(step, device), other))
+            else:
+                mine = _lap(step, device)
+                pairs.append((mine, _lap(reference, device)))
+    return _summary(pairs)
+
+
+def _summary(pairs: list[tuple[Lap, Lap]]) -> Timing:
+    median = statistics.median
+    backwards = sorted(mine[1] for mine, _ in pairs)
+    cut = len(backwards) // 20
+    middle = backwards[cut : len(backwards) - cut]
+    mean = statistics.fmean(middle)
+    return Timing(
+        forward_ms=median(mine[0] for mine, _ in pairs),
+        backward_ms=median(backwards),
+        optimizer_ms=median(mine[2] for mine, _ in pairs),
+        backward_ratio=median(mine[1] / other[1] for mine, other in pairs),
+        step_ratio=median(sum(mine) / sum(other) for mine, other in pairs),
+        backward_cv=statistics.pstdev(middle) / mean if mean else 0.0,
+    )
+
+
+def _lap(step: StepUnderTest, device: torch.device) -> Lap:
+    """One step: milliseconds of forward, backward and optimiser."""
+    step.zero()
+    clock = _Stream() if device.type == "cuda" else _Thread()
+    clock.mark()
+    loss = step.forward()
+    clock.mark()
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    clock.mark()
+    if step.optimizer is not None:
+        step.optimizer.step()
+    clock.mark()
+    forward, backward, update = clock.laps()
+    return forward, backward, update
+
+
+class _Thread:
+    """CPU time of the calling thread; autograd runs a CPU graph's backward in the thread that asks for it."""
+
+    def __init__(self) -> None:
+        self.marks: list[int] = []
+
+    def mark(self) -> None:
+        self.marks.append(time.thread_time_ns())
+
+    def laps(self) -> list[float]:
+        return [(b - a) / 1e6 for a, b in zip(self.marks, self.marks[1:], strict=False)]
+
+
+class _Stream:
+    """Events on the current stream, read after one synchronisation at the end."""
+
+    def __init__(self) -> None:
+        self.marks: list[torch.cuda.Event] = []
+
+    def mark(self) -> None:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.marks.append(event)
+
+    def laps(self) -> list[float]:
+        torch.cuda.synchronize()
+        return [a.elapsed_time(b) for a, b in zip(self.marks, self.marks[1:], strict=False)]
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """The thread clock sees one thread, so only one may compute."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def turn(device: torch.device, exclusive: bool) -> Iterator[float]:
+    """Wait for this node's turn to time; yields the seconds waited."""
+    if not exclusive:
+        yield 0.0
+        return
+    name = f"plastsearch-timing-{os.getuid()}-{device.type}{device.index or 0}"
+    begin = time.monotonic()
+    with Lease(Path(tempfile.gettempdir()) / name):
+        yield time.monotonic() - begin
+
+
+def backward_gflop(step: StepUnderTest) -> float:
+    """Floating-point operations of one backward pass, counted, not timed (matrix products and convolutions)."""
+    step.zero()
+    with FlopCounterMode(display=False) as counter:
+        loss = step.forward()
+        ahead = counter.get_total_flops()
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        total = counter.get_total_flops()
+    step.zero()
+    return (total - ahead) / 1e9
+
+
+def saved_bytes(step: StepUnderTest) -> int:
+    """Bytes autograd keeps between forward and backward, each storage counted once."""
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    step.zero()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        step.forward()
+    return sum(seen.values())
