@@ -1,0 +1,195 @@
+"""From plain values to a network, and to a folder and back."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.growth.site import find_sites, is_grown
+from plastsearch.models import wav2vec2
+from plastsearch.models.catalog import (
+    BINS,
+    CONFIG_FILE,
+    TRANSFORMERS,
+    Widths,
+    folder_widths,
+    front_end_of,
+    known_model,
+    preset_widths,
+    table_of,
+)
+from plastsearch.models.detector import Detector
+from plastsearch.models.frontend import build_front_end
+from plastsearch.models.gru import GRNN
+from plastsearch.models.resnet18 import ResNet18
+
+WEIGHTS_FILE = "model.safetensors"
+HEAD_FILE = "head.safetensors"  # beside a transformers folder, which has no place for it
+DETECTOR_FILE = "plastsearch.json"  # the detector's own choices, beside the network's config
+WAV2VEC2_RATE_HZ = 16_000
+
+
+def build(
+    name: str,
+    preset: str = "tiny",
+    *,
+    source: str | None = None,
+    front_end: str | None = None,
+    pooling: str = "mean",
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    rate_hz: int = 16_000,
+    seed: int = 0,
+) -> Detector:
+    """A detector with random weights, or with those of a folder or hub name (`source`); `seed` draws what is new."""
+    kind = front_end_of(known_model(name), front_end)
+    choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz}
+    with seeded(seed):
+        if source is not None:
+            return _from_source(name, source, front_end, choices)
+        if name == "grnn":
+            choices |= {"bidirectional": bidirectional}
+        return from_config({"model_type": name, **preset_widths(name, preset), "front_end": kind, **choices})
+
+
+def from_config(plain: Widths) -> Detector:
+    """The architecture that a detector's `plain_config` describes, with random weights from the global generator."""
+    kind = plain["model_type"]
+    detector = BUILDERS["wav2vec2" if kind in TRANSFORMERS else kind](dict(plain))
+    if plain.get("blocks", len(detector.blocks())) < len(detector.blocks()):
+        detector.truncate_(plain["blocks"])
+    return detector
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of `seed` within; the global generators are as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def save_pretrained(detector: Detector, folder: Path) -> None:
+    """Writes a folder that `model.from` takes; a speech encoder becomes an ordinary transformers folder."""
+    plain = detector.plain_config()
+    _check_regular(detector, plain)
+    folder.mkdir(parents=True, exist_ok=True)
+    choices = {"pooling": detector.pooling}
+    if isinstance(detector, wav2vec2.SpeechEncoder):
+        wav2vec2.save_backbone(detector, folder)
+        save_file(_tensors(detector, detector.head_modules()), folder / HEAD_FILE)
+    else:
+        (folder / CONFIG_FILE).write_text(json.dumps(plain, indent=2) + "\n")
+        save_file(_tensors(detector), folder / WEIGHTS_FILE)
+    (folder / DETECTOR_FILE).write_text(json.dumps(choices, indent=2) + "\n")
+
+
+def _from_source(name: str, source: str, front_end: str | None, choices: Widths) -> Detector:
+    folder = Path(source).expanduser()
+    if name == "wav2vec2":
+        _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
+        detector: Detector = wav2vec2.from_source(source, pooling=choices["pooling"], dropout=choices["dropout"])
+        head = folder / HEAD_FILE
+    else:
+        widths = folder_widths(name, source, front_end)
+        _check_rate(source, widths["rate_hz"], choices["rate_hz"])
+        detector = from_config({**widths, **choices})
+        head = folder / WEIGHTS_FILE
+        _load(detector, {key: value for key, value in _read(head).items() if not _in_head(detector, key)}, head)
+    if _saved_pooling(folder) == detector.pooling:
+        _load(detector, {key: value for key, value in _read(head).items() if _in_head(detector, key)}, head)
+    return detector
+
+
+def _check_rate(source: str, trained_hz: int, rate_hz: int) -> None:
+    if trained_hz != rate_hz:
+        raise PlastsearchError(f"data.rate_hz: {source} was trained at {trained_hz} Hz, not {rate_hz}")
+
+
+def _load(detector: Detector, tensors: dict[str, Tensor], path: Path) -> None:
+    own = detector.state_dict()
+    wrong = [key for key, value in tensors.items() if key not in own or own[key].shape != value.shape]
+    if wrong:
+        raise PlastsearchError(f"{path}: does not fit the network its config describes: {', '.join(wrong[:5])}")
+    detector.load_state_dict(tensors, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(path))
+    except Exception as error:  # safetensors raises its own kinds
+        raise PlastsearchError(f"{path}: cannot be read as weights: {error}") from error
+
+
+def _saved_pooling(folder: Path) -> str | None:
+    path = folder / DETECTOR_FILE
+    return json.loads(path.read_text()).get("pooling") if path.is_file() else None
+
+
+def _in_head(detector: Detector, key: str) -> bool:
+    return key.split(".")[0] in detector.head_modules()
+
+
+def _tensors(detector: Detector, prefixes: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    state = detector.state_dict()
+    return {
+        key: value.detach().cpu().clone().contiguous()
+        for key, value in state.items()
+        if not prefixes or key.split(".")[0] in prefixes
+    }
+
+
+def _check_regular(detector: Detector, plain: Widths) -> None:
+    """Refuses widths that the config cannot say."""
+    if any(is_grown(module) for module in detector.modules()):
+        raise PlastsearchError("the network still holds grown blocks beside its base: fold it before saving")
+    said = {row.name: row.neurons for row in table_of(plain)}
+    for name, site in find_sites(detector).items():
+        if site.width != said[name]:
+            raise PlastsearchError(
+                f"site '{name}' has {site.width} neurons where the network's config says {said[name]}; "
+                "prune it back to its original width, or keep it as a checkpoint of its trial"
+            )
+
+
+def _build_wav2vec2(plain: Widths) -> Detector:
+    plain = {key: value for key, value in plain.items() if key not in ("front_end", "rate_hz", "bidirectional")}
+    pooling, dropout, normalize = plain.pop("pooling"), plain.pop("dropout"), plain.pop("normalize", True)
+    return wav2vec2.from_widths(plain, pooling=pooling, dropout=dropout, normalize=normalize)
+
+
+def _build_resnet18(plain: Widths) -> Detector:
+    return ResNet18(
+        build_front_end(plain["front_end"], plain["rate_hz"], bins=BINS[plain["front_end"]]),
+        plain["channels"],
+        pooling=plain["pooling"],
+        dropout=plain["dropout"],
+        front_end_name=plain["front_end"],
+        rate_hz=plain["rate_hz"],
+    )
+
+
+def _build_grnn(plain: Widths) -> Detector:
+    return GRNN(
+        build_front_end(plain["front_end"], plain["rate_hz"], bins=BINS[plain["front_end"]]),
+        BINS[plain["front_end"]],
+        plain["hidden"],
+        bidirectional=plain["bidirectional"],
+        pooling=plain["pooling"],
+        dropout=plain["dropout"],
+        front_end_name=plain["front_end"],
+        rate_hz=plain["rate_hz"],
+    )
+
+
+BUILDERS: dict[str, Callable[[dict[str, Any]], Detector]] = {
+    "wav2vec2": _build_wav2vec2,
+    "resnet18": _build_resnet18,
+    "grnn": _build_grnn,
+}

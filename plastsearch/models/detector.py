@@ -1,0 +1,140 @@
+"""What every network here offers: logits from waveforms, its sites, and places to cut it in two.
+
+A detector is a stem, blocks one after the other, and a head: `suffix(prefix(wave, cut), cut)` is `forward(wave)` for
+every cut, so that what lies below the lowest site that learns can be computed once and kept.
+
+Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide).
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.site import Site
+from plastsearch.models.catalog import POOLED
+from plastsearch.models.pooling import build_pool
+
+HEAD_CUT = "head"
+CLASSES = 2
+
+
+class Detector(nn.Module):
+    """A network that tells bona fide speech from spoofs; the score is `logits[:, 1] - logits[:, 0]`."""
+
+    def __init__(self, features: int, pooling: str, dropout: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.pool = build_pool(pooling, features)
+        self.head_dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features * POOLED[pooling], CLASSES)
+
+    @abstractmethod
+    def stem(self, wave_BT: Tensor) -> Tensor:
+        """What the first block reads."""
+
+    @abstractmethod
+    def blocks(self) -> list[tuple[str, nn.Module]]:
+        """The blocks in order of depth, each with its name: `encoder.3`, `layer2.0`, `gru.1`."""
+
+    @abstractmethod
+    def frames(self, hidden: Tensor) -> Tensor:
+        """The last block's output as frames [B, T, D], ready to pool."""
+
+    @abstractmethod
+    def declare_sites(self) -> list[Site]:
+        """Every place whose width may change, as it is now."""
+
+    @abstractmethod
+    def plain_config(self) -> dict[str, Any]:
+        """Plain values from which `build.from_config` makes the same architecture."""
+
+    @abstractmethod
+    def truncate_(self, count: int) -> None:
+        """Keep the first `count` blocks; a head that read another width is made anew."""
+
+    def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One block; a family whose blocks return more than a tensor says how."""
+        output: Tensor = block(hidden)
+        return output
+
+    def forward(self, wave_BT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Logits in float32; with `lengths_B` (samples) only frames that overlap a clip are pooled."""
+        first = self.cuts()[0]
+        share_B = None if lengths_B is None else lengths_B / wave_BT.shape[1]
+        return self.suffix(self.prefix(wave_BT, first), first, share_B)
+
+    def prefix(self, wave_BT: Tensor, cut: str) -> Tensor:
+        """What the block named `cut` reads (for 'head': the frames to pool)."""
+        at = self._cut_index(cut)
+        hidden = self.stem(wave_BT)
+        for _, block in self.blocks()[:at]:
+            hidden = self.run_block(block, hidden)
+        return self.frames(hidden) if cut == HEAD_CUT else hidden
+
+    def suffix(self, hidden: Tensor, cut: str, share_B: Tensor | None = None) -> Tensor:
+        """Logits from what `prefix` gave for the same cut; `share_B`: how much of each row is no padding."""
+        at = self._cut_index(cut)
+        for _, block in self.blocks()[at:]:
+            hidden = self.run_block(block, hidden)
+        frames_BTD = hidden if cut == HEAD_CUT else self.frames(hidden)
+        return self.classify(frames_BTD, share_B)
+
+    def classify(self, frames_BTD: Tensor, share_B: Tensor | None = None) -> Tensor:
+        """Pool and classify; the head runs in float32, since scores in half precision tie."""
+        mask_BT = None
+        if share_B is not None:
+            frames = frames_BTD.shape[1]
+            counts_B = (share_B.to(frames_BTD.device) * frames).ceil().clamp(1, frames)
+            mask_BT = torch.arange(frames, device=frames_BTD.device) < counts_B[:, None]
+        with torch.autocast(frames_BTD.device.type, enabled=False):
+            pooled_BD = self.pool(frames_BTD.to(self.head.weight.dtype), mask_BT)
+            logits_BC: Tensor = self.head(self.head_dropout(pooled_BD))
+        return logits_BC
+
+    def head_modules(self) -> tuple[str, ...]:
+        """Dotted prefixes of what learns in every arm alike."""
+        return ("pool", "head")
+
+    def cuts(self) -> list[str]:
+        """Names of the places where the network can be cut, from the first block to the head."""
+        return [name for name, _ in self.blocks()] + [HEAD_CUT]
+
+    def cut_below(self, sites: list[str] | tuple[str, ...]) -> str:
+        """The highest cut below all of these sites; with none, everything under the head is below."""
+        blocks = [name for name, _ in self.blocks()]
+        found = [i for i, block in enumerate(blocks) for site in sites if _inside(site, block)]
+        lost = [site for site in sites if not any(_inside(site, block) for block in blocks)]
+        if lost:
+            raise GrowthError(f"no block holds the site {', '.join(lost)}; the blocks are {', '.join(blocks)}")
+        return blocks[min(found)] if found else HEAD_CUT
+
+    def layers(self) -> list[tuple[str, nn.Module]]:
+        """The blocks from the bottom to the top, for methods that train the last or keep the first of them."""
+        return self.blocks()
+
+    def _cut_index(self, cut: str) -> int:
+        cuts = self.cuts()
+        if cut not in cuts:
+            raise GrowthError(f"no cut {cut!r}; known: {', '.join(cuts)}")
+        return cuts.index(cut)
+
+    def _check_count(self, count: int) -> None:
+        most = len(self.blocks())
+        if not 1 <= count <= most:
+            raise GrowthError(f"cannot keep the first {count} of {most} blocks; give 1 to {most}")
+
+    def _copies(self) -> int:
+        return POOLED[self.pooling]
+
+    def _new_head_(self, features: int) -> None:
+        """A head and pooling for another width, drawn from the global generator."""
+        device, dtype = self.head.weight.device, self.head.weight.dtype
+        self.pool = build_pool(self.pooling, features).to(device, dtype)
+        self.head = nn.Linear(features * self._copies(), CLASSES, device=device, dtype=dtype)
+
+
+def _inside(site: str, block: str) -> bool:
+    return site == block or site.startswith(block + ".")

@@ -1,0 +1,154 @@
+"""Wav2Vec 2.0, HuBERT and WavLM encoders as detectors: the only door to transformers.
+
+The encoder is run block by block here rather than through its own forward, for two reasons: it can be cut between
+any two layers, and transformers' feature encoder, which in train mode makes autograd run back to the waveform even
+when everything is frozen, is never called.
+
+Axes: B clips, T samples or frames, D features.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.growth.families import encoder_sites
+from plastsearch.growth.site import Site
+from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS
+from plastsearch.models.detector import Detector
+
+# Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
+_NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+_DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
+
+
+class SpeechEncoder(Detector):
+    """A transformers encoder under pooling and a linear head."""
+
+    def __init__(self, backbone: nn.Module, *, pooling: str, dropout: float, normalize: bool) -> None:
+        config: Any = backbone.config
+        super().__init__(config.hidden_size, pooling, dropout)
+        self.backbone: Any = backbone
+        self.normalize = normalize
+        self.final_norm_last = bool(config.do_stable_layer_norm)
+
+    def stem(self, wave_BT: Tensor) -> Tensor:
+        """Convolutions, projection and positions: 50 frames per second."""
+        if self.normalize:
+            centred_BT = wave_BT - wave_BT.mean(1, keepdim=True)
+            wave_BT = centred_BT / (centred_BT.square().mean(1, keepdim=True) + 1e-7).sqrt()
+        hidden = wave_BT[:, None]
+        for conv in self.backbone.feature_extractor.conv_layers:
+            hidden = conv(hidden)
+        projected = self.backbone.feature_projection(hidden.transpose(1, 2))
+        hidden_BTD = projected[0] if isinstance(projected, tuple) else projected
+        encoder = self.backbone.encoder
+        hidden_BTD = hidden_BTD + encoder.pos_conv_embed(hidden_BTD)
+        if not self.final_norm_last:
+            hidden_BTD = encoder.layer_norm(hidden_BTD)
+        dropped: Tensor = encoder.dropout(hidden_BTD)
+        return dropped
+
+    def blocks(self) -> list[tuple[str, nn.Module]]:
+        """`encoder.0`, `encoder.1`, …"""
+        return [(f"encoder.{i}", layer) for i, layer in enumerate(self.backbone.encoder.layers)]
+
+    def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One transformer layer; WavLM's read a position bias that its first layer owns."""
+        if self.backbone.config.model_type != "wavlm":
+            output: Tensor = block(hidden)
+            return output
+        biased: Tensor = block(hidden, position_bias=self._position_bias(hidden))[0]
+        return biased
+
+    def frames(self, hidden: Tensor) -> Tensor:
+        """The last layer's output, normalised where the layers themselves are pre-norm."""
+        frames_BTD: Tensor = self.backbone.encoder.layer_norm(hidden) if self.final_norm_last else hidden
+        return frames_BTD
+
+    def declare_sites(self) -> list[Site]:
+        """Attention heads, head width and feed-forward units of each layer."""
+        return encoder_sites(self)
+
+    def truncate_(self, count: int) -> None:
+        """Keep the first `count` transformer layers."""
+        self._check_count(count)
+        self.backbone.encoder.layers = self.backbone.encoder.layers[:count]
+        self.backbone.config.num_hidden_layers = count
+
+    def plain_config(self) -> dict[str, Any]:
+        """The transformers config and what it does not say."""
+        return {
+            **self.backbone.config.to_dict(),
+            "pooling": self.pooling,
+            "dropout": self.head_dropout.p,
+            "normalize": self.normalize,
+        }
+
+    def _position_bias(self, hidden_BTD: Tensor) -> Tensor:
+        clips, frames = hidden_BTD.shape[:2]
+        bias = self.backbone.encoder.layers[0].attention.compute_bias(frames, frames)
+        return bias.repeat(clips, 1, 1)  # [B × heads, T, T], as its attention expects
+
+
+def from_widths(widths: dict[str, Any], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
+    """An encoder with random weights, from the keys of its transformers config."""
+    from transformers import AutoConfig, AutoModel
+
+    values = {key: value for key, value in widths.items() if key not in ("pooling", "dropout", "normalize")}
+    config = AutoConfig.for_model(**{**values, **_NEVER, **dict.fromkeys(_DROPOUTS, dropout)})
+    config.feat_proj_dropout = dropout
+    backbone = _supported(AutoModel.from_config(config))
+    return SpeechEncoder(backbone, pooling=pooling, dropout=dropout, normalize=normalize)
+
+
+def from_source(source: str, *, pooling: str, dropout: float) -> SpeechEncoder:
+    """An encoder with the weights of a local folder or a hub name."""
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    folder = Path(source).expanduser()
+    where = str(folder) if folder.is_dir() else source
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(where)
+        if config.model_type not in TRANSFORMERS:
+            known = ", ".join(TRANSFORMERS)
+            raise PlastsearchError(f"{source}: model_type {config.model_type!r} is no speech encoder; known: {known}")
+        for key, value in {**_NEVER, **dict.fromkeys(_DROPOUTS, dropout), "feat_proj_dropout": dropout}.items():
+            setattr(config, key, value)
+        backbone = AutoModel.from_pretrained(where, config=config, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise PlastsearchError(
+            f"model.from: {source!r} gives no weights: {str(error).splitlines()[0]}; "
+            "name a folder with config.json and model.safetensors, or a hub name that can be reached from here"
+        ) from error
+    return SpeechEncoder(_supported(backbone), pooling=pooling, dropout=dropout, normalize=_normalizes(folder))
+
+
+def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
+    """The encoder alone as an ordinary transformers folder."""
+    detector.backbone.save_pretrained(folder)
+    choices: dict[str, Any] = {
+        "do_normalize": detector.normalize,
+        "sampling_rate": 16_000,
+        "feature_size": 1,
+        "padding_value": 0.0,
+    }
+    choices |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "return_attention_mask": False}
+    (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
+
+
+def _supported(backbone: Any) -> Any:
+    if getattr(backbone, "adapter", None) is not None:
+        raise PlastsearchError(f"{CONFIG_FILE}: add_adapter is set; encoders with an adapter on top are not supported")
+    return backbone
+
+
+def _normalizes(folder: Path) -> bool:
+    path = folder / "preprocessor_config.json"
+    return bool(json.loads(path.read_text()).get("do_normalize", True)) if path.is_file() else True
