@@ -91,7 +91,8 @@ class SpeechEncoder(Detector):
     def _position_bias(self, hidden_BTD: Tensor) -> Tensor:
         clips, frames = hidden_BTD.shape[:2]
         bias = self.backbone.encoder.layers[0].attention.compute_bias(frames, frames)
-        return bias.repeat(clips, 1, 1)  # [B × heads, T, T], as its attention expects
+        repeated: Tensor = bias.repeat(clips, 1, 1)  # [B × heads, T, T], as its attention expects
+        return repeated
 
 
 def from_widths(widths: dict[str, Any], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
