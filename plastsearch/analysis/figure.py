@@ -1,0 +1,156 @@
+"""What a Pareto figure shows, free of any drawing library: axes, the staircase of a front, symbols and hover text."""
+
+import html
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from plastsearch.analysis.results import Objective, Results, Row
+
+TITLES = {
+    "dev_eer": "dev EER (%)", "eval_eer": "eval EER (%)", "backward_ratio": "backward time ÷ full fine-tuning",
+    "backward_ms": "backward time (ms)", "backward_gflop": "backward work (GFLOP)",
+    "params_total": "parameters, largest", "params_final": "parameters, final",
+    "params_trainable": "trainable parameters", "params_added": "added parameters",
+    "dev_min_dcf": "dev minDCF", "dev_act_dcf": "dev actDCF", "dev_cllr": "dev Cllr (bits)",
+    "peak_memory_mb": "peak memory (MB)",
+}  # fmt: skip
+BUTTONS = {"dev_eer": "EER", "backward_ratio": "backward", "params_total": "parameters"}  # where room is scarce
+# Okabe-Ito: told apart by people with any colour vision, and by symbol as well.
+COLOURS = {"front": "#D55E00", "baseline": "#0072B2", "lora": "#009E73", "random": "#CC79A7", "other": "#56B4E9"}
+SYMBOLS = {"baseline": "star", "lora": "diamond", "random": "x", "other": "square"}
+WIDE = 8.0  # a range of values beyond this factor reads better on a logarithmic axis
+
+
+@dataclass(frozen=True)
+class View:
+    """One pair of objectives; the third, if there is one, colours the points."""
+
+    x: int
+    y: int
+    colour: int | None
+    log_x: bool
+    log_y: bool
+
+
+def title(metric: str) -> str:
+    """A metric as an axis or column names it."""
+    return TITLES.get(metric, metric.replace("_", " "))
+
+
+def brief(metric: str) -> str:
+    """A metric as a button names it."""
+    return BUTTONS.get(metric, metric.replace("_", " "))
+
+
+def views(results: Results) -> list[View]:
+    """Every pair of objectives, cost across and error up; one objective is shown against the trial number (x = -1)."""
+    count = len(results.objectives)
+    if count == 1:
+        return [View(-1, 0, None, False, wide(results, 0))]
+    pairs = [(b, a) for a, b in combinations(range(count), 2)]
+    return [
+        View(x, y, next((n for n in range(count) if n not in (x, y)), None), wide(results, x), wide(results, y))
+        for x, y in pairs
+    ]
+
+
+def wide(results: Results, objective: int) -> bool:
+    """Whether this objective's values ask for a logarithmic axis."""
+    values = [row.values[objective] for row in results.plotted]
+    return bool(values) and min(values) > 0 and max(values) / min(values) > WIDE
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """1, 2, 5 and their tenfolds around a positive range: the ticks of a logarithmic axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+    return [round(tick, 12) for tick in ticks if low / 2.5 <= tick <= high * 2.5]
+
+
+def tick(value: float) -> str:
+    """A short number for an axis: 0.05, 20, 180k, 94M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> list[tuple[float, float]]:
+    """The border of what these points dominate, as the corners of a line, from left to right."""
+    flip_x, flip_y = (-1 if goal == "max" else 1 for goal in goals)
+    best: list[tuple[float, float]] = []
+    for x, y in sorted((flip_x * x, flip_y * y) for x, y in points):
+        if not best or y < best[-1][1]:
+            best.append((x, y))
+    corners: list[tuple[float, float]] = []
+    for x, y in best:
+        if corners:
+            corners.append((x, corners[-1][1]))
+        corners.append((x, y))
+    found = [(flip_x * x, flip_y * y) for x, y in corners]
+    return found if flip_x == 1 else found[::-1]
+
+
+def hover(row: Row, objectives: Sequence[Objective]) -> str:
+    """Everything about a trial in a few escaped lines."""
+    config = row.config
+    lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]
+    if row.record.control is not None:
+        lines.append(f"control, trial {row.number}")
+    if row.allowed is False:
+        lines.append("breaks a constraint")
+    for one in objectives:
+        within = row.interval(one.metric)
+        spread = f" [{number(within[0], one.metric)} – {number(within[1], one.metric)}]" if within else ""
+        lines.append(f"{title(one.metric)}: {number(row.metrics[one.metric], one.metric)}{spread}")
+    for name, value in described(row).items():
+        lines.append(f"{name}: {html.escape(value)}")
+    lines.append(f"config {config.trial_id()}")
+    return "<br>".join(lines)
+
+
+def described(row: Row) -> dict[str, str]:
+    """What a person wants to know of a configuration, shortest first."""
+    config = row.config
+    grown = config.growth()
+    found: dict[str, str] = {"method": config.method}
+    if grown:
+        counts = set(grown.values())
+        found["layers"] = short(grown)
+        found["neurons"] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
+        found["regime"] = config.regime
+    if config.method == "plasticity":
+        found["criterion"] = config.criterion
+    if config.method == "lora" and config.rank:
+        found["rank"] = str(config.rank)
+    if config.method == "last_k" and config.last_k:
+        found["last layers"] = str(config.last_k)
+    if config.method == "truncate" and config.truncate_to:
+        found["layers kept"] = str(config.truncate_to)
+    return found
+
+
+def short(sites: Iterable[str]) -> str:
+    """Site names with those that differ in one number drawn together: `encoder.{0,3}.ffn`."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for site in sites:
+        found = re.search(r"\d+", site)
+        key, depth = ((site[: found.start()], site[found.end() :]), found[0]) if found else ((site, ""), "")
+        groups.setdefault(key, []).append(depth)
+    joined = ((before, depths, after) for (before, after), depths in groups.items())
+    return ", ".join(f"{before}{{{','.join(depths)}}}{after}" if len(depths) > 1 else f"{before}{depths[0]}{after}"
+                     for before, depths, after in joined)  # fmt: skip
+
+
+def number(value: float, metric: str = "") -> str:
+    """A value with as many digits as it deserves."""
+    if not math.isfinite(value):
+        return "–"
+    if metric.startswith("params"):
+        return f"{value:,.0f}"
+    if metric.endswith(("eer", "eer_low", "eer_high")):
+        return f"{value:.2f}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,99 @@
+"""Addresses, descriptions and saved chart views of MLflow's pages, as text. Does not import mlflow.
+
+The form of a saved view is MLflow's own affair and may change: nothing but convenience depends on it.
+"""
+
+import json
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+MODE = "workflowType=machine_learning"  # else the pages open in their mode for language models
+VIEW_TAG = "mlflow.sharedViewState."
+FRONT_TAG = "plastsearch.front"
+VIEWS = {"plastsearch-front": "Pareto front", "plastsearch-all": "All trials"}
+
+
+def run_page(experiment: str, run: str) -> str:
+    """A run's own page, relative to the server."""
+    return f"#/experiments/{experiment}/runs/{run}?{MODE}"
+
+
+def artifact_page(experiment: str, run: str, path: str) -> str:
+    """A run's artifact, shown in place."""
+    return f"#/experiments/{experiment}/runs/{run}/artifacts/{quote(path)}?{MODE}"
+
+
+def view_page(experiment: str, key: str) -> str:
+    """A saved chart view of the experiment."""
+    return f"#/experiments/{experiment}/runs?{MODE}&compareRunsMode=CHART&viewStateShareKey={key}"
+
+
+def experiment_note(experiment: str, run: str, page: str) -> str:
+    """The line on top of the list of runs."""
+    return (
+        f"[Pareto figure]({artifact_page(experiment, run, page)}) · "
+        + " · ".join(f"[{name}]({view_page(experiment, key)})" for key, name in VIEWS.items())
+        + f" · [newest sweep]({run_page(experiment, run)})"
+    )
+
+
+def run_note(experiment: str, run: str, page: str, picture: str, text: str) -> str:
+    """The description of the parent run: picture first."""
+    image = f"get-artifact?path={quote(picture, safe='')}&run_uuid={run}"
+    links = [f"[interactive figure]({artifact_page(experiment, run, page)})"]
+    links += [f"[{name} as charts]({view_page(experiment, key)})" for key, name in VIEWS.items()]
+    return f"![Pareto front]({image})\n\n{' · '.join(links)}\n\n{text}"
+
+
+def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str], at_ms: int) -> dict[str, str]:
+    """Experiment tags for two views: front members alone, and all trials, best in the first objective first."""
+    of_sweep = f"tags.`plastsearch.sweep` = '{sweep}' AND tags.`plastsearch.role` != 'sweep'"
+    filters = {"plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` = 'true'", "plastsearch-all": of_sweep}
+    return {
+        VIEW_TAG + key: json.dumps(
+            {"name": VIEWS[key], "createdAt": at_ms, "state": json.dumps(_state(key, found, objectives, params))}
+        )
+        for key, found in filters.items()
+    }  # fmt: skip
+
+
+def _state(key: str, search: str, objectives: list[tuple[str, str]], params: list[str]) -> dict[str, Any]:
+    metrics = [metric for metric, _ in objectives]
+    section = _stable_id(key, "section")
+    return {
+        "searchFilter": search,
+        "orderByKey": f"metrics.`{metrics[0]}`",
+        "orderByAsc": objectives[0][1] == "min",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [f"metrics.`{name}`" for name in metrics] + [f"params.`{name}`" for name in params],
+        "runsHiddenMode": "SHOW_ALL",  # the default hides all but ten
+        "compareRunSections": [
+            {"uuid": section, "name": "Objectives", "display": True, "isReordered": True, "deleted": False,
+             "isGenerated": False},
+        ],
+        "compareRunCharts": _charts(key, section, metrics, params),
+    }  # fmt: skip
+
+
+def _charts(key: str, section: str, metrics: list[str], params: list[str]) -> list[dict[str, Any]]:
+    def chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
+        return {"uuid": _stable_id(key, name), "metricSectionId": section, "type": kind, "runsCountToCompare": 100,
+                "deleted": False, "isGenerated": False, **more}  # fmt: skip
+
+    def axis(metric: str) -> dict[str, str]:
+        return {"key": metric, "type": "METRIC"}
+
+    scatters = [
+        chart("SCATTER", f"{x}-{y}", xaxis=axis(x), yaxis=axis(y))
+        for n, y in enumerate(metrics) for x in metrics[n + 1 :]
+    ]  # fmt: skip
+    parallel = chart("PARALLEL", "parallel", selectedParams=params[:4], selectedMetrics=metrics)
+    return [*scatters, parallel]
+
+
+def _stable_id(*parts: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "plastsearch/" + "/".join(parts)))

@@ -1,0 +1,145 @@
+"""A trial or sweep in MLflow's terms: names, tags, parameters and metrics as plain data. Does not import mlflow."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from plastsearch.spec.config import content_id
+from plastsearch.tracking.journal import Event, TrialRecord
+
+TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes
+STATUSES = {"done": "FINISHED", "reused": "FINISHED", "failed": "FAILED", "halted": "KILLED"}
+SWEEP_STATUSES = {"done": "FINISHED", "budget": "FINISHED", "interrupted": "KILLED", "failures": "FAILED"}
+_FORBIDDEN = re.compile(r"[^\w\-. :/]")
+# Of a configuration, what people filter and sort by; the whole of it is one tag.
+_SHOWN = ("method", "layers", "neurons", "operator", "init", "regime", "start", "criterion", "pool", "keep", "seed")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One metric at one moment."""
+
+    key: str
+    value: float
+    timestamp_ms: int
+    step: int
+
+
+def sweep_id(opening: Event) -> str:
+    """The same for every replay of one journal, different for two runs of one space."""
+    return content_id([opening.get("name"), opening.get("spec_hash"), opening["at"]])
+
+
+def experiment_name(opening: Event) -> str:
+    """One experiment for each space."""
+    return str(opening.get("space") or opening.get("name") or "plastsearch")
+
+
+def milliseconds(seconds: float) -> int:
+    """MLflow's clock."""
+    return round(seconds * 1000)
+
+
+def sweep_tags(opening: Event) -> dict[str, str]:
+    """How the parent run is found again."""
+    return {
+        "plastsearch.sweep": sweep_id(opening),
+        "plastsearch.role": "sweep",
+        "plastsearch.spec_hash": str(opening.get("spec_hash", "")),
+    }
+
+
+def sweep_params(opening: Event) -> dict[str, str]:
+    """What was asked for."""
+    spec = opening["spec"]
+    goals = ", ".join(f"{one.get('goal', 'min')} {one['metric']}" for one in spec.get("objectives") or [])
+    search = {f"search.{key}": value for key, value in (spec.get("search") or {}).items()}
+    space = {f"space.{key}": domain for key, domain in (spec.get("space") or {}).items()}
+    shown = {"objectives": goals, "controls": spec.get("controls") or [], **search, **space}
+    return _params({**shown, "overrides": opening.get("overrides") or []})
+
+
+def trial_name(record: TrialRecord) -> str:
+    """A name for people; runs are found by tags."""
+    kind = record.control or ("finalist" if record.role == "finalist" else "trial")
+    return f"{kind} {record.number}"
+
+
+def trial_identity(record: TrialRecord, opening: Event, parent: str) -> dict[str, str]:
+    """Tags that never change, and find the run again."""
+    return {
+        "mlflow.parentRunId": parent,
+        "plastsearch.sweep": sweep_id(opening),
+        "plastsearch.trial": str(record.number),
+        "plastsearch.role": record.role,
+        "plastsearch.config_id": record.id,
+        **({"plastsearch.control": record.control} if record.control else {}),
+    }
+
+
+def trial_tags(record: TrialRecord) -> dict[str, str]:
+    """Tags that the end of a trial settles."""
+    found = {
+        "plastsearch.state": record.state,
+        "plastsearch.ended_at": repr(record.ended_at),
+        "plastsearch.config": json.dumps(record.config, sort_keys=True),
+        "plastsearch.origin": record.origin,
+        "plastsearch.attempts": str(record.attempts),
+        "plastsearch.fidelity": f"{record.fidelity:g}",
+        "plastsearch.reason": record.reason or "",
+        "plastsearch.node": record.node or "",
+        "plastsearch.reuse_of": "" if record.reuse_of is None else str(record.reuse_of),
+        "plastsearch.of": str(record.extra.get("of", "")),
+    }
+    details = {f"plastsearch.detail.{_key(name)}": _text(value) for name, value in record.details.items()}
+    return {key: value[:TAG_LIMIT] for key, value in (found | details).items() if value}
+
+
+def trial_params(record: TrialRecord) -> dict[str, str]:
+    """The searched parameters and what people filter by."""
+    config = record.config
+    shown = {name: config[name] for name in _SHOWN if name in config}
+    model, data = config.get("model") or {}, config.get("data") or {}
+    shown |= {"model": model.get("name"), "preset": model.get("preset"), "corpus": data.get("corpus")}
+    return _params({**record.params, **shown})
+
+
+def trial_points(record: TrialRecord) -> list[Point]:
+    """Results once at step 0, so that they chart as numbers; what was reported on the way as curves in sections."""
+    curves = [
+        Point(_curve(name), float(value), milliseconds(event["at"]), int(event["step"]))
+        for event in record.history
+        for name, value in event["metrics"].items()
+        if value is not None and (name.startswith("dev_") or name == "train_loss")
+    ]
+    ended = milliseconds(record.ended_at or 0.0)
+    return curves + [Point(_key(name), float(value), ended, 0) for name, value in record.metrics.items()]
+
+
+def _curve(name: str) -> str:
+    section, _, rest = name.partition("_")
+    return _key(f"{section}/{rest}")
+
+
+def _params(values: dict[str, Any]) -> dict[str, str]:
+    return {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
+
+
+def _key(name: str) -> str:
+    return _FORBIDDEN.sub("_", str(name))[:250]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return json.dumps(value, sort_keys=True)
+
+
+def in_lots(items: Iterable[Any], size: int) -> list[list[Any]]:
+    """Lists of at most `size`."""
+    whole = list(items)
+    return [whole[start : start + size] for start in range(0, len(whole), size)]

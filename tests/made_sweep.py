@@ -1,0 +1,157 @@
+"""A sweep folder as the driver leaves it, made up in milliseconds: every kind of trial and ending."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plastsearch.spec.config import TrialConfig, content_id
+
+START = 1_767_225_600.0  # a fixed second, so that records of two calls agree
+SITES = [f"encoder.{i}.ffn" for i in range(6)]
+BASE = {"model": {"name": "wav2vec2", "preset": "tiny"}, "data": {"corpus": "synthetic"}, "method": "plasticity"}
+SPEC: dict[str, Any] = {
+    "question": "Which encoder layers should receive dropin, how many neurons, and which criterion prunes them?",
+    "base": BASE,
+    "space": {
+        "layers": {"kind": "subset", "of": SITES, "min": 1, "max": 3},
+        "neurons": {"kind": "int", "low": 16, "high": 128, "step": 16},
+        "criterion": {"kind": "choice", "of": ["taylor", "entropy", "magnitude", "random"]},
+        "regime": {"kind": "choice", "of": ["frozen", "unfrozen"]},
+    },
+    "objectives": [
+        {"metric": "dev_eer", "goal": "min"},
+        {"metric": "backward_ratio", "goal": "min"},
+        {"metric": "params_total", "goal": "min"},
+    ],
+    "controls": ["baseline", "lora", "random"],
+    "search": {"sampler": "auto", "trials": 24, "seed": 0},
+    "finalists": {"top": 2, "seeds": 2},
+}
+BASELINE_PARAMS = 180_000
+CONTROLS = ("baseline", "lora", "random")
+
+
+class Maker:
+    """Writes events one after the other on a clock of its own."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.file = (folder / "trials.jsonl").open("w")
+        self.rng = np.random.default_rng(seed)
+        self.now = START
+        self.number = 0
+
+    def write(self, event: str, **content: Any) -> None:
+        self.now += 0.25
+        self.file.write(json.dumps({"event": event, "at": self.now, **content}) + "\n")
+
+    def propose(self, role: str = "search", control: str | None = None, of: int | None = None, **changes: Any) -> int:
+        number, self.number = self.number, self.number + 1
+        layers = sorted(self.rng.choice(SITES, size=self.rng.integers(1, 4), replace=False).tolist())
+        params = {
+            "layers": layers,
+            "neurons": int(self.rng.integers(1, 9) * 16),
+            "criterion": str(self.rng.choice(SPEC["space"]["criterion"]["of"])),
+            "regime": str(self.rng.choice(["frozen", "frozen", "unfrozen"])),
+        } | changes
+        method = {"baseline": "baseline", "lora": "lora"}.get(control or "", "plasticity")
+        config = TrialConfig.model_validate(BASE | params | {"method": method})
+        if control == "baseline":
+            config = TrialConfig.model_validate(BASE | {"method": "baseline", "seed": params.get("seed", 0)})
+        extra = {} if of is None else {"of": of}
+        self.write(
+            "propose", trial=number, id=config.trial_id(), role=role, control=control, params=params,
+            config=config.model_dump(mode="json", by_alias=True), origin="control" if control else "sampler",
+            reuse_of=None, **extra,
+        )  # fmt: skip
+        return number
+
+    def metrics(self, layers: list[str], neurons: int, criterion: str, regime: str, method: str) -> dict[str, float]:
+        depth = min(int(name.split(".")[1]) for name in layers)
+        added = 97 * neurons * len(layers) if method != "baseline" else 0
+        bonus = {"taylor": 0.5, "entropy": 0.2, "magnitude": 0.1, "random": -0.4}[criterion]
+        eer = 14 - 1.1 * np.log2(1 + added / 5000) - bonus + 0.25 * abs(depth - 3) + self.rng.normal(0, 0.5)
+        eer = 12.5 if method == "baseline" else max(float(eer), 0.4)
+        ratio = 1.0 if method == "baseline" or regime == "unfrozen" else 0.03 + 0.045 * (6 - depth)
+        ratio *= float(np.exp(self.rng.normal(0, 0.02)))
+        return {
+            "dev_eer": eer, "dev_eer_low": eer * 0.86, "dev_eer_high": eer * 1.16, "dev_min_dcf": eer / 40,
+            "dev_act_dcf": eer / 20, "dev_cllr": eer / 30, "dev_eer_baseline": 12.9, "dev_eer_grown": eer * 0.97,
+            "dev_eer_pruned": eer * 1.3, "turnover": 0.7, "forward_ms": 9.5, "backward_ms": 21 * ratio,
+            "optimizer_ms": 0.8, "backward_ratio": ratio, "backward_cv": 0.04, "backward_gflop": 1.9 * ratio,
+            "params_total": float(BASELINE_PARAMS + added), "params_final": float(BASELINE_PARAMS),
+            "params_trainable": float(added + 4000), "params_added": float(added),
+            "params_baseline": float(BASELINE_PARAMS), "peak_memory_mb": 410.0, "train_loss": 0.31,
+            "steps_total": 120.0, "seconds": 8.0, "gpu_seconds": 0.0, "reused_seconds": 3.5, "waited_seconds": 0.5,
+            "bad_clips": 2.0,
+        }  # fmt: skip
+
+    def run(self, number: int, metrics: dict[str, float], attempt: int = 1, reports: int = 3) -> None:
+        self.write("start", trial=number, attempt=attempt, node="node-1")
+        for step in range(1, reports + 1):
+            seen = {"dev_eer": metrics["dev_eer"] + 3 * (reports - step) + 0.2, "train_loss": 0.7 - 0.1 * step}
+            self.write("report", trial=number, attempt=attempt, stage=["train", "retrain", "consolidate"][step - 1],
+                       step=40 * step, steps_total=120, metrics=seen)  # fmt: skip
+            self.now += 2
+
+    def end(self, number: int, state: str, metrics: dict[str, float], reason: str | None = None, attempt: int = 1,
+            fidelity: float = 1.0) -> None:  # fmt: skip
+        details = {"reused_stages": ["train"], "per_attack": {"A01": metrics.get("dev_eer", 0) / 2}, "device": "cpu"}
+        self.write("end", trial=number, attempt=attempt, state=state, metrics=metrics, details=details, reason=reason,
+                   seconds=8.0, gpu_seconds=0.0, fidelity=fidelity)  # fmt: skip
+
+    def finished(self, **propose: Any) -> int:
+        number = self.propose(**propose)
+        config = self.config_of(number)
+        known = {"layers": config["layers"] or SITES[:1], "neurons": config["neurons"] or 16}
+        metrics = self.metrics(**known, criterion=config["criterion"], regime=config["regime"], method=config["method"])
+        if propose.get("role") == "finalist":
+            metrics |= {"eval_eer": metrics["dev_eer"] * 1.4, "eval_eer_low": metrics["dev_eer"] * 1.25,
+                        "eval_eer_high": metrics["dev_eer"] * 1.55}  # fmt: skip
+        self.run(number, metrics)
+        self.end(number, "done", metrics)
+        return number
+
+    def config_of(self, number: int) -> dict[str, Any]:
+        self.file.flush()
+        for line in Path(self.file.name).read_text().splitlines():
+            event = json.loads(line)
+            if event["event"] == "propose" and event["trial"] == number:
+                return dict(event["config"])
+        raise KeyError(number)
+
+
+def make_sweep(folder: Path, seed: int = 0, finish: bool = True, search: int = 20) -> Path:
+    """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make = Maker(folder, seed)
+    spec_hash = content_id(SPEC)
+    make.write("sweep", version=1, name=folder.name, space="w2v_layers", spec=SPEC, spec_hash=spec_hash, overrides=[])
+    make.write("session", session=1, pid=4242, host="bench", resumed=False)
+    for control in CONTROLS:
+        make.finished(role="control", control=control, regime="frozen")
+    done = [make.finished() for _ in range(search)]
+    failed = make.propose()
+    make.run(failed, {"dev_eer": 30.0}, reports=1)
+    make.write("retry", trial=failed, attempt=1, reason="worker process died")
+    make.run(failed, {"dev_eer": 30.0}, attempt=2, reports=1)
+    make.end(failed, "failed", {}, reason="loss became NaN at step 41 of retrain", attempt=2, fidelity=0.34)
+    halted = make.propose()
+    make.run(halted, {"dev_eer": 0.1}, reports=2)
+    make.end(halted, "halted", {"dev_eer": 0.1, "backward_ratio": 0.001, "params_total": 1.0}, fidelity=0.5)
+    unmeasured = make.propose()  # done, but one objective is missing: no result
+    make.run(unmeasured, {"dev_eer": 0.1}, reports=2)
+    make.end(unmeasured, "done", {"dev_eer": 0.1, "params_total": 1.0})
+    if finish:
+        for of in done[:2]:
+            for run_seed in (1, 2):
+                config = make.config_of(of)
+                same = {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
+                make.finished(role="finalist", of=of, seed=run_seed, **same)
+        make.write("finish", status="done", seconds=make.now - START)
+    else:
+        running = make.propose()
+        make.write("start", trial=running, attempt=1, node="node-1")
+    make.file.close()
+    return folder
