@@ -1,0 +1,83 @@
+"""When a sweep has had enough: trials, wall time, GPU-hours, a volume reached or no gain for long. Counts across resumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plastsearch.search.standing import Standing
+from plastsearch.tracking.journal import TrialRecord
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a sweep may spend and bear; None: no limit."""
+
+    trials: int | None = None
+    wall_s: float | None = None
+    gpu_hours: float | None = None
+    hypervolume: float | None = None
+    stagnation: int | None = None  # trials without gain in hypervolume
+    max_failures: int = 2  # of one trial, before it counts as failed
+    max_failed_fraction: float = 0.5
+    failed_floor: int = 4  # so many failed trials at least, before their share counts
+    trial_timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Where the search stands."""
+
+    records: Sequence[TrialRecord]
+    wall_s: float
+
+
+def exhausted(limits: Limits, standing: Standing, spent: Spent) -> str | None:
+    """Why no further trial should be proposed; None if one may. `trials` is the plan, the others cut it short."""
+    search = [record for record in spent.records if record.role == "search"]
+    if limits.trials is not None and len(search) >= limits.trials:
+        return "trials"
+    if limits.wall_s is not None and spent.wall_s >= limits.wall_s:
+        return f"wall time: {limits.wall_s / 60:g} min are spent"
+    hours = sum(record.gpu_seconds for record in spent.records) / 3600
+    if limits.gpu_hours is not None and hours >= limits.gpu_hours:
+        return f"GPU-hours: {hours:.2f} of {limits.gpu_hours:g} are spent"
+    if limits.hypervolume is None and limits.stagnation is None:
+        return None
+    return _enough(limits, standing, spent.records, search)
+
+
+def _enough(
+    limits: Limits, standing: Standing, records: Sequence[TrialRecord], search: Sequence[TrialRecord]
+) -> str | None:
+    volume = standing.hypervolume(records)
+    if volume is None:
+        return None
+    if limits.hypervolume is not None and volume >= limits.hypervolume:
+        return f"hypervolume: {volume:.6g} reached {limits.hypervolume:g}"
+    ended = sorted((r for r in search if r.ended), key=lambda r: (r.ended_at or 0.0, r.number))
+    if limits.stagnation is None or len(ended) <= limits.stagnation:
+        return None
+    recent = {record.number for record in ended[-limits.stagnation :]}
+    before = standing.hypervolume([record for record in records if record.number not in recent])
+    if before is not None and volume <= before * (1 + 1e-9) and before > 0:
+        return f"stagnation: no gain in {limits.stagnation} trials"
+    return None
+
+
+def failing(limits: Limits, records: Sequence[TrialRecord]) -> str | None:
+    """The likely common cause, once too large a share of the trials has failed."""
+    own = [record for record in records if record.ended and record.reuse_of is None]
+    failed = [record for record in own if record.state == "failed"]
+    if len(failed) < limits.failed_floor or len(failed) <= limits.max_failed_fraction * len(own):
+        return None
+    cause, count = common_cause(failed)
+    return f"{len(failed)} of {len(own)} trials failed; {count} of them: {cause}"
+
+
+def common_cause(failed: Sequence[TrialRecord]) -> tuple[str, int]:
+    """The most frequent reason, numbers aside, and how often it was given."""
+    groups: dict[str, list[str]] = {}
+    for record in failed:
+        reason = record.reason or "no reason given"
+        groups.setdefault("".join("#" if c.isdigit() else c for c in reason), []).append(reason)
+    members = max(groups.values(), key=len)
+    return members[0], len(members)

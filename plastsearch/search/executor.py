@@ -1,0 +1,57 @@
+"""Between the sweep (what to run, what was heard) and those who run it: this process (inline.py) or Ray (ray_tune.py)."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Message = dict[str, Any]  # what search/worker.py yields
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one trial; retries, deferrals and resumes are new attempts at the same trial."""
+
+    trial: int
+    attempt: int
+    task: dict[str, Any]  # all that search/worker.py needs, as plain data
+
+
+class Desk(Protocol):
+    """The sweep's side: hands out attempts and takes down what becomes of them. Called from one thread only."""
+
+    def next(self) -> Attempt | None:
+        """The attempt to start now; None if there is none at the moment (or, when `over`, ever)."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no attempt will come any more."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether running attempts must be dropped now."""
+
+    def started(self, attempt: Attempt, node: str | None = None) -> None:
+        """A worker took it up."""
+
+    def heard(self, attempt: Attempt, message: Message) -> bool:
+        """Take a message down; False: listen no further and drop the attempt."""
+
+    def lost(self, attempt: Attempt, reason: str) -> None:
+        """Its worker is gone without a word."""
+
+    def overdue(self) -> list[tuple[Attempt, str]]:
+        """Attempts whose worker must be killed, each with the reason."""
+
+    def tick(self) -> None:
+        """Called a few times a second at least."""
+
+
+class Executor(Protocol):
+    """Runs attempts until the desk has no more."""
+
+    slots: int
+
+    def run(self, desk: Desk) -> None:
+        """Serve the desk until it is over or stopping."""
+
+    def close(self) -> None:
+        """Leave no process and no file behind."""

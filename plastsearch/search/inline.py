@@ -1,0 +1,77 @@
+"""Runs every attempt in this process, one after another: for tests, for debugging, and where Ray is not wanted."""
+
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from plastsearch.errors import TrialError
+from plastsearch.search import worker
+from plastsearch.search.executor import Attempt, Desk
+
+
+class InlineExecutor:
+    """One slot: the calling thread."""
+
+    slots = 1
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self._timeout_s = timeout_s
+
+    def run(self, desk: Desk) -> None:
+        """Serve the desk until it is over or stopping."""
+        while not desk.stopping:
+            attempt = desk.next()
+            if attempt is None:
+                break  # nothing runs beside us, so nothing can come later
+            desk.started(attempt)
+            self._follow(desk, attempt)
+            desk.tick()
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def _follow(self, desk: Desk, attempt: Attempt) -> None:
+        deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        stream = worker.messages(attempt.task)
+        try:
+            while (message := _next(stream, deadline)) is not None:
+                if not desk.heard(attempt, message):
+                    return
+        except _OverdueError:
+            desk.lost(attempt, f"no end after {self._timeout_s:g} s (the limit for one trial)")
+        finally:
+            stream.close()
+
+
+def _next(stream: Generator[worker.Message], deadline: float | None) -> worker.Message | None:
+    # The alarm covers the trial's own time only: the driver's records are never interrupted half-way.
+    with _alarm(deadline):
+        return next(stream, None)
+
+
+class _OverdueError(BaseException):
+    """Out of reach of a trial's `except Exception`."""
+
+
+@contextmanager
+def _alarm(deadline: float | None) -> Iterator[None]:
+    """Interrupt the block when time is up; a process can do so only from its main thread."""
+    if deadline is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise TrialError("a time limit per trial needs the main thread; leave it out or use --executor tune")
+    previous = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, max(1e-3, deadline - time.monotonic()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    raise _OverdueError

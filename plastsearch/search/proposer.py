@@ -1,0 +1,27 @@
+"""What the driver needs of whoever proposes trials; search/study.py is the real one, tests bring their own."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from plastsearch.spec.config import TrialConfig
+from plastsearch.tracking.journal import TrialRecord
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One configuration to run, or to take over from the earlier trial `reuse_of`."""
+
+    params: dict[str, Any]
+    config: TrialConfig
+    origin: str = "sampler"  # anchor | sampler | try_first
+    reuse_of: int | None = None
+
+
+class Proposer(Protocol):
+    """Ask for a trial, tell how it went; opened from the journal's records, so that a resume forgets nothing."""
+
+    def ask(self, number: int) -> Proposal | None:
+        """Propose the trial that the journal will call `number`; None when the space is exhausted."""
+
+    def tell(self, record: TrialRecord) -> None:
+        """Learn from a search trial that ended: done, reused, failed or halted."""

@@ -1,0 +1,99 @@
+"""One attempt at a trial, in whatever process it runs: plain data in, plain messages out. The trial is imported here only."""
+
+import importlib
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from plastsearch.errors import PlastsearchError, TrialError
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.report import Report
+
+TRIAL = "plastsearch.trial.run:run_trial"
+FINALIST = "plastsearch.trial.finalist:run_finalist"
+
+Message = dict[str, Any]
+TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
+
+
+def task(function: str, config: TrialConfig, settings: RunSettings) -> dict[str, Any]:
+    """What `messages` needs, as plain data that crosses processes."""
+    return {
+        "function": function,
+        "config": config.model_dump(mode="json", by_alias=True),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def messages(task: dict[str, Any]) -> Generator[Message]:
+    """Run the attempt; any number of reports, then exactly one end."""
+    began, node = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
+    final: Report | None = None
+    end: Message
+    try:
+        run = resolve(task["function"])
+        settings = RunSettings.model_validate(task["settings"])
+        for report in run(TrialConfig.model_validate(task["config"]), settings):
+            if report.final:
+                final = report
+            else:
+                yield _report(report, node)
+        end = _done(final)
+    except Exception as error:  # every failure of a trial is a result: it is kept as the reason
+        end = _failed(error)
+    end["seconds"] = round(time.monotonic() - began, 6)
+    yield {**end, "kind": "end", "node": node}
+
+
+def resolve(reference: str) -> TrialFunction:
+    """`package.module:function` → the function."""
+    module, _, name = reference.partition(":")
+    function: TrialFunction = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _report(report: Report, node: str) -> Message:
+    return {
+        "kind": "report",
+        "stage": report.stage,
+        "step": report.step,
+        "steps_total": report.steps_total,
+        "metrics": _floats(report.metrics),
+        "node": node,
+    }
+
+
+def _done(final: Report | None) -> Message:
+    if final is None:
+        raise TrialError("the trial ended without a final report")
+    return {"state": "done", "metrics": _floats(final.metrics), "details": final.details}
+
+
+def _failed(error: Exception) -> Message:
+    if _is_busy(error):
+        return {"state": "busy", "reason": str(error)}
+    known = isinstance(error, PlastsearchError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    details = {} if known else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
+    return {"state": "failed", "metrics": {}, "details": details, "reason": reason, "again": _may_pass(error)}
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another process holds the stage; who raised it has imported the store, and we need not."""
+    store = sys.modules.get("plastsearch.trial.store")
+    return store is not None and isinstance(error, store.StageBusy)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same configuration may do better elsewhere: the machine failed, not the configuration."""
+    if isinstance(error, PlastsearchError):
+        return False
+    return isinstance(error, OSError | MemoryError) or "out of memory" in str(error).lower() or "CUDA" in str(error)
+
+
+def _floats(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,266 @@
+"""trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line. What it means is folded here, too."""
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from plastsearch.errors import PlastsearchError
+
+FILE = "trials.jsonl"
+LOCK = "driver.lock"
+VERSION = 1
+# A power cut may cost reports (they only inform) but never a proposal or a result.
+DURABLE = frozenset({"sweep", "propose", "end", "retry", "finish"})
+
+Event = dict[str, Any]
+
+
+@dataclass
+class TrialRecord:
+    """All that the journal says of one trial."""
+
+    number: int
+    id: str
+    role: str
+    control: str | None
+    params: dict[str, Any]
+    config: dict[str, Any]
+    origin: str = "sampler"
+    reuse_of: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)  # finalists: `of`, the trial it repeats
+    state: str = "proposed"  # proposed | running | done | failed | halted | reused
+    attempts: int = 0
+    failures: int = 0  # attempts that ended in a failure
+    metrics: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    reasons: list[str] = field(default_factory=list)  # why earlier attempts ended
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    fidelity: float = 0.0
+    stage: str | None = None
+    step: int = 0
+    steps_total: int = 0
+    node: str | None = None
+    proposed_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    history: list[Event] = field(default_factory=list)  # its reports, in order
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be heard of it."""
+        return self.state in {"done", "failed", "halted", "reused"}
+
+
+class Journal:
+    """The one writer of a sweep folder: holds its lock, mends a torn tail, appends."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.path = folder / FILE
+        self._lock = _lock(folder)
+        try:
+            mend(self.path)
+            self._file: IO[bytes] = self.path.open("ab")
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def append(self, event: str, /, **content: Any) -> Event:
+        """Write one event down; when this returns, a killed driver cannot lose it."""
+        record: Event = {"event": event, "at": round(time.time(), 6), **content}
+        line = json.dumps(_plain(record), separators=(",", ":"), allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        if event in DURABLE:
+            os.fsync(self._file.fileno())
+        return record
+
+    def close(self) -> None:
+        """Let the next driver in."""
+        self._file.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def mend(path: Path) -> int:
+    """Cut a line that a killed writer left unfinished, and say how many bytes that were."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        whole = _end_of_last_line(file, end)
+        if whole < end:
+            file.truncate(whole)
+            file.flush()
+            os.fsync(file.fileno())
+        return end - whole
+
+
+def read(folder: Path) -> list[Event]:
+    """Every event in order; an unfinished last line, still being written or torn, is left out."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise PlastsearchError(f"{folder}: no sweep here ({FILE} is missing)")
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip(b"\0 \r")]
+
+
+def trials(events: Iterable[Event]) -> dict[int, TrialRecord]:
+    """Trial number → what the events add up to."""
+    records: dict[int, TrialRecord] = {}
+    for event in events:
+        fold(records, event)
+    return records
+
+
+def fold(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:
+    """Apply one event to the records in place; the record it touched, if any."""
+    if event["event"] == "propose":
+        record = _proposed(event)
+        records[record.number] = record
+        return record
+    change = _CHANGES.get(event["event"])
+    if change is None:
+        return None
+    record = records[event["trial"]]
+    change(record, event)
+    return record
+
+
+def seconds_so_far(events: Iterable[Event]) -> float:
+    """Wall time of all sessions, each from its opening to its last word."""
+    total, opened, last = 0.0, None, 0.0
+    for event in events:
+        if event["event"] == "session":
+            total += last - opened if opened is not None else 0.0
+            opened = event["at"]
+        last = event["at"]
+    return total + (last - opened if opened is not None else 0.0)
+
+
+def _lock(folder: Path) -> IO[str]:
+    file = (folder / LOCK).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise PlastsearchError(
+            f"{folder}: another driver (process {holder}) is running this sweep; "
+            "wait for it, stop it, or choose another folder with --out"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _end_of_last_line(file: IO[bytes], end: int) -> int:
+    """The offset after the last newline, looked for backwards in blocks."""
+    position = end
+    while position > 0:
+        size = min(65_536, position)
+        position -= size
+        file.seek(position)
+        found = file.read(size).rfind(b"\n")
+        if found >= 0:
+            return position + found + 1
+    return 0
+
+
+def _parse(line: bytes, path: Path, number: int) -> Event:
+    try:
+        event = json.loads(line)
+        event["event"], event["at"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlastsearchError(
+            f"{path}:{number}: not a journal line ({error}); restore the file from a copy or remove that line"
+        ) from None
+    return dict(event)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a number that is none becomes null, and null metrics do not count as results."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+_PROPOSE_KEYS = {"event", "at", "trial", "id", "role", "control", "params", "config", "origin", "reuse_of"}
+
+
+def _proposed(event: Event) -> TrialRecord:
+    return TrialRecord(
+        number=event["trial"],
+        id=event["id"],
+        role=event["role"],
+        control=event.get("control"),
+        params=event["params"],
+        config=event["config"],
+        origin=event.get("origin", "sampler"),
+        reuse_of=event.get("reuse_of"),
+        extra={key: value for key, value in event.items() if key not in _PROPOSE_KEYS},
+        proposed_at=event["at"],
+    )
+
+
+def _started(record: TrialRecord, event: Event) -> None:
+    record.state = "running"
+    record.attempts = event["attempt"]
+    record.started_at = event["at"]
+    record.node = event.get("node") or record.node
+
+
+def _reported(record: TrialRecord, event: Event) -> None:
+    record.stage, record.step, record.steps_total = event["stage"], event["step"], event["steps_total"]
+    record.metrics.update(_numbers(event["metrics"]))
+    record.node = event.get("node") or record.node
+    record.history.append(event)
+
+
+def _retried(record: TrialRecord, event: Event) -> None:
+    record.state = "proposed"
+    record.reasons.append(event["reason"])
+    record.failures += bool(event.get("failure"))
+    record.gpu_seconds += event.get("gpu_seconds", 0.0)
+
+
+def _ended(record: TrialRecord, event: Event) -> None:
+    record.state = event["state"]
+    if event["state"] in {"done", "reused"}:
+        record.metrics = _numbers(event["metrics"])  # the final report alone is the result
+    else:
+        record.metrics.update(_numbers(event["metrics"]))
+    record.details = event.get("details") or {}
+    record.reason = event.get("reason")
+    record.seconds = event.get("seconds", 0.0)
+    record.gpu_seconds += event.get("gpu_seconds", 0.0)  # beside what lost attempts cost
+    record.fidelity = event.get("fidelity", 0.0)
+    record.node = event.get("node") or record.node
+    record.ended_at = event["at"]
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+_CHANGES = {"start": _started, "report": _reported, "retry": _retried, "end": _ended}

@@ -1,0 +1,79 @@
+"""Whole sweeps of fake trials: `rig` opens a folder and gives the desk and its surroundings."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plastsearch.search import worker
+from plastsearch.search.budget import Limits, Spent, exhausted
+from plastsearch.search.inline import InlineExecutor
+from plastsearch.search.phases import Listed, Phase, Plan, Search
+from plastsearch.search.run import Sweep
+from plastsearch.search.standing import Aim, Standing
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.tracking.journal import Event, Journal, TrialRecord, read, trials
+from tests.search.fake_trials import FUNCTION, Dice
+
+AIMS = (Aim("dev_eer", "min", 50.0), Aim("backward_ratio", "min", 1.1), Aim("params_total", "min", 8000.0))
+
+
+@dataclass
+class Rig:
+    """A sweep of fake trials in a folder."""
+
+    folder: Path
+    dice: Dice = field(default_factory=Dice)
+    limits: Limits = field(default_factory=lambda: Limits(trials=6))
+    phases: list[Phase] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    heard: list[Event] = field(default_factory=list)
+
+    def open(self) -> Sweep:
+        """The desk, resumed from what the folder holds."""
+        self.journal = Journal(self.folder)
+        events = read(self.folder) if self.journal.path.stat().st_size else []
+        standing = Standing(AIMS)
+        search = Search(self.dice, lambda r: exhausted(self.limits, standing, Spent(list(r.values()), 0.0)))
+        baseline = Listed(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
+        return Sweep(
+            self.journal,
+            trials(events),
+            self.phases if self.phases is not None else [baseline, search],
+            standing,
+            self.limits,
+            self.task,
+            proposer=self.dice,
+            listeners=[self],
+            **self.options,
+        )
+
+    def task(self, record: TrialRecord, defer: bool) -> dict[str, Any]:
+        """The fake trial."""
+        settings = RunSettings(store=self.folder / "store", cache=self.folder / "cache", defer_busy=defer)
+        return worker.task(FUNCTION, TrialConfig.model_validate(record.config), settings)
+
+    def feed(self, event: Event) -> None:
+        """Listen."""
+        self.heard.append(event)
+
+    def run(self) -> Sweep:
+        """To the end, in this process."""
+        sweep = self.open()
+        try:
+            InlineExecutor(self.limits.trial_timeout_s).run(sweep)
+        finally:
+            self.journal.close()
+        return sweep
+
+    def records(self) -> dict[int, TrialRecord]:
+        """What the journal says now."""
+        return trials(read(self.folder))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """Make rigs below a temporary folder."""
+    yield lambda name="sweep", **more: Rig(tmp_path / name, **more)

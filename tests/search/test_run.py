@@ -1,0 +1,71 @@
+"""The sweep as a state machine: whole sweeps of fake trials in this process."""
+
+from plastsearch.search.budget import Limits
+from tests.search.fake_trials import Dice
+
+
+def outcome(records):
+    return [(r.number, r.role, r.state, r.params, r.metrics) for r in records.values()]
+
+
+def test_a_sweep_runs_baseline_then_search_and_writes_all_down(rig):
+    it = rig()
+    sweep = it.run()
+    records = it.records()
+    assert [r.role for r in records.values()] == ["control"] + ["search"] * 6
+    assert {r.state for r in records.values()} == {"done"}
+    assert sweep.over
+    assert it.dice.told == [(n, "done") for n in range(1, 7)]
+    assert records[3].history[-1]["stage"] == "consolidate"
+    assert records[3].metrics.keys() == {"dev_eer", "backward_ratio", "params_total", "params_baseline"}
+
+
+def test_listeners_hear_what_is_written(rig):
+    it = rig()
+    it.run()
+    kinds = [event["event"] for event in it.heard if event["trial"] == 2]
+    assert kinds == ["propose", "start", "report", "report", "report", "report", "end"]
+
+
+def test_failures_stay_alone_and_keep_their_reasons(rig, tmp_path):
+    orders = {1: "error", 2: "bug", 3: "silent", 4: "incomplete", 5: "nan", 6: f"disk-once:{tmp_path / 'd'}", 7: "disk"}
+    it = rig(dice=Dice(orders=orders), limits=Limits(trials=16, max_failures=2, max_failed_fraction=0.9))
+    it.run()
+    records = it.records()
+    reasons = [records[n].reason for n in range(1, 8)]
+    assert reasons == [
+        "this configuration is poisonous",
+        "ZeroDivisionError: a bug in the trial",
+        "the trial ended without a final report",
+        "the trial ended without 'dev_eer'",
+        "the trial ended without 'dev_eer'",
+        None,
+        "OSError: no space left on device",
+    ]
+    assert [records[n].state for n in range(1, 9)] == ["failed"] * 5 + ["done", "failed", "done"]
+    assert records[6].attempts == 2
+    assert records[6].reasons == ["OSError: no space left on device"]
+    assert records[7].attempts == 3
+    assert "a bug in the trial" in records[2].details["traceback"]
+
+
+def test_a_hanging_trial_is_cut_and_tried_again(rig, tmp_path):
+    orders = {1: f"hang-once:{tmp_path / 'h'}", 2: "hang"}
+    it = rig(dice=Dice(orders=orders), limits=Limits(trials=3, trial_timeout_s=0.2, max_failures=1))
+    it.run()
+    records = it.records()
+    assert [records[n].state for n in (1, 2, 3)] == ["done", "failed", "done"]
+    assert records[2].reason == "no end after 0.2 s (the limit for one trial)"
+
+
+def test_too_many_failures_stop_the_sweep_with_the_common_cause(rig):
+    it = rig(dice=Dice(orders=dict.fromkeys(range(2, 40), "error")), limits=Limits(trials=40))
+    sweep = it.run()
+    assert len(it.records()) < 10
+    assert "4 of them: this configuration is poisonous" in (sweep.failure or "")
+
+
+def test_an_exhausted_space_ends_the_sweep(rig):
+    it = rig(dice=Dice(space=3), limits=Limits(trials=50))
+    assert it.run().over
+    assert len(it.records()) == 4
