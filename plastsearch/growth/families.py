@@ -31,11 +31,11 @@ def encoder_sites(module: nn.Module, order: int = 0) -> list[Site]:
         layer = at(module, path)
         name, depth, block = f"encoder.{index}", order + 3 * index, f"{path}.feed_forward"
         if not hasattr(layer.attention, "gru_rel_pos_const"):
-            sites.append(heads(module, f"{name}.attention", f"{path}.attention", depth))
+            sites.append(heads(module, f"{name}.attention", f"{path}.attention", depth, layer=path))
             sites.append(head_width(module, f"{name}.head_width", f"{path}.attention", depth + 1))
         inner = {"act": f"{block}.intermediate_act_fn", "dropout": f"{block}.intermediate_dropout"}
         up, down = f"{block}.intermediate_dense", f"{block}.output_dense"
-        sites.append(ffn(module, f"{name}.ffn", up, down, depth + 2, **inner))
+        sites.append(ffn(module, f"{name}.ffn", up, down, depth + 2, **inner, layer=path))
     return sites
 
 
@@ -52,8 +52,9 @@ def resnet_sites(module: nn.Module, order: int = 0) -> list[Site]:
                 block = block.base
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
                 where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
+                after = f"{where}.bn2"
                 pair = (f"{where}.conv1", f"{where}.bn1", f"{where}.conv2")
-                sites.append(conv_pair(module, f"{stage}.{index}", *pair, depth, act=_act(block, where)))
+                sites.append(conv_pair(module, f"{stage}.{index}", *pair, depth, act=_act(block, where), out_norm=after))
     return sites
 
 

@@ -85,9 +85,22 @@ def declare_(module: nn.Module, factory: Callable[[nn.Module], Sequence[Site]]) 
 
 
 def conv_pair(
-    root: nn.Module, name: str, conv1: str, norm: str | None, conv2: str, order: int, *, act: str | None = None
+    root: nn.Module,
+    name: str,
+    conv1: str,
+    norm: str | None,
+    conv2: str,
+    order: int,
+    *,
+    act: str | None = None,
+    out_norm: str | None = None,
+    layer: str | None = None,
 ) -> Site:
-    """The channels between two convolutions, with the BatchNorm that follows the first; `act`: path, default ReLU."""
+    """The channels between two convolutions and the BatchNorm after the first.
+
+    `act` is the path of what lies between (default ReLU), `out_norm` of the BatchNorm after the second convolution,
+    `layer` of the whole block (default: what holds the first convolution).
+    """
     first, second = at(root, conv1), at(root, conv2)
     for path, conv in ((conv1, first), (conv2, second)):
         _expect(conv, nn.Conv2d, path, name)
@@ -99,23 +112,33 @@ def conv_pair(
         names = [key for key, value in _tensors(at(root, norm)) if value.dim() == 1]
         slots += [Slot(norm, key, 0, "norm") for key in names]
     units = first.out_channels + grown(root, conv1)
-    parts = {"in": conv1, "out": conv2} | ({"norm": norm} if norm else {}) | ({"act": act} if act else {})
+    named = {"norm": norm, "act": act, "out_norm": out_norm, "layer": layer or conv1.rpartition(".")[0]}
+    parts = {"in": conv1, "out": conv2} | {key: path for key, path in named.items() if path}
     return Site(name, "channels", units, 1, tuple(slots), Tap(conv2, "input", 1), order, parts)
 
 
 def ffn(
-    root: nn.Module, name: str, up: str, down: str, order: int, *, act: str, dropout: str | None = None
+    root: nn.Module,
+    name: str,
+    up: str,
+    down: str,
+    order: int,
+    *,
+    act: str,
+    dropout: str | None = None,
+    layer: str | None = None,
 ) -> Site:
-    """The intermediate units between two linear layers; `act` and `dropout` are the paths of what lies between."""
+    """The intermediate units between two linear layers; `act` and `dropout` lie between, `layer` holds them all."""
     first, second = at(root, up), at(root, down)
     for path, linear in ((up, first), (down, second)):
         _expect(linear, nn.Linear, path, name)
     slots = (*_rows(up, first), Slot(down, "weight", 1, "out"))
-    parts = {"in": up, "out": down, "act": act} | ({"dropout": dropout} if dropout else {})
+    named = {"dropout": dropout, "layer": layer}
+    parts = {"in": up, "out": down, "act": act} | {key: path for key, path in named.items() if path}
     return Site(name, "ffn", first.out_features + grown(root, up), 1, slots, Tap(down, "input", -1), order, parts)
 
 
-def heads(root: nn.Module, name: str, attention: str, order: int) -> Site:
+def heads(root: nn.Module, name: str, attention: str, order: int, *, layer: str | None = None) -> Site:
     """Whole attention heads: a unit is one head, so neurons come in multiples of the head width."""
     width, count = _attention(root, name, attention)
     slots = [
@@ -125,7 +148,8 @@ def heads(root: nn.Module, name: str, attention: str, order: int) -> Site:
     ]
     slots.append(Slot(f"{attention}.out_proj", "weight", 1, "out", width=width))
     tap = Tap(f"{attention}.out_proj", "input", -1, width=width)
-    return Site(name, "attention", count, width, tuple(slots), tap, order, {"attention": attention})
+    parts = {"attention": attention} | ({"layer": layer} if layer else {})
+    return Site(name, "attention", count, width, tuple(slots), tap, order, parts)
 
 
 def head_width(root: nn.Module, name: str, attention: str, order: int) -> Site:
@@ -208,6 +232,23 @@ def grown(root: nn.Module, path: str) -> int:
     return total
 
 
+def chain(block: Any) -> list[Any]:
+    """The grown blocks around a base, outermost first."""
+    found = []
+    while is_grown(block):
+        found.append(block)
+        block = block.base
+    return found
+
+
+def blocks_at(root: nn.Module, site: Site) -> list[Any]:
+    """The grown blocks around any module of a site."""
+    paths = dict.fromkeys([slot.module for slot in site.slots])
+    if "attention" in site.parts:
+        paths[site.parts["attention"]] = None
+    return [block for path in paths for block in chain(outer(root, path))]
+
+
 def _rows(path: str, module: nn.Module) -> list[Slot]:
     return [Slot(path, key, 0, "in") for key, _ in _tensors(module)]
 
@@ -236,20 +277,11 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
         )
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
-    new = sum(block.new_units for block in _chain(outer(root, path)))
-    dims = sum(block.new_units for block in _chain(outer(root, f"{path}.out_proj")))
+    new = sum(block.new_units for block in chain(outer(root, path)))
+    dims = sum(block.new_units for block in chain(outer(root, f"{path}.out_proj")))
     width = int(module.head_dim)
     base = at(root, f"{path}.q_proj").out_features // (width - dims)
     return width, base + new
-
-
-def _chain(block: Any) -> list[Any]:
-    """The grown blocks around a base, outermost first."""
-    found = []
-    while is_grown(block):
-        found.append(block)
-        block = block.base
-    return found
 
 
 def _reads(root: nn.Module, name: str, path: str, features: int, directions: int) -> list[Slot]:
@@ -262,7 +294,7 @@ def _reads(root: nn.Module, name: str, path: str, features: int, directions: int
     else:
         kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
         raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")
-    added = sum(getattr(block, "new_inputs", 0) for block in _chain(outer(root, path)))
+    added = sum(getattr(block, "new_inputs", 0) for block in chain(outer(root, path)))
     size = getattr(module, keys[0]).shape[1] + added
     if size % features:
         raise GrowthError(f"site '{name}': {path} reads {size} features, no multiple of the layer's {features}")

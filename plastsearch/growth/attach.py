@@ -1,0 +1,243 @@
+"""Puts grown blocks into a network: beside a row of neurons, parallel to a layer, or stacked on one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.blocks import (
+    AttentionBranch,
+    Branch,
+    ConvBranch,
+    FeedForwardBranch,
+    Fork,
+    GrownHeads,
+    GrownProjection,
+    GrownReader,
+    Join,
+    ParallelGRU,
+    RecurrentBranch,
+    Stacked,
+    Wire,
+    twin,
+)
+from plastsearch.growth.initialise import he_normal
+from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
+from plastsearch.growth.resize import Values
+from plastsearch.growth.site import Site, at, holder, outer
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+def attach_(
+    root: nn.Module,
+    site: Site,
+    count: int,
+    values: Values,
+    operator: str,
+    *,
+    both: bool = False,
+    generator: Generator | None = None,
+) -> None:
+    """Adds `count` units at a site as separate blocks with the given first values."""
+    if operator == "stack":
+        _stack_(root, site, count, values, generator)
+    elif site.kind == "hidden" and operator == "parallel":
+        gru = _new_gru(at(root, site.parts["gru"]), count, None, generator)
+        _wrap_(root, site.parts["gru"], lambda base: ParallelGRU(base, gru, _leave(root, site, count)))
+    else:
+        _WIDEN[site.kind](root, site, count, values, both)
+
+
+def _beside(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    """Channels and feed-forward units: a fork and a join around the row."""
+    wire, branch = Wire(), _row(root, site, count, values)
+    _wrap_(root, site.parts["in"], lambda base: Fork(base, branch, wire, count))
+    _wrap_(root, site.parts["out"], lambda base: Join(base, wire))
+
+
+def _heads(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    extra = _twin(root, site, count, values)
+    _wrap_(root, site.parts["attention"], lambda base: GrownHeads(base, extra, count))
+
+
+def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    path = site.parts["attention"]
+    for name in PROJECTIONS:
+        layer = _linear(root, f"{path}.{name}", values)
+        if name == "out_proj":
+            _wrap_(root, f"{path}.{name}", lambda base, layer=layer: GrownReader(base, layer, site.step))
+        else:
+            _wrap_(root, f"{path}.{name}", lambda base, layer=layer: GrownProjection(base, layer, site.step))
+    at(root, path).head_dim += count
+
+
+def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) -> None:
+    """Hidden units beside a GRU, and new columns in all that reads it."""
+    path = site.parts["gru"]
+    own: dict[str, Tensor] = {}
+    readers: dict[str, dict[str, Tensor]] = {}
+    gates: dict[str, int] = {}
+    for slot, tensor in values.items():
+        if slot.role == "out":
+            readers.setdefault(slot.module, {})[slot.tensor] = tensor
+            gates[slot.module] = slot.gates
+        elif slot.role == "recurrent":
+            each = tensor.unflatten(0, (3, -1))
+            own[slot.tensor] = each[:, -count:].flatten(0, 1)
+            if both:
+                own[slot.tensor.replace("_hh_l0", "_back")] = each[:, :-count].flatten(0, 1)
+        elif slot.tensor.startswith("weight_hh"):
+            own[slot.tensor.replace("_hh_l0", "_old")] = tensor if both else tensor[: 2 * count]
+        else:
+            own[slot.tensor] = tensor
+    _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
+    for reader, columns in readers.items():
+        _wrap_(root, reader, lambda base, reader=reader, columns=columns: _reader(base, columns, gates[reader]))
+
+
+_WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
+    "channels": _beside,
+    "ffn": _beside,
+    "attention": _heads,
+    "head_width": _dims,
+    "hidden": _units,
+}
+
+
+def _reader(base: Any, columns: dict[str, Tensor], gates: int) -> nn.Module:
+    if "weight" not in columns:
+        return WideInputGRU(base, columns, gates)
+    new = nn.Linear(columns["weight"].shape[1], columns["weight"].shape[0], bias=False)
+    new.weight = nn.Parameter(columns["weight"])
+    return GrownReader(base, new, gates)
+
+
+def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None:
+    owner, name = holder(root, path)
+    base = outer(root, path)
+    block = make(base)
+    block.training = base.training
+    setattr(owner, name, block)
+
+
+def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
+    """The new neurons of a fork: like the base's layers, `count` wide."""
+    enter, leave = (_like(at(root, site.parts[end]), count, end) for end in ("in", "out"))
+    norm = _norm_like(at(root, site.parts["norm"]), count) if "norm" in site.parts else None
+    owners = {site.parts["in"]: enter, site.parts["out"]: leave, site.parts.get("norm"): norm}
+    for slot, tensor in values.items():
+        owner: Any = owners[slot.module]
+        getattr(owner, slot.tensor).data = tensor.clone()
+    act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
+    dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
+    if isinstance(act, nn.Module) and list(act.parameters()):
+        raise GrowthError(f"site '{site.name}': its activation {type(act).__name__} has weights of its own; cannot grow")
+    branch = Branch(enter, norm, act, dropout, leave)
+    return branch.train(at(root, site.parts["in"]).training)
+
+
+def _like(layer: Any, count: int, end: str) -> nn.Module:
+    """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
+    if isinstance(layer, nn.Linear):
+        sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
+        return nn.Linear(*sizes, bias=end == "in" and layer.bias is not None).to(layer.weight)
+    channels = (layer.in_channels, count) if end == "in" else (count, layer.out_channels)
+    return nn.Conv2d(
+        *channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        bias=end == "in" and layer.bias is not None,
+        padding_mode=layer.padding_mode,
+    ).to(layer.weight)
+
+
+def _norm_like(norm: nn.BatchNorm2d, count: int) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(
+        count, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
+    )
+    tensor = norm.weight if norm.weight is not None else norm.running_mean
+    return made if tensor is None else made.to(tensor)
+
+
+def _linear(root: nn.Module, path: str, values: Values) -> nn.Linear:
+    """A projection's new entries as a layer of their own."""
+    own = {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
+    weight = own["weight"]
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in own)
+    for name, tensor in own.items():
+        setattr(layer, name, nn.Parameter(tensor.clone()))
+    return layer.train(at(root, path).training)
+
+
+def _twin(root: nn.Module, site: Site, count: int, values: Values) -> Any:
+    path = site.parts["attention"]
+    extra = twin(at(root, path), {name: _linear(root, f"{path}.{name}", values) for name in PROJECTIONS})
+    extra.num_heads = count
+    return extra
+
+
+def _new_gru(like: Any, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
+    made = nn.GRU(
+        size or like.input_size, count, bias=like.bias, batch_first=like.batch_first, bidirectional=like.bidirectional
+    ).to(like.weight_ih_l0)
+    for name, parameter in made.named_parameters():
+        parameter.data = he_normal(parameter, generator) if name.startswith("weight") else torch.zeros_like(parameter)
+    return made.train(like.training)
+
+
+def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
+    gru = at(root, site.parts["gru"])
+    directions = 2 if gru.bidirectional else 1
+    layer = nn.Linear(count * directions, outer(root, site.parts["gru"]).hidden_size * directions, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer.to(gru.weight_ih_l0)
+
+
+def _stack_(root: nn.Module, site: Site, count: int, values: Values, generator: Generator | None) -> None:
+    """One more layer after the site's own, `count` units wide inside."""
+    if site.kind == "hidden":
+        path = site.parts["gru"]
+        gru = at(root, path)
+        width = outer(root, path).hidden_size * (2 if gru.bidirectional else 1)
+        branch: nn.Module = RecurrentBranch(_new_gru(gru, count, width, generator), _leave(root, site, count))
+    else:
+        if site.kind == "head_width" or "layer" not in site.parts:
+            why = "head width is no layer" if site.kind == "head_width" else "its layer was not declared (`layer=`)"
+            raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on its attention or ffn site")
+        path = site.parts["layer"]
+        branch = _STACK[site.kind](root, site, count, values, generator)
+    _wrap_(root, path, lambda base: Stacked(base, branch))
+
+
+def _ffn_layer(root: nn.Module, site: Site, count: int, values: Values, _: Generator | None) -> nn.Module:
+    up = at(root, site.parts["in"])
+    return FeedForwardBranch(nn.LayerNorm(up.in_features).to(up.weight), _row(root, site, count, values))
+
+
+def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _: Generator | None) -> nn.Module:
+    query = at(root, f"{site.parts['attention']}.q_proj")
+    return AttentionBranch(nn.LayerNorm(query.in_features).to(query.weight), _twin(root, site, count, values))
+
+
+def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:
+    second = at(root, site.parts["out"])
+    channels = second.out_channels
+    enter, leave = (nn.Conv2d(*sizes, 3, padding=1, bias=False) for sizes in ((channels, count), (count, channels)))
+    for conv in (enter, leave):
+        conv.weight.data = he_normal(conv.weight, generator)
+    after = nn.BatchNorm2d(channels)
+    nn.init.zeros_(after.weight)
+    row = Branch(enter, nn.BatchNorm2d(count), nn.ReLU(), None, leave)
+    return ConvBranch(row, after).to(second.weight).train(second.training)
+
+
+_STACK: dict[str, Callable[[nn.Module, Site, int, Values, Generator | None], nn.Module]] = {
+    "ffn": _ffn_layer,
+    "attention": _attention_layer,
+    "channels": _conv_layer,
+}

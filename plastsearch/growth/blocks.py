@@ -1,0 +1,245 @@
+"""Grown blocks beside a base that keeps its own weights: activations are added or concatenated, weights never.
+
+A fork and a join stand in for the two layers around a row of neurons. The fork sends its input through the new neurons
+as well and lays the result on a wire; the join adds it to what the base computes. So any network with the two layers
+can grow, whatever its forward does between them.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.growth.site import is_grown
+
+
+class Wire:
+    """Carries one tensor from a fork to its join within a forward pass."""
+
+    value: Tensor | None = None
+
+    def take(self) -> Tensor:
+        value, self.value = self.value, None
+        if value is None:
+            raise RuntimeError("a grown block's second layer ran without its first; the network skips one of them")
+        return value
+
+
+class Branch(nn.Module):
+    """New neurons between two layers: enter, norm, activation, dropout, leave."""
+
+    def __init__(self, enter: nn.Module, norm: nn.Module | None, act: Any, dropout: Any, leave: nn.Module) -> None:
+        super().__init__()
+        self.enter, self.norm, self.leave = enter, norm, leave
+        self._between = (act, dropout)  # shared with the base and without parameters: not registered twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.enter(x)
+        if self.norm is not None:
+            hidden = self.norm(hidden)
+        for change in self._between:
+            if change is not None:
+                hidden = change(hidden)
+        leaving: Tensor = self.leave(hidden)
+        return leaving
+
+
+class Fork(nn.Module):
+    """In the place of the layer that makes the neurons."""
+
+    wraps_base = True
+
+    def __init__(self, base: Any, branch: Branch, wire: Wire, new_units: int) -> None:
+        super().__init__()
+        self.base, self.branch = base, branch
+        self.wire, self.new_units = wire, new_units
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.wire.value = self.branch(x)
+        out: Tensor = self.base(x)
+        return out
+
+
+class Join(nn.Module):
+    """In the place of the layer that reads the neurons."""
+
+    wraps_base = True
+    new_units = 0
+
+    def __init__(self, base: Any, wire: Wire) -> None:
+        super().__init__()
+        self.base, self.wire = base, wire
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base(x) + self.wire.take()
+        return out
+
+
+class GrownHeads(nn.Module):
+    """New attention heads beside the base's: the same attention code on projections of their own."""
+
+    wraps_base = True
+
+    def __init__(self, base: Any, extra: Any, new_units: int) -> None:
+        super().__init__()
+        self.base, self.extra, self.new_units = base, extra, new_units
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        old, new = self.base(*args, **kwargs), self.extra(*args, **kwargs)
+        weights = old[1]
+        if isinstance(weights, Tensor) and isinstance(new[1], Tensor):
+            weights = torch.cat([weights, new[1]], 1)
+        return (old[0] + new[0], weights, *old[2:])
+
+
+class GrownProjection(nn.Module):
+    """New dimensions at the end of each head of a query, key or value projection."""
+
+    wraps_base = True
+
+    def __init__(self, base: Any, new: nn.Linear, heads: int) -> None:
+        super().__init__()
+        self.base, self.new, self.heads = base, new, heads
+        self.new_units = new.out_features // heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [layer(x).unflatten(-1, (self.heads, -1)) for layer in (self.base, self.new)]
+        return torch.cat(parts, -1).flatten(-2)
+
+
+class GrownReader(nn.Module):
+    """A linear layer that also reads the new units at the end of each of its input's gates."""
+
+    wraps_base = True
+
+    def __init__(self, base: Any, new: nn.Linear, gates: int) -> None:
+        super().__init__()
+        self.base, self.new, self.gates = base, new, gates
+        self.new_inputs = new.in_features
+        self.new_units = new.in_features // gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gates == 1:
+            split = x.shape[-1] - self.new_units
+            out: Tensor = self.base(x[..., :split]) + self.new(x[..., split:])
+            return out
+        each = x.unflatten(-1, (self.gates, -1))
+        split = each.shape[-1] - self.new_units
+        return self.base(each[..., :split].flatten(-2)) + self.new(each[..., split:].flatten(-2))  # type: ignore[no-any-return]
+
+
+class ParallelGRU(nn.Module):
+    """A GRU beside a layer, added to its output through a projection that starts at zero."""
+
+    wraps_base = True
+    new_units = 0
+
+    def __init__(self, base: Any, gru: nn.GRU, leave: nn.Linear) -> None:
+        super().__init__()
+        self.base, self.gru, self.leave = base, gru, leave
+        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        out, state = self.base(input, hx)
+        return _plus(out, self.leave(_data(self.gru(input)[0]))), state
+
+
+class Stacked(nn.Module):
+    """A whole layer with, after it, one more whose residual branch starts at zero."""
+
+    wraps_base = True
+    new_units = 0
+
+    def __init__(self, base: Any, branch: nn.Module) -> None:
+        super().__init__()
+        self.base, self.branch = base, branch
+        for name in ("batch_first", "bidirectional"):
+            if hasattr(base, name):
+                setattr(self, name, getattr(base, name))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        out = self.base(*args, **kwargs)
+        if not isinstance(out, tuple) or hasattr(out, "batch_sizes"):
+            return out + self.branch(out, **kwargs)
+        return (_plus(out[0], self.branch(out[0], **kwargs)), *out[1:])
+
+
+class FeedForwardBranch(nn.Module):
+    """LayerNorm and a feed-forward row of neurons, for stacking."""
+
+    def __init__(self, norm: nn.Module, row: Branch) -> None:
+        super().__init__()
+        self.norm, self.row = norm, row
+
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
+        out: Tensor = self.row(self.norm(x))
+        return out
+
+
+class AttentionBranch(nn.Module):
+    """LayerNorm and attention heads, for stacking."""
+
+    def __init__(self, norm: nn.Module, attention: Any) -> None:
+        super().__init__()
+        self.norm, self.attention = norm, attention
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        out: Tensor = self.attention(self.norm(x), attention_mask=kwargs.get("attention_mask"))[0]
+        return out
+
+
+class RecurrentBranch(nn.Module):
+    """A GRU and its projection, for stacking."""
+
+    def __init__(self, gru: nn.GRU, leave: nn.Linear) -> None:
+        super().__init__()
+        self.gru, self.leave = gru, leave
+
+    def forward(self, x: Any, **_: Any) -> Tensor:
+        out: Tensor = self.leave(_data(self.gru(x)[0]))
+        return out
+
+
+class ConvBranch(nn.Module):
+    """The two convolutions of a basic block, the second norm's weight starting at zero, for stacking."""
+
+    def __init__(self, row: Branch, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.row, self.norm = row, norm
+
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
+        out: Tensor = self.norm(self.row(x))
+        return out
+
+
+def twin(attention: Any, projections: dict[str, nn.Linear]) -> Any:
+    """An attention module with the same code and settings as a given one, and projections of its own."""
+    made = copy.copy(attention)
+    for table in ("_parameters", "_buffers", "_modules"):
+        made.__dict__[table] = dict(attention.__dict__[table])
+    for name, layer in projections.items():
+        made._modules[name] = layer
+    return made
+
+
+def outermost(module: nn.Module, prefix: str = "") -> list[tuple[str, Any]]:
+    """The grown blocks that no other one stands around, with the paths of what they stand for."""
+    found: list[tuple[str, Any]] = []
+    for name, child in module.named_children():
+        if is_grown(child):
+            found.append((f"{prefix}{name}", child))
+        plain = child
+        while is_grown(plain):
+            plain = plain.base
+        found += outermost(plain, f"{prefix}{name}.")
+    return found
+
+
+def _data(value: Any) -> Tensor:
+    data: Tensor = value.data if hasattr(value, "batch_sizes") else value
+    return data
+
+
+def _plus(value: Any, more: Tensor) -> Any:
+    return value._replace(data=value.data + more) if hasattr(value, "batch_sizes") else value + more

@@ -1,0 +1,168 @@
+"""Adds neurons to a network without changing what it computes.
+
+Use, from a trained network to one of its original size again:
+
+    sites = find_sites(net)                                   # name → Site; `step` is the unit of `neurons`
+    dropin = add_neurons_(net, {"encoder.3.ffn": 64}, mode="frozen", also=["head"], generator=g)
+    optimizer = AdamW(trainable(net))                         # freeze.trainable; then train
+    net = fold_(net)                                          # fold.fold_: frozen blocks → ordinary, wider modules
+    gone = choose(scores, dropin.units["encoder.3.ffn"], "all", dropin.units["encoder.3.ffn"])
+    remove_neurons_(net, {"encoder.3.ffn": gone})             # prune; unfrozen: `optimizer=` makes its state follow
+
+`mode="frozen"` puts grown blocks beside the base and freezes the rest (freeze.freeze_base_); `mode="unfrozen"` makes
+the network's own tensors larger and everything goes on learning. checkpoint.save_grown and load_grown_ keep either.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.attach import attach_
+from plastsearch.growth.freeze import freeze_base_, new_parameters
+from plastsearch.growth.gradmax import gradmax
+from plastsearch.growth.initialise import INITS, Init, draw, split_units
+from plastsearch.growth.optimizer import add_group_
+from plastsearch.growth.resize import Values, widen_
+from plastsearch.growth.site import Site, blocks_at, find_sites
+
+Mode = Literal["frozen", "unfrozen"]
+Operator = Literal["widen", "parallel", "stack"]
+Lateral = Literal["into_new", "both"]
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "mode": ("frozen", "unfrozen"),
+    "operator": ("widen", "parallel", "stack"),
+    "lateral": ("into_new", "both"),
+    "init": INITS,
+}
+
+
+@dataclass(frozen=True)
+class Dropin:
+    """What one call added: at each site the new units are the last ones, after fold too."""
+
+    mode: Mode
+    operator: Operator
+    init: Init
+    lateral: Lateral
+    first: dict[str, int]  # site → index of its first new unit
+    units: dict[str, int]  # site → new units (heads, dims per head, channels, …)
+    neurons: dict[str, int]  # site → new neurons, as asked for
+    parameters: tuple[str, ...]  # parameters that did not exist before (frozen, parallel, stack)
+
+    def new_units(self, site: str) -> range:
+        """Indices of the units that a site gained; none where a whole layer was stacked."""
+        count = self.units[site] if self.operator == "widen" else 0
+        return range(self.first[site], self.first[site] + count)
+
+    def plan(self) -> dict[str, Any]:
+        """Plain data from which `checkpoint` builds the same shapes again."""
+        return {"mode": self.mode, "operator": self.operator, "lateral": self.lateral, "units": dict(self.units)}
+
+
+def add_neurons_(
+    module: nn.Module,
+    neurons: Mapping[str, int],
+    *,
+    mode: Mode = "frozen",
+    operator: Operator = "widen",
+    init: Init = "random",
+    lateral: Lateral = "into_new",
+    generator: Generator | None = None,
+    optimizer: Optimizer | None = None,
+    loss: Callable[[], Tensor] | None = None,
+    also: Sequence[str] = (),
+) -> Dropin:
+    """Adds neurons at sites, earliest first; `also` names what learns beside them if frozen, `loss` is for gradmax."""
+    for key, value in (("mode", mode), ("operator", operator), ("lateral", lateral), ("init", init)):
+        if value not in _KNOWN[key]:
+            raise GrowthError(f"unknown {key} '{value}'; known: {', '.join(_KNOWN[key])}")
+    sites = find_sites(module)
+    units = {name: _units(module, sites, name, count) for name, count in neurons.items()}
+    names = [name for name in sites if name in units]
+    separate = mode == "frozen" or operator != "widen"
+    for name in names:
+        _check(module, sites[name], mode, operator, init, separate)
+    before = new_parameters(module)
+    known = {id(parameter) for parameter in module.parameters()}
+    steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
+    for name in names:
+        site = find_sites(module)[name]
+        if separate:
+            values = steered.get(name) or draw(module, site, units[name], init, generator)
+            attach_(module, site, units[name], values, operator, both=lateral == "both", generator=generator)
+        else:
+            _enlarge_(module, site, units[name], init, steered.get(name), optimizer, generator)
+    first = {name: sites[name].units for name in names}
+    added = tuple(sorted(new_parameters(module) - before))
+    dropin = Dropin(mode, operator, init, lateral, first, units, {name: neurons[name] for name in names}, added)
+    if separate:
+        module.__dict__.setdefault("_dropins", []).append(dropin.plan())
+    if mode == "frozen":
+        freeze_base_(module, also)
+    if optimizer is not None and separate:
+        add_group_(optimizer, [parameter for parameter in module.parameters() if id(parameter) not in known])
+    return dropin
+
+
+def _enlarge_(
+    module: nn.Module,
+    site: Site,
+    count: int,
+    init: Init,
+    values: Values | None,
+    optimizer: Optimizer | None,
+    generator: Generator | None,
+) -> None:
+    if init == "net2net":
+        copies, share = split_units(module, site, count, generator)
+        widen_(module, site, copies, optimizer)
+        share()
+        return
+    widen_(module, site, values or draw(module, site, count, init, generator), optimizer)
+
+
+def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int) -> int:
+    """Neurons as units of their site, or an error that says what would fit."""
+    if name not in sites:
+        raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
+    site = sites[name]
+    if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons <= 0:
+        raise GrowthError(f"site '{name}' cannot grow by {neurons!r}: give a whole number above 0, or leave the site out")
+    if neurons % site.step:
+        low = neurons - neurons % site.step
+        near = f"{low} or {low + site.step}" if low else f"{site.step}"
+        what = "head width" if site.kind == "attention" else "number of heads"
+        raise GrowthError(
+            f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {site.step}, its {what}; try {near}"
+        )
+    return neurons // site.step
+
+
+def _check(module: nn.Module, site: Site, mode: Mode, operator: Operator, init: Init, separate: bool) -> None:
+    """Refuses what cannot be done at a site, with the reason and a way out."""
+    if init == "net2net" and separate:
+        raise GrowthError(
+            f"site '{site.name}': net2net shares out the outgoing weights of the original, which a frozen base or a "
+            "separate branch must not change; use it with mode='unfrozen', operator='widen'"
+        )
+    if operator == "parallel" and site.kind == "head_width":
+        raise GrowthError(
+            f"site '{site.name}': wider heads mix old and new dimensions in one score, so no branch can be added beside "
+            f"them; grow '{site.name.replace('head_width', 'attention')}' in parallel, or widen"
+        )
+    if operator == "stack":
+        return
+    blocked = blocks_at(module, site)
+    if not separate and blocked:
+        raise GrowthError(
+            f"site '{site.name}' carries grown blocks of the frozen regime; fold the network before it grows unfrozen"
+        )
+    if site.kind == "hidden" and not all(hasattr(block, "extend") or hasattr(block, "gates") for block in blocked):
+        raise GrowthError(f"site '{site.name}' has a branch beside it or a layer stacked on it; it cannot grow any more")
+    other = {"attention": "GrownProjection", "head_width": "GrownHeads"}.get(site.kind)
+    if any(type(block).__name__ == other for block in blocked):
+        raise GrowthError(f"site '{site.name}': heads and head width of one layer cannot both carry blocks; fold first")

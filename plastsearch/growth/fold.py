@@ -1,0 +1,123 @@
+"""Grown blocks → ordinary modules of the enlarged width, without a change of the function or a cost at inference."""
+
+import copy
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.blocks import Fork, GrownHeads, GrownProjection, GrownReader, ParallelGRU, Stacked, outermost
+from plastsearch.growth.freeze import unfreeze_
+from plastsearch.growth.recurrent import chain_of, merge
+from plastsearch.growth.resize import insert, sync_module_, widen_
+from plastsearch.growth.site import Site, Slot, at, chain, find_sites, holder, is_grown, outer
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold(module: Network) -> Network:
+    """An ordinary network that computes what a grown one does; the grown one stays as it is."""
+    return fold_(copy.deepcopy(module))
+
+
+def fold_(module: Network) -> Network:
+    """Folds every grown block in place; all parameters are new or learn again, so build the optimiser afterwards."""
+    for path, block in ((path, inner) for path, block in outermost(module) for inner in chain(block)):
+        if isinstance(block, Stacked | ParallelGRU):
+            what = "a stacked layer" if isinstance(block, Stacked) else "a parallel recurrent branch"
+            raise GrowthError(f"{path or 'the network'} carries {what}, which has no ordinary module of greater width")
+    for site in find_sites(module).values():
+        if site.kind == "hidden":
+            continue
+        for inner in _blocks_inside_out(module, site):
+            _fold_one_(module, site, inner)
+    _fold_recurrent_(module)
+    module.__dict__.pop("_dropins", None)
+    unfreeze_(module)
+    return module
+
+
+def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
+    """The blocks of one site that bring units, the oldest first."""
+    path = site.parts["in"] if "in" in site.parts else site.parts["attention"]
+    if site.kind == "head_width":
+        path = f"{path}.out_proj"
+    return chain(outer(module, path))[::-1]
+
+
+def _fold_one_(module: nn.Module, site: Site, block: Any) -> None:
+    """Moves one block's neurons into the base's tensors and takes the block away."""
+    if isinstance(block, Fork):
+        values = {slot: _branch_tensor(block, site, slot) for slot in site.slots}
+        _unwrap_(module, site.parts["in"])
+        _unwrap_(module, site.parts["out"])
+    elif isinstance(block, GrownHeads):
+        attention = site.parts["attention"]
+        values = {slot: _of(block.extra, slot, f"{attention}.") for slot in site.slots}
+        _unwrap_(module, attention)
+    elif isinstance(block, GrownReader):
+        attention = site.parts["attention"]
+        values = {slot: _projection_tensor(module, slot) for slot in site.slots}
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            _unwrap_(module, f"{attention}.{name}")
+    else:
+        raise TypeError(f"no rule to fold {type(block).__name__}")
+    widen_(module, site, values)
+
+
+def _branch_tensor(block: Fork, site: Site, slot: Slot) -> Tensor:
+    roles = {site.parts["in"]: block.branch.enter, site.parts["out"]: block.branch.leave}
+    owner: Any = roles.get(slot.module, block.branch.norm)
+    tensor: Tensor = getattr(owner, slot.tensor)
+    return tensor.detach()
+
+
+def _of(extra: Any, slot: Slot, prefix: str) -> Tensor:
+    tensor: Tensor = getattr(getattr(extra, slot.module.removeprefix(prefix)), slot.tensor)
+    return tensor.detach()
+
+
+def _projection_tensor(module: nn.Module, slot: Slot) -> Tensor:
+    """The innermost block's new entries of a projection."""
+    block = outer(module, slot.module)
+    while is_grown(block.base):
+        block = block.base
+    tensor: Tensor = getattr(block.new, slot.tensor)
+    return tensor.detach()
+
+
+def _unwrap_(module: nn.Module, path: str) -> None:
+    """Takes away the innermost block at a path."""
+    owner, name = holder(module, path)
+    block = getattr(owner, name)
+    if not is_grown(block.base):
+        setattr(owner, name, block.base)
+        return
+    while is_grown(block.base.base):
+        block = block.base
+    block.base = block.base.base
+
+
+def _fold_recurrent_(module: nn.Module) -> None:
+    """Chains of recurrent runs become one GRU each, and their readers one linear layer."""
+    for path, block in outermost(module):
+        if hasattr(block, "extend"):
+            weights = merge(chain_of(block))
+        elif isinstance(block, GrownReader):
+            weights = {"weight": _reader_weight(block)}
+        else:
+            continue
+        base = at(module, path)
+        for key, tensor in weights.items():
+            setattr(base, key, nn.Parameter(tensor.detach().clone()))
+        sync_module_(base)
+        owner, name = holder(module, path)
+        setattr(owner, name, base)
+
+
+def _reader_weight(block: Any) -> Tensor:
+    if not is_grown(block):
+        weight: Tensor = block.weight
+        return weight
+    return insert(_reader_weight(block.base), block.new.weight, Slot("", "weight", 1, "out", gates=block.gates))

@@ -1,0 +1,136 @@
+"""What frozen means: no gradient, no drift of BatchNorm statistics, and no library flag that lets autograd past.
+
+Frozen GRUs stay in train mode when the network is: cuDNN refuses to run backward through a GRU in eval mode, which the
+layers above the first grown one need; a one-layer GRU computes the same in both modes.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from torch import nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.site import find_sites, is_grown
+
+
+class _Sticky:
+    """BatchNorm that stays in eval mode whatever train() says, so that its statistics cannot drift."""
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)  # type: ignore[misc, no-any-return]
+
+
+class FrozenBatchNorm1d(_Sticky, nn.BatchNorm1d):
+    """A frozen BatchNorm1d."""
+
+
+class FrozenBatchNorm2d(_Sticky, nn.BatchNorm2d):
+    """A frozen BatchNorm2d."""
+
+
+class FrozenBatchNorm3d(_Sticky, nn.BatchNorm3d):
+    """A frozen BatchNorm3d."""
+
+
+_FROZEN: dict[type, type] = {
+    nn.BatchNorm1d: FrozenBatchNorm1d,
+    nn.BatchNorm2d: FrozenBatchNorm2d,
+    nn.BatchNorm3d: FrozenBatchNorm3d,
+}
+_PLAIN = {frozen: plain for plain, frozen in _FROZEN.items()}
+
+
+def freeze_base_(module: nn.Module, also: Sequence[str] = ()) -> list[str]:
+    """Freezes all but new neurons and the modules named in `also` (the head); returns what still learns."""
+    return _only_(module, new_parameters(module), also)
+
+
+def train_sites_(module: nn.Module, sites: Iterable[str], also: Sequence[str] = ()) -> list[str]:
+    """Freezes all but the neurons at some sites, old and new alike, and the modules named in `also`."""
+    known = find_sites(module)
+    names: set[str] = set()
+    for name in sites:
+        if name not in known:
+            raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(known)}")
+        names.update(f"{slot.module}.{slot.tensor}" for slot in known[name].slots)
+    logical = logical_names(module)
+    return _only_(module, {real for real, name in logical.items() if name in names} | new_parameters(module), also)
+
+
+def unfreeze_(module: nn.Module) -> None:
+    """Lets everything learn again, BatchNorm statistics included."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+    for part in module.modules():
+        if type(part) in _PLAIN:
+            part.__class__ = _PLAIN[type(part)]
+            part.train(module.training)
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn, each once."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def new_parameters(module: nn.Module) -> set[str]:
+    """Names of the parameters that grown blocks brought."""
+    return {name for name in logical_names(module) if _is_new(module, name)}
+
+
+def logical_names(module: nn.Module) -> dict[str, str]:
+    """Parameter names → the names they would have without grown blocks around them."""
+    return {name: ".".join(_steps(module, name)[0]) for name, _ in module.named_parameters()}
+
+
+def _is_new(module: nn.Module, name: str) -> bool:
+    return _steps(module, name)[1]
+
+
+def _steps(module: nn.Module, name: str) -> tuple[list[str], bool]:
+    """The parts of a dotted name without the steps into a base, and whether it ends inside a block but not its base."""
+    parts: list[str] = []
+    new = False
+    found: Any = module
+    for part in name.split("."):
+        if is_grown(found) and part == "base":
+            new = False
+        else:
+            new = new or is_grown(found)
+            parts.append(part)
+        found = getattr(found, part)
+    return parts, new
+
+
+def _only_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
+    logical = logical_names(module)
+    for prefix in also:
+        if not any(_under(name, prefix) for name in logical.values()):
+            raise GrowthError(f"{type(module).__name__} has no parameters under '{prefix}' that could learn")
+    learning: list[str] = []
+    for name, parameter in module.named_parameters():
+        learns = name in names or any(_under(logical[name], prefix) for prefix in also)
+        parameter.requires_grad_(learns)
+        parameter.grad = parameter.grad if learns else None
+        if learns:
+            learning.append(name)
+    _norms_(module)
+    for part in module.modules():
+        if hasattr(part, "_requires_grad"):  # transformers' feature encoders: would make their output require grad
+            part._requires_grad = False
+    return learning
+
+
+def _norms_(module: nn.Module) -> None:
+    """Frozen are the BatchNorms none of whose parameters learn; those without parameters follow the whole network."""
+    for part in module.modules():
+        learns = any(parameter.requires_grad for parameter in part.parameters(recurse=False))
+        if type(part) in _FROZEN and not learns:
+            part.__class__ = _FROZEN[type(part)]
+            part.eval()
+        elif type(part) in _PLAIN and learns:
+            part.__class__ = _PLAIN[type(part)]
+            part.train(module.training)
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")

@@ -1,0 +1,88 @@
+"""GradMax (arXiv 2201.05125): zero incoming weights, and the outgoing ones for which the first gradient is largest.
+
+For units between a layer with input x and one with output gradient g, the gradient of a unit's incoming weights is
+act'(0) · outᵀ (Σ g xᵀ): largest, at a given norm, along the top left singular vectors of Σ g xᵀ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.initialise import current, draw
+from plastsearch.growth.resize import Values
+from plastsearch.growth.site import Site, at, outer
+
+
+def gradmax(
+    module: nn.Module,
+    sites: Sequence[Site],
+    units: Mapping[str, int],
+    loss: Callable[[], Tensor] | None,
+    generator: Generator | None,
+) -> dict[str, Values]:
+    """First values for each site from one backward pass of `loss`."""
+    for site in sites:
+        _check(module, site, units[site.name], loss)
+    assert loss is not None  # checked above
+    crossed = _crossed(module, sites, loss)
+    made: dict[str, Values] = {}
+    for site in sites:
+        values = draw(module, site, units[site.name], "random", generator)
+        directions = torch.linalg.svd(crossed[site.name].double())[0]
+        for slot in site.slots:
+            if slot.role == "out":
+                scale = float(current(module, slot).double().square().mean().sqrt()) * directions.shape[0] ** 0.5
+                values[slot] = (directions[:, : units[site.name]] * scale).to(values[slot])
+            else:
+                values[slot] = torch.zeros_like(values[slot])
+        made[site.name] = values
+    return made
+
+
+def _check(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor] | None) -> None:
+    if site.kind != "ffn":
+        raise GrowthError(
+            f"site '{site.name}': gradmax starts from zero incoming weights, so it needs a smooth activation and one "
+            "linear layer on each side; it works at feed-forward sites; elsewhere take random, orthogonal, pairs or copies"
+        )
+    act: Any = at(module, site.parts["act"])
+    zero = torch.zeros(1, requires_grad=True)
+    if not float(torch.autograd.grad(act(zero).sum(), zero)[0]):
+        raise GrowthError(
+            f"site '{site.name}': gradmax needs an activation with a slope at 0, and {type(act).__name__} has none; "
+            "take random, orthogonal, pairs or copies"
+        )
+    if loss is None:
+        raise GrowthError("gradmax needs `loss`, a function without arguments that computes the loss of some batches")
+    width = at(module, site.parts["out"]).out_features
+    if count > width:
+        raise GrowthError(f"site '{site.name}': gradmax has {width} directions to offer, {count} were asked for")
+
+
+def _crossed(module: nn.Module, sites: Sequence[Site], loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+    """Σ g xᵀ of each site: x enters the first layer, g is the loss gradient at the second one's output."""
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+    handles = []
+    for site in sites:
+
+        def enter(_: Any, args: Any, name: str = site.name) -> None:
+            inputs[name] = args[0].detach()
+
+        def leave(_: Any, __: Any, out: Tensor, name: str = site.name) -> Tensor:
+            outputs[name] = out if out.requires_grad else out.detach().requires_grad_()
+            return outputs[name]
+
+        handles.append(outer(module, site.parts["in"]).register_forward_pre_hook(enter))
+        handles.append(outer(module, site.parts["out"]).register_forward_hook(leave))
+    try:
+        value = loss()
+        grads = torch.autograd.grad(value, [outputs[site.name] for site in sites])
+    finally:
+        for handle in handles:
+            handle.remove()
+    pairs = zip(sites, grads, strict=True)
+    return {site.name: grad.flatten(0, -2).T @ inputs[site.name].flatten(0, -2) for site, grad in pairs}

@@ -1,0 +1,170 @@
+"""First values of new neurons, one tensor for each slot of a site, drawn from one generator.
+
+Incoming weights take the scale of the neurons that are there. Either the outgoing side starts at zero (random,
+orthogonal, copies), or the incoming one does (gradmax), or neurons come in pairs that cancel out (pairs): the function
+does not change, and one side learns from the first step. Net2Net splits existing neurons in two.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.recurrent import chain_of, merge
+from plastsearch.growth.resize import Values, entries, insert
+from plastsearch.growth.site import Site, Slot, at, is_grown, outer
+
+Init = Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"]
+INITS: tuple[Init, ...] = ("random", "orthogonal", "pairs", "copies", "net2net", "gradmax")
+
+
+def draw(root: nn.Module, site: Site, count: int, init: Init, generator: Generator | None) -> Values:
+    """Values of `count` new units of a site for each of its slots (net2net and gradmax: see their own functions)."""
+    if init == "pairs" and count % 2:
+        raise GrowthError(f"site '{site.name}': pairs need an even number of units; {count} is odd")
+    source = torch.randint(_plain_units(root, site), (count,), generator=generator)
+    values: Values = {}
+    for slot in site.slots:
+        tensor = _with_rows(current(root, slot), slot, site, values)
+        values[slot] = _fresh(tensor, slot, site, count, init, source, generator)
+    return values
+
+
+def split_units(root: nn.Module, site: Site, count: int, generator: Generator | None) -> tuple[Values, Callable[[], None]]:
+    """Net2Net: copies of existing units that share their outgoing weights, and what to call after widening."""
+    source = torch.randint(site.units, (count,), generator=generator)
+    share = 0.25 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
+    left = torch.ones(site.units, dtype=torch.float64)
+    parts = torch.zeros(count, dtype=torch.float64)
+    for k, unit in enumerate(source.tolist()):
+        parts[k] = left[unit] * share[k]
+        left[unit] -= parts[k]
+    values: Values = {}
+    reads: list[Slot] = []
+    for slot in site.slots:
+        tensor = _with_rows(current(root, slot), slot, site, values)
+        values[slot] = _copied(tensor, slot, site, source)
+        if _reads_units(slot, site):
+            values[slot] = values[slot] * _along(slot, parts, values[slot])
+            reads.append(slot)
+    kept = torch.cat([left, torch.ones(count, dtype=torch.float64)])
+    return values, lambda: _scale_(root, reads, kept)
+
+
+def current(root: nn.Module, slot: Slot) -> Tensor:
+    """A slot's tensor with the entries of grown recurrent blocks in it."""
+    module = outer(root, slot.module)
+    if is_grown(module) and hasattr(module, "extend"):
+        return merge(chain_of(module))[slot.tensor].detach()
+    tensor: Tensor = getattr(at(root, slot.module), slot.tensor)
+    return tensor.detach()
+
+
+@torch.no_grad()
+def _scale_(root: nn.Module, reads: list[Slot], kept: Tensor) -> None:
+    """Leaves the original units the share that their copies did not take, in all that reads them."""
+    for slot in reads:
+        tensor = getattr(at(root, slot.module), slot.tensor)
+        tensor.mul_(_along(slot, kept, tensor))
+
+
+def _plain_units(root: nn.Module, site: Site) -> int:
+    """Units of the base alone: the only ones whose entries can be copied beside grown blocks of other kinds."""
+    slot = site.slots[0]
+    return int(current(root, slot).shape[slot.dim] - slot.offset) // (slot.gates * slot.width)
+
+
+def _with_rows(tensor: Tensor, slot: Slot, site: Site, values: Values) -> Tensor:
+    """The tensor after the site's earlier slots of the same tensor have added their entries."""
+    for earlier, new in values.items():
+        if (earlier.module, earlier.tensor) == (slot.module, slot.tensor):
+            tensor = insert(tensor, new, earlier)
+    return tensor
+
+
+def _fresh(
+    tensor: Tensor, slot: Slot, site: Site, count: int, init: Init, source: Tensor, generator: Generator | None
+) -> Tensor:
+    """New entries of one slot, gate-major."""
+    shape = list(tensor.shape)
+    shape[slot.dim] = slot.gates * count * slot.width
+    zeros = tensor.new_zeros(shape)
+    if slot.role == "norm":
+        neutral = torch.ones_like(zeros) if slot.tensor in ("weight", "running_var") else zeros
+        return _copied(tensor, slot, site, source) if init == "copies" else neutral
+    if _reads_units(slot, site):
+        return _outgoing(tensor, slot, site, zeros, count, init, generator)
+    if tensor.dim() == 1:
+        return _copied(tensor, slot, site, source) if init == "copies" else zeros
+    if init == "copies":
+        return _copied(tensor, slot, site, source)
+    scale = _scale(tensor)
+    drawn = _orthogonal if init == "orthogonal" else _normal
+    if init != "pairs":
+        return drawn(zeros, scale, generator)
+    half = zeros.narrow(slot.dim, 0, zeros.shape[slot.dim] // 2)
+    each = _normal(half, scale, generator).unflatten(slot.dim, (slot.gates, count // 2, slot.width))
+    return each.repeat_interleave(2, slot.dim + 1).flatten(slot.dim, slot.dim + 2)
+
+
+def _outgoing(
+    tensor: Tensor, slot: Slot, site: Site, zeros: Tensor, count: int, init: Init, generator: Generator | None
+) -> Tensor:
+    """Zero, or opposite pairs; among themselves the new units of a recurrent site are connected at random."""
+    if slot.role == "recurrent":
+        if init in ("pairs", "copies"):
+            return zeros
+        old = (zeros.shape[0] // 3 - count) if zeros.dim() > 1 else 0
+        fresh = _normal(zeros, _scale(tensor), generator).unflatten(0, (3, -1))
+        fresh[:, :old] = 0
+        return fresh.flatten(0, 1)
+    if init != "pairs":
+        return zeros
+    half = zeros.narrow(slot.dim, 0, zeros.shape[slot.dim] // 2)
+    each = _normal(half, _scale(tensor), generator).unflatten(slot.dim, (slot.gates, count // 2, slot.width))
+    both = torch.stack([each, -each], slot.dim + 2)
+    return both.flatten(slot.dim, slot.dim + 3)
+
+
+def _reads_units(slot: Slot, site: Site) -> bool:
+    """Whether a slot is on the outgoing side: for a head width that includes the keys, which multiply the queries."""
+    return slot.role in ("out", "recurrent") or (site.kind == "head_width" and slot.module.endswith(".k_proj"))
+
+
+def _copied(tensor: Tensor, slot: Slot, site: Site, source: Tensor) -> Tensor:
+    units = (tensor.shape[slot.dim] - slot.offset) // (slot.gates * slot.width)
+    index = entries(slot, units, source, slot.offset + slot.gates * units * slot.width)[slot.offset :]
+    return tensor.index_select(slot.dim, index.to(tensor.device))
+
+
+def _along(slot: Slot, factors: Tensor, like: Tensor) -> Tensor:
+    """One factor for each unit, laid out along the slot's dimension."""
+    flat = factors.repeat_interleave(slot.width).repeat(slot.gates).to(like)
+    return flat.view([-1 if d == slot.dim else 1 for d in range(like.dim())])
+
+
+def _scale(tensor: Tensor) -> float:
+    """The root mean square of the weights there, or He's value if they are all zero."""
+    rms = float(tensor.double().square().mean().sqrt())
+    return rms if rms > 0 else float((2 / max(1, tensor[0].numel())) ** 0.5)
+
+
+def _normal(like: Tensor, scale: float, generator: Generator | None) -> Tensor:
+    return (torch.randn(like.shape, generator=generator, dtype=torch.float64) * scale).to(like)
+
+
+def _orthogonal(like: Tensor, scale: float, generator: Generator | None) -> Tensor:
+    """Rows at right angles to each other (in groups, if there are more rows than inputs), of the usual length."""
+    rows, size = like.shape[0], like[0].numel()
+    groups = []
+    for first in range(0, rows, size):
+        count = min(size, rows - first)
+        groups.append(torch.linalg.qr(torch.randn(size, count, generator=generator, dtype=torch.float64))[0].T)
+    return (torch.cat(groups) * scale * size**0.5).view(like.shape).to(like)
+
+
+def he_normal(like: Tensor, generator: Generator | None) -> Tensor:
+    """He's scale for the fan-in, for layers that stand alone."""
+    return _normal(like, float((2 / like[0].numel()) ** 0.5), generator)

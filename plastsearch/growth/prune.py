@@ -1,0 +1,126 @@
+"""Neurons out: which units go, given scores and a count, and a network that is physically smaller afterwards."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.resize import narrow_
+from plastsearch.growth.site import Site, Slot, at, blocks_at, find_sites
+
+Pool = Literal["added", "all"]
+
+
+def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pairs: bool = False) -> Tensor:
+    """Indices of the `count` units with the lowest scores, ties by index; `added`: how many of the last are new.
+
+    With `pairs` the new units are couples of neighbours that cancel out: they go together, at their mean score.
+    """
+    if not bool(torch.isfinite(scores).all()):
+        bad = int((~torch.isfinite(scores)).sum())
+        raise GrowthError(f"{bad} of {len(scores)} neuron scores are not finite; a criterion must score every neuron")
+    total = len(scores)
+    first = total - added if pool == "added" else 0
+    if pool not in ("added", "all"):
+        raise GrowthError(f"unknown pool '{pool}'; known: added, all")
+    if not 0 <= added <= total:
+        raise GrowthError(f"{added} of {total} units cannot be new")
+    if not 0 <= count <= total - first or count == total:
+        raise GrowthError(f"cannot remove {count} of {total} units (pool '{pool}' has {total - first}; one must stay)")
+    values = scores.detach().double().cpu()
+    if pairs:
+        return _with_pairs(values, count, first, total - added)
+    order = torch.argsort(values[first:], stable=True)[:count] + first
+    return order.sort().values
+
+
+def remove_neurons_(
+    module: nn.Module,
+    units: Mapping[str, Tensor],
+    optimizer: Optimizer | None = None,
+    *,
+    means: Mapping[str, Tensor] | None = None,
+) -> dict[str, int]:
+    """Removes units (heads, channels, …, by index) at each site; returns the neurons that are left there.
+
+    `means`: each site's mean activation, one entry per feature at its tap; given, the consumers' biases make up for it.
+    """
+    sites = find_sites(module)
+    for name, chosen in units.items():
+        _check(module, sites, name, chosen)
+    left: dict[str, int] = {}
+    for name, chosen in units.items():
+        site = find_sites(module)[name]
+        gone = set(chosen.tolist())
+        if means is not None and name in means:
+            _compensate_(module, site, chosen, means[name])
+        narrow_(module, site, torch.tensor([j for j in range(site.units) if j not in gone]), optimizer)
+        left[name] = (site.units - len(gone)) * site.step
+    return left
+
+
+def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tensor) -> None:
+    if name not in sites:
+        raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
+    site = sites[name]
+    if blocks_at(module, site):
+        raise GrowthError(f"site '{name}' carries grown blocks of the frozen regime; fold the network first (fold.fold_)")
+    indices = chosen.tolist()
+    if len(set(indices)) >= site.units:
+        raise GrowthError(f"site '{name}' has {site.units} units; cannot remove {len(set(indices))}, one must stay")
+    wrong = [j for j in indices if not 0 <= j < site.units]
+    if wrong or len(set(indices)) != len(indices):
+        what = f"unit {wrong[0]} does not exist" if wrong else "a unit is named twice"
+        raise GrowthError(f"site '{name}' has units 0 to {site.units - 1}: {what}")
+
+
+def _with_pairs(values: Tensor, count: int, first: int, old: int) -> Tensor:
+    """Takes single old units and couples of new ones, lowest mean score first, until the count is met exactly."""
+    groups = [[j] for j in range(first, old)] + [[j, j + 1] for j in range(max(first, old), len(values) - 1, 2)]
+    groups.sort(key=lambda group: (float(values[group].mean()), group[0]))
+    taken: list[int] = []
+    for group in groups:
+        if len(taken) + len(group) <= count:
+            taken += group
+    if len(taken) != count:
+        raise GrowthError(f"{count} units cannot be removed without breaking an opposite pair; remove an even number")
+    return torch.tensor(sorted(taken), dtype=torch.long)
+
+
+@torch.no_grad()
+def _compensate_(module: nn.Module, site: Site, chosen: Tensor, means: Tensor) -> None:
+    """Adds what the removed units gave on average to the biases of the layers that read them."""
+    for slot in site.slots:
+        if slot.role not in ("out", "recurrent"):
+            continue
+        weight = getattr(at(module, slot.module), slot.tensor)
+        gates = min(slot.gates, site.tap.gates)
+        if slot.role == "recurrent" and slot.tensor.endswith("_reverse"):
+            values = means.view(site.tap.gates, site.units, -1)[1:]
+        else:
+            values = means.view(site.tap.gates, site.units, -1)[:gates]
+        index = _columns(slot, site.units, chosen, gates)
+        shift = weight.index_select(1, index).flatten(2).sum(-1) if weight.dim() > 2 else weight.index_select(1, index)
+        _shift_bias_(module, site, slot, shift @ values[:, chosen].flatten().to(weight))
+
+
+def _columns(slot: Slot, units: int, chosen: Tensor, gates: int) -> Tensor:
+    gate = torch.arange(gates).view(-1, 1, 1) * units
+    each = (gate + chosen.view(1, -1, 1)) * slot.width + torch.arange(slot.width)
+    return each.flatten() + slot.offset
+
+
+def _shift_bias_(module: nn.Module, site: Site, slot: Slot, shift: Tensor) -> None:
+    owner = at(module, slot.module)
+    name = slot.tensor.replace("weight", "bias")
+    bias = getattr(owner, name, None)
+    if isinstance(bias, Tensor):
+        bias.add_(shift)
+        return
+    norm = at(module, site.parts["out_norm"]) if "out_norm" in site.parts else None
+    if norm is None or norm.running_mean is None:
+        raise GrowthError(f"site '{site.name}': {slot.module} has no bias, nor a BatchNorm after it, to make up for means")
+    norm.running_mean.sub_(shift)

@@ -1,0 +1,287 @@
+"""Grown one-layer GRUs: new units beside a frozen layer, and a wider input of the layer that reads them.
+
+Axes: T time, B batch, F features; a layer of D directions lists them as [forward | backward]. New units read the input,
+the old units' previous state and themselves; old units read new ones only if `lateral` is both. The candidate gate of
+new units does not see the old state: nn.GRU applies its reset gate to the whole hidden side, so a candidate that reads
+the old state through the input side could not be folded into one layer again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from plastsearch.growth.resize import insert
+from plastsearch.growth.site import Slot
+
+Weights = dict[str, Tensor]  # as an nn.GRU of one layer names them
+_BACK = ("", "_reverse")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a GRU in a chain: its weights, those that read the previous state of earlier runs, its module if plain."""
+
+    units: int
+    weights: Weights
+    old: Weights
+    plain: nn.GRU | None = None
+
+
+class GrownGRU(nn.Module):
+    """New hidden units beside a layer; with `lateral` both, old units also read new ones and all run as one layer."""
+
+    wraps_base = True
+
+    def __init__(self, base: Any, values: Weights, *, both: bool) -> None:
+        super().__init__()
+        self.base = base
+        self.both = both
+        self.new_units = values["weight_hh_l0"].shape[1]
+        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
+        for name, tensor in values.items():
+            self.register_parameter(name, nn.Parameter(tensor))
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.base.hidden_size) + self.new_units
+
+    @property
+    def input_size(self) -> int:
+        return int(self.base.input_size)
+
+    def extend(self, chain: list[Step]) -> list[Step]:
+        """The base's chain with these units after it, or within one run if old units read them."""
+        own = dict(self.named_parameters(recurse=False))
+        if not self.both:
+            old = {name: tensor for name, tensor in own.items() if name.startswith("weight_old")}
+            weights = {name: tensor for name, tensor in own.items() if name not in old}
+            return [*chain, Step(self.new_units, weights, old)]
+        return [Step(self.hidden_size, _joined(merge(chain), own), {})]
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        return run(chain_of(self), self, input, hx)
+
+
+class WideInputGRU(nn.Module):
+    """New input columns beside a layer, for the new units of the layer that it reads."""
+
+    wraps_base = True
+    new_units = 0
+
+    def __init__(self, base: Any, columns: Weights, gates: int) -> None:
+        super().__init__()
+        self.base = base
+        self.gates = gates
+        self.new_inputs = columns["weight_ih_l0"].shape[1]
+        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
+        for name, tensor in columns.items():
+            self.register_parameter(name, nn.Parameter(tensor))
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.base.hidden_size)
+
+    @property
+    def input_size(self) -> int:
+        return int(self.base.input_size) + self.new_inputs
+
+    def extend(self, chain: list[Step]) -> list[Step]:
+        """Each run of the chain with its share of the columns."""
+        wider, first = [], 0
+        for step in chain:
+            weights = dict(step.weights)
+            for name, columns in self.named_parameters(recurse=False):
+                share = columns.unflatten(0, (3, -1))[:, first : first + step.units].flatten(0, 1)
+                weights[name] = insert(weights[name], share, Slot("", name, 1, "out", gates=self.gates))
+            wider.append(replace(step, weights=weights, plain=None))
+            first += step.units
+        return wider
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        return run(chain_of(self), self, input, hx)
+
+
+def chain_of(module: Any) -> list[Step]:
+    """The runs that make up a layer with all its grown blocks, the original first."""
+    if isinstance(module, nn.GRU):
+        return [Step(module.hidden_size, dict(module.named_parameters(recurse=False)), {}, module)]
+    extended: list[Step] = module.extend(chain_of(module.base))
+    return extended
+
+
+def merge(chain: list[Step]) -> Weights:
+    """The weights of one ordinary layer that computes what the chain computes."""
+    merged = dict(chain[0].weights)
+    for step in chain[1:]:
+        merged = _joined(merged, step.weights | step.old)
+    return merged
+
+
+def _joined(old: Weights, new: Weights) -> Weights:
+    """Old units and new ones in one layer; connections that `new` does not name are zero."""
+    merged: Weights = {}
+    for back in _BACK:
+        if f"weight_hh_l0{back}" not in old:
+            continue
+        hh, own = old[f"weight_hh_l0{back}"], new[f"weight_hh_l0{back}"]
+        units, count = hh.shape[1], own.shape[1]
+        reads = _candidate_blind(new[f"weight_old{back}"], count)
+        rows = insert(hh, reads, Slot("", "", 0, "in", gates=3))
+        backward = new.get(f"weight_back{back}", hh.new_zeros(3 * units, count))
+        columns = insert(backward, own, Slot("", "", 0, "in", gates=3))
+        merged[f"weight_hh_l0{back}"] = torch.cat([rows, columns], 1)
+        for name in (f"weight_ih_l0{back}", f"bias_ih_l0{back}", f"bias_hh_l0{back}"):
+            if name in old:
+                merged[name] = insert(old[name], new[name], Slot("", "", 0, "in", gates=3))
+    return merged
+
+
+def _candidate_blind(reads: Tensor, count: int) -> Tensor:
+    """Reads of the old state for all three gates: zero for the candidate if only reset and update have them."""
+    lacking = 3 * count - reads.shape[0]
+    return torch.cat([reads, reads.new_zeros(lacking, reads.shape[1])]) if lacking else reads
+
+
+def run(chain: list[Step], layer: Any, input: Any, hx: Tensor | None) -> tuple[Any, Tensor]:
+    """Runs a chain on what nn.GRU takes: padded, packed or a single sequence, with or without a first state."""
+    packed = input if isinstance(input, PackedSequence) else None
+    lengths: Tensor | None = None
+    if packed is not None:
+        x_TBF, lengths = pad_packed_sequence(packed)
+    else:
+        x_TBF = input.unsqueeze(1) if input.dim() == 2 else (input.transpose(0, 1) if layer.batch_first else input)
+    directions = 2 if layer.bidirectional else 1
+    state = hx if hx is None or hx.dim() == 3 else hx.unsqueeze(1)
+    given = [None] * len(chain) if state is None else list(state.split([step.units for step in chain], -1))
+    outputs: list[Tensor] = []
+    finals: list[Tensor] = []
+    reads: list[list[Tensor]] = [[] for _ in range(directions)]
+    for k, step in enumerate(chain):
+        y, h = _one(step, layer, x_TBF, reads, given[k], lengths)
+        outputs.append(y.unflatten(-1, (directions, -1)))
+        finals.append(h)
+        if k + 1 < len(chain):
+            _shift_into(reads, outputs[-1], given[k], lengths)
+    y_TBF = torch.cat(outputs, -1).flatten(-2)
+    h_n = torch.cat(finals, -1)
+    if packed is not None and lengths is not None:
+        again = pack_padded_sequence(y_TBF, lengths.cpu(), enforce_sorted=packed.sorted_indices is None)
+        return again, h_n
+    if input.dim() == 2:
+        return y_TBF.squeeze(1), h_n.squeeze(1)
+    return (y_TBF.transpose(0, 1) if layer.batch_first else y_TBF), h_n
+
+
+def _one(
+    step: Step, layer: Any, x_TBF: Tensor, reads: list[list[Tensor]], h0: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One run: the original module as it is, or a layer of assembled weights that also reads earlier runs."""
+    directions = len(reads)
+    wide = x_TBF
+    weights = step.weights
+    if step.old:
+        wide = torch.cat([x_TBF, *[part for direction in reads for part in direction]], -1)
+        weights = dict(weights)
+        for d in range(directions):
+            old = _candidate_blind(step.old[f"weight_old{_BACK[d]}"], step.units)
+            blind = torch.zeros_like(old)
+            name = f"weight_ih_l0{_BACK[d]}"
+            weights[name] = torch.cat([weights[name], *[old if e == d else blind for e in range(directions)]], 1)
+    if h0 is None:
+        h0 = x_TBF.new_zeros(directions, x_TBF.shape[1], step.units)
+    names = [f"{kind}_l0{_BACK[d]}" for d in range(directions) for kind in _KINDS if f"{kind}_l0{_BACK[d]}" in weights]
+    flat = [weights[name] for name in names]
+    settings = (f"bias_ih_l0" in weights, 1, 0.0, torch.is_grad_enabled(), directions == 2)
+    if lengths is None:
+        if step.plain is not None:
+            y, h = step.plain(wide.transpose(0, 1) if layer.batch_first else wide, h0)
+            return (y.transpose(0, 1) if layer.batch_first else y), h
+        y, h = torch._VF.gru(wide, h0, flat, *settings, False)  # type: ignore[attr-defined]
+        return y, h
+    packed = pack_padded_sequence(wide, lengths.cpu(), enforce_sorted=False)
+    if step.plain is not None:
+        out, h = step.plain(packed, h0)
+    else:
+        order = packed.sorted_indices
+        assert order is not None and packed.unsorted_indices is not None
+        data, h = torch._VF.gru(packed.data, packed.batch_sizes, h0[:, order].contiguous(), flat, *settings)  # type: ignore[attr-defined]
+        h = h[:, packed.unsorted_indices]
+        out = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    return pad_packed_sequence(out, total_length=x_TBF.shape[0])[0], h
+
+
+_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, lengths: Tensor | None) -> None:
+    """Appends each direction's previous state: of the frame before going forward, of the frame after going backward."""
+    for d, parts in enumerate(reads):
+        y = y_TBDH[:, :, d]
+        first = y.new_zeros(1, *y.shape[1:]) if h0 is None else h0[d : d + 1]
+        if d == 0:
+            parts.append(torch.cat([first, y[:-1]]))
+            continue
+        after = torch.cat([y[1:], first])
+        if lengths is not None and h0 is not None:
+            last = (lengths - 1).to(y.device)
+            after = after.index_put((last, torch.arange(y.shape[1], device=y.device)), first[0])
+        parts.append(after)
+
+
+class GRUStack(nn.Module):
+    """A stack of one-layer GRUs that takes and gives what a multi-layer nn.GRU does; each layer has its own width."""
+
+    def __init__(self, layers: list[Any], dropout: float, batch_first: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.dropout = nn.Dropout(dropout)
+        self.batch_first = batch_first
+
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        states: list[Tensor] = []
+        first = 0
+        for k, layer in enumerate(self.layers):
+            directions = 2 if layer.bidirectional else 1
+            given = None if hx is None else hx[first : first + directions, ..., : layer.hidden_size].contiguous()
+            input, state = layer(input, given)
+            if k + 1 < len(self.layers) and self.dropout.p:
+                input = _on_data(self.dropout, input)
+            states.append(state)
+            first += directions
+        width = max(state.shape[-1] for state in states)  # layers of unlike widths: padded with zeros
+        return input, torch.cat([nn.functional.pad(state, (0, width - state.shape[-1])) for state in states])
+
+
+def unstack_(module: nn.Module) -> list[str]:
+    """Replaces each multi-layer nn.GRU inside a network by an equal stack of one-layer ones; returns their paths."""
+    done: list[str] = []
+    for path, gru in [(name, part) for name, part in module.named_modules() if isinstance(part, nn.GRU)]:
+        if gru.num_layers == 1:
+            continue
+        if not path:
+            raise ValueError("unstack_ replaces layers inside a network; wrap the nn.GRU in a module first")
+        parent, _, name = path.rpartition(".")
+        setattr(module.get_submodule(parent), name, _stack(gru))
+        done.append(path)
+    return done
+
+
+def _stack(gru: nn.GRU) -> GRUStack:
+    layers: list[Any] = []
+    for k in range(gru.num_layers):
+        size = gru.input_size if k == 0 else gru.hidden_size * (2 if gru.bidirectional else 1)
+        layer = nn.GRU(
+            size, gru.hidden_size, bias=gru.bias, batch_first=gru.batch_first, bidirectional=gru.bidirectional
+        ).to(gru.weight_ih_l0)
+        for name, _ in list(layer.named_parameters()):
+            setattr(layer, name, getattr(gru, name.replace("_l0", f"_l{k}")))
+        layer.train(gru.training)
+        layers.append(layer)
+    return GRUStack(layers, gru.dropout, gru.batch_first)
+
+
+def _on_data(change: nn.Module, value: Any) -> Any:
+    return value._replace(data=change(value.data)) if isinstance(value, PackedSequence) else change(value)

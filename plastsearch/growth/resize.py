@@ -1,0 +1,113 @@
+"""Widens and narrows ordinary modules in place, entry by entry along the unit map; attributes and optimiser follow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from plastsearch.growth.optimizer import Remap, swap_
+from plastsearch.growth.site import Site, Slot, at
+
+Values = dict[Slot, Tensor]  # for each slot the entries of new units, gate-major like the slot itself
+
+
+def widen_(root: nn.Module, site: Site, values: Values, optimizer: Optimizer | None = None) -> None:
+    """Appends new units to a site; `values` holds their entries for each slot."""
+    for slot in site.slots:
+        new = values[slot]
+
+        def grow(tensor: Tensor, fill: float | None, slot: Slot = slot, new: Tensor = new) -> Tensor:
+            return insert(tensor, new.to(tensor) if fill is None else torch.full_like(new, fill).to(tensor), slot)
+
+        _replace_(at(root, slot.module), slot.tensor, grow, optimizer)
+    sync_(root, site)
+
+
+def narrow_(root: nn.Module, site: Site, keep: Tensor, optimizer: Optimizer | None = None) -> None:
+    """Leaves the units `keep` of a site, in that order; a permutation of all units reorders them."""
+    for slot in site.slots:
+        module = at(root, slot.module)
+
+        def select(tensor: Tensor, _: float | None, slot: Slot = slot) -> Tensor:
+            return tensor.index_select(slot.dim, entries(slot, site.units, keep, tensor.shape[slot.dim]).to(tensor.device))
+
+        _replace_(module, slot.tensor, select, optimizer)
+    sync_(root, site)
+
+
+def insert(old: Tensor, new: Tensor, slot: Slot) -> Tensor:
+    """The old entries with the new units' appended inside each gate, and what lies outside the slot left in place."""
+    dim, first = slot.dim, slot.offset
+    head, body = old.narrow(dim, 0, first), old.narrow(dim, first, old.shape[dim] - first)
+    parts = [body.unflatten(dim, (slot.gates, -1)), new.unflatten(dim, (slot.gates, -1))]
+    return torch.cat([head, torch.cat(parts, dim + 1).flatten(dim, dim + 1)], dim)
+
+
+def entries(slot: Slot, units: int, chosen: Tensor, size: int) -> Tensor:
+    """Indices along the slot's dimension: what lies before it, then the chosen units' entries."""
+    gate = torch.arange(slot.gates).view(-1, 1, 1) * units
+    each = (gate + chosen.cpu().view(1, -1, 1)) * slot.width + torch.arange(slot.width)
+    after = torch.arange(slot.offset + slot.gates * units * slot.width, size)
+    return torch.cat([torch.arange(slot.offset), each.flatten() + slot.offset, after])
+
+
+def sync_(root: nn.Module, site: Site) -> None:
+    """Sets the attributes that repeat the widths, as a module built at this size would have them."""
+    for path in {slot.module: None for slot in site.slots}:
+        sync_module_(at(root, path))
+    if "attention" in site.parts:
+        attention = at(root, site.parts["attention"])
+        rows = attention.q_proj.weight.shape[0]
+        if site.kind == "head_width":
+            attention.head_dim = rows // site.step  # `scaling` stays: another scale would change the function
+        elif hasattr(attention, "num_heads"):
+            attention.num_heads = rows // attention.head_dim
+
+
+def sync_module_(module: nn.Module) -> None:
+    """Sets one module's widths from its tensors."""
+    for kind, update in _SYNC.items():
+        if isinstance(module, kind):
+            update(module)
+
+
+def _replace_(
+    module: nn.Module, name: str, change: Callable[[Tensor, float | None], Tensor], optimizer: Optimizer | None
+) -> None:
+    old = getattr(module, name)
+    tensor = change(old.detach(), None).contiguous()
+    if not isinstance(old, nn.Parameter):
+        setattr(module, name, tensor)
+        return
+    new = nn.Parameter(tensor, requires_grad=old.requires_grad)
+    setattr(module, name, new)
+    if optimizer is not None:
+        remap: Remap = change
+        swap_(optimizer, old, new, remap)
+
+
+def _linear(module: Any) -> None:
+    module.out_features, module.in_features = module.weight.shape
+
+
+def _conv(module: Any) -> None:
+    module.out_channels, module.in_channels = module.weight.shape[:2]
+
+
+def _norm(module: Any) -> None:
+    module.num_features = next(t for t in (module.weight, module.running_mean) if t is not None).shape[0]
+
+
+def _gru(module: Any) -> None:
+    module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
+    module.flatten_parameters()
+
+
+_SYNC: dict[type, Callable[[Any], None]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _norm,
+    nn.GRU: _gru,
+}
