@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import Site, Slot, Tap, at
+from plastsearch.growth.site import Site, Slot, Tap, at, find_sites
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -64,6 +64,26 @@ def collect(
     return records
 
 
+def feature_means(
+    module: nn.Module, sites: Iterable[str], batches: Iterable[tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
+    """Site → mean of each feature at its tap over clips and positions, for the consumers' biases after a removal."""
+    found = find_sites(module)
+    gauges = [_Gauge(module, found[name], frozenset()) for name in sites]
+    totals: dict[str, Tensor] = {}
+    clips = 0
+    with _calm(module, []), _hooked(gauges), torch.no_grad():
+        for inputs, _ in batches:
+            module(inputs)
+            clips += len(inputs)
+            for gauge in gauges:
+                name, mean = gauge.site.name, gauge.feature_sums()
+                totals[name] = totals[name] + mean if name in totals else mean
+    if not clips:
+        raise GrowthError("the mean activation of neurons needs calibration clips, and none came")
+    return {name: total / clips for name, total in totals.items()}
+
+
 def by_unit(tensor: Tensor, slot: Slot | Tap, units: int) -> Tensor:
     """Entries of a tensor sorted by unit, [U, everything else], without those that belong to none."""
     moved = tensor.movedim(slot.dim, 0)[slot.offset : slot.offset + slot.gates * units * slot.width]
@@ -75,8 +95,8 @@ def split_activations(tensor: Tensor, tap: Tap, units: int) -> Tensor:
     """A tap's tensor as [B, P, U, W]."""
     moved = tensor.movedim(tap.dim, -1).flatten(1, -2)
     used = moved[..., tap.offset : tap.offset + tap.gates * units * tap.width]
-    split = used.unflatten(-1, (tap.gates, units, tap.width))
-    return split.transpose(-3, -2).flatten(-2)
+    split = used.reshape(*used.shape[:2], tap.gates, units, tap.width)
+    return split.transpose(2, 3).flatten(3)
 
 
 class _Gauge:
@@ -127,6 +147,11 @@ class _Gauge:
         for path, output in self.outputs.items():
             record.readers.setdefault(path, []).append(output.cpu())
 
+    def feature_sums(self) -> Tensor:
+        """Sum over clips of each feature's mean over positions."""
+        assert self.tapped is not None
+        return self.tapped.movedim(self.site.tap.dim, -1).flatten(1, -2).double().mean(1).sum(0)
+
     def add_gates(self, gradient: Tensor | None) -> None:
         """Adds each clip's gradient of a gate on the unit: Σ over positions and entries of gradient × activation."""
         assert self.tapped is not None
@@ -142,8 +167,7 @@ class _Gauge:
     def add_weights(self, gradients: Mapping[int, Tensor], clips: int) -> None:
         """Adds one batch's gradients of the site's connections."""
         units = self.site.units
-        signed: Tensor | float = 0.0
-        square: Tensor | float = 0.0
+        signed = square = torch.zeros(units, dtype=torch.float64, device=self.parameters()[0][1].device)
         for slot, parameter in self.parameters():
             gradient = gradients.get(id(parameter))
             if gradient is None:
@@ -152,7 +176,7 @@ class _Gauge:
             square = square + slope.square().sum(1)
             if slot.role in ("out", "recurrent"):
                 signed = signed + (slope * by_unit(parameter.detach().double(), slot, units)).sum(1)
-        self.record.weight_abs = self.record.weight_abs + abs(signed)
+        self.record.weight_abs = self.record.weight_abs + signed.abs()
         self.record.grad_square = self.record.grad_square + square / clips
 
     def _on_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

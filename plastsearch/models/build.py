@@ -101,9 +101,9 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths)
         _check_rate(source, widths["rate_hz"], choices["rate_hz"])
         detector = from_config({**widths, **choices})
         head = folder / WEIGHTS_FILE
-        _load(detector, {key: value for key, value in _read(head).items() if not _in_head(detector, key)}, head)
+        _load(detector, {key: value for key, value in _read(head).items() if not _in_head(key)}, head)
     if _saved_pooling(folder) == detector.pooling:
-        _load(detector, {key: value for key, value in _read(head).items() if _in_head(detector, key)}, head)
+        _load(detector, {key: value for key, value in _read(head).items() if _in_head(key)}, head)
     return detector
 
 
@@ -132,8 +132,8 @@ def _saved_pooling(folder: Path) -> str | None:
     return json.loads(path.read_text()).get("pooling") if path.is_file() else None
 
 
-def _in_head(detector: Detector, key: str) -> bool:
-    return key.split(".")[0] in detector.head_modules()
+def _in_head(key: str) -> bool:
+    return key.split(".")[0] in ("pool", "head")
 
 
 def _tensors(detector: Detector, prefixes: tuple[str, ...] = ()) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What the networks look like before any is built: presets, and the table of their sites. Imports no torch."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -140,11 +141,11 @@ def front_end_of(name: str, wanted: str | None) -> str:
 
 def folder_widths(name: str, source: str, front_end: str | None = None) -> Widths:
     """The widths written in a folder's config.json."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
+    folder = local_folder(source)
+    if folder is None:
         raise SitesUnknownError(
-            f"{source!r} is no folder on this machine; the sites of a hub name are only known once its weights are "
-            "here: download them into a folder and give that as model.from"
+            f"{source!r} is no folder and no finished download on this machine; the sites of a hub name are only known "
+            "once its weights are here: download them into a folder and give that as model.from"
         )
     path = folder / CONFIG_FILE
     try:
@@ -155,6 +156,7 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
     family = TRANSFORMERS if name == "wav2vec2" else (name,)
     if kind not in family:
         raise PlastsearchError(f"{path}: model_type {kind!r} is no {name}; known here: {', '.join(family)}")
+    widths = {**(_LEFT_OUT if name == "wav2vec2" else {}), **widths}
     lacking = [key for key in _NEEDED[name] if key not in widths]
     if lacking:
         raise PlastsearchError(f"{path}: lacks {', '.join(lacking)}, without which the sites are unknown")
@@ -162,6 +164,19 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
     if front_end not in (None, saved):
         raise PlastsearchError(f"model.front_end: the weights in {folder} were trained on {saved!r}, not {front_end!r}")
     return dict(widths)
+
+
+def local_folder(source: str) -> Path | None:
+    """The folder itself, or where a hub name's download lies on this machine."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    download = cache / f"models--{source.replace('/', '--')}"
+    branch = download / "refs" / "main"
+    snapshot = download / "snapshots" / branch.read_text().strip() if branch.is_file() else None
+    return snapshot if snapshot and (snapshot / CONFIG_FILE).is_file() else None
 
 
 def site_table(model: ModelConfig) -> list[SiteRow]:
@@ -249,8 +264,10 @@ def _head_reads(pooling: str) -> int:
     return 2 * POOLED[pooling] + scorer
 
 
-_NEEDED = {
-    "wav2vec2": ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"),
+# What transformers takes for keys that a config.json leaves out.
+_LEFT_OUT = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "wav2vec2": (),
     "resnet18": ("channels",),
     "grnn": ("hidden", "bidirectional", "front_end"),
 }

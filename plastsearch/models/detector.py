@@ -95,8 +95,8 @@ class Detector(nn.Module):
         return logits_BC
 
     def head_modules(self) -> tuple[str, ...]:
-        """Dotted prefixes of what learns in every arm alike."""
-        return ("pool", "head")
+        """Dotted prefixes of what learns in every arm alike: the classifier, and the pooling if it has parameters."""
+        return ("pool", "head") if any(True for _ in self.pool.parameters()) else ("head",)
 
     def cuts(self) -> list[str]:
         """Names of the places where the network can be cut, from the first block to the head."""
