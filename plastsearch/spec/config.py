@@ -60,6 +60,7 @@ class DataConfig(Closed):
     rate_hz: int = Field(16_000, ge=1)
     length_samples: int = Field(64_600, ge=400)
     crops: int | None = Field(None, ge=1)  # None: one fixed crop if frozen, a new random crop per epoch otherwise
+    storage: Literal["int16", "float32"] = "int16"  # of decoded clips; int16 is exact for 16-bit mono files
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"
     augment: tuple[str, ...] = ()  # names of data/augment.py, in order, e.g. rawboost5, spec_masks

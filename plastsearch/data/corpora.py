@@ -1,0 +1,164 @@
+"""The corpora by name: where their protocols and audio lie below `root`, and how each becomes a manifest."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from plastsearch.data.folders import read_fake_or_real
+from plastsearch.data.manifest import SPLITS, Manifest, check_ids
+from plastsearch.data.protocols import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, Layout, read_columns, read_protocol
+from plastsearch.data.tables import read_in_the_wild, read_table
+from plastsearch.errors import DataError
+
+EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
+
+
+def read_corpus(
+    corpus: str,
+    root: str | Path | None,
+    *,
+    variant: str | None = None,
+    manifest: str | Path | None = None,
+    needed: Collection[str] = SPLITS,
+) -> Manifest:
+    """The manifest of a corpus: every split that is there, and an error if a needed one is not; no audio is read."""
+    if corpus not in READERS:
+        raise DataError(f"unknown corpus '{corpus}'; known: synthetic, {', '.join(READERS)}")
+    if root is None and corpus != "manifest":
+        raise DataError(f"{corpus}: `data.root` is missing; it names the folder that holds the corpus")
+    place = Path(root) if root is not None else Path(manifest or ".").parent
+    if not place.is_dir():
+        raise DataError(f"{corpus}: root {place} is {'not a folder' if place.exists() else 'missing'}")
+    if variant is not None and corpus != "fake_or_real":
+        raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
+    result = READERS[corpus](place.absolute(), variant, Path(manifest) if manifest is not None else None, needed)
+    check_ids(result)
+    empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
+    if empty and not len(result.problems):
+        raise DataError(f"{corpus}: no clips in split {', '.join(empty)} below {place}")
+    return result
+
+
+def _asvspoof2019(task: str, layout: Layout) -> Callable[..., Manifest]:
+    def read(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+        protocols = root / f"ASVspoof2019_{task}_cm_protocols"
+        _expect(root, protocols.name, f"asvspoof2019_{task.lower()}", f"the folder `{task}` of the distribution")
+        result = Manifest(f"asvspoof2019_{task.lower()}", root, None, {}, {})
+        for split in SPLITS:
+            kind = "trn" if split == "train" else "trl"
+            path = protocols / f"ASVspoof2019.{task}.cm.{split}.{kind}.txt"
+            audio = f"ASVspoof2019_{task}_{split}/flac"
+            _add(result, split, path, layout, audio, needed)
+        return result
+
+    return read
+
+
+def _asvspoof2021(task: str, layout: Layout) -> Callable[..., Manifest]:
+    def read(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+        corpus = f"asvspoof2021_{task.lower()}"
+        folder = f"ASVspoof2021_{task}_eval"
+        _expect(root, folder, corpus, f"the folder that holds `{folder}`")
+        keys = _first(
+            [base / "keys" / task / "CM" / "trial_metadata.txt" for base in (root, root / folder, root.parent)]
+            + [root / task / "CM" / "trial_metadata.txt"],
+            f"{corpus}: the keys are distributed apart from the audio; unpack `{task}-keys-full` so that they lie at",
+        )
+        result = Manifest(corpus, root, None, {}, {})
+        table = read_protocol(keys, layout, f"{folder}/flac", ".flac", "eval", result.problems)
+        _compare_list(root / folder / f"ASVspoof2021.{task}.cm.eval.trl.txt", table, result)
+        for split in ("eval", "progress", "hidden"):
+            part = table.filter(pc.equal(table["subset"], split)).drop_columns("subset").combine_chunks()
+            if len(part):
+                result.splits[split], result.sources[split] = part, str(keys)
+        return result
+
+    return read
+
+
+def _compare_list(path: Path, keyed: pa.Table, result: Manifest) -> None:
+    """The audio comes with a list of its own; a clip in one but not in the other is worth a note."""
+    if not path.is_file():
+        result.notes.append(f"no audio list at {path}; the keys alone say which clips there are")
+        return
+    listed, _ = read_columns(path, 1, "LA_E_9332881", "eval", result.problems)
+    ids = listed["c0"].combine_chunks()
+    unlisted = int(np.count_nonzero(~np.asarray(pc.is_in(keyed["id"], value_set=ids))))
+    unkeyed = int(np.count_nonzero(~np.asarray(pc.is_in(ids, value_set=keyed["id"].combine_chunks()))))
+    if unlisted or unkeyed:
+        result.notes.append(f"{path.name}: {unlisted:,} keyed clips are not in it, {unkeyed:,} of its clips have no key")
+
+
+def _asvspoof5(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+    result = Manifest("asvspoof5", root, None, {}, {})
+    audio = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
+    names = {"train": "ASVspoof5.train.tsv", "dev": "ASVspoof5.dev.track_1.tsv", "eval": "ASVspoof5.eval.track_1.tsv"}
+    folders = [root, root / "ASVspoof5_protocols", root / "protocols"]
+    if not any((folder / name).is_file() for folder in folders for name in names.values()):
+        _expect(root, names["train"], "asvspoof5", "the folder that holds the `.tsv` protocols and `flac_T`")
+    for split in SPLITS:
+        path = next((folder / names[split] for folder in folders if (folder / names[split]).is_file()), root / names[split])
+        _add(result, split, path, ASVSPOOF5, audio[split], needed)
+    return result
+
+
+def _add(result: Manifest, split: str, path: Path, layout: Layout, audio: str, needed: Collection[str]) -> None:
+    if not path.is_file() and split not in needed:
+        result.notes.append(f"no {split} protocol at {path}")
+        return
+    table = read_protocol(path, layout, audio, ".flac", split, result.problems)
+    if split in needed and not (result.root / audio).is_dir():
+        raise DataError(f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} "
+                        "is missing; unpack the audio there or set `data.root` to where it lies")  # fmt: skip
+    result.splits[split], result.sources[split] = table, str(path)
+
+
+def _first(candidates: list[Path], missing: str) -> Path:
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise DataError(f"{missing} {candidates[0]}")
+
+
+def _expect(root: Path, name: str, corpus: str, what: str) -> None:
+    """Refuse a root at the wrong level, naming the right one if it is near."""
+    if (root / name).exists():
+        return
+    near = [path.parent for path in (*sorted(root.glob(f"*/{name}")), root.parent / name, root.parent.parent / name)
+            if path.exists()]  # fmt: skip
+    hint = f"did you mean `root: {near[0]}`?" if near else f"`root` must be {what}"
+    raise DataError(f"{corpus}: {root} holds no {name}; {hint}")
+
+
+def _in_the_wild(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+    folder = next((place for place in (root / "release_in_the_wild", root) if (place / "meta.csv").is_file()), None)
+    if folder is None:
+        _expect(root, "release_in_the_wild", "in_the_wild", "the folder that holds `release_in_the_wild/meta.csv`")
+        raise DataError(f"in_the_wild: {root / 'release_in_the_wild' / 'meta.csv'}: no such file")
+    return read_in_the_wild(folder)
+
+
+def _manifest(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+    if manifest is None:
+        raise DataError("manifest: `data.manifest` is missing; it names a CSV or Parquet table with path, label, split")
+    return read_table(manifest, root)
+
+
+def _fake_or_real(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+    return read_fake_or_real(root, variant)
+
+
+READERS: dict[str, Callable[[Path, str | None, Path | None, Collection[str]], Manifest]] = {
+    "asvspoof2019_la": _asvspoof2019("LA", LA_2019),
+    "asvspoof2019_pa": _asvspoof2019("PA", PA_2019),
+    "asvspoof2021_la": _asvspoof2021("LA", LA_2021),
+    "asvspoof2021_df": _asvspoof2021("DF", DF_2021),
+    "asvspoof5": _asvspoof5,
+    "fake_or_real": _fake_or_real,
+    "in_the_wild": _in_the_wild,
+    "manifest": _manifest,
+}
+

@@ -1,0 +1,38 @@
+"""One writer at a time across processes: a lock file that says who holds it."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PATIENCE_S = 2.0  # silent waiting before `on_wait` hears of it
+
+
+@contextlib.contextmanager
+def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock file; whoever waits is told, once, what the holder wrote into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        started, told = time.monotonic(), False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if on_wait is not None and not told and time.monotonic() - started > PATIENCE_S:
+                    file.seek(0)
+                    on_wait(file.read().strip() or f"another process holds {path}")
+                    told = True
+                time.sleep(0.05)
+        try:
+            # the kernel drops the lock with the process, so a killed holder blocks nobody and its text is overwritten
+            file.seek(0)
+            file.truncate()
+            file.write(f"{purpose}: process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}\n")
+            file.flush()
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,73 @@
+"""What is wrong with the clips of a corpus: file, line and reason, counted in full and listed up to a cap."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from plastsearch.errors import DataError
+
+KEPT = 1000  # entries kept in detail; a corpus with a million missing files must not make a million objects
+SHOWN = 20  # entries an error message prints
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One unusable clip or line; `kind` is the reason without its particulars, for counting."""
+
+    split: str
+    source: str  # the protocol, table or folder that names the clip
+    line: int  # 0: not from a line
+    file: str
+    kind: str
+    detail: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Kind and particulars in one phrase."""
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}" if self.line else self.source
+        return f"{place}: {self.file}: {self.reason}" if self.file else f"{place}: {self.reason}"
+
+
+@dataclass
+class Problems:
+    """Every problem counted, the first ones kept."""
+
+    entries: list[Problem] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, problem: Problem) -> None:
+        """Count one problem and keep it while there is room."""
+        self.kinds[problem.kind] += 1
+        if len(self.entries) < KEPT:
+            self.entries.append(problem)
+
+    def count_more(self, kind: str, n: int) -> None:
+        """Count problems that were not worth an object each."""
+        if n:
+            self.kinds[kind] += n
+
+    def extend(self, other: "Problems") -> None:
+        """Take over another list, its uncounted tail included."""
+        self.kinds.update(other.kinds)
+        self.entries.extend(other.entries[: KEPT - len(self.entries)])
+
+    def __len__(self) -> int:
+        return sum(self.kinds.values())
+
+    def text(self, limit: int = SHOWN) -> str:
+        """The first problems, one per line, and the sums by kind."""
+        lines = [f"  {problem}" for problem in self.entries[:limit]]
+        if len(self) > limit:
+            sums = ", ".join(f"{n:,} × {kind}" for kind, n in self.kinds.most_common())
+            lines.append(f"  … {len(self):,} in all: {sums}")
+        return "\n".join(lines)
+
+    def refuse(self, corpus: str) -> None:
+        """Raise when there is any problem, and say how to go on without the clips concerned."""
+        if len(self):
+            raise DataError(
+                f"{corpus}: {len(self):,} clip(s) or line(s) cannot be used:\n{self.text()}\n"
+                "mend them, or set `data.on_bad: skip` to go on without them (their count goes into every result)"
+            )

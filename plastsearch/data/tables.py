@@ -1,0 +1,164 @@
+"""Corpora described by a table with named columns: the user's own CSV or Parquet manifest, and In-the-Wild's meta.csv."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from plastsearch.data.manifest import NONE, Manifest, keep, label_of, note_rows, rows
+from plastsearch.data.problems import Problem, Problems
+from plastsearch.errors import DataError
+
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "dev": ("dev", "development", "valid", "validation", "val"),
+    "eval": ("eval", "evaluation", "test", "testing"),
+}
+REQUIRED = ("path", "label", "split")
+SHARES = (("train", 0.6), ("dev", 0.8), ("eval", 1.0))  # In-the-Wild has no splits of its own
+
+
+def read_table(path: Path, root: Path) -> Manifest:
+    """A manifest with the columns path, label, split and optionally id, attack, speaker; paths are below `root`."""
+    result = Manifest("manifest", root, None, {}, {}, Problems())
+    table, lines = _read(path, result.problems)
+    lacking = [name for name in REQUIRED if name not in table.column_names]
+    if lacking:
+        raise DataError(f"{path}: column {', '.join(lacking)} is missing; it has {', '.join(table.column_names)}; "
+                        "needed: path, label, split; optional: id, attack, speaker")  # fmt: skip
+    table = pa.table({name: _text(table[name]) for name in table.column_names})
+    split = _split_of(table["split"])
+    whole = _rows(table, lines)
+    result.sources = dict.fromkeys((*SPLIT_WORDS, "?"), str(path))
+    fine = np.ones(len(table), bool)
+    for kind, bad, column in (
+        ("no path", np.asarray(pc.equal(table["path"], "")), "path"),
+        ("unknown label", np.asarray(pc.is_null(label_of(table["label"]))), "label"),
+        ("unknown split", split == "?", "split"),
+    ):
+        note_rows(result, "?", whole, bad & fine, kind, partial(_quoted, table[column]))
+        fine &= ~bad
+    for name in SPLIT_WORDS:
+        part = keep(whole, fine & (split == name))
+        if len(part):
+            result.splits[name] = part
+    return result
+
+
+def _quoted(column: pa.ChunkedArray, i: int) -> str:
+    return f"'{column[i].as_py()}'"
+
+
+def _rows(table: pa.Table, lines: np.ndarray) -> pa.Table:
+    label = pc.fill_null(label_of(table["label"]), -1)
+    columns = {
+        "id": table["id"] if "id" in table.column_names else table["path"],
+        "path": table["path"],
+        "label": label,
+        "line": pa.array(lines, pa.int32()),
+    }
+    attack = table["attack"] if "attack" in table.column_names else pa.scalar("spoof")
+    attack = pc.if_else(pc.equal(attack, ""), "spoof", attack)
+    columns["attack"] = pc.if_else(pc.equal(label, 1), NONE, attack)
+    if "speaker" in table.column_names:
+        columns["speaker"] = pc.if_else(pc.equal(table["speaker"], ""), NONE, table["speaker"])
+    return rows(columns)
+
+
+def _split_of(words: pa.ChunkedArray) -> np.ndarray:
+    lower = pc.utf8_lower(pc.utf8_trim_whitespace(words))
+    split = np.full(len(words), "?", "<U5")
+    for name, spellings in SPLIT_WORDS.items():
+        split[np.asarray(pc.is_in(lower, value_set=pa.array(spellings)))] = name
+    return split
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(column.cast(pa.string()), "")
+
+
+def _read(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
+    """The table and the line of each row; a Parquet row counts from 1."""
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = pq.read_table(path)
+            return table, np.arange(1, len(table) + 1)
+        return _read_csv(path, problems)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such manifest") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
+    skipped: list[int] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        skipped.append(row.number)
+        detail = f"{row.actual_columns} columns instead of {row.expected_columns}"
+        problems.add(Problem("?", str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
+        return "skip"
+
+    with path.open("rb") as file:
+        head = file.readline().decode("utf-8-sig", "replace").strip()
+    delimiter = max(",;\t", key=head.count)
+    names = [name.strip().strip('"') for name in head.split(delimiter)]
+    table = pa_csv.read_csv(
+        path,
+        read_options=pa_csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, ignore_empty_lines=False),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: pa.string() for name in names}, strings_can_be_null=False
+        ),
+    )
+    lines = np.setdiff1d(np.arange(2, len(table) + len(skipped) + 2), np.array(skipped, int), assume_unique=True)
+    empty = np.asarray(pc.equal(table[names[0]], "")) & np.asarray(pc.equal(table[names[-1]], ""))
+    return (table.filter(pa.array(~empty)), lines[~empty]) if empty.any() else (table, lines)
+
+
+def read_in_the_wild(folder: Path) -> Manifest:
+    """meta.csv (file, speaker, label); the splits are ours, by speaker, for the corpus has none."""
+    result = Manifest("in_the_wild", folder, None, {}, {})
+    path = folder / "meta.csv"
+    table, lines = _read(path, result.problems)
+    lacking = [name for name in ("file", "speaker", "label") if name not in table.column_names]
+    if lacking:
+        raise DataError(f"{path}: column {', '.join(lacking)} is missing; expected file,speaker,label")
+    label = label_of(table["label"])
+    whole = rows({
+        "id": table["file"], "path": table["file"], "label": pc.fill_null(label, -1), "speaker": table["speaker"],
+        "attack": pc.if_else(pc.equal(pc.fill_null(label, -1), 1), NONE, "spoof"), "line": pa.array(lines, pa.int32()),
+    })  # fmt: skip
+    result.sources = dict.fromkeys((*SPLIT_WORDS, "?"), str(path))
+    unknown = np.asarray(pc.is_null(label))
+    note_rows(result, "?", whole, unknown, "unknown label", partial(_quoted, table["label"]))
+    whole = keep(whole, ~unknown)
+    split = split_speakers(whole["speaker"])
+    for name, _ in SHARES:
+        result.splits[name] = keep(whole, split == name)
+    result.notes.append("In-the-Wild publishes no splits: speakers are divided 60/20/20 by a hash of their names")
+    return result
+
+
+def split_speakers(speakers: pa.ChunkedArray) -> np.ndarray:
+    """train, dev or eval for each clip: no speaker in two of them, the same division on every machine."""
+    codes = speakers.combine_chunks().dictionary_encode()
+    names = codes.dictionary.to_pylist()
+    counts = np.bincount(codes.indices.to_numpy(), minlength=len(names))
+    order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
+    middle = np.cumsum(counts[order]) - counts[order] / 2
+    split = np.empty(len(names), "<U5")
+    for i, share in zip(order, middle / max(1, counts.sum()), strict=True):
+        split[i] = next(name for name, until in SHARES if share < until or until == 1.0)
+    if len(names) >= 3:
+        # a few large speakers may leave a split empty: give it the speaker at its end of the order
+        for name, i in (("train", order[0]), ("dev", order[-2]), ("eval", order[-1])):
+            if not (split == name).any():
+                split[i] = name
+    chosen: np.ndarray = split[codes.indices.to_numpy()]
+    return chosen
