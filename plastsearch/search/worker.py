@@ -1,5 +1,6 @@
 """One attempt at a trial, in whatever process it runs: plain data in, plain messages out. The trial is imported here only."""
 
+import gc
 import importlib
 import os
 import socket
@@ -54,6 +55,14 @@ def resolve(reference: str) -> TrialFunction:
     module, _, name = reference.partition(":")
     function: TrialFunction = getattr(importlib.import_module(module), name)
     return function
+
+
+def tidy() -> None:
+    """Give back what the last trial left in this process, for whoever comes next."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # a fake trial never imports it
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _report(report: Report, node: str) -> Message:
