@@ -17,6 +17,9 @@ TITLES = {
     "dev_min_dcf": "dev minDCF", "dev_act_dcf": "dev actDCF", "dev_cllr": "dev Cllr (bits)",
     "peak_memory_mb": "peak memory (MB)",
 }  # fmt: skip
+COLUMNS = {
+    "dev_eer": "dev EER %", "eval_eer": "eval EER %", "backward_ratio": "backward ratio", "params_total": "parameters",
+}  # fmt: skip
 BUTTONS = {"dev_eer": "EER", "backward_ratio": "backward", "params_total": "parameters"}  # where room is scarce
 # Okabe-Ito: told apart by people with any colour vision, and by symbol as well.
 COLOURS = {"front": "#D55E00", "baseline": "#0072B2", "lora": "#009E73", "random": "#CC79A7", "other": "#56B4E9"}
@@ -38,6 +41,11 @@ class View:
 def title(metric: str) -> str:
     """A metric as an axis or column names it."""
     return TITLES.get(metric, metric.replace("_", " "))
+
+
+def column(metric: str) -> str:
+    """A metric as a table names it."""
+    return COLUMNS.get(metric, title(metric))
 
 
 def brief(metric: str) -> str:

@@ -157,9 +157,7 @@ def load_results(folder: Path) -> Results:
     events = read(folder)
     opening = next((event for event in events if event["event"] == "sweep"), None)
     if opening is None:
-        raise PlastsearchError(
-            f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off"
-        )
+        raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
     objectives = _objectives(opening["spec"], records.values())
     rows = _rows([record for record in records.values() if record.role != "finalist"], objectives, opening["spec"])

@@ -1,0 +1,106 @@
+"""Writes a sweep's report folder: figure, picture, report, tables. Also what MLflow shows of it."""
+
+import csv
+import html
+import io
+import os
+from pathlib import Path
+
+import yaml
+
+from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
+from plastsearch.analysis.plots import pareto_html, pareto_png
+from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report
+from plastsearch.analysis.results import Results, load_results
+from plastsearch.analysis.verdict import verdict
+from plastsearch.tracking.tracker import Rendering
+
+PAGE, PICTURE = "pareto.html", "pareto.png"
+CAPTION = (
+    "Ringed: members of the front in all objectives. Line: what is best in the two objectives shown. "
+    "Bars: 95 % intervals. Hover for the configuration; click the legend to hide."
+)
+
+
+def publish(results: Results) -> dict[str, Path]:
+    """Write the report folder and return its files by name; each appears whole or not at all."""
+    folder = folder_of(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = report(results)
+    texts = {
+        PAGE: pareto_html(results, *_around(results)),
+        "report.md": f"![Pareto front]({PICTURE})\n\n".join(_split_title(as_markdown(blocks))),
+        "report.html": _page(results.name, as_html(blocks)),
+        "trials.csv": trials_csv(results),
+        SPACE_FILE: yaml.safe_dump(results.spec, sort_keys=False, allow_unicode=True, width=110),
+    }
+    for name, text in texts.items():
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(folder / name)
+    draft = folder / f".{os.getpid()}.png"
+    pareto_png(results, draft)
+    draft.replace(folder / PICTURE)
+    return {name: folder / name for name in (*texts, PICTURE)}
+
+
+def render(folder: Path) -> Rendering:
+    """Publish, and say what of it MLflow should hold."""
+    results = load_results(folder)
+    files = publish(results)
+    note = as_markdown([Points(tuple(verdict(results))), front_table(results)])
+    counts = {state: float(len(results.in_state(state))) for state in ("done", "failed", "halted", "reused")}
+    summary = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
+    if results.hypervolume is not None:
+        summary["hypervolume"] = results.hypervolume
+    named = {PAGE: f"pareto/{PAGE}", PICTURE: f"pareto/{PICTURE}"}
+    return Rendering(
+        files={named.get(name, f"report/{name}"): path for name, path in files.items()},
+        page=named[PAGE],
+        picture=named[PICTURE],
+        note=note,
+        front=frozenset(row.number for row in results.front),
+        summary=summary,
+    )
+
+
+def trials_csv(results: Results) -> str:
+    """One line for each trial: who it is, its configuration's parameters, all its metrics."""
+    rows = [*results.rows, *(row for one in results.finalists for row in one.rows)]
+    params = list(dict.fromkeys(name for row in rows for name in row.record.params))
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    head = ["trial", "id", "role", "control", "state", "in_front", "seconds", "reason"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*head, *(f"params.{name}" for name in params), *metrics])
+    for row in rows:
+        record = row.record
+        who = [record.number, record.id, record.role, record.control, record.state, row.in_front, record.seconds]
+        shown = [" ".join(v) if isinstance(v, list) else v for v in (record.params.get(name) for name in params)]
+        writer.writerow([*who, record.reason, *shown, *(record.metrics.get(name) for name in metrics)])
+    return out.getvalue()
+
+
+def _around(results: Results) -> tuple[str, str]:
+    tail: list[Block] = [Text(CAPTION), Points(tuple(verdict(results))), front_table(results)]
+    return as_html(opening(results)[1:]), as_html(tail)
+
+
+def _split_title(markdown: str) -> tuple[str, str]:
+    head, _, rest = markdown.partition("\n\n")
+    return head + "\n\n", rest
+
+
+def _page(name: str, body: str) -> str:
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:20px auto;padding:0 16px;color:#222}"
+        "table{border-collapse:collapse;font-size:14px}"
+        "td,th{padding:3px 10px;text-align:right;border-bottom:1px solid #eee}"
+        ".text{text-align:left}pre{background:#f6f6f6;padding:8px;overflow:auto}img{max-width:100%}"
+    )
+    title, _, rest = body.partition("</h1>")
+    picture = f'<p><a href="{PAGE}"><img src="{PICTURE}" alt="Pareto front"></a></p>'
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        f"<style>{style}</style></head><body>{title}</h1>{picture}{rest}</body></html>\n"
+    )

@@ -1,0 +1,251 @@
+"""The report of a sweep: the front, whether growth paid, finalists, savings, failures, how to do it again."""
+
+import shlex
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
+from plastsearch.analysis.figure import column, described, number, title
+from plastsearch.analysis.results import Finalist, Results, Row, age, when
+from plastsearch.analysis.verdict import verdict
+
+WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
+STATUS = {
+    "running": "still running, or its driver was killed",
+    "done": "finished",
+    "budget": "finished: its budget was used up",
+    "interrupted": "interrupted; `--resume` continues it",
+    "failures": "stopped: too many trials failed",
+}
+
+
+def report(results: Results) -> list[Block]:
+    """Everything a reader of the sweep should know, in the order of interest."""
+    return [
+        *opening(results),
+        *_front(results),
+        *_growth(results),
+        *_finalists(results),
+        *_savings(results),
+        *_losses(results),
+        *_data(results),
+        *_again(results),
+    ]
+
+
+def opening(results: Results) -> list[Block]:
+    """What was asked, and how far it got."""
+    counts = Counter(row.record.state for row in results.rows)
+    states = ("done", "reused", "halted", "failed", "running", "proposed")
+    parts = [f"{counts[state]} {state}" for state in states if counts[state]]
+    controls = len(results.controls)
+    seeds = sum(len(one.rows) for one in results.finalists)
+    line = f"Trials: {', '.join(parts) or 'none yet'} ({controls} of them controls)"
+    line += f", and {seeds} finalist runs" if seeds else ""
+    line += f". Started {when(results.started_at)}, took {age(results.seconds)}, {STATUS[results.status]}."
+    question = [Text(results.question)] if results.question else []
+    return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
+
+
+def front_table(results: Results, rows: list[Row] | None = None) -> Table:
+    """The front, best in the first objective first; other rows may be given."""
+    members = results.front if rows is None else rows
+    texts = [_cells(results, row) for row in members]
+    names = [name for name in _columns(results) if any(text.get(name) for text in texts) or name == "trial"]
+    return Table(tuple(names), tuple(tuple(text.get(name, "") for name in names) for text in texts), WORDS)
+
+
+def _columns(results: Results) -> list[str]:
+    known = ["trial", "method", "layers", "neurons", "criterion", "regime", "rank", "last layers", "layers kept"]
+    return known + [column(one.metric) for one in results.objectives]
+
+
+def _cells(results: Results, row: Row) -> dict[str, str]:
+    found = {"trial": row.label, **described(row)}
+    if results.knee is not None and row.number == results.knee.number:
+        found["trial"] += " (knee)"
+    for one, value in zip(results.objectives, row.values, strict=True):
+        within = row.interval(one.metric)
+        spread = f" [{number(within[0], one.metric)}, {number(within[1], one.metric)}]" if within else ""
+        found[column(one.metric)] = number(value, one.metric) + spread
+    return found
+
+
+def _front(results: Results) -> list[Block]:
+    head = Heading("Pareto front")
+    if not results.front:
+        return [head, Text("No trial has finished with every objective measured, so there is no front.")]
+    goals = ", ".join(f"{title(one.metric)} ({one.goal})" for one in results.objectives)
+    notes = f"{len(results.front)} of {len(results.plotted)} finished trials are not dominated in {goals}."
+    if results.hypervolume is not None:
+        notes += f" Hypervolume of the search: {results.hypervolume:.6g}."
+    refused = [row for row in results.plotted if not row.allowed]
+    if refused:
+        notes += f" {len(refused)} finished trials break a constraint and are left out."
+    return [head, Text(notes), front_table(results), Text("Brackets hold 95 % intervals.")]
+
+
+def _growth(results: Results) -> list[Block]:
+    blocks: list[Block] = [Heading("Did growth pay?"), Points(tuple(verdict(results)))]
+    controls = [row for row in results.controls if row.allowed is not None]
+    if controls:
+        blocks += [Text("Controls of equal budget, run beside the search:"), front_table(results, controls)]
+    lost = [row for row in results.controls if row.record.state == "failed"]
+    blocks += [Text(f"{row.label} failed: {row.record.reason or 'no reason recorded'}") for row in lost]
+    return blocks
+
+
+def _finalists(results: Results) -> list[Block]:
+    if not results.finalists:
+        return []
+    labels = {row.number: row.label for row in results.rows}
+    shown = ("eval_eer", "dev_eer", "backward_ratio")
+    metrics = [name for name in shown if any(one.values(name) for one in results.finalists)]
+    columns = ["trial", "seeds", *(part for name in metrics for part in (column(name), "best", "worst"))]
+    rows = tuple(
+        (labels.get(one.of, f"trial {one.of}"), _seeds(one), *(cell for name in metrics for cell in _spread(one, name)))
+        for one in results.finalists
+    )
+    note = (
+        "Members of the front, run again with other seeds and timed alone: mean, best and worst. "
+        "Only these were scored on the evaluation split."
+    )
+    return [Heading("Finalists"), Text(note), Table(tuple(columns), rows, WORDS), *_intervals(results, labels)]
+
+
+def _seeds(one: Finalist) -> str:
+    done = sum(row.record.state == "done" for row in one.rows)
+    return str(done) if done == len(one.rows) else f"{done} of {len(one.rows)}"
+
+
+def _spread(one: Finalist, metric: str) -> list[str]:
+    values = one.values(metric)
+    return [number(f(values), metric) for f in (mean, min, max)] if values else ["–"] * 3
+
+
+def _intervals(results: Results, labels: dict[int, str]) -> list[Block]:
+    lines = []
+    for one in results.finalists:
+        bounds = [within for row in one.rows if (within := row.interval("eval_eer")) is not None]
+        if bounds:
+            low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+            label = labels.get(one.of, f"trial {one.of}")
+            lines.append(f"{label}: 95 % intervals of its eval EER lie within [{low:.2f}, {high:.2f}] % over all seeds")
+    return [Points(tuple(lines))] if lines else []
+
+
+def _savings(results: Results) -> list[Block]:
+    totals = savings(results)
+    if not totals["reused_seconds"]:
+        return []
+    whole = totals["reused_seconds"] + totals["seconds"]
+    line = (
+        f"Sharing finished stages and cached activations saved {age(totals['reused_seconds'])} of {age(whole)} of work "
+        f"({100 * totals['reused_seconds'] / whole:.0f} %)"
+    )
+    if totals["waited_seconds"]:
+        line += f"; trials waited {age(totals['waited_seconds'])} for each other's stages"
+    stages: Counter[str] = Counter()
+    for row in results.rows:
+        stages.update(row.record.details.get("reused_stages") or [])
+    listed = ", ".join(f"`{stage}` {count} times" for stage, count in stages.most_common())
+    return [Heading("Work not done twice"), Text(f"{line}."), *([Text(f"Reused: {listed}.")] if listed else [])]
+
+
+def savings(results: Results) -> dict[str, float]:
+    """Seconds spent, saved and waited, over all trials."""
+    every = list(results.rows) + [row for one in results.finalists for row in one.rows]
+    names = ("reused_seconds", "reused_gpu_seconds", "waited_seconds")
+    found = {name: sum(row.metrics.get(name, 0.0) for row in every) for name in names}
+    found["seconds"] = sum(row.record.seconds for row in every)
+    found["gpu_seconds"] = sum(row.record.gpu_seconds for row in every)
+    return found
+
+
+def _losses(results: Results) -> list[Block]:
+    every = [*results.rows, *(row for one in results.finalists for row in one.rows)]
+    failed = [row for row in every if row.record.state == "failed"]
+    blocks: list[Block] = []
+    if failed:
+        reasons = Counter(row.record.reason or "no reason recorded" for row in failed)
+        rows = tuple((reason, str(count), _which(failed, reason)) for reason, count in reasons.most_common())
+        blocks += [Heading("Failures"), Table(("reason", "trials", "which"), rows, WORDS)]
+    incomplete = [row for row in results.rows if row.record.state == "done" and not row.complete]
+    if incomplete:
+        missing = ", ".join(f"{row.label} ({_missing(results, row)})" for row in incomplete)
+        blocks.append(Text(f"Finished without every objective, so outside the front: {missing}."))
+    halted = results.in_state("halted")
+    if halted:
+        shares = ", ".join(f"{row.label} at {100 * row.record.fidelity:.0f} %" for row in halted[:20])
+        more = f" and {len(halted) - 20} more" if len(halted) > 20 else ""
+        blocks.append(Text(f"Halted early, and never in the front: {shares}{more}."))
+    retried = [row for row in every if row.record.reasons]
+    if retried:
+        faults = ", ".join(f"{row.label} ({row.record.reasons[-1]})" for row in retried[:20])
+        blocks.append(Text(f"Tried again after a fault: {faults}."))
+    return blocks
+
+
+def _which(failed: list[Row], reason: str) -> str:
+    numbers = [str(row.number) for row in failed if (row.record.reason or "no reason recorded") == reason]
+    return ", ".join(numbers[:12]) + (" …" if len(numbers) > 12 else "")
+
+
+def _missing(results: Results, row: Row) -> str:
+    return "no " + ", ".join(one.metric for one in results.objectives if one.metric not in row.metrics)
+
+
+def _data(results: Results) -> list[Block]:
+    bad = max((int(row.metrics.get("bad_clips", 0)) for row in results.rows), default=0)
+    data: dict[str, Any] = (results.spec.get("base") or {}).get("data") or {}
+    text = f"Corpus `{data.get('corpus', 'synthetic')}`. The search saw train and search-dev clips only."
+    if bad:
+        text += f" {bad} clips could not be used and were left out; `plastsearch data inspect` lists them."
+    return [Heading("Data"), Text(text)]
+
+
+def _again(results: Results) -> list[Block]:
+    space = results.folder / "report" / SPACE_FILE
+    lines = [f"plastsearch sweep {shlex.quote(str(space))} --name {shlex.quote(results.name + '-again')}"]
+    lines.append(f"plastsearch ui {shlex.quote(str(results.folder))}")
+    note = f"The space as it was run, overrides included, is `report/{SPACE_FILE}` (content {results.spec_hash})."
+    if results.overrides:
+        note += f" Overrides given: {', '.join(f'`{one}`' for one in results.overrides)}."
+    note += " Every configuration, seed and reported number is in `trials.jsonl`."
+    return [Heading("How to do it again"), Text(note), Code("\n".join(lines))]
+
+
+SPACE_FILE = "space.yaml"
+
+
+def document(results: Results) -> dict[str, Any]:
+    """The report for programs."""
+
+    def row(one: Row) -> dict[str, Any]:
+        return {
+            "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
+            "state": one.record.state, "in_front": one.in_front, "allowed": one.allowed, "params": one.record.params,
+            "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
+        }  # fmt: skip
+
+    return {
+        "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
+        "spec_hash": results.spec_hash, "overrides": results.overrides,
+        "objectives": [asdict(one) for one in results.objectives],
+        "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
+        "front": [one.number for one in results.front], "verdict": verdict(results), "savings": savings(results),
+        "trials": [row(one) for one in results.rows],
+        "finalists": [
+            {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
+             if one.values("eval_eer") else None}
+            for one in results.finalists
+        ],
+    }  # fmt: skip
+
+
+def folder_of(results: Results) -> Path:
+    """Where the report of a sweep lies."""
+    return results.folder / "report"

@@ -1,0 +1,58 @@
+"""`plastsearch report`: the front, what it is worth, and the files that show it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plastsearch.analysis.document import Block
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Also bring this MLflow store or server up to the sweep's records."),
+    ] = None,
+) -> None:
+    """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
+    from plastsearch.analysis.publish import publish, render
+    from plastsearch.analysis.report import document, front_table, opening
+    from plastsearch.analysis.report import report as report_blocks
+    from plastsearch.analysis.results import load_results
+    from plastsearch.cli.output import console, print_json
+    from plastsearch.cli.tables import print_blocks
+
+    results = load_results(folder)
+    files = {name: str(path) for name, path in publish(results).items()}
+    if mlflow is not None:
+        from plastsearch.tracking.mlflow_tracker import sync
+
+        sync(folder, mlflow, render)
+    if as_json:
+        print_json(document(results) | {"files": files})
+        return
+    out = console()
+    wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures"}
+    print_blocks(out, [*opening(results), front_table(results)])
+    print_blocks(out, _sections(report_blocks(results), wanted))
+    out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)
+    out.print(f"MLflow: plastsearch ui {folder}", markup=False)
+
+
+def _sections(blocks: "Sequence[Block]", wanted: set[str]) -> "list[Block]":
+    """The blocks under headings of these names."""
+    from plastsearch.analysis.document import Heading
+
+    found: list[Block] = []
+    inside = False
+    for block in blocks:
+        if isinstance(block, Heading):
+            inside = block.text in wanted
+        if inside:
+            found.append(block)
+    return found

@@ -1,0 +1,123 @@
+"""Follows a growing journal from a background thread, so that whatever mirrors it can fail without harm.
+
+The journal's file is read, not the events that are fed: following a sweep, catching up after an outage and rebuilding
+what was lost are then one and the same thing.
+"""
+
+import json
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plastsearch.tracking.journal import FILE, Event, TrialRecord, fold
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
+
+
+@dataclass
+class Sofar:
+    """What the journal says up to `offset`."""
+
+    records: dict[int, TrialRecord] = field(default_factory=dict)
+    opening: Event | None = None
+    closing: Event | None = None  # of the latest session, once it has finished
+    at: float = 0.0
+    offset: int = 0
+    changed: set[int] = field(default_factory=set)  # trials started or ended since a mirror last took them in
+    news: bool = False  # the sweep itself started again or finished
+
+
+class Follower(ABC):
+    """`feed` only wakes the thread; `update` does the work there, and may raise."""
+
+    def __init__(self, folder: Path, name: str, on_trouble: Callable[[str], None] | None = None) -> None:
+        self.folder = Path(folder)
+        self.sofar = Sofar()
+        self.failures = 0
+        self.trouble: str | None = None
+        self._name, self._on_trouble = name, on_trouble
+        self._pause_s, self._not_before = _FIRST_PAUSE_S, 0.0
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    def update(self, opening: Event, last: bool) -> None:
+        """Bring the mirror up to `sofar`; `last` leaves nothing half done."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """After a failure: find everything anew next time."""
+
+    def feed(self, event: Event) -> None:  # noqa: ARG002 - the journal is read instead
+        """Take notice that the journal has grown."""
+        self._wake.put(True)
+
+    def close(self, timeout_s: float = 60.0) -> str | None:
+        """Mirror what is left and stop; says what is missing if that failed or took longer."""
+        self._wake.put(False)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.trouble = f"{self._name} was still busy after {timeout_s:.0f} s"
+        if self.trouble is None:
+            return None
+        return f"{self.trouble}; nothing is lost: `plastsearch ui {self.folder}` brings it up to date from the journal"
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            going = self._wake.get()
+            while going and not self._wake.empty():  # one pass serves all that came meanwhile
+                going = self._wake.get()
+            if not going or time.monotonic() >= self._not_before:
+                self._pass(last=not going)
+
+    def _pass(self, last: bool) -> None:
+        try:
+            self._read()
+            if self.sofar.opening is not None:
+                self.update(self.sofar.opening, last)
+            self.trouble, self._pause_s = None, _FIRST_PAUSE_S
+        except Exception as error:  # noqa: BLE001 - a mirror that breaks in any way must not end the sweep
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        words = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {words[0][:300]}" if words else type(error).__name__
+        self.trouble = f"{self._name} cannot be written ({reason})"
+        if self.failures == 1 and self._on_trouble is not None:
+            self._on_trouble(f"{self.trouble}; the sweep goes on and its journal keeps everything")
+        self.disconnect()
+        self._not_before = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _read(self) -> None:
+        """Fold the journal's new whole lines."""
+        sofar, path = self.sofar, self.folder / FILE
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            file.seek(sofar.offset)
+            block = file.read()
+        whole = block.rfind(b"\n") + 1
+        sofar.offset += whole
+        for line in block[:whole].splitlines():
+            if line.strip(b"\0 \r"):
+                self._take(json.loads(line))
+
+    def _take(self, event: Event) -> None:
+        sofar, kind = self.sofar, event["event"]
+        sofar.at = event["at"]
+        if kind == "sweep":
+            sofar.opening = event
+        if kind in {"session", "finish"}:
+            sofar.closing = event if kind == "finish" else None
+            sofar.news = True
+        record = fold(sofar.records, event)
+        if record is not None and kind in {"start", "end"}:
+            sofar.changed.add(record.number)
