@@ -1,6 +1,7 @@
 """Puts grown blocks into a network: beside a row of neurons, parallel to a layer, or stacked on one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from plastsearch.growth.blocks import (
 )
 from plastsearch.growth.initialise import he_normal
 from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
-from plastsearch.growth.resize import Values
+from plastsearch.growth.resize import Values, unflatten
 from plastsearch.growth.site import Site, at, holder, outer
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -67,10 +68,8 @@ def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> N
     path = site.parts["attention"]
     for name in PROJECTIONS:
         layer = _linear(root, f"{path}.{name}", values)
-        if name == "out_proj":
-            _wrap_(root, f"{path}.{name}", lambda base, layer=layer: GrownReader(base, layer, site.step))
-        else:
-            _wrap_(root, f"{path}.{name}", lambda base, layer=layer: GrownProjection(base, layer, site.step))
+        make = GrownReader if name == "out_proj" else GrownProjection
+        _wrap_(root, f"{path}.{name}", partial(make, new=layer, gates=site.step))
     at(root, path).head_dim += count
 
 
@@ -85,7 +84,7 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
             readers.setdefault(slot.module, {})[slot.tensor] = tensor
             gates[slot.module] = slot.gates
         elif slot.role == "recurrent":
-            each = tensor.unflatten(0, (3, -1))
+            each = unflatten(tensor, 0, (3, -1))
             own[slot.tensor] = each[:, -count:].flatten(0, 1)
             if both:
                 own[slot.tensor.replace("_hh_l0", "_back")] = each[:, :-count].flatten(0, 1)
@@ -95,7 +94,7 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
             own[slot.tensor] = tensor
     _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
     for reader, columns in readers.items():
-        _wrap_(root, reader, lambda base, reader=reader, columns=columns: _reader(base, columns, gates[reader]))
+        _wrap_(root, reader, partial(_reader, columns=columns, gates=gates[reader]))
 
 
 _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
@@ -110,8 +109,9 @@ _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
 def _reader(base: Any, columns: dict[str, Tensor], gates: int) -> nn.Module:
     if "weight" not in columns:
         return WideInputGRU(base, columns, gates)
-    new = nn.Linear(columns["weight"].shape[1], columns["weight"].shape[0], bias=False)
-    new.weight = nn.Parameter(columns["weight"])
+    weight = columns["weight"]
+    new = _bare(nn.Linear, weight.shape[1], weight.shape[0], bias=False, like=weight)
+    new.weight = nn.Parameter(columns["weight"].clone())
     return GrownReader(base, new, gates)
 
 
@@ -134,7 +134,7 @@ def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
     dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
     if isinstance(act, nn.Module) and list(act.parameters()):
-        raise GrowthError(f"site '{site.name}': its activation {type(act).__name__} has weights of its own; cannot grow")
+        raise GrowthError(f"site '{site.name}': its activation {type(act).__name__} has weights of its own")
     branch = Branch(enter, norm, act, dropout, leave)
     return branch.train(at(root, site.parts["in"]).training)
 
@@ -143,17 +143,25 @@ def _like(layer: Any, count: int, end: str) -> nn.Module:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
-        return nn.Linear(*sizes, bias=end == "in" and layer.bias is not None).to(layer.weight)
-    channels = (layer.in_channels, count) if end == "in" else (count, layer.out_channels)
-    return nn.Conv2d(
-        *channels,
+        bias = end == "in" and layer.bias is not None
+        return _bare(nn.Linear, *sizes, bias=bias, like=layer.weight)
+    return _bare(
+        nn.Conv2d,
+        layer.in_channels if end == "in" else count,
+        count if end == "in" else layer.out_channels,
         layer.kernel_size,
         stride=layer.stride,
         padding=layer.padding,
         dilation=layer.dilation,
         bias=end == "in" and layer.bias is not None,
         padding_mode=layer.padding_mode,
-    ).to(layer.weight)
+        like=layer.weight,
+    )
+
+
+def _bare(kind: type[nn.Module], *sizes: Any, like: Tensor, **settings: Any) -> Any:
+    """A layer without first values, which are set next: drawing them would use up the global random state."""
+    return kind(*sizes, device="meta", **settings).to_empty(device=like.device).to(like.dtype)
 
 
 def _norm_like(norm: nn.BatchNorm2d, count: int) -> nn.BatchNorm2d:
@@ -168,7 +176,7 @@ def _linear(root: nn.Module, path: str, values: Values) -> nn.Linear:
     """A projection's new entries as a layer of their own."""
     own = {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
     weight = own["weight"]
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in own)
+    layer: nn.Linear = _bare(nn.Linear, weight.shape[1], weight.shape[0], bias="bias" in own, like=weight)
     for name, tensor in own.items():
         setattr(layer, name, nn.Parameter(tensor.clone()))
     return layer.train(at(root, path).training)
@@ -182,9 +190,8 @@ def _twin(root: nn.Module, site: Site, count: int, values: Values) -> Any:
 
 
 def _new_gru(like: Any, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
-    made = nn.GRU(
-        size or like.input_size, count, bias=like.bias, batch_first=like.batch_first, bidirectional=like.bidirectional
-    ).to(like.weight_ih_l0)
+    settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
+    made: nn.GRU = _bare(nn.GRU, size or like.input_size, count, like=like.weight_ih_l0, **settings)
     for name, parameter in made.named_parameters():
         parameter.data = he_normal(parameter, generator) if name.startswith("weight") else torch.zeros_like(parameter)
     return made.train(like.training)
@@ -193,9 +200,10 @@ def _new_gru(like: Any, count: int, size: int | None, generator: Generator | Non
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
     gru = at(root, site.parts["gru"])
     directions = 2 if gru.bidirectional else 1
-    layer = nn.Linear(count * directions, outer(root, site.parts["gru"]).hidden_size * directions, bias=False)
+    width = outer(root, site.parts["gru"]).hidden_size * directions
+    layer: nn.Linear = _bare(nn.Linear, count * directions, width, bias=False, like=gru.weight_ih_l0)
     nn.init.zeros_(layer.weight)
-    return layer.to(gru.weight_ih_l0)
+    return layer
 
 
 def _stack_(root: nn.Module, site: Site, count: int, values: Values, generator: Generator | None) -> None:
@@ -227,7 +235,8 @@ def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _:
 def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:
     second = at(root, site.parts["out"])
     channels = second.out_channels
-    enter, leave = (nn.Conv2d(*sizes, 3, padding=1, bias=False) for sizes in ((channels, count), (count, channels)))
+    enter: nn.Conv2d = _bare(nn.Conv2d, channels, count, 3, padding=1, bias=False, like=second.weight)
+    leave: nn.Conv2d = _bare(nn.Conv2d, count, channels, 3, padding=1, bias=False, like=second.weight)
     for conv in (enter, leave):
         conv.weight.data = he_normal(conv.weight, generator)
     after = nn.BatchNorm2d(channels)

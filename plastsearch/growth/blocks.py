@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import is_grown
 
 
@@ -98,13 +99,13 @@ class GrownProjection(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: Any, new: nn.Linear, heads: int) -> None:
+    def __init__(self, base: Any, new: nn.Linear, gates: int) -> None:
         super().__init__()
-        self.base, self.new, self.heads = base, new, heads
-        self.new_units = new.out_features // heads
+        self.base, self.new, self.gates = base, new, gates
+        self.new_units = new.out_features // gates
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [layer(x).unflatten(-1, (self.heads, -1)) for layer in (self.base, self.new)]
+        parts = [unflatten(layer(x), -1, (self.gates, -1)) for layer in (self.base, self.new)]
         return torch.cat(parts, -1).flatten(-2)
 
 
@@ -124,7 +125,7 @@ class GrownReader(nn.Module):
             split = x.shape[-1] - self.new_units
             out: Tensor = self.base(x[..., :split]) + self.new(x[..., split:])
             return out
-        each = x.unflatten(-1, (self.gates, -1))
+        each = unflatten(x, -1, (self.gates, -1))
         split = each.shape[-1] - self.new_units
         return self.base(each[..., :split].flatten(-2)) + self.new(each[..., split:].flatten(-2))  # type: ignore[no-any-return]
 
@@ -229,7 +230,7 @@ def outermost(module: nn.Module, prefix: str = "") -> list[tuple[str, Any]]:
     for name, child in module.named_children():
         if is_grown(child):
             found.append((f"{prefix}{name}", child))
-        plain = child
+        plain: Any = child
         while is_grown(plain):
             plain = plain.base
         found += outermost(plain, f"{prefix}{name}.")

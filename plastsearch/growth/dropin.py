@@ -10,7 +10,7 @@ Use, from a trained network to one of its original size again:
     remove_neurons_(net, {"encoder.3.ffn": gone})             # prune; unfrozen: `optimizer=` makes its state follow
 
 `mode="frozen"` puts grown blocks beside the base and freezes the rest (freeze.freeze_base_); `mode="unfrozen"` makes
-the network's own tensors larger and everything goes on learning. checkpoint.save_grown and load_grown_ keep either.
+the network's own tensors larger and everything goes on learning. checkpoint.save_grown and load_grown_ keep both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ def add_neurons_(
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
     for name in names:
-        _check(module, sites[name], mode, operator, init, separate)
+        _check(module, sites[name], operator, init, separate)
     before = new_parameters(module)
     known = {id(parameter) for parameter in module.parameters()}
     steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
@@ -131,7 +131,7 @@ def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int
         raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
     site = sites[name]
     if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons <= 0:
-        raise GrowthError(f"site '{name}' cannot grow by {neurons!r}: give a whole number above 0, or leave the site out")
+        raise GrowthError(f"site '{name}' cannot grow by {neurons!r}: give a whole number above 0 or leave it out")
     if neurons % site.step:
         low = neurons - neurons % site.step
         near = f"{low} or {low + site.step}" if low else f"{site.step}"
@@ -142,7 +142,7 @@ def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int
     return neurons // site.step
 
 
-def _check(module: nn.Module, site: Site, mode: Mode, operator: Operator, init: Init, separate: bool) -> None:
+def _check(module: nn.Module, site: Site, operator: Operator, init: Init, separate: bool) -> None:
     """Refuses what cannot be done at a site, with the reason and a way out."""
     if init == "net2net" and separate:
         raise GrowthError(
@@ -151,8 +151,8 @@ def _check(module: nn.Module, site: Site, mode: Mode, operator: Operator, init: 
         )
     if operator == "parallel" and site.kind == "head_width":
         raise GrowthError(
-            f"site '{site.name}': wider heads mix old and new dimensions in one score, so no branch can be added beside "
-            f"them; grow '{site.name.replace('head_width', 'attention')}' in parallel, or widen"
+            f"site '{site.name}': wider heads mix old and new dimensions in one score, so no branch can be "
+            f"added beside them; grow '{site.name.replace('head_width', 'attention')}' in parallel, or widen"
         )
     if operator == "stack":
         return
@@ -162,7 +162,7 @@ def _check(module: nn.Module, site: Site, mode: Mode, operator: Operator, init: 
             f"site '{site.name}' carries grown blocks of the frozen regime; fold the network before it grows unfrozen"
         )
     if site.kind == "hidden" and not all(hasattr(block, "extend") or hasattr(block, "gates") for block in blocked):
-        raise GrowthError(f"site '{site.name}' has a branch beside it or a layer stacked on it; it cannot grow any more")
+        raise GrowthError(f"site '{site.name}' has a branch beside it or a layer on top; it cannot grow any more")
     other = {"attention": "GrownProjection", "head_width": "GrownHeads"}.get(site.kind)
     if any(type(block).__name__ == other for block in blocked):
         raise GrowthError(f"site '{site.name}': heads and head width of one layer cannot both carry blocks; fold first")

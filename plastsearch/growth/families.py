@@ -47,14 +47,15 @@ def resnet_sites(module: nn.Module, order: int = 0) -> list[Site]:
         if not (_STAGE.fullmatch(stage) and isinstance(part, nn.Sequential)):
             continue
         for index, child in enumerate(part):
-            block = child
+            block: Any = child
             while is_grown(block):
                 block = block.base
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
                 where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
-                after = f"{where}.bn2"
                 pair = (f"{where}.conv1", f"{where}.bn1", f"{where}.conv2")
-                sites.append(conv_pair(module, f"{stage}.{index}", *pair, depth, act=_act(block, where), out_norm=after))
+                act, after = _act(block, where), f"{where}.bn2"
+                site = conv_pair(module, f"{stage}.{index}", *pair, depth, act=act, out_norm=after)
+                sites.append(site)
     return sites
 
 

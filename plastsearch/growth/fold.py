@@ -6,12 +6,11 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.blocks import Fork, GrownHeads, GrownProjection, GrownReader, ParallelGRU, Stacked, outermost
+from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU, Stacked, outermost
 from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import insert, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot, at, chain, find_sites, holder, is_grown, outer
-
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -23,7 +22,7 @@ def fold(module: Network) -> Network:
 
 def fold_(module: Network) -> Network:
     """Folds every grown block in place; all parameters are new or learn again, so build the optimiser afterwards."""
-    for path, block in ((path, inner) for path, block in outermost(module) for inner in chain(block)):
+    for path, block in ((path, inner) for path, found in outermost(module) for inner in chain(found)):
         if isinstance(block, Stacked | ParallelGRU):
             what = "a stacked layer" if isinstance(block, Stacked) else "a parallel recurrent branch"
             raise GrowthError(f"{path or 'the network'} carries {what}, which has no ordinary module of greater width")

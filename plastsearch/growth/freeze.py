@@ -16,7 +16,7 @@ from plastsearch.growth.site import find_sites, is_grown
 class _Sticky:
     """BatchNorm that stays in eval mode whatever train() says, so that its statistics cannot drift."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         return super().train(False)  # type: ignore[misc, no-any-return]
 
 
@@ -101,23 +101,26 @@ def _steps(module: nn.Module, name: str) -> tuple[list[str], bool]:
     return parts, new
 
 
+def learn_only_(module: nn.Module, names: Iterable[str]) -> list[str]:
+    """Freezes all but the parameters of these names; returns them in the order of the network."""
+    learning = set(names)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in learning)
+        parameter.grad = parameter.grad if name in learning else None
+    _norms_(module)
+    for part in module.modules():
+        if "_requires_grad" in part.__dict__:  # transformers' feature encoders would make their output require grad
+            part.__dict__["_requires_grad"] = False
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
 def _only_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
     logical = logical_names(module)
     for prefix in also:
         if not any(_under(name, prefix) for name in logical.values()):
             raise GrowthError(f"{type(module).__name__} has no parameters under '{prefix}' that could learn")
-    learning: list[str] = []
-    for name, parameter in module.named_parameters():
-        learns = name in names or any(_under(logical[name], prefix) for prefix in also)
-        parameter.requires_grad_(learns)
-        parameter.grad = parameter.grad if learns else None
-        if learns:
-            learning.append(name)
-    _norms_(module)
-    for part in module.modules():
-        if hasattr(part, "_requires_grad"):  # transformers' feature encoders: would make their output require grad
-            part._requires_grad = False
-    return learning
+    chosen = [name for name in logical if any(_under(logical[name], prefix) for prefix in also)]
+    return learn_only_(module, [*names, *chosen])
 
 
 def _norms_(module: nn.Module) -> None:

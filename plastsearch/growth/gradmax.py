@@ -46,7 +46,7 @@ def _check(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor]
     if site.kind != "ffn":
         raise GrowthError(
             f"site '{site.name}': gradmax starts from zero incoming weights, so it needs a smooth activation and one "
-            "linear layer on each side; it works at feed-forward sites; elsewhere take random, orthogonal, pairs or copies"
+            "linear layer on each side; it works at feed-forward sites; elsewhere take random, orthogonal or pairs"
         )
     act: Any = at(module, site.parts["act"])
     zero = torch.zeros(1, requires_grad=True)

@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.recurrent import chain_of, merge
-from plastsearch.growth.resize import Values, entries, insert
-from plastsearch.growth.site import Site, Slot, at, is_grown, outer
+from plastsearch.growth.resize import Values, entries, insert, unflatten
+from plastsearch.growth.site import Site, Slot, at, is_grown, outer, plain_units
 
 Init = Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"]
 INITS: tuple[Init, ...] = ("random", "orthogonal", "pairs", "copies", "net2net", "gradmax")
@@ -24,15 +24,17 @@ def draw(root: nn.Module, site: Site, count: int, init: Init, generator: Generat
     """Values of `count` new units of a site for each of its slots (net2net and gradmax: see their own functions)."""
     if init == "pairs" and count % 2:
         raise GrowthError(f"site '{site.name}': pairs need an even number of units; {count} is odd")
-    source = torch.randint(_plain_units(root, site), (count,), generator=generator)
+    source = torch.randint(plain_units(root, site), (count,), generator=generator)
     values: Values = {}
     for slot in site.slots:
-        tensor = _with_rows(current(root, slot), slot, site, values)
+        tensor = _with_rows(current(root, slot), slot, values)
         values[slot] = _fresh(tensor, slot, site, count, init, source, generator)
     return values
 
 
-def split_units(root: nn.Module, site: Site, count: int, generator: Generator | None) -> tuple[Values, Callable[[], None]]:
+def split_units(
+    root: nn.Module, site: Site, count: int, generator: Generator | None
+) -> tuple[Values, Callable[[], None]]:
     """Net2Net: copies of existing units that share their outgoing weights, and what to call after widening."""
     source = torch.randint(site.units, (count,), generator=generator)
     share = 0.25 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
@@ -44,8 +46,8 @@ def split_units(root: nn.Module, site: Site, count: int, generator: Generator | 
     values: Values = {}
     reads: list[Slot] = []
     for slot in site.slots:
-        tensor = _with_rows(current(root, slot), slot, site, values)
-        values[slot] = _copied(tensor, slot, site, source)
+        tensor = _with_rows(current(root, slot), slot, values)
+        values[slot] = _copied(tensor, slot, source)
         if _reads_units(slot, site):
             values[slot] = values[slot] * _along(slot, parts, values[slot])
             reads.append(slot)
@@ -70,13 +72,7 @@ def _scale_(root: nn.Module, reads: list[Slot], kept: Tensor) -> None:
         tensor.mul_(_along(slot, kept, tensor))
 
 
-def _plain_units(root: nn.Module, site: Site) -> int:
-    """Units of the base alone: the only ones whose entries can be copied beside grown blocks of other kinds."""
-    slot = site.slots[0]
-    return int(current(root, slot).shape[slot.dim] - slot.offset) // (slot.gates * slot.width)
-
-
-def _with_rows(tensor: Tensor, slot: Slot, site: Site, values: Values) -> Tensor:
+def _with_rows(tensor: Tensor, slot: Slot, values: Values) -> Tensor:
     """The tensor after the site's earlier slots of the same tensor have added their entries."""
     for earlier, new in values.items():
         if (earlier.module, earlier.tensor) == (slot.module, slot.tensor):
@@ -93,37 +89,37 @@ def _fresh(
     zeros = tensor.new_zeros(shape)
     if slot.role == "norm":
         neutral = torch.ones_like(zeros) if slot.tensor in ("weight", "running_var") else zeros
-        return _copied(tensor, slot, site, source) if init == "copies" else neutral
+        return _copied(tensor, slot, source) if init == "copies" else neutral
     if _reads_units(slot, site):
-        return _outgoing(tensor, slot, site, zeros, count, init, generator)
+        return _outgoing(tensor, slot, zeros, count, init, generator)
     if tensor.dim() == 1:
-        return _copied(tensor, slot, site, source) if init == "copies" else zeros
+        return _copied(tensor, slot, source) if init == "copies" else zeros
     if init == "copies":
-        return _copied(tensor, slot, site, source)
+        return _copied(tensor, slot, source)
     scale = _scale(tensor)
     drawn = _orthogonal if init == "orthogonal" else _normal
     if init != "pairs":
         return drawn(zeros, scale, generator)
     half = zeros.narrow(slot.dim, 0, zeros.shape[slot.dim] // 2)
-    each = _normal(half, scale, generator).unflatten(slot.dim, (slot.gates, count // 2, slot.width))
+    each = unflatten(_normal(half, scale, generator), slot.dim, (slot.gates, count // 2, slot.width))
     return each.repeat_interleave(2, slot.dim + 1).flatten(slot.dim, slot.dim + 2)
 
 
 def _outgoing(
-    tensor: Tensor, slot: Slot, site: Site, zeros: Tensor, count: int, init: Init, generator: Generator | None
+    tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, generator: Generator | None
 ) -> Tensor:
     """Zero, or opposite pairs; among themselves the new units of a recurrent site are connected at random."""
     if slot.role == "recurrent":
         if init in ("pairs", "copies"):
             return zeros
         old = (zeros.shape[0] // 3 - count) if zeros.dim() > 1 else 0
-        fresh = _normal(zeros, _scale(tensor), generator).unflatten(0, (3, -1))
+        fresh = unflatten(_normal(zeros, _scale(tensor), generator), 0, (3, -1))
         fresh[:, :old] = 0
         return fresh.flatten(0, 1)
     if init != "pairs":
         return zeros
     half = zeros.narrow(slot.dim, 0, zeros.shape[slot.dim] // 2)
-    each = _normal(half, _scale(tensor), generator).unflatten(slot.dim, (slot.gates, count // 2, slot.width))
+    each = unflatten(_normal(half, _scale(tensor), generator), slot.dim, (slot.gates, count // 2, slot.width))
     both = torch.stack([each, -each], slot.dim + 2)
     return both.flatten(slot.dim, slot.dim + 3)
 
@@ -133,7 +129,7 @@ def _reads_units(slot: Slot, site: Site) -> bool:
     return slot.role in ("out", "recurrent") or (site.kind == "head_width" and slot.module.endswith(".k_proj"))
 
 
-def _copied(tensor: Tensor, slot: Slot, site: Site, source: Tensor) -> Tensor:
+def _copied(tensor: Tensor, slot: Slot, source: Tensor) -> Tensor:
     units = (tensor.shape[slot.dim] - slot.offset) // (slot.gates * slot.width)
     index = entries(slot, units, source, slot.offset + slot.gates * units * slot.width)[slot.offset :]
     return tensor.index_select(slot.dim, index.to(tensor.device))
@@ -161,8 +157,10 @@ def _orthogonal(like: Tensor, scale: float, generator: Generator | None) -> Tens
     groups = []
     for first in range(0, rows, size):
         count = min(size, rows - first)
-        groups.append(torch.linalg.qr(torch.randn(size, count, generator=generator, dtype=torch.float64))[0].T)
-    return (torch.cat(groups) * scale * size**0.5).view(like.shape).to(like)
+        drawn = torch.randn(size, count, generator=generator, dtype=torch.float64)
+        groups.append(torch.linalg.qr(drawn)[0].T)
+    stacked: Tensor = torch.cat(groups) * scale * size**0.5
+    return stacked.view(like.shape).to(like)
 
 
 def he_normal(like: Tensor, generator: Generator | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Carries optimiser state across a change of widths, so that neither momentum is lost nor dead parameters are kept.
 
-Adam counts steps per tensor. Entries added to a tensor that has long been trained would miss their bias correction, and
-their first steps would reach 6.6 times the learning rate. So grown tensors count steps per entry (`own_step` in the
-optimiser's state, saved with it), and a hook scales the young entries' updates to what a tensor of their own would make.
+Adam counts steps per tensor. Entries added to a tensor that has long been trained would miss their bias correction,
+and their first steps would reach 6.6 times the learning rate. So grown tensors count steps per entry (`own_step` in
+the optimiser's state, saved with it), and a hook scales young entries' updates to what a tensor of their own would do.
 """
 
 from collections.abc import Callable, Iterable
@@ -53,6 +53,13 @@ def keep_pace_(optimizer: Optimizer) -> None:
 
     optimizer.register_step_pre_hook(remember)
     optimizer.register_step_post_hook(slow_down)
+
+
+def load_state_(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Optimizer.load_state_dict for an optimiser whose parameters may be of unlike ages."""
+    optimizer.load_state_dict(state)
+    if any("own_step" in entry for entry in optimizer.state.values()):
+        keep_pace_(optimizer)
 
 
 def add_group_(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:

@@ -67,7 +67,7 @@ def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tens
         raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
     site = sites[name]
     if blocks_at(module, site):
-        raise GrowthError(f"site '{name}' carries grown blocks of the frozen regime; fold the network first (fold.fold_)")
+        raise GrowthError(f"site '{name}' carries grown blocks; fold the network first (growth.fold.fold_)")
     indices = chosen.tolist()
     if len(set(indices)) >= site.units:
         raise GrowthError(f"site '{name}' has {site.units} units; cannot remove {len(set(indices))}, one must stay")
@@ -122,5 +122,5 @@ def _shift_bias_(module: nn.Module, site: Site, slot: Slot, shift: Tensor) -> No
         return
     norm = at(module, site.parts["out_norm"]) if "out_norm" in site.parts else None
     if norm is None or norm.running_mean is None:
-        raise GrowthError(f"site '{site.name}': {slot.module} has no bias, nor a BatchNorm after it, to make up for means")
+        raise GrowthError(f"site '{site.name}': {slot.module} has no bias or BatchNorm after it to take means")
     norm.running_mean.sub_(shift)

@@ -6,6 +6,7 @@ new units does not see the old state: nn.GRU applies its reset gate to the whole
 the old state through the input side could not be folded into one layer again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from plastsearch.growth.resize import insert
+from plastsearch.growth.resize import insert, unflatten
 from plastsearch.growth.site import Slot
 
-Weights = dict[str, Tensor]  # as an nn.GRU of one layer names them
+Weights = Mapping[str, Tensor]  # as an nn.GRU of one layer names them
 _BACK = ("", "_reverse")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One run of a GRU in a chain: its weights, those that read the previous state of earlier runs, its module if plain."""
+    """One run of a GRU in a chain: its weights, those that read earlier runs, and its module if it is plain."""
 
     units: int
     weights: Weights
@@ -42,7 +43,7 @@ class GrownGRU(nn.Module):
         self.new_units = values["weight_hh_l0"].shape[1]
         self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
         for name, tensor in values.items():
-            self.register_parameter(name, nn.Parameter(tensor))
+            self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     @property
     def hidden_size(self) -> int:
@@ -78,7 +79,7 @@ class WideInputGRU(nn.Module):
         self.new_inputs = columns["weight_ih_l0"].shape[1]
         self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
         for name, tensor in columns.items():
-            self.register_parameter(name, nn.Parameter(tensor))
+            self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     @property
     def hidden_size(self) -> int:
@@ -94,7 +95,7 @@ class WideInputGRU(nn.Module):
         for step in chain:
             weights = dict(step.weights)
             for name, columns in self.named_parameters(recurse=False):
-                share = columns.unflatten(0, (3, -1))[:, first : first + step.units].flatten(0, 1)
+                share = unflatten(columns, 0, (3, -1))[:, first : first + step.units].flatten(0, 1)
                 weights[name] = insert(weights[name], share, Slot("", name, 1, "out", gates=self.gates))
             wider.append(replace(step, weights=weights, plain=None))
             first += step.units
@@ -114,15 +115,15 @@ def chain_of(module: Any) -> list[Step]:
 
 def merge(chain: list[Step]) -> Weights:
     """The weights of one ordinary layer that computes what the chain computes."""
-    merged = dict(chain[0].weights)
+    merged: Weights = dict(chain[0].weights)
     for step in chain[1:]:
-        merged = _joined(merged, step.weights | step.old)
+        merged = _joined(merged, {**step.weights, **step.old})
     return merged
 
 
 def _joined(old: Weights, new: Weights) -> Weights:
     """Old units and new ones in one layer; connections that `new` does not name are zero."""
-    merged: Weights = {}
+    merged: dict[str, Tensor] = {}
     for back in _BACK:
         if f"weight_hh_l0{back}" not in old:
             continue
@@ -155,13 +156,13 @@ def run(chain: list[Step], layer: Any, input: Any, hx: Tensor | None) -> tuple[A
         x_TBF = input.unsqueeze(1) if input.dim() == 2 else (input.transpose(0, 1) if layer.batch_first else input)
     directions = 2 if layer.bidirectional else 1
     state = hx if hx is None or hx.dim() == 3 else hx.unsqueeze(1)
-    given = [None] * len(chain) if state is None else list(state.split([step.units for step in chain], -1))
+    given = [None] * len(chain) if state is None else list(torch.split(state, [step.units for step in chain], -1))
     outputs: list[Tensor] = []
     finals: list[Tensor] = []
     reads: list[list[Tensor]] = [[] for _ in range(directions)]
     for k, step in enumerate(chain):
         y, h = _one(step, layer, x_TBF, reads, given[k], lengths)
-        outputs.append(y.unflatten(-1, (directions, -1)))
+        outputs.append(unflatten(y, -1, (directions, -1)))
         finals.append(h)
         if k + 1 < len(chain):
             _shift_into(reads, outputs[-1], given[k], lengths)
@@ -181,10 +182,9 @@ def _one(
     """One run: the original module as it is, or a layer of assembled weights that also reads earlier runs."""
     directions = len(reads)
     wide = x_TBF
-    weights = step.weights
+    weights: dict[str, Tensor] = dict(step.weights)
     if step.old:
         wide = torch.cat([x_TBF, *[part for direction in reads for part in direction]], -1)
-        weights = dict(weights)
         for d in range(directions):
             old = _candidate_blind(step.old[f"weight_old{_BACK[d]}"], step.units)
             blind = torch.zeros_like(old)
@@ -194,20 +194,22 @@ def _one(
         h0 = x_TBF.new_zeros(directions, x_TBF.shape[1], step.units)
     names = [f"{kind}_l0{_BACK[d]}" for d in range(directions) for kind in _KINDS if f"{kind}_l0{_BACK[d]}" in weights]
     flat = [weights[name] for name in names]
-    settings = (f"bias_ih_l0" in weights, 1, 0.0, torch.is_grad_enabled(), directions == 2)
+    settings = ("bias_ih_l0" in weights, 1, 0.0, torch.is_grad_enabled(), directions == 2)
     if lengths is None:
         if step.plain is not None:
             y, h = step.plain(wide.transpose(0, 1) if layer.batch_first else wide, h0)
             return (y.transpose(0, 1) if layer.batch_first else y), h
-        y, h = torch._VF.gru(wide, h0, flat, *settings, False)  # type: ignore[attr-defined]
+        y, h = torch._VF.gru(wide, h0, flat, *settings, False)
         return y, h
     packed = pack_padded_sequence(wide, lengths.cpu(), enforce_sorted=False)
     if step.plain is not None:
         out, h = step.plain(packed, h0)
     else:
         order = packed.sorted_indices
-        assert order is not None and packed.unsorted_indices is not None
-        data, h = torch._VF.gru(packed.data, packed.batch_sizes, h0[:, order].contiguous(), flat, *settings)  # type: ignore[attr-defined]
+        assert order is not None
+        assert packed.unsorted_indices is not None
+        first = h0[:, order].contiguous()
+        data, h = torch._VF.gru(packed.data, packed.batch_sizes, first, flat, *settings)
         h = h[:, packed.unsorted_indices]
         out = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
     return pad_packed_sequence(out, total_length=x_TBF.shape[0])[0], h
@@ -217,7 +219,7 @@ _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, lengths: Tensor | None) -> None:
-    """Appends each direction's previous state: of the frame before going forward, of the frame after going backward."""
+    """Appends each direction's previous state: of the frame before, or of the frame after going backward."""
     for d, parts in enumerate(reads):
         y = y_TBDH[:, :, d]
         first = y.new_zeros(1, *y.shape[1:]) if h0 is None else h0[d : d + 1]
@@ -275,7 +277,7 @@ def _stack(gru: nn.GRU) -> GRUStack:
         size = gru.input_size if k == 0 else gru.hidden_size * (2 if gru.bidirectional else 1)
         layer = nn.GRU(
             size, gru.hidden_size, bias=gru.bias, batch_first=gru.batch_first, bidirectional=gru.bidirectional
-        ).to(gru.weight_ih_l0)
+        ).to(gru.all_weights[0][0])
         for name, _ in list(layer.named_parameters()):
             setattr(layer, name, getattr(gru, name.replace("_l0", f"_l{k}")))
         layer.train(gru.training)

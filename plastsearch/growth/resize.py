@@ -1,6 +1,6 @@
 """Widens and narrows ordinary modules in place, entry by entry along the unit map; attributes and optimiser follow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,8 @@ def narrow_(root: nn.Module, site: Site, keep: Tensor, optimizer: Optimizer | No
         module = at(root, slot.module)
 
         def select(tensor: Tensor, _: float | None, slot: Slot = slot) -> Tensor:
-            return tensor.index_select(slot.dim, entries(slot, site.units, keep, tensor.shape[slot.dim]).to(tensor.device))
+            index = entries(slot, site.units, keep, tensor.shape[slot.dim])
+            return tensor.index_select(slot.dim, index.to(tensor.device))
 
         _replace_(module, slot.tensor, select, optimizer)
     sync_(root, site)
@@ -41,8 +42,14 @@ def insert(old: Tensor, new: Tensor, slot: Slot) -> Tensor:
     """The old entries with the new units' appended inside each gate, and what lies outside the slot left in place."""
     dim, first = slot.dim, slot.offset
     head, body = old.narrow(dim, 0, first), old.narrow(dim, first, old.shape[dim] - first)
-    parts = [body.unflatten(dim, (slot.gates, -1)), new.unflatten(dim, (slot.gates, -1))]
+    parts = [unflatten(part, dim, (slot.gates, -1)) for part in (body, new)]
     return torch.cat([head, torch.cat(parts, dim + 1).flatten(dim, dim + 1)], dim)
+
+
+def unflatten(tensor: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Tensor.unflatten, which torch leaves without types."""
+    split: Tensor = tensor.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return split
 
 
 def entries(slot: Slot, units: int, chosen: Tensor, size: int) -> Tensor:

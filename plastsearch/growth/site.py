@@ -68,7 +68,8 @@ def find_sites(module: nn.Module) -> dict[str, Site]:
     if factory is not None:
         sites = factory(module)
     elif hasattr(module, "declare_sites"):
-        sites = module.declare_sites()
+        declare: Any = module.declare_sites
+        sites = declare()
     else:
         sites = recognise(module)
     found: dict[str, Site] = {}
@@ -239,6 +240,13 @@ def chain(block: Any) -> list[Any]:
         found.append(block)
         block = block.base
     return found
+
+
+def plain_units(root: nn.Module, site: Site) -> int:
+    """Units of the ordinary modules alone, without those of grown blocks."""
+    keys = [key for key in ("in", "gru", "attention") if key in site.parts]
+    path = site.parts[keys[0]] + (".out_proj" if site.kind == "head_width" else "")
+    return site.units - grown(root, path)
 
 
 def blocks_at(root: nn.Module, site: Site) -> list[Any]:

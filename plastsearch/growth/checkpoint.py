@@ -1,0 +1,111 @@
+"""Keeps a network of changed widths: its plan as JSON, its tensors as safetensors; widths come back before weights."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.attach import attach_
+from plastsearch.growth.blocks import outermost
+from plastsearch.growth.freeze import learn_only_
+from plastsearch.growth.initialise import draw
+from plastsearch.growth.resize import narrow_, widen_
+from plastsearch.growth.site import Site, find_sites, plain_units
+
+_PLAN, _TENSORS = "growth.json", "model.safetensors"
+
+
+def plan_of(module: nn.Module) -> dict[str, Any]:
+    """Plain data that turns an untouched network of the same kind into this one's shapes, and says what learns."""
+    dropins = module.__dict__.get("_dropins", [])
+    if outermost(module) and not dropins:
+        raise GrowthError("the network holds grown blocks but no record of them; save the module that was grown")
+    learning = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    everything = len(learning) == len(list(module.parameters()))
+    return {
+        "format": 1,
+        "network": type(module).__name__,
+        "widths": {name: plain_units(module, site) for name, site in find_sites(module).items()},
+        "dropins": [dict(dropin) for dropin in dropins],
+        "learning": None if everything else learning,
+    }
+
+
+def reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
+    """Gives an untouched network the shapes of a plan; its new weights are to be loaded next."""
+    if outermost(module):
+        raise GrowthError("the network already holds grown blocks; a plan applies to an untouched network of its kind")
+    _check(module, plan)
+    for name, units in plan["widths"].items():
+        _set_units_(module, find_sites(module)[name], units)
+    for dropin in plan["dropins"]:
+        sites = find_sites(module)
+        for name in (name for name in sites if name in dropin["units"]):
+            site, count = find_sites(module)[name], dropin["units"][name]
+            values = draw(module, site, count, "random", _any())
+            attach_(module, site, count, values, dropin["operator"], both=dropin["lateral"] == "both", generator=_any())
+        module.__dict__.setdefault("_dropins", []).append(dict(dropin))
+    if plan["learning"] is not None:
+        learn_only_(module, plan["learning"])
+
+
+def save_grown(module: nn.Module, folder: Path) -> None:
+    """Writes plan and tensors into a folder, each file whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    _write(folder / _TENSORS, lambda path: save_file(tensors, path))
+    text = json.dumps(plan_of(module), indent=1)
+    _write(folder / _PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_grown_(module: nn.Module, folder: Path) -> None:
+    """Turns an untouched network into the saved one, bit for bit; refuses a network of another kind."""
+    reshape_(module, json.loads((folder / _PLAN).read_text(encoding="utf-8")))
+    load_tensors_(module, load_file(folder / _TENSORS))
+
+
+def load_tensors_(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """load_state_dict(strict=True) with one message that names the first differences."""
+    own = module.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in tensors]
+    wrong += [f"{name} is unknown here" for name in tensors if name not in own]
+    shapes = {name: (tuple(own[name].shape), tuple(tensor.shape)) for name, tensor in tensors.items() if name in own}
+    wrong += [f"{name} has shape {given}, not {here}" for name, (here, given) in shapes.items() if here != given]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise GrowthError(f"the saved tensors do not fit {type(module).__name__}: {'; '.join(wrong[:3])}{more}")
+    module.load_state_dict(tensors)
+
+
+def _set_units_(module: nn.Module, site: Site, units: int) -> None:
+    if units > site.units:
+        widen_(module, site, draw(module, site, units - site.units, "random", _any()))
+    elif units < site.units:
+        narrow_(module, site, torch.arange(units))
+
+
+def _any() -> torch.Generator:
+    """Values that are about to be overwritten must not use up the global random state."""
+    return torch.Generator().manual_seed(0)
+
+
+def _check(module: nn.Module, plan: dict[str, Any]) -> None:
+    if plan.get("format") != 1:
+        raise GrowthError(f"growth plan of format {plan.get('format')!r}; this version reads format 1")
+    sites = find_sites(module)
+    lacking = [name for name in plan["widths"] if name not in sites]
+    extra = [name for name in sites if name not in plan["widths"]]
+    if lacking or extra:
+        what = f"has no site '{lacking[0]}'" if lacking else f"has a site '{extra[0]}' that the plan does not know"
+        raise GrowthError(f"the plan is of a {plan['network']} of other layers: {type(module).__name__} {what}")
+
+
+def _write(path: Path, write: Any) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    write(part)
+    part.replace(path)
