@@ -1,4 +1,4 @@
-"""Where a stage stood when it was interrupted: written aside and renamed, so that a torn file never has the final name."""
+"""Where a stage stood when it was interrupted: written aside and renamed, so that none is ever torn."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ class Checkpoints:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, self.path)
+        draft.replace(self.path)
         self._last = time.monotonic()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
@@ -78,7 +78,7 @@ class StopRequest:
         self.signal = number
 
 
-class Stopped(BaseException):  # noqa: N818 - like KeyboardInterrupt: not an error, and no handler of errors may catch it
+class Stopped(BaseException):  # like KeyboardInterrupt: no handler of errors may catch it
     """The stage has checkpointed because the process was asked to end."""
 
 

@@ -127,7 +127,7 @@ def fit(
         state.step += 1
         state.seconds = time.monotonic() - began
         if state.step in looks:
-            progress = _look(on, plan, state)
+            progress = _look(on, state)
             yield progress
             on.to_train_mode()
             if plan.early_stop and state.stale >= plan.early_stop:
@@ -176,7 +176,7 @@ def _accumulate(
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=on.device)
     size = math.ceil(len(labels) / micro)
-    for part, target in zip(inputs.split(size), labels.split(size), strict=True):
+    for part, target in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
         with torch.autocast(on.device.type, torch.bfloat16, enabled=plan.bf16):
             logits = on.logits(part)
         loss = on.loss(logits.float(), target) * (len(target) / len(labels))
@@ -197,7 +197,7 @@ def _note_loss(plan: FitPlan, state: FitState, loss: Tensor) -> None:
     state.loss_steps += 1
 
 
-def _look(on: Ingredients, plan: FitPlan, state: FitState) -> Progress:
+def _look(on: Ingredients, state: FitState) -> Progress:
     """Evaluate and keep the state if it is the best so far."""
     quality = on.evaluate()
     state.train_loss = state.loss_sum / max(1, state.loss_steps)

@@ -1,10 +1,10 @@
 """What each stage reads, and so its name in the store: a hash over that and over the stage before it.
 
-Two trials that agree on the key of a stage have, by construction, the same result there. What a stage does not read must
-not be in its key (nothing would be shared), and what it reads must be (a wrong result would be shared).
+Two trials that agree on the key of a stage have, by construction, the same result there. What a stage does not read
+must not be in its key (nothing would be shared), and what it reads must be (a wrong result would be shared).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class StageKey:
 def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surroundings) -> list[StageKey]:
     """One key per stage, each over all that came before."""
     keys: list[StageKey] = []
-    parent = content_id({"version": VERSION, "start": start_reads(config, around)}, 24)
+    parent = start_key(config, around)
     before: str | None = None
     for stage in stages:
         reads = _reads(config, stage)
@@ -51,6 +51,16 @@ def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surrounding
         keys.append(StageKey(key, reads, before))
         parent = before = key
     return keys
+
+
+def start_key(config: TrialConfig, around: Surroundings) -> str:
+    """The name of the network before its first stage."""
+    return content_id({"version": VERSION, "start": start_reads(config, around)}, 24)
+
+
+def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageKey], around: Surroundings) -> str:
+    """The stage after which nothing below the lowest changed place moves any more, in the frozen regime."""
+    return keys[0].key if stages[0].name == "train" else start_key(config, around)
 
 
 def start_reads(config: TrialConfig, around: Surroundings) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def _boot_id() -> str:
     """What tells two machines (or two containers' process tables) with one host name apart."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 
@@ -126,7 +126,7 @@ class Lease:
         """Move a dead holder's file away; only one of several heirs succeeds."""
         grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
         try:
-            os.rename(self.path, grave)
+            self.path.rename(grave)
         except FileNotFoundError:
             return True
         buried = json.loads(grave.read_text() or "{}") if holder else {}
@@ -147,5 +147,7 @@ class Lease:
             time.sleep(0.05)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()

@@ -1,7 +1,7 @@
 """A method is a list of stages; here it is decided what each one changes, what learns in it and for how many steps.
 
-Every method of a sweep takes the same total of optimiser steps. `train` has one length for all of them, so that they can
-share its result; what a method does not spend on `consolidate` it spends on `retrain`.
+Every method of a sweep takes the same total of optimiser steps. `train` has one length for all of them, so that they
+can share its result; what a method does not spend on `consolidate` it spends on `retrain`.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Finished stages by content: computed once, shared by all trials that agree on what a stage reads.
 
-    <root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
-    <root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
-    <root>/work/<key>/                        checkpoints of a stage that is being computed
-    <root>/leases/<key>                       who is computing it
+<root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
+<root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
+<root>/work/<key>/                        checkpoints of a stage that is being computed
+<root>/leases/<key>                       who is computing it
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from plastsearch.trial.lease import Lease
 FORMAT = 1
 
 
-class StageBusy(TrialError):  # noqa: N818 - a state of the store, not a mistake
+class StageBusy(TrialError):
     """Another process is computing this stage; the trial can be tried again later."""
 
     def __init__(self, key: str) -> None:
@@ -126,7 +126,7 @@ class StageStore:
             _sync(path)
         self.folder(record.key).parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.rename(draft, self.folder(record.key))
+            draft.rename(self.folder(record.key))
         except OSError:  # published meanwhile by someone who lost or stole a lease: the content is the same
             shutil.rmtree(draft)
         shutil.rmtree(self.work(record.key), ignore_errors=True)
@@ -158,7 +158,7 @@ class StageStore:
         """Take a stage out of sight in one rename, then delete it."""
         grave = self._draft()
         try:
-            os.rename(self.folder(key), grave / "stage")
+            self.folder(key).rename(grave / "stage")
         except FileNotFoundError:
             pass  # someone else discarded it
         finally:

@@ -1,8 +1,8 @@
 """Forward, backward and optimiser times of a training step, and their ratio to a reference step.
 
-The two steps are timed in turn, A B A B, in one process, so that a machine's load falls on both alike. On CPUs the clock
-is the CPU time of this thread (with one intra-op thread), on GPUs it is events on the stream; what else runs on the
-machine then disturbs caches and clocks only. Trials of one node take turns by a lock of the node.
+The two steps are timed in turn, A B A B, in one process, so that a machine's load falls on both alike. On CPUs the
+clock is the CPU time of this thread (with one intra-op thread), on GPUs it is events on the stream; what else runs on
+the machine then disturbs caches and clocks only. Trials of one node take turns by a lock of the node.
 """
 
 import os
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.trial.lease import Lease
@@ -124,7 +124,7 @@ class _Stream:
         self.marks: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         self.marks.append(event)
 
@@ -167,12 +167,13 @@ def backward_gflop(step: StepUnderTest) -> float:
             loss.backward()  # type: ignore[no-untyped-call]
         total = counter.get_total_flops()
     step.zero()
-    return (total - ahead) / 1e9
+    return float(total - ahead) / 1e9
 
 
-def saved_bytes(step: StepUnderTest) -> int:
-    """Bytes autograd keeps between forward and backward, each storage counted once."""
+def saved_bytes(step: StepUnderTest, module: nn.Module) -> int:
+    """Bytes autograd keeps between forward and backward beside the weights, each storage counted once."""
     seen: dict[int, int] = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in module.parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -181,5 +182,6 @@ def saved_bytes(step: StepUnderTest) -> int:
 
     step.zero()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        step.forward()
-    return sum(seen.values())
+        loss = step.forward()
+    del loss  # kept until here: a freed storage's address is given away again
+    return sum(size for pointer, size in seen.items() if pointer not in weights)

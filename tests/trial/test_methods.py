@@ -8,7 +8,6 @@ from plastsearch.errors import TrialError
 from plastsearch.spec.config import DataConfig, StageValues, TrainConfig, TrialConfig
 from plastsearch.trial.keys import Surroundings, stage_keys
 from plastsearch.trial.methods import METHODS, plan
-from plastsearch.trial.order import Order
 
 AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
 
@@ -76,16 +75,6 @@ def test_a_trial_that_shares_nothing_has_keys_of_its_own() -> None:
     shared = stage_keys(config, plan(config, 240), AROUND)
     own = stage_keys(config, plan(config, 240), Surroundings(**(vars(AROUND) | {"owner": config.trial_id()})))
     assert not {key.key for key in shared} & {key.key for key in own}
-
-
-def test_an_epoch_sees_no_clip_twice_and_any_step_can_be_asked_for() -> None:
-    order = Order(50, 8, seed=3)
-    epoch = [order.batch(step).tolist() for step in range(6)]
-    flat = [clip for batch in epoch for clip in batch]
-    assert len(set(flat)) == 48
-    assert Order(50, 8, seed=3).batch(5).tolist() == epoch[5]
-    assert order.batch(6).tolist() != epoch[0]
-    assert Order(5, 8, seed=0).batch(2).shape == (8,)
 
 
 def test_data_defaults_spelt_out_change_no_key() -> None:

@@ -1,0 +1,123 @@
+"""What the stages of one trial work with: clips, device, loss, store, caches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plastsearch.data.augment import build_augment
+from plastsearch.data.clips import ClipSet
+from plastsearch.data.corpus import CorpusView, open_corpus
+from plastsearch.data.dataset import Augment
+from plastsearch.errors import PlastsearchError
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.feeds import Reading
+from plastsearch.trial.keys import Surroundings
+from plastsearch.trial.losses import build_loss
+from plastsearch.trial.prefix import PrefixCache
+from plastsearch.trial.seeds import derive_seed
+from plastsearch.trial.store import StageStore
+from plastsearch.trial.weights import weights_id
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Opened once per trial; nothing in it changes while the trial runs."""
+
+    config: TrialConfig
+    settings: RunSettings
+    device: torch.device
+    corpus: CorpusView
+    store: StageStore
+    prefixes: PrefixCache
+    stop: Callable[[], bool]
+
+    @property
+    def train(self) -> ClipSet:
+        return self.corpus.train
+
+    @property
+    def search_dev(self) -> ClipSet:
+        return self.corpus.search_dev
+
+    @property
+    def length_samples(self) -> int:
+        return self.config.data.length_samples
+
+    @cached_property
+    def bf16(self) -> bool:
+        """Whether the network computes in bf16; scores and losses are float32 anyway."""
+        wanted = self.config.train.precision
+        if wanted == "auto":
+            return self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return wanted == "bf16"
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What changes results beside the configuration."""
+        half = "+half-prefix" if self.settings.cache_half and self.settings.cache_prefix else ""
+        return Surroundings(
+            data=self.corpus.fingerprint,
+            weights=weights_id(self.config.model.from_),
+            device=self.device.type,
+            precision=("bf16" if self.bf16 else "float32") + half,
+            torch=torch.__version__.split("+")[0],
+            owner="" if self.settings.share_stages else self.config.trial_id(),
+        )
+
+    def reading(self, stage: str, fixed_crop: bool) -> Reading:
+        """How a stage reads the training clips."""
+        data = self.config.data
+        crops = data.crops or 1 if fixed_crop else data.crops
+        return Reading(
+            clips=self.train, batch_size=self.config.train.batch_size,
+            seed=derive_seed(self.config.seed, stage, "order"), length_samples=data.length_samples, crops=crops,
+            sampling="balanced" if data.balance == "sampler" else "shuffle",
+            augment=self.augment, workers=self.settings.loader_workers,
+        )  # fmt: skip
+
+    @cached_property
+    def augment(self) -> Augment | None:
+        data = self.config.data
+        return build_augment(data.augment, data.rate_hz) if data.augment else None
+
+    @cached_property
+    def loss(self) -> Loss:
+        """Mean over a micro-batch."""
+        return self._loss("mean")
+
+    @cached_property
+    def loss_each(self) -> Loss:
+        """One value per clip, for criteria."""
+        return self._loss("none")
+
+    def _loss(self, reduction: str) -> Loss:
+        counts = np.bincount(self.train.labels, minlength=2)
+        return build_loss(self.config.train.loss, counts.tolist(), self.config.data.balance, reduction=reduction)
+
+
+def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Bench:
+    """Open the clips a trial may see: train and search-dev, never more."""
+    device = pick_device(settings.device)
+    torch.set_num_threads(settings.threads)
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    corpus = open_corpus(config.data, settings.cache, workers=max(1, settings.loader_workers))
+    prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
+    return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a name means; auto is a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise PlastsearchError(f"device {name!r} was asked for, but no GPU can be used here; use --device cpu")
+    device = torch.device(name)
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else device

@@ -1,0 +1,174 @@
+"""The network of a trial: how it is built, what each stage changes in it, and what learns in each stage."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.errors import GrowthError, TrialError
+from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.fold import fold_
+from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
+from plastsearch.growth.prune import remove_neurons_
+from plastsearch.growth.site import find_sites
+from plastsearch.models.build import build, seeded
+from plastsearch.models.detector import HEAD_CUT, Detector
+from plastsearch.spec.config import TrialConfig
+from plastsearch.trial.methods import Stage
+from plastsearch.trial.seeds import derive_seed
+
+LAST_K = 2  # blocks that `last_k` trains where the configuration does not say
+
+
+@dataclass
+class Specimen:
+    """A network on its way through the stages, and what has been done to it."""
+
+    module: Detector
+    added: dict[str, int] = field(default_factory=dict)  # site → units that dropin added
+    grown: tuple[str, ...] = ()  # sites, or blocks, that dropin changed
+
+
+def new_specimen(config: TrialConfig) -> Specimen:
+    """The network before its first stage: random weights, or those that `model.from` names."""
+    model = config.model
+    seed = derive_seed(config.seed, "weights")
+    return Specimen(
+        build(model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
+              bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=config.data.rate_hz, seed=seed)
+    )  # fmt: skip
+
+
+def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> Specimen:
+    """A network shaped as it is after these stages; its weights are not theirs."""
+    specimen = new_specimen(config)
+    specimen.module.to(device)
+    plain = config.model_copy(update={"init": "random"}) if config.init == "gradmax" else config
+    for stage in stages:
+        if stage.change == "remove":
+            fold_(specimen.module)
+            remove_(specimen, {name: _newest(specimen, name) for name in specimen.added})
+        else:
+            change_(specimen, plain, stage)
+    return specimen
+
+
+def change_(
+    specimen: Specimen, config: TrialConfig, stage: Stage, loss: Callable[[], Tensor] | None = None
+) -> dict[str, Any]:
+    """What a `dropin` stage does to the network; returns what the record says of it. `loss` serves gradmax."""
+    seed = derive_seed(config.seed, "dropin")
+    match stage.change:
+        case "neurons":
+            return _grow_(specimen, config, config.operator, loss)
+        case "layers":
+            return _grow_(specimen, config, "stack", loss)
+        case "lora":
+            from plastsearch.trial.lora import add_lora_  # peft takes a second to import
+
+            with seeded(seed):
+                details: dict[str, Any] = add_lora_(specimen.module, config)
+            specimen.grown = tuple(details["sites"])
+            return details
+        case "truncate":
+            count = config.truncate_to or max(1, len(specimen.module.layers()) // 2)
+            with seeded(seed):
+                specimen.module.truncate_(count)
+            return {"blocks": count}
+        case _:
+            return {}
+
+
+def _grow_(specimen: Specimen, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None) -> dict[str, Any]:
+    growth = config.growth()
+    if not growth:
+        raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
+    dropin = add_neurons_(
+        specimen.module, growth, mode=config.regime, operator=operator, init=config.init, lateral=config.lateral,
+        generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
+        also=head_of(specimen.module) if config.train.train_head else (),
+    )  # fmt: skip
+    specimen.added = dict(dropin.units)
+    specimen.grown = tuple(dropin.units)
+    return {"sites": dropin.neurons, "units": dropin.units, "operator": operator}
+
+
+def to_remove(specimen: Specimen, config: TrialConfig, name: str) -> int:
+    """Units that prune takes from a site: what dropin added, but for the share that is to stay."""
+    added = specimen.added[name]
+    stays = round(added * config.keep)
+    return added - (stays + stays % 2 if config.init == "pairs" and stays < added else stays)
+
+
+def remove_(specimen: Specimen, chosen: dict[str, Tensor], means: dict[str, Tensor] | None = None) -> dict[str, int]:
+    """Take units out of an ordinary (folded) network; returns the neurons left at each site."""
+    for name in chosen:
+        specimen.added[name] -= len(chosen[name])
+    return remove_neurons_(specimen.module, chosen, means=means)
+
+
+def _newest(specimen: Specimen, name: str) -> Tensor:
+    units = find_sites(specimen.module)[name].units
+    return torch.arange(units - specimen.added[name], units)
+
+
+def head_of(module: Detector) -> list[str]:
+    """The head's modules that have anything to learn; they learn in every arm alike."""
+    return [name for name in module.head_modules() if any(True for _ in module.get_submodule(name).parameters())]
+
+
+def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
+    """Set what learns in a stage; returns the highest cut below it, or None if everything learns."""
+    module = specimen.module
+    head = head_of(module) if config.train.train_head else []
+    match stage.learns:
+        case "new":
+            freeze_base_(module, head)
+            return module.cut_below(specimen.grown)
+        case "sites":
+            train_sites_(module, specimen.grown, head)
+            return module.cut_below(specimen.grown)
+        case "top":
+            count = config.last_k or LAST_K
+            top = module.layers()[-count:]
+            paths = {id(part): path for path, part in module.named_modules()}
+            freeze_base_(module, [*(paths[id(block)] for _, block in top), *head])
+            return top[0][0]
+        case _:
+            unfreeze_(module)
+            return None
+
+
+def train_mode_(module: Detector, cut: str | None) -> None:
+    """Train mode above the cut; below it eval mode, in which nothing is random and nothing drifts."""
+    if cut is None:
+        module.train()
+        return
+    module.eval()
+    above = [] if cut == HEAD_CUT else module.blocks()[module.cuts().index(cut) :]
+    parts: Iterator[nn.Module] = (part for _, part in above)
+    for part in (*parts, *(module.get_submodule(name) for name in module.head_modules()), module.head_dropout):
+        part.train()
+
+
+def logits_from_wave(module: Detector, cut: str | None) -> Callable[[Tensor], Tensor]:
+    """Logits with no graph below the cut."""
+    if cut is None:
+        return module
+
+    def cut_in_two(wave_BT: Tensor) -> Tensor:
+        with torch.no_grad():
+            hidden = module.prefix(wave_BT, cut)
+        return module.suffix(hidden, cut)
+
+    return cut_in_two
+
+
+def check_sites(module: Detector, names: Sequence[str]) -> None:
+    """Refuse site names the network does not have."""
+    known = find_sites(module)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise GrowthError(f"no site {', '.join(unknown)}; the network has {', '.join(known)}")

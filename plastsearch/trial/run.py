@@ -1,0 +1,146 @@
+"""run_trial: one configuration taken through its stages, each reused, resumed or computed; knows no Ray or MLflow."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from plastsearch.errors import TrialError
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.report import Report
+from plastsearch.trial.bench import Bench, open_bench
+from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.trial.cost import costs
+from plastsearch.trial.fit import Progress
+from plastsearch.trial.keys import StageKey, base_key, stage_keys
+from plastsearch.trial.methods import Stage, plan
+from plastsearch.trial.networks import Specimen, blank
+from plastsearch.trial.result import result
+from plastsearch.trial.stages import run_stage
+from plastsearch.trial.store import DamagedStageError, StageRecord
+
+MOST_DAMAGED = 8  # stored stages dropped in one trial before the disk is to blame
+
+
+@dataclass
+class Journey:
+    """A trial under way: its stages, what is finished, and what that cost or saved."""
+
+    bench: Bench
+    stages: tuple[Stage, ...]
+    keys: list[StageKey]
+    began: float
+    records: list[StageRecord] = field(default_factory=list)
+    specimen: Specimen | None = None  # as after the last of `records`; None: not loaded yet
+    waited_s: float = 0.0
+    own_s: float = 0.0
+    computed: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps_total(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def steps_done(self) -> int:
+        return sum(stage.steps for stage in self.stages[: len(self.records)])
+
+    @property
+    def base(self) -> str:
+        return base_key(self.bench.config, self.stages, self.keys, self.bench.surroundings)
+
+    def load(self) -> Specimen:
+        """The network as the finished stages left it."""
+        if self.specimen is None:
+            done = len(self.records)
+            specimen = blank(self.bench.config, self.stages[:done], self.bench.device)
+            if done:
+                load_weights(specimen, self.bench.store.load(self.records[-1].key))
+            self.specimen = specimen
+        return self.specimen
+
+    def report(self, stage: str, step: int, metrics: dict[str, float], **details: Any) -> Report:
+        return Report(stage, step, self.steps_total, metrics, details=details)
+
+
+def load_weights(specimen: Specimen, tensors: dict[str, Tensor]) -> None:
+    """Every stored tensor has its place, and every place its tensor."""
+    specimen.module.load_state_dict(tensors, strict=True)
+
+
+def run_trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
+    """Take a configuration through its stages; called again after a kill it goes on where it stood."""
+    with stop_on_sigterm() as stop:
+        journey = start(config, settings, stop)
+        yield from travel(journey)
+        yield result(journey, costs(journey))
+
+
+def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Journey:
+    """Open the clips and name the stages."""
+    began = time.monotonic()
+    bench = open_bench(config, settings, stop)
+    stages = plan(config, len(bench.train))
+    return Journey(bench, stages, stage_keys(config, stages, bench.surroundings), began)
+
+
+def travel(journey: Journey) -> Iterator[Report]:
+    """Every stage in order; a damaged stored stage is dropped and computed again."""
+    for _ in range(MOST_DAMAGED):
+        try:
+            while len(journey.records) < len(journey.stages):
+                yield from _advance(journey)
+            journey.load()
+            return
+        except DamagedStageError as damage:
+            journey.warnings.append(str(damage))
+            journey.bench.store.discard(damage.key)
+            journey.records.clear()
+            journey.specimen = None
+    raise TrialError(
+        f"{MOST_DAMAGED} stored stages were damaged in one trial; check the disk of {journey.bench.store.root}"
+    )
+
+
+def _advance(journey: Journey) -> Iterator[Report]:
+    """The next stage: found, or computed while its lease is held."""
+    stage, key = journey.stages[len(journey.records)], journey.keys[len(journey.records)]
+    store = journey.bench.store
+    record = store.find(key.key)
+    if record is None:
+        with store.claim(key.key, defer=journey.bench.settings.defer_busy) as waited:
+            journey.waited_s += waited
+            record = store.find(key.key)
+            if record is None:
+                record = yield from _compute(journey, stage, key)
+    if record.key not in journey.computed:
+        journey.specimen = None
+    journey.records.append(record)
+    yield journey.report(stage.name, journey.steps_done, record.metrics, boundary=True)
+
+
+def _compute(journey: Journey, stage: Stage, key: StageKey) -> Generator[Report, None, StageRecord]:
+    """Run a stage and publish it."""
+    specimen = journey.load()
+    done = journey.steps_done
+    began = time.monotonic()
+    stage_run: Generator[Progress, None, Any] = run_stage(journey.bench, specimen, stage, key.key, journey.base)
+    while True:
+        try:
+            progress = next(stage_run)
+        except StopIteration as end:
+            outcome = end.value
+            break
+        found = {"train_loss": progress.train_loss, "dev_eer": progress.quality.eer, "dev_loss": progress.quality.loss}
+        yield journey.report(stage.name, done + progress.step, found)
+    seconds = max(time.monotonic() - began, outcome.details.get("fit_seconds", 0.0))
+    on_gpu = journey.bench.device.type == "cuda"
+    record = StageRecord(
+        key.key, stage.name, key.parent, key.reads, outcome.metrics,
+        outcome.details | {"trial": journey.bench.config.trial_id()}, seconds, seconds if on_gpu else 0.0,
+    )  # fmt: skip
+    journey.own_s += seconds
+    journey.computed.add(key.key)
+    return journey.bench.store.save(record, specimen.module.state_dict())

@@ -1,0 +1,57 @@
+"""Scores of a set of clips: logit differences in float32, higher = bona fide."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plastsearch.data.clips import ClipSet
+from plastsearch.errors import TrialError
+from plastsearch.trial.fit import Quality
+from plastsearch.trial.metrics import eer, summary
+
+Scores = NDArray[np.float32]
+BATCH = 64
+
+
+def waves(clips: ClipSet, length_samples: int, device: torch.device, batch_size: int = BATCH) -> Iterator[Tensor]:
+    """The head crop of every clip, in order."""
+    for first in range(0, len(clips), batch_size):
+        rows = np.arange(first, min(first + batch_size, len(clips)))
+        yield torch.from_numpy(clips.batch(rows, length_samples)).to(device)
+
+
+def score(module: nn.Module, logits: Callable[[Tensor], Tensor], inputs: Iterator[Tensor], bf16: bool) -> Scores:
+    """Scores in eval mode; the module's mode is the caller's to set again."""
+    module.eval()
+    parts: list[Tensor] = []
+    with torch.inference_mode():
+        for part in inputs:
+            with torch.autocast(part.device.type, torch.bfloat16, enabled=bf16):
+                found = logits(part)
+            found = found.float()
+            parts.append(found[:, 1] - found[:, 0])
+    return torch.cat(parts).cpu().numpy()
+
+
+def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:
+    """EER in percent, and the class-balanced log loss that decides between equal EERs."""
+    bona, spoof = _split(scores, labels)
+    loss = 0.5 * (np.logaddexp(0, -bona).mean() + np.logaddexp(0, spoof).mean())
+    return Quality(eer(bona, spoof)[0], float(loss))
+
+
+def dev_summary(scores: Scores, clips: ClipSet, seed: int) -> dict[str, Any]:
+    """Every metric of a split, with its interval and the EER per attack."""
+    _split(scores, clips.labels)
+    return summary(scores, clips.labels, list(clips.attacks), list(clips.speakers), seed=seed)
+
+
+def _split(scores: Scores, labels: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values = scores.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise TrialError(f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are NaN or infinite")
+    return values[labels == 1], values[labels == 0]
