@@ -1,0 +1,190 @@
+"""LoRA on the layers of sites, as the control beside dropin: the only door to peft.
+
+The rank is solved for a given number of trainable parameters. Since one rank for all layers leaves a remainder, some
+layers get more; what still remains is reported as `residual`. Every adapter's scale is 1 (alpha = rank).
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.freeze import freeze_base_, new_parameters
+from plastsearch.growth.site import Site, at, find_sites
+from plastsearch.spec.config import TrialConfig
+
+ADAPTER = "default"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One weight that gets an adapter; `path` is a module, or a parameter of a recurrent layer."""
+
+    path: str
+    cost: int  # parameters per rank
+    of_module: bool
+
+
+def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
+    """Adds adapters on the sites a configuration names, or on all sites; returns what the record says of it.
+
+    With `rank` unset they have as many parameters as dropin of the configured neurons would add.
+    """
+    sites = find_sites(module)
+    chosen = list(sites) if config.lora_on == "all" else list(config.growth()) or list(config.layers)
+    if not chosen:
+        raise GrowthError("lora on sites needs `layers`, or `lora_on: all`")
+    targets = targets_of(module, [_known(sites, name) for name in chosen])
+    wanted = None if config.rank else dropin_parameters(module, config)
+    ranks = {target.path: config.rank for target in targets} if config.rank else solve_ranks(targets, wanted or 0)
+    inject_(module, targets, {path: rank for path, rank in ranks.items() if rank})
+    added = sum(parameter.numel() for parameter in lora_parameters(module))
+    return {
+        "sites": chosen,
+        "ranks": {path: rank for path, rank in ranks.items() if rank},
+        "parameters": added,
+        "matched_to": wanted,
+        "residual": None if wanted is None else wanted - added,
+    }
+
+
+def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:
+    """How many parameters dropin of the configured neurons would add beside a frozen base."""
+    growth = config.growth()
+    if not growth:
+        raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
+    copy = deepcopy(module)
+    generator = torch.Generator().manual_seed(0)
+    add_neurons_(copy, growth, mode="frozen", operator="widen", lateral=config.lateral, generator=generator)
+    new = new_parameters(copy)
+    return sum(parameter.numel() for name, parameter in copy.named_parameters() if name in new)
+
+
+def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
+    """The weights behind some sites: linear and convolution layers, the weights of recurrent layers."""
+    found: dict[str, Target] = {}
+    for site in sites:
+        for slot in site.slots:
+            layer = at(module, slot.module)
+            weight = getattr(layer, slot.tensor)
+            if isinstance(layer, nn.GRU) and site.parts.get("gru") == slot.module and weight.dim() == 2:
+                path = f"{slot.module}.{slot.tensor}"
+                found[path] = Target(path, weight.shape[0] + weight.shape[1], of_module=False)
+            elif site.kind != "hidden" and slot.tensor == "weight" and isinstance(layer, nn.Linear | nn.Conv2d):
+                found[slot.module] = Target(slot.module, weight.shape[0] + weight[0].numel(), of_module=True)
+    return list(found.values())
+
+
+def solve_ranks(targets: Sequence[Target], wanted: int) -> dict[str, int]:
+    """Ranks with less than one more rank of the cheapest layer left over: one rank for all, more for some."""
+    total = sum(target.cost for target in targets)
+    common, left = divmod(wanted, total)
+    ranks = {target.path: common for target in targets}
+    dearest_first = sorted(targets, key=lambda target: -target.cost)
+    while left >= dearest_first[-1].cost:
+        for target in dearest_first:
+            if target.cost <= left:
+                ranks[target.path] += 1
+                left -= target.cost
+    if not any(ranks.values()):
+        cheapest = min(target.cost for target in targets)
+        raise GrowthError(
+            f"lora cannot match {wanted} parameters: rank 1 on the cheapest layer already has {cheapest}; "
+            "give more neurons to match, or a `rank`"
+        )
+    return ranks
+
+
+def inject_(module: nn.Module, targets: Sequence[Target], ranks: Mapping[str, int]) -> None:
+    """Puts adapters in place; their second factor is zero, so that the function does not change."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if any(True for _ in _adapters(module)):
+        raise GrowthError("the network has LoRA adapters already; merge them first")
+    used = [target for target in targets if target.path in ranks]
+    config = LoraConfig(
+        r=1,
+        lora_alpha=1,
+        target_modules=[target.path for target in used if target.of_module],
+        target_parameters=[target.path for target in used if not target.of_module],
+        rank_pattern=dict(ranks),
+        alpha_pattern=dict(ranks),
+        lora_dropout=0.0,
+    )
+    flags = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
+    with warnings.catch_warnings():
+        # It looks for the ranks of parameters among the modules alone; whether each was heeded is checked below.
+        warnings.filterwarnings("ignore", "The following rank_pattern|The following alpha_pattern", RuntimeWarning)
+        inject_adapter_in_model(config, module, ADAPTER)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(flags.get(name.replace(".base_layer", ""), True))
+    found = dict(_found_ranks(module))
+    if found != dict(ranks):
+        raise GrowthError(f"peft placed adapters at {found}, where {dict(ranks)} was asked for")
+
+
+def lora_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The adapters' own parameters."""
+    return [parameter for name, parameter in module.named_parameters() if _is_adapter(name)]
+
+
+def learn_lora_(module: nn.Module, head: Sequence[str] = ()) -> list[str]:
+    """Only adapters and head learn, with all that frozen means for the rest; returns what learns."""
+    learning = freeze_base_(module, head)
+    for name, parameter in module.named_parameters():
+        if _is_adapter(name):
+            parameter.requires_grad_(True)
+            learning.append(name)
+    return learning
+
+
+def merge_lora_(module: nn.Module) -> None:
+    """Adds the adapters to the weights and takes them away: an ordinary network with the same function."""
+    for path, adapter in list(_adapters(module)):
+        parent, _, name = path.rpartition(".")
+        if hasattr(adapter, "unload_and_optionally_merge_module"):
+            base = adapter.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None)
+        else:
+            adapter.merge(safe_merge=True)
+            base = adapter.get_base_layer()
+        if isinstance(base, nn.RNNBase):
+            # peft takes a parameter out and puts it back last at each forward pass.
+            names = base._flat_weights_names
+            base._parameters.update({key: base._parameters.pop(key) for key in names})
+        setattr(module.get_submodule(parent), name, base)
+    if hasattr(module, "peft_config"):
+        del module.peft_config
+
+
+def _known(sites: Mapping[str, Site], name: str) -> Site:
+    if name not in sites:
+        raise GrowthError(f"no site '{name}'; the network has {', '.join(sites)}")
+    return sites[name]
+
+
+def _adapters(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Outermost adapters; those of one recurrent layer are nested."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for path, part in module.named_modules():
+        if isinstance(part, BaseTunerLayer) and not path.endswith("base_layer"):
+            yield path, part
+
+
+def _found_ranks(module: nn.Module) -> Iterator[tuple[str, int]]:
+    for path, part in _adapters(module):
+        layer = part
+        while hasattr(layer, "lora_A"):
+            name = getattr(layer, "parameter_name", None)
+            yield (f"{path}.{name}" if name and name != "weight" else path), layer.r[ADAPTER]
+            layer = layer.base_layer
+
+
+def _is_adapter(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name
