@@ -124,6 +124,11 @@ def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
     module = specimen.module
     head = head_of(module) if config.train.train_head else []
     match stage.learns:
+        case "new" if config.method == "lora":
+            from plastsearch.trial.lora import learn_lora_
+
+            learn_lora_(module, head)
+            return module.cut_below(specimen.grown)
         case "new":
             freeze_base_(module, head)
             return module.cut_below(specimen.grown)
