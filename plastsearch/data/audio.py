@@ -133,6 +133,6 @@ def _why_unreadable(path: Path, message: str) -> tuple[str, str]:
         return "empty file", ""
     with path.open("rb") as file:
         start = file.read(64)
-    if start.isascii() and start.decode("ascii", "replace").isprintable() or b"\n" in start and start.isascii():
-        return "not audio", f"text: {start[:24].decode('ascii', 'replace')!r}"
+    if start.isascii() and b"\0" not in start:
+        return "not audio", f"text: {start[:24].decode()!r}"
     return "not audio", message.strip().rstrip(".")

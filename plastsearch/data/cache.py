@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,9 @@ import pyarrow.compute as pc
 
 from plastsearch.data.audio import Storage
 from plastsearch.data.decoding import decode_all, usable_cores
+from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.lock import hold
-from plastsearch.data.shards import FORMAT, KEY_BYTES, Job, read_index
+from plastsearch.data.shards import FORMAT, KEY_BYTES, Job, ShardIndex, read_index
 from plastsearch.errors import DataError
 
 CLIPS_PER_SHARD = 1024  # one job of one worker; an interruption loses at most this much per worker
@@ -51,6 +53,16 @@ class PoolId:
 
 
 @dataclass(frozen=True)
+class Decoder:
+    """Where decoded clips go, who makes them and who hears about it."""
+
+    cache: Path
+    workers: int | None = None  # None: every core this process may use
+    progress: Progress | None = None
+    on_wait: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
 class Located:
     """Where the clips of a request lie, row by row; rows with a `kind` cannot be used."""
 
@@ -63,6 +75,14 @@ class Located:
     kinds: pa.Array
     details: pa.Array
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "Located":
+        """The places of some of the rows."""
+        chosen = pa.array(rows)
+        return Located(
+            self.shards, self.shard[rows], self.position[rows], self.length[rows], self.scale[rows],
+            self.audio.take(chosen), self.kinds.take(chosen), self.details.take(chosen),
+        )  # fmt: skip
+
 
 def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Size and time of change (ns) of each file; size -1 where there is none."""
@@ -73,7 +93,7 @@ def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64],
     def look(start: int) -> None:
         for i, path in enumerate(paths[start : start + 2048].to_pylist(), start):
             try:
-                found = os.stat(os.path.join(base, path))
+                found = os.stat(f"{base}/{path}" if path[0] != "/" else path)  # noqa: PTH116 - a million of them
             except OSError:  # missing, or a broken link: reported by the caller with its line
                 continue
             sizes[i], times[i] = found.st_size, found.st_mtime_ns
@@ -95,57 +115,82 @@ def clip_keys(paths: pa.ChunkedArray, sizes: npt.NDArray[np.int64], times: npt.N
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(paths), [None, pa.py_buffer(bytes(keys))])
 
 
-def prepare(
-    pool: PoolId,
-    cache: Path,
-    root: Path,
-    paths: pa.ChunkedArray,
-    keys: pa.Array,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    on_wait: Callable[[str], None] | None = None,
-) -> Located:
-    """Decode what the pool lacks, one process at a time, and say where every clip lies."""
-    folder = pool.folder(cache)
-    found = locate(folder, keys)
-    if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with hold(folder / "lock", f"preparing {pool.corpus} {pool.split}", on_wait):
-            found = locate(folder, keys)  # whoever held the lock may have done the work
-            if found is None:
-                _fill(pool, folder, root, paths, keys, workers or usable_cores(), progress)
-                found = locate(folder, keys)
-    if found is None:
-        raise DataError(f"{folder}: clips are missing after preparation; delete the folder and prepare again")
-    return found
+def fill(pool: PoolId, decoder: Decoder, root: Path, paths: pa.ChunkedArray, keys: pa.Array) -> None:
+    """Decode what the pool lacks; one process at a time does it, the others wait and find it done."""
+    folder = pool.folder(decoder.cache)
+    if not _lacking(folder, keys).any():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder / "lock", f"preparing {pool.corpus} {pool.split}", decoder.on_wait):
+        lacking = np.flatnonzero(_lacking(folder, keys))  # whoever held the lock may have done the work
+        if len(lacking):
+            _fill(pool, decoder, root, paths, keys, lacking)
+
+
+def locate(pool: PoolId, cache: Path, keys: pa.Array, key: EvaluationKey | None = None) -> Located:
+    """Where the clips lie; of an evaluation split only for the holder of the key."""
+    require(pool.split, key)
+    shards, numbers, parts = _read_pool(pool.folder(cache))
+    row = pc.index_in(keys, value_set=_keys(parts))
+    if row.null_count:
+        raise DataError(f"{pool.folder(cache)}: {row.null_count:,} clips are not there; prepare the corpus again")
+    at = row.to_numpy()
+    return Located(
+        shards,
+        _joined([np.full(len(part.keys), number, np.int32) for number, part in zip(numbers, parts, strict=True)])[at],
+        _joined([part.position for part in parts])[at],
+        _joined([part.length for part in parts])[at],
+        _joined([part.scale for part in parts])[at],
+        pa.concat_arrays([part.audio for part in parts]).take(row),
+        pa.concat_arrays([part.kinds for part in parts]).take(row),
+        pa.concat_arrays([part.details for part in parts]).take(row),
+    )
+
+
+def audio_hashes(pool: PoolId, cache: Path, keys: pa.Array) -> pa.Array:
+    """The audio hashes of those clips that the pool already has (zeros for bad files left out)."""
+    _, _, parts = _read_pool(pool.folder(cache))
+    if not parts:
+        return pa.array([], pa.binary(KEY_BYTES))
+    there = pc.drop_null(pc.index_in(keys, value_set=_keys(parts)))
+    hashes = pa.concat_arrays([part.audio for part in parts]).take(there)
+    return hashes.filter(pc.not_equal(hashes, pa.scalar(bytes(KEY_BYTES), pa.binary(KEY_BYTES))))
+
+
+def bad_rows(pool: PoolId, cache: Path, keys: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array, pa.Array]:
+    """Which of the clips cannot be used, with kind and detail; no samples are touched."""
+    _, _, parts = _read_pool(pool.folder(cache))
+    if not parts:
+        return np.zeros(0, np.int64), pa.array([], pa.string()), pa.array([], pa.string())
+    row = pc.index_in(keys, value_set=_keys(parts))
+    kinds = pa.concat_arrays([part.kinds for part in parts]).take(row)
+    details = pa.concat_arrays([part.details for part in parts]).take(row)
+    bad = np.flatnonzero(np.asarray(pc.is_valid(kinds)))
+    return bad, kinds.take(pa.array(bad)), details.take(pa.array(bad))
 
 
 def _fill(
     pool: PoolId,
-    folder: Path,
+    decoder: Decoder,
     root: Path,
     paths: pa.ChunkedArray,
     keys: pa.Array,
-    workers: int,
-    progress: Progress | None,
+    lacking: npt.NDArray[np.int64],
 ) -> None:
+    folder = pool.folder(decoder.cache)
+    workers = decoder.workers or usable_cores()
     for part in folder.glob(".*.part"):  # left by a killed process: we hold the lock, so nobody writes them
         part.unlink(missing_ok=True)
-    present, _ = _read_pool(folder)
-    lacking = np.flatnonzero(~np.asarray(pc.is_in(keys, value_set=present)))
-    _, first = np.unique(np.asarray(keys.take(pa.array(lacking)).to_numpy(zero_copy_only=False)), return_index=True)
-    lacking = lacking[np.sort(first)]
     _check_space(folder, root, paths, lacking, pool)
     size = max(SMALLEST_JOB, min(CLIPS_PER_SHARD, -(-len(lacking) // (4 * workers))))
     jobs = [_job(pool, folder, root, paths, keys, lacking[i : i + size]) for i in range(0, len(lacking), size)]
     done = 0
-    what = f"decoding {pool.corpus} {pool.split}"
 
     def advance(n: int) -> None:
         nonlocal done
         done += n
-        if progress is not None:
-            progress(what, done, len(lacking))
+        if decoder.progress is not None:
+            decoder.progress(f"decoding {pool.corpus} {pool.split}", done, len(lacking))
 
     decode_all(jobs, workers, advance)
 
@@ -154,62 +199,40 @@ def _job(
     pool: PoolId, folder: Path, root: Path, paths: pa.ChunkedArray, keys: pa.Array, where: npt.NDArray[np.int64]
 ) -> Job:
     chosen = pa.array(where)
-    return Job(
-        str(folder), str(root), paths.take(chosen).to_pylist(), keys.take(chosen).to_pylist(), pool.rate_hz, pool.storage
-    )
+    names, wanted = paths.take(chosen).to_pylist(), keys.take(chosen).to_pylist()
+    return Job(str(folder), str(root), names, wanted, pool.rate_hz, pool.storage)
 
 
 def _check_space(
     folder: Path, root: Path, paths: pa.ChunkedArray, lacking: npt.NDArray[np.int64], pool: PoolId
 ) -> None:
     """Refuse early what cannot fit: FLAC of speech is at least a quarter of its 16-bit samples."""
-    sample = paths.take(pa.array(lacking[:: max(1, len(lacking) // 64)])).to_pylist()
-    mean = np.mean([os.path.getsize(path) if os.path.exists(path := os.path.join(root, name)) else 0 for name in sample])
-    need = float(mean) * len(lacking) * (1.5 if pool.storage == "int16" else 3.0)
+    sizes, _ = stat_all(root, paths.take(pa.array(lacking[:: max(1, len(lacking) // 256)])))
+    need = float(np.maximum(sizes, 0).mean()) * len(lacking) * (1.5 if pool.storage == "int16" else 3.0)
     free = shutil.disk_usage(folder).free
     if need > free:
         raise DataError(
-            f"{folder}: {len(lacking):,} clips of {pool.corpus} need about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            "free; name another cache folder, or set `data.clips` to a smaller number"
+            f"{folder}: {len(lacking):,} clips of {pool.corpus} need about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB "
+            "are free; name another cache folder, or set `data.clips` to a smaller number"
         )
 
 
-def _read_pool(folder: Path) -> tuple[pa.Array, list[tuple[str, int]]]:
-    """All keys of a pool in shard order, and the shards with their number of rows."""
-    keys, shards = [], []
-    for path in sorted(folder.glob("*.arrow")):
-        parts = read_index(path)
-        keys += [part.keys for part in parts]
-        shards.append((str(path), sum(len(part.keys) for part in parts)))
-    return pa.concat_arrays(keys) if keys else pa.array([], pa.binary(KEY_BYTES)), shards
-
-
-def locate(folder: Path, keys: pa.Array) -> Located | None:
-    """Where the clips lie, or None if the pool lacks any of them."""
+def _read_pool(folder: Path) -> tuple[tuple[str, ...], list[int], list[ShardIndex]]:
+    """The shards of a pool, and the parts of their indexes with the number of the shard each belongs to."""
     shards = sorted(folder.glob("*.arrow")) if folder.is_dir() else []
-    indexes = [(number, part) for number, path in enumerate(shards) for part in read_index(path)]
-    if not indexes:
-        return None if len(keys) else _nothing()
-    parts = [part for _, part in indexes]
-    row = pc.index_in(keys, value_set=pa.concat_arrays([part.keys for part in parts]))
-    if row.null_count:
-        return None
-    at = row.to_numpy()
-    shard = np.concatenate([np.full(len(part.keys), number, np.int32) for number, part in indexes])
-    return Located(
-        tuple(str(path) for path in shards),
-        shard[at],
-        np.concatenate([part.position for part in parts])[at],
-        np.concatenate([part.length for part in parts])[at],
-        np.concatenate([part.scale for part in parts])[at],
-        pa.concat_arrays([part.audio for part in parts]).take(row),
-        pa.concat_arrays([part.kinds for part in parts]).take(row),
-        pa.concat_arrays([part.details for part in parts]).take(row),
-    )
+    parts = [(number, part) for number, path in enumerate(shards) for part in read_index(path)]
+    return tuple(str(path) for path in shards), [number for number, _ in parts], [part for _, part in parts]
 
 
-def _nothing() -> Located:
-    ints = np.zeros(0, np.int64)
-    text = pa.array([], pa.string())
-    return Located((), ints.astype(np.int32), ints, ints, ints.astype(np.float32),
-                   pa.array([], pa.binary(KEY_BYTES)), text, text)  # fmt: skip
+def _lacking(folder: Path, keys: pa.Array) -> npt.NDArray[np.bool_]:
+    _, _, parts = _read_pool(folder)
+    lacking: npt.NDArray[np.bool_] = ~np.asarray(pc.is_in(keys, value_set=_keys(parts)))
+    return lacking
+
+
+def _keys(parts: list[ShardIndex]) -> pa.Array:
+    return pa.concat_arrays([part.keys for part in parts]) if parts else pa.array([], pa.binary(KEY_BYTES))
+
+
+def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(arrays)

@@ -4,11 +4,13 @@ import hashlib
 import mmap
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from plastsearch.data.cache import Located
 from plastsearch.data.shards import DTYPES
@@ -24,7 +26,7 @@ Wave = npt.NDArray[np.float32]
 @lru_cache(maxsize=MAPPED_SHARDS)
 def _mapped(path: str) -> mmap.mmap:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise DataError(
@@ -41,6 +43,7 @@ class ClipSet:
         self.storage = storage
         self.table = table
         self._at = located
+        self.bad_clips = 0  # left out of an evaluation set; a CorpusView counts for its own sets
         self.labels: npt.NDArray[np.int8] = table["label"].to_numpy().astype(np.int8)
         self.lengths: npt.NDArray[np.int64] = located.length
 
@@ -77,28 +80,21 @@ class ClipSet:
         """A hash over ids, labels, attacks and samples: equal only for sets that train and score alike."""
         digest = hashlib.blake2b(f"{self.rate_hz} {self.storage} {len(self)}".encode(), digest_size=16)
         for column in ("id", "label", "attack"):
-            for part in (self.table[column].combine_chunks(),):
-                for buffer in pa.concat_arrays([part]).buffers():
-                    digest.update(b"\0" if buffer is None else memoryview(buffer))
-        digest.update(self.audio_hashes().tobytes())
+            for value in pc.cast(self.table[column], pa.string()).to_pylist():
+                digest.update(value.encode() + b"\0")
+        for value in self._at.audio.to_pylist():
+            digest.update(value)
         return digest.hexdigest()
 
-    def audio_hashes(self) -> npt.NDArray[np.void]:
+    def hashes(self) -> pa.Array:
         """One hash per clip over its samples."""
-        whole = pa.concat_arrays([self._at.audio])
-        values = np.frombuffer(whole.buffers()[1], "V16", len(whole), whole.offset * 16) if len(whole) else []
-        return np.asarray(values, "V16")
+        return self._at.audio
 
     def select(self, indices: Indices | Sequence[int]) -> Self:
         """The set of these clips, in this order, reading the same shards."""
         rows = np.asarray(indices, np.int64)
-        take = pa.array(rows)
-        at = self._at
-        located = Located(
-            at.shards, at.shard[rows], at.position[rows], at.length[rows], at.scale[rows],
-            at.audio.take(take), at.kinds.take(take), at.details.take(take),
-        )  # fmt: skip
-        return type(self)(self.split, self.table.take(take).combine_chunks(), located, self.rate_hz, self.storage)
+        table = self.table.take(pa.array(rows)).combine_chunks()
+        return type(self)(self.split, table, self._at.take(rows), self.rate_hz, self.storage)
 
     def stored(self, i: int) -> npt.NDArray[Any]:
         """The samples of clip i as they are stored: a read-only view of the memory map, no copy."""

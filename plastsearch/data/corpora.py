@@ -1,6 +1,7 @@
 """The corpora by name: where their protocols and audio lie below `root`, and how each becomes a manifest."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,33 @@ import pyarrow.compute as pc
 
 from plastsearch.data.folders import read_fake_or_real
 from plastsearch.data.manifest import SPLITS, Manifest, check_ids
-from plastsearch.data.protocols import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, Layout, read_columns, read_protocol
+from plastsearch.data.protocols import (
+    ASVSPOOF5,
+    DF_2021,
+    LA_2019,
+    LA_2021,
+    PA_2019,
+    Layout,
+    read_columns,
+    read_protocol,
+)
 from plastsearch.data.tables import read_in_the_wild, read_table
 from plastsearch.errors import DataError
 
 EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a reader is told."""
+
+    root: Path
+    variant: str | None
+    manifest: Path | None
+    needed: Collection[str]  # splits that must be there; others are read if they are
+
+
+Reader = Callable[[Ask], Manifest]
 
 
 def read_corpus(
@@ -34,16 +57,19 @@ def read_corpus(
         raise DataError(f"{corpus}: root {place} is {'not a folder' if place.exists() else 'missing'}")
     if variant is not None and corpus != "fake_or_real":
         raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
-    result = READERS[corpus](place.absolute(), variant, Path(manifest) if manifest is not None else None, needed)
+    table = Path(manifest) if manifest is not None else None
+    result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
     check_ids(result)
+    result.problems.keep_splits(needed)
     empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
     if empty and not len(result.problems):
         raise DataError(f"{corpus}: no clips in split {', '.join(empty)} below {place}")
     return result
 
 
-def _asvspoof2019(task: str, layout: Layout) -> Callable[..., Manifest]:
-    def read(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+def _asvspoof2019(task: str, layout: Layout) -> Reader:
+    def read(ask: Ask) -> Manifest:
+        root = ask.root
         protocols = root / f"ASVspoof2019_{task}_cm_protocols"
         _expect(root, protocols.name, f"asvspoof2019_{task.lower()}", f"the folder `{task}` of the distribution")
         result = Manifest(f"asvspoof2019_{task.lower()}", root, None, {}, {})
@@ -51,14 +77,15 @@ def _asvspoof2019(task: str, layout: Layout) -> Callable[..., Manifest]:
             kind = "trn" if split == "train" else "trl"
             path = protocols / f"ASVspoof2019.{task}.cm.{split}.{kind}.txt"
             audio = f"ASVspoof2019_{task}_{split}/flac"
-            _add(result, split, path, layout, audio, needed)
+            _add(result, split, path, layout, audio, ask.needed)
         return result
 
     return read
 
 
-def _asvspoof2021(task: str, layout: Layout) -> Callable[..., Manifest]:
-    def read(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+def _asvspoof2021(task: str, layout: Layout) -> Reader:
+    def read(ask: Ask) -> Manifest:
+        root = ask.root
         corpus = f"asvspoof2021_{task.lower()}"
         folder = f"ASVspoof2021_{task}_eval"
         _expect(root, folder, corpus, f"the folder that holds `{folder}`")
@@ -89,10 +116,12 @@ def _compare_list(path: Path, keyed: pa.Table, result: Manifest) -> None:
     unlisted = int(np.count_nonzero(~np.asarray(pc.is_in(keyed["id"], value_set=ids))))
     unkeyed = int(np.count_nonzero(~np.asarray(pc.is_in(ids, value_set=keyed["id"].combine_chunks()))))
     if unlisted or unkeyed:
-        result.notes.append(f"{path.name}: {unlisted:,} keyed clips are not in it, {unkeyed:,} of its clips have no key")
+        counts = f"{unlisted:,} keyed clips are not in it, {unkeyed:,} of its clips have no key"
+        result.notes.append(f"{path.name}: {counts}")
 
 
-def _asvspoof5(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+def _asvspoof5(ask: Ask) -> Manifest:
+    root = ask.root
     result = Manifest("asvspoof5", root, None, {}, {})
     audio = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
     names = {"train": "ASVspoof5.train.tsv", "dev": "ASVspoof5.dev.track_1.tsv", "eval": "ASVspoof5.eval.track_1.tsv"}
@@ -100,8 +129,9 @@ def _asvspoof5(root: Path, variant: str | None, manifest: Path | None, needed: C
     if not any((folder / name).is_file() for folder in folders for name in names.values()):
         _expect(root, names["train"], "asvspoof5", "the folder that holds the `.tsv` protocols and `flac_T`")
     for split in SPLITS:
-        path = next((folder / names[split] for folder in folders if (folder / names[split]).is_file()), root / names[split])
-        _add(result, split, path, ASVSPOOF5, audio[split], needed)
+        name = names[split]
+        path = next((folder / name for folder in folders if (folder / name).is_file()), root / name)
+        _add(result, split, path, ASVSPOOF5, audio[split], ask.needed)
     return result
 
 
@@ -133,7 +163,8 @@ def _expect(root: Path, name: str, corpus: str, what: str) -> None:
     raise DataError(f"{corpus}: {root} holds no {name}; {hint}")
 
 
-def _in_the_wild(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
+def _in_the_wild(ask: Ask) -> Manifest:
+    root = ask.root
     folder = next((place for place in (root / "release_in_the_wild", root) if (place / "meta.csv").is_file()), None)
     if folder is None:
         _expect(root, "release_in_the_wild", "in_the_wild", "the folder that holds `release_in_the_wild/meta.csv`")
@@ -141,17 +172,17 @@ def _in_the_wild(root: Path, variant: str | None, manifest: Path | None, needed:
     return read_in_the_wild(folder)
 
 
-def _manifest(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
-    if manifest is None:
-        raise DataError("manifest: `data.manifest` is missing; it names a CSV or Parquet table with path, label, split")
-    return read_table(manifest, root)
+def _manifest(ask: Ask) -> Manifest:
+    if ask.manifest is None:
+        raise DataError("manifest: `data.manifest` is missing; it names a CSV or Parquet file with path, label, split")
+    return read_table(ask.manifest, ask.root)
 
 
-def _fake_or_real(root: Path, variant: str | None, manifest: Path | None, needed: Collection[str]) -> Manifest:
-    return read_fake_or_real(root, variant)
+def _fake_or_real(ask: Ask) -> Manifest:
+    return read_fake_or_real(ask.root, ask.variant)
 
 
-READERS: dict[str, Callable[[Path, str | None, Path | None, Collection[str]], Manifest]] = {
+READERS: dict[str, Reader] = {
     "asvspoof2019_la": _asvspoof2019("LA", LA_2019),
     "asvspoof2019_pa": _asvspoof2019("PA", PA_2019),
     "asvspoof2021_la": _asvspoof2021("LA", LA_2021),

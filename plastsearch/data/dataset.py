@@ -21,11 +21,11 @@ Sampling = Literal["shuffle", "balanced", "in_order"]
 
 
 class Batch(NamedTuple):
-    """One batch; `index` counts clips within their set."""
+    """One batch; `clip` counts clips within their set."""
 
-    index_B: torch.Tensor
-    wave_BT: torch.Tensor
-    label_B: torch.Tensor
+    clip: torch.Tensor  # B
+    wave: torch.Tensor  # BT
+    label: torch.Tensor  # B
 
 
 def clip_seeds(seed: int, epoch: int, rows: Indices, purpose: int = 0) -> npt.NDArray[np.uint64]:
@@ -51,12 +51,14 @@ def order(clips: ClipSet, seed: int, epoch: int, sampling: Sampling = "shuffle")
     if counts.min() == 0:
         raise ValueError("a balanced sampler needs clips of both classes")
     weight = (0.5 / counts)[clips.labels]
-    return rng.choice(len(clips), len(clips), p=weight).astype(np.int64)
+    drawn: Indices = rng.choice(len(clips), len(clips), p=weight).astype(np.int64)
+    return drawn
 
 
 def crop_numbers(rows: Indices, epoch: int, crops: int) -> Indices:
     """Which of its `crops` fixed crops each clip shows in this epoch: they take turns."""
-    return (np.asarray(rows, np.int64) + epoch) % crops
+    turn: Indices = (np.asarray(rows, np.int64) + epoch) % crops
+    return turn
 
 
 def starts(clips: ClipSet, rows: Indices, length_samples: int, seed: int, epoch: int, crops: int | None) -> Indices:
@@ -96,7 +98,8 @@ def batches(
     parts = [rows[i : i + batch_size] for i in range(first * batch_size, len(rows), batch_size)]
 
     def make(part: Indices) -> Batch:
-        wave_BT = torch.from_numpy(clips.cut(part, starts(clips, part, length_samples, seed, epoch, crops), length_samples))
+        begin = starts(clips, part, length_samples, seed, epoch, crops)
+        wave_BT = torch.from_numpy(clips.cut(part, begin, length_samples))
         if augment is not None:
             seeds_B = torch.from_numpy((clip_seeds(seed, epoch, part, purpose=1) >> np.uint64(1)).astype(np.int64))
             wave_BT = augment(wave_BT, seeds_B)

@@ -25,6 +25,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def child_environment() -> dict[str, str]:
+    """So that a child interpreter finds the package, and does not start a thread per core."""
+    return dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS="1")
+
+
 def decode_all(jobs: Sequence[Job], workers: int, advance: Callable[[int], None]) -> None:
     """Write the shard of every job; `advance` hears how many more clips are done."""
     workers = min(workers, len(jobs))
@@ -80,9 +85,8 @@ def _steps(job: Job) -> Iterator[int]:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS="1")
     return subprocess.Popen(
-        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment()
     )
 
 

@@ -35,7 +35,7 @@ class EvaluationKey:
         raise EvaluationClosedError(f"an evaluation key is not copied: {LAW}")
 
     def __deepcopy__(self, memo: object) -> Never:
-        return self.__copy__()
+        raise EvaluationClosedError(f"an evaluation key is not copied: {LAW}")
 
     def __reduce_ex__(self, protocol: object) -> Never:
         raise EvaluationClosedError(f"an evaluation key does not leave its process: {LAW}")

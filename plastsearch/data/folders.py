@@ -1,73 +1,94 @@
-"""Fake-or-Real: no protocol, the folders `{training,validation,testing}/{real,fake}` are the labels."""
+"""Noise and room responses from a user's folder, read once, added to every clip at random."""
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from plastsearch.data.audio import SUFFIXES
-from plastsearch.data.manifest import Manifest, rows
-from plastsearch.data.problems import Problem
+from plastsearch.data.audio import SUFFIXES, BadAudioError, decode
+from plastsearch.data.draws import Draws
 from plastsearch.errors import DataError
 
-# variant → the folder inside it, as shipped
-INNER = {"for-original": "for-original", "for-norm": "for-norm", "for-2sec": "for-2seconds", "for-rerec": "for-rerecorded"}
-FOLDERS = {"train": "training", "dev": "validation", "eval": "testing"}
-LABELS = {"real": 1, "fake": 0}
-CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
+NOISE_SNR_DB = (0.0, 20.0)
+NOISE_SHARE = REVERB_SHARE = 0.6  # of the clips
+LONGEST_RESPONSE_S = 1.0
+LIMIT_S = 3600.0  # of audio kept in memory, 230 MB at 16 kHz
 
 
-def read_fake_or_real(root: Path, variant: str | None) -> Manifest:
-    """The clips of one variant, ids being paths below its folder."""
-    variant = variant or "for-norm"
-    if variant not in INNER:
-        raise DataError(f"fake_or_real: unknown `data.variant` '{variant}'; known: {', '.join(INNER)}")
-    base = _base(root, variant)
-    result = Manifest("fake_or_real", base, variant, {}, {})
-    for split, folder in FOLDERS.items():
-        result.sources[split] = str(base / folder)
-        parts = [_folder(result, split, label) for label in LABELS]
-        result.splits[split] = pa.concat_tables(parts).combine_chunks()
-    return result
+class AddedNoise:
+    """Recordings from a folder at 0-20 dB below the clip."""
+
+    def __init__(self, folder: Path, rate_hz: int) -> None:
+        self.noises = read_folder(folder, rate_hz)
+
+    def __call__(self, wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+        """Six clips in ten get one recording from a random place on, repeated if it is short."""
+        del rate_hz  # the recordings were resampled when read
+        noise_BT = self._cut(draws, wave_BT.shape[1], wave_BT.device)
+        snr_db_B1, chosen_B = draws.uniform(*NOISE_SNR_DB, 1), draws.chance(NOISE_SHARE)
+        scale_B1 = _rms(wave_BT) / _rms(noise_BT).clamp_min(1e-9) * 10 ** (-snr_db_B1 / 20)
+        return torch.where(chosen_B[:, None], wave_BT + noise_BT * scale_B1, wave_BT)
+
+    def _cut(self, draws: Draws, n_samples: int, device: torch.device) -> Tensor:
+        which, place = draws.integers(0, len(self.noises), 1), draws.uniform(0, 1, 1)
+        pieces = []
+        for k, share in zip(which.flatten().tolist(), place.flatten().tolist(), strict=True):
+            noise = self.noises[k]
+            start = int(share * max(1, len(noise) - n_samples))
+            pieces.append(np.resize(noise[start:], n_samples))
+        return torch.from_numpy(np.stack(pieces)).to(device)
 
 
-def _base(root: Path, variant: str) -> Path:
-    """The folder that holds training/; the archive nests it, copies often do not."""
-    own = root.name in (variant, INNER[variant])
-    candidates = [root / variant / INNER[variant], root / variant / variant, root / variant, root / INNER[variant]]
-    for base in candidates + ([root] if own else []):
-        if (base / "training").is_dir():
-            return base
-    others = [name for name in INNER if (root / name).is_dir()]
-    if (root / "training").is_dir():
-        hint = f"this looks like the inside of one variant; set `root` to the folder above it that is named {variant}"
-    elif others:
-        hint = f"it holds {', '.join(others)}: set `data.variant` to one of them"
-    else:
-        hint = f"`root` must hold {variant}/{INNER[variant]}/training/real and its siblings"
-    raise DataError(f"fake_or_real: {root} has no training folder of {variant}; {hint}")
+class AddedRoom:
+    """Impulse responses from a folder, aligned at their peak so that clips do not shift."""
+
+    def __init__(self, folder: Path, rate_hz: int) -> None:
+        longest = int(LONGEST_RESPONSE_S * rate_hz)
+        responses = []
+        for wave in read_folder(folder, rate_hz):
+            cut = wave[int(np.abs(wave).argmax()) :][:longest]
+            responses.append(np.pad(cut / max(float(np.sqrt((cut**2).sum())), 1e-9), (0, longest - len(cut))))
+        self.response_KT = torch.from_numpy(np.stack(responses).astype(np.float32))
+
+    def __call__(self, wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+        """Six clips in ten are heard in one of the rooms, at their old level."""
+        del rate_hz
+        which_B, chosen_B = draws.integers(0, len(self.response_KT), 1)[:, 0], draws.chance(REVERB_SHARE)
+        response_BT = self.response_KT.to(wave_BT.device)[which_B]
+        size = _fast_size(wave_BT.shape[1] + response_BT.shape[1])
+        spectrum = torch.fft.rfft(wave_BT, n=size) * torch.fft.rfft(response_BT, n=size)
+        heard_BT = torch.fft.irfft(spectrum, n=size)[:, : wave_BT.shape[1]]
+        heard_BT = heard_BT * (_rms(wave_BT) / _rms(heard_BT).clamp_min(1e-9))
+        return torch.where(chosen_B[:, None], heard_BT, wave_BT)
 
 
-def _folder(result: Manifest, split: str, label: str) -> pa.Table:
-    folder = result.root / FOLDERS[split] / label
+def read_folder(folder: Path, rate_hz: int) -> list[NDArray[np.float32]]:
+    """Every recording below a folder, in order of names, up to one hour of audio."""
     if not folder.is_dir():
-        raise DataError(f"fake_or_real: the folder {folder} is missing")
-    names: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith(".") or name.lower() in CLUTTER:
-                continue
-            # odd names are part of the corpus: file7.wav_16k.wav_norm.wav_mono.wav_silence.wav
-            if os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122 - a Path per file is ten times slower
-                names.append(name)
-            else:
-                result.problems.add(Problem(split, str(folder), 0, name, "not an audio file name"))
-    names.sort()
-    ids = pa.array([f"{FOLDERS[split]}/{label}/{name}" for name in names], pa.string())
-    attack = pa.array(["-" if LABELS[label] else "fake"]).take(pa.array(np.zeros(len(names), np.int64)))
-    return rows({
-        "id": ids, "path": ids, "label": pa.array(np.full(len(names), LABELS[label], np.int8)), "attack": attack,
-        "line": pa.array(np.zeros(len(names), np.int32)),
-    })  # fmt: skip
+        raise DataError(f"{folder}: no such folder of recordings for augmentation")
+    waves: list[NDArray[np.float32]] = []
+    total_s = 0.0
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        try:
+            samples, scale = decode(path, rate_hz, "float32")
+        except BadAudioError as error:
+            raise DataError(f"{path}: {error}; mend or remove it, augmentation uses every file of its folder") from None
+        waves.append((samples * np.float32(scale)).astype(np.float32))
+        total_s += len(samples) / rate_hz
+        if total_s > LIMIT_S:
+            raise DataError(f"{folder}: more than {LIMIT_S / 3600:g} hour of recordings; point to a smaller selection")
+    if not waves:
+        raise DataError(f"{folder}: no audio files ({', '.join(sorted(SUFFIXES))}) for augmentation")
+    return waves
+
+
+def _rms(wave_BT: Tensor) -> Tensor:
+    return wave_BT.square().mean(dim=1, keepdim=True).sqrt()
+
+
+def _fast_size(n: int) -> int:
+    """The next length made of small primes, where transforms are fast."""
+    best = 1 << (n - 1).bit_length()
+    return min((factor << k for factor in (1, 3, 5, 9, 15) for k in range(24) if n <= factor << k), default=best)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.problems import Problem, Problems
+from plastsearch.data.problems import IN_TWO_SPLITS, KEPT, Problem, Problems
 
 SPLITS = ("train", "dev", "eval")  # 2021 adds `progress` and `hidden`
 NONE = "-"  # no attack (bona fide) or no known speaker
@@ -44,13 +44,8 @@ class Manifest:
 def rows(columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
     """A table in the common schema; absent optional columns are filled with `-`."""
     n = len(columns["id"])
-    filled = {name: columns[name] if name in columns else pa.array([NONE], pa.string()).take(_zeros(n))
-              for name in ROWS.names}  # fmt: skip
-    return pa.table(filled).cast(ROWS).combine_chunks()
-
-
-def _zeros(n: int) -> pa.Array:
-    return pa.array(np.zeros(n, np.int64))
+    absent = pa.array([NONE], pa.string()).take(pa.array(np.zeros(n, np.int64)))
+    return pa.table({name: columns.get(name, absent) for name in ROWS.names}).cast(ROWS).combine_chunks()
 
 
 def label_of(words: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -69,14 +64,14 @@ def keep(table: pa.Table, mask: np.ndarray) -> pa.Table:
 
 def check_ids(manifest: Manifest, splits: Iterable[str] | None = None) -> None:
     """Drop duplicated ids and files that are in two splits from the tables, and note them as problems."""
-    before: dict[str, tuple[str, pa.Table]] = {}
+    before: dict[str, pa.Table] = {}
     for split in splits if splits is not None else list(manifest.splits):
         table = manifest.splits[split]
         mask = _first_of_each(manifest, split, table)
-        for earlier, other in before.values():
+        for earlier, other in before.items():
             mask &= _not_in(manifest, split, table, earlier, other)
         manifest.splits[split] = table = keep(table, mask)
-        before[split] = (split, table)
+        before[split] = table
 
 
 def _first_of_each(manifest: Manifest, split: str, table: pa.Table) -> np.ndarray:
@@ -103,7 +98,7 @@ def _not_in(manifest: Manifest, split: str, table: pa.Table, earlier: str, other
     for column in ("id", "path"):
         twice |= np.asarray(pc.is_in(table[column], value_set=other[column].combine_chunks()))
     if twice.any():
-        note_rows(manifest, split, table, twice, "in two splits", lambda i: f"also in {earlier}")
+        note_rows(manifest, split, table, twice, IN_TWO_SPLITS, lambda _: f"also in {earlier}")
     return ~twice
 
 
@@ -111,9 +106,9 @@ def note_rows(
     manifest: Manifest, split: str, table: pa.Table, bad: np.ndarray, kind: str, detail: Callable[[int], str]
 ) -> None:
     """Note the marked rows of a split as problems of one kind."""
-    room = max(0, 1000 - len(manifest.problems.entries))
+    room = max(0, KEPT - len(manifest.problems.entries))
     where = np.flatnonzero(bad)
     for i in where[:room]:
         clip, line = table["id"][int(i)].as_py(), table["line"][int(i)].as_py()
         manifest.problems.add(Problem(split, manifest.sources[split], line, clip, kind, detail(int(i))))
-    manifest.problems.count_more(kind, len(where) - min(room, len(where)))
+    manifest.problems.count_more(split, kind, len(where) - min(room, len(where)))

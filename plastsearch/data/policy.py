@@ -48,8 +48,10 @@ def attacks_of(table: pa.Table) -> list[str]:
 def _split(manifest: Manifest, split: str) -> pa.Table:
     table = manifest.splits.get(split)
     if table is None or not len(table):
-        raise DataError(f"{manifest.corpus}: it has no {split} clips (splits: {', '.join(manifest.splits)}); "
-                        "name another corpus, or `search_dev: {policy: second_corpus, corpus: …, root: …}` for dev")  # fmt: skip
+        raise DataError(
+            f"{manifest.corpus}: it has no {split} clips (splits: {', '.join(manifest.splits)}); "
+            "name another corpus, or `search_dev: {policy: second_corpus, corpus: …, root: …}` for dev"
+        )
     if not _both_classes(table):
         raise DataError(f"{manifest.corpus}: the clips of {split} are all of one class ({manifest.sources[split]})")
     return table

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from plastsearch.data.manifest import NONE, label_of, rows
-from plastsearch.data.problems import Problem, Problems
+from plastsearch.data.problems import KEPT, Problem, Problems
 from plastsearch.errors import DataError
 
 BLANKS = re.compile(rb"[ \t\r\f\v]+")
@@ -89,7 +89,7 @@ def read_protocol(path: Path, layout: Layout, audio: str, suffix: str, split: st
     table, lines = read_columns(path, layout.columns, layout.example, split, problems)
     label = label_of(table[f"c{layout.key}"])
     unknown = np.asarray(pc.is_null(label))
-    for i in np.flatnonzero(unknown)[:1000]:
+    for i in np.flatnonzero(unknown)[:KEPT]:
         word = table[f"c{layout.key}"][int(i)].as_py()
         detail = f"'{word}' in column {layout.key + 1} is neither bonafide nor spoof"
         problems.add(Problem(split, str(path), int(lines[i]), table["c1"][int(i)].as_py(), "unknown label", detail))
@@ -104,6 +104,7 @@ def read_protocol(path: Path, layout: Layout, audio: str, suffix: str, split: st
     }
     if layout.condition >= 0:
         columns["condition"] = table[f"c{layout.condition}"]
+    problems.count_more(split, "unknown label", max(0, int(unknown.sum()) - KEPT))
     result = rows(columns)
     if layout.subset >= 0:
         result = result.append_column("subset", table[f"c{layout.subset}"])

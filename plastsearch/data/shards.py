@@ -64,7 +64,7 @@ def write_shard(job: Job) -> Iterator[int]:
                 writer.write_batch(_batch(job, job.paths[start:end], job.keys[start:end]))
                 done = min(end, len(job.keys))
                 yield done
-        os.replace(part, folder / f"{name}.arrow")
+        part.replace(folder / f"{name}.arrow")
     finally:
         part.unlink(missing_ok=True)
 
@@ -76,7 +76,7 @@ def _batch(job: Job, paths: list[str], keys: list[bytes]) -> pa.RecordBatch:
     reasons: list[tuple[str | None, str | None]] = []
     for path in paths:
         try:
-            samples, scale = decode(os.path.join(job.root, path), job.rate_hz, job.storage)
+            samples, scale = decode(Path(job.root, path), job.rate_hz, job.storage)
             reasons.append((None, None))
         except BadAudioError as error:
             samples, scale = np.zeros(0, DTYPES[job.storage]), 0.0
@@ -133,4 +133,6 @@ def _locate(batch: pa.RecordBatch, base: int) -> ShardIndex:
     # copies of the small columns, or an index would keep the whole file mapped
     small = [pa.concat_arrays([batch.column(name)]).take(pa.array(np.arange(len(batch))))
              for name in ("key", "audio", "kind", "detail")]  # fmt: skip
-    return ShardIndex(*small, batch.column("scale").to_numpy().copy(), start.copy(), np.diff(offsets))
+    return ShardIndex(
+        small[0], small[1], small[2], small[3], batch.column("scale").to_numpy().copy(), start, np.diff(offsets)
+    )

@@ -2,11 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+import subprocess
+import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from plastsearch.data.cache import Decoder
 from plastsearch.data.corpora import read_corpus
+from plastsearch.data.decoding import child_environment, usable_cores
 from plastsearch.data.lock import hold
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.data.request import Source
@@ -20,50 +25,59 @@ LAYOUTS = {
     "itw": ("in_the_wild", ""),
 }
 SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
+WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
+GENERATE = (
+    "import json, sys; from pathlib import Path; from plastsearch.data.synthetic import write_corpus; "
+    "ask = json.load(sys.stdin); write_corpus(Path(ask.pop('folder')), **ask)"
+)
 
 
-def read_source(
-    source: Source,
-    cache: Path,
-    *,
-    needed: Collection[str] = SPLITS,
-    workers: int = 1,
-    on_wait: Callable[[str], None] | None = None,
-) -> Manifest:
+def read_source(source: Source, decoder: Decoder, *, needed: Collection[str] = SPLITS) -> Manifest:
     """The manifest of a corpus, real or generated."""
     if source.corpus != "synthetic":
-        return read_corpus(
-            source.corpus, source.root, variant=source.variant, manifest=source.manifest, needed=needed
-        )
+        return read_corpus(source.corpus, source.root, variant=source.variant, manifest=source.manifest, needed=needed)
     layout = source.variant or "la"
     if layout not in LAYOUTS:
         raise DataError(f"synthetic: unknown `data.variant` '{layout}'; known layouts: {', '.join(LAYOUTS)}")
     corpus, inner = LAYOUTS[layout]
-    folder = generate(source, layout, cache, workers, on_wait)
+    folder = generate(source, layout, decoder)
     manifest = read_corpus(corpus, folder / inner, needed=needed)
     manifest.corpus, manifest.variant = "synthetic", f"{layout}-{folder.name}"
     return manifest
 
 
-def generate(
-    source: Source, layout: str, cache: Path, workers: int, on_wait: Callable[[str], None] | None
-) -> Path:
+def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     """The folder of a generated corpus, written once however many processes ask."""
-    from plastsearch.data.synthetic import VERSION, write_corpus
+    from plastsearch.data.synthetic import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
     other = max(64, -(-train * 2 // 3))
     content = [VERSION, layout, source.seed, train, other, source.difficulty]
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-    folder = cache / "synthetic" / name
+    folder = decoder.cache / "synthetic" / name
     if not folder.is_dir():  # it appears complete or not at all
-        with hold(cache / "synthetic" / f".{name}.lock", "writing the synthetic corpus", on_wait):
+        with hold(decoder.cache / "synthetic" / f".{name}.lock", "writing the synthetic corpus", decoder.on_wait):
             if not folder.is_dir():
-                write_corpus(
-                    folder, layout, source.seed,
-                    train=train, dev=other, eval_=other, difficulty=source.difficulty, workers=workers,
-                )  # fmt: skip
+                sizes = {"train": train, "dev": other, "eval_": other}
+                ask = {"layout": layout, "seed": source.seed, "difficulty": source.difficulty, **sizes}
+                _write(folder, ask, decoder.workers or usable_cores(), train + 2 * other)
     return folder
+
+
+def _write(folder: Path, ask: dict[str, Any], workers: int, clips: int) -> None:
+    if workers == 1 or clips < WORTH_A_CHILD:
+        from plastsearch.data.synthetic import write_corpus
+
+        write_corpus(folder, **ask)
+        return
+    # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
+    child = subprocess.run(
+        [sys.executable, "-c", GENERATE],
+        input=json.dumps({"folder": str(folder), "workers": workers, **ask}),
+        capture_output=True, text=True, env=child_environment(), check=False,
+    )  # fmt: skip
+    if child.returncode:
+        raise DataError(f"writing the synthetic corpus failed: {child.stderr.strip()[-2000:]}")
 
 
 def second_source(corpus: str, root: str | None, variant: str | None, main: Source) -> Source:

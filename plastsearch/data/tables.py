@@ -1,4 +1,4 @@
-"""Corpora described by a table with named columns: the user's own CSV or Parquet manifest, and In-the-Wild's meta.csv."""
+"""Corpora described by a table with named columns: the user's CSV or Parquet manifest, and In-the-Wild's meta.csv."""
 
 import hashlib
 from functools import partial
@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from plastsearch.data.manifest import NONE, Manifest, keep, label_of, note_rows, rows
-from plastsearch.data.problems import Problem, Problems
+from plastsearch.data.problems import ANY_SPLIT, Problem, Problems
 from plastsearch.errors import DataError
 
 SPLIT_WORDS = {
@@ -34,14 +34,14 @@ def read_table(path: Path, root: Path) -> Manifest:
     table = pa.table({name: _text(table[name]) for name in table.column_names})
     split = _split_of(table["split"])
     whole = _rows(table, lines)
-    result.sources = dict.fromkeys((*SPLIT_WORDS, "?"), str(path))
+    result.sources = dict.fromkeys((*SPLIT_WORDS, ANY_SPLIT), str(path))
     fine = np.ones(len(table), bool)
     for kind, bad, column in (
         ("no path", np.asarray(pc.equal(table["path"], "")), "path"),
         ("unknown label", np.asarray(pc.is_null(label_of(table["label"]))), "label"),
-        ("unknown split", split == "?", "split"),
+        ("unknown split", split == ANY_SPLIT, "split"),
     ):
-        note_rows(result, "?", whole, bad & fine, kind, partial(_quoted, table[column]))
+        note_rows(result, ANY_SPLIT, whole, bad & fine, kind, partial(_quoted, table[column]))
         fine &= ~bad
     for name in SPLIT_WORDS:
         part = keep(whole, fine & (split == name))
@@ -72,7 +72,7 @@ def _rows(table: pa.Table, lines: np.ndarray) -> pa.Table:
 
 def _split_of(words: pa.ChunkedArray) -> np.ndarray:
     lower = pc.utf8_lower(pc.utf8_trim_whitespace(words))
-    split = np.full(len(words), "?", "<U5")
+    split = np.full(len(words), ANY_SPLIT, "<U5")
     for name, spellings in SPLIT_WORDS.items():
         split[np.asarray(pc.is_in(lower, value_set=pa.array(spellings)))] = name
     return split
@@ -101,7 +101,7 @@ def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
     def refuse(row: pa_csv.InvalidRow) -> str:
         skipped.append(row.number)
         detail = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        problems.add(Problem("?", str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
+        problems.add(Problem(ANY_SPLIT, str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
         return "skip"
 
     with path.open("rb") as file:
@@ -134,9 +134,9 @@ def read_in_the_wild(folder: Path) -> Manifest:
         "id": table["file"], "path": table["file"], "label": pc.fill_null(label, -1), "speaker": table["speaker"],
         "attack": pc.if_else(pc.equal(pc.fill_null(label, -1), 1), NONE, "spoof"), "line": pa.array(lines, pa.int32()),
     })  # fmt: skip
-    result.sources = dict.fromkeys((*SPLIT_WORDS, "?"), str(path))
+    result.sources = dict.fromkeys((*SPLIT_WORDS, ANY_SPLIT), str(path))
     unknown = np.asarray(pc.is_null(label))
-    note_rows(result, "?", whole, unknown, "unknown label", partial(_quoted, table["label"]))
+    note_rows(result, ANY_SPLIT, whole, unknown, "unknown label", partial(_quoted, table["label"]))
     whole = keep(whole, ~unknown)
     split = split_speakers(whole["speaker"])
     for name, _ in SHARES:
