@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import Site, Slot, Tap, at, find_sites
+from plastsearch.growth.site import Site, Slot, Tap, at
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -62,26 +62,6 @@ def collect(
     if any(record.clips == 0 for record in records.values()):
         raise GrowthError("these criteria need calibration clips, and none came")
     return records
-
-
-def feature_means(
-    module: nn.Module, sites: Iterable[str], batches: Iterable[tuple[Tensor, Tensor]]
-) -> dict[str, Tensor]:
-    """Site → mean of each feature at its tap over clips and positions, for the consumers' biases after a removal."""
-    found = find_sites(module)
-    gauges = [_Gauge(module, found[name], frozenset()) for name in sites]
-    totals: dict[str, Tensor] = {}
-    clips = 0
-    with _calm(module, []), _hooked(gauges), torch.no_grad():
-        for inputs, _ in batches:
-            module(inputs)
-            clips += len(inputs)
-            for gauge in gauges:
-                name, mean = gauge.site.name, gauge.feature_sums()
-                totals[name] = totals[name] + mean if name in totals else mean
-    if not clips:
-        raise GrowthError("the mean activation of neurons needs calibration clips, and none came")
-    return {name: total / clips for name, total in totals.items()}
 
 
 def by_unit(tensor: Tensor, slot: Slot | Tap, units: int) -> Tensor:
@@ -146,11 +126,6 @@ class _Gauge:
             record.frames.append(active_BPU[:, some.to(active_BPU.device)].flatten(0, 1).cpu())
         for path, output in self.outputs.items():
             record.readers.setdefault(path, []).append(output.cpu())
-
-    def feature_sums(self) -> Tensor:
-        """Sum over clips of each feature's mean over positions."""
-        assert self.tapped is not None
-        return self.tapped.movedim(self.site.tap.dim, -1).flatten(1, -2).double().mean(1).sum(0)
 
     def add_gates(self, gradient: Tensor | None) -> None:
         """Adds each clip's gradient of a gate on the unit: Σ over positions and entries of gradient × activation."""
