@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.folders import read_fake_or_real
+from plastsearch.data.fake_or_real import read_fake_or_real
 from plastsearch.data.manifest import SPLITS, Manifest, check_ids
 from plastsearch.data.protocols import (
     ASVSPOOF5,
@@ -141,8 +141,10 @@ def _add(result: Manifest, split: str, path: Path, layout: Layout, audio: str, n
         return
     table = read_protocol(path, layout, audio, ".flac", split, result.problems)
     if split in needed and not (result.root / audio).is_dir():
-        raise DataError(f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} "
-                        "is missing; unpack the audio there or set `data.root` to where it lies")  # fmt: skip
+        raise DataError(
+            f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} is missing; "
+            "unpack the audio there or set `data.root` to where it lies"
+        )
     result.splits[split], result.sources[split] = table, str(path)
 
 

@@ -46,7 +46,8 @@ def order(clips: ClipSet, seed: int, epoch: int, sampling: Sampling = "shuffle")
         return np.arange(len(clips), dtype=np.int64)
     rng = np.random.default_rng([seed, epoch, 1])
     if sampling == "shuffle":
-        return rng.permutation(len(clips)).astype(np.int64)
+        shuffled: Indices = rng.permutation(len(clips)).astype(np.int64)
+        return shuffled
     counts = np.bincount(clips.labels, minlength=2)
     if counts.min() == 0:
         raise ValueError("a balanced sampler needs clips of both classes")
@@ -67,7 +68,8 @@ def starts(clips: ClipSet, rows: Indices, length_samples: int, seed: int, epoch:
     if crops is None:
         # room + 1 starts: a clip of exactly the wanted length has one
         unit = (clip_seeds(seed, epoch, rows) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return np.minimum((unit * (room + 1)).astype(np.int64), room)
+        begin: Indices = np.minimum((unit * (room + 1)).astype(np.int64), room)
+        return begin
     if crops == 0:
         return np.zeros(len(rows), np.int64)
     return fixed_starts(room, crop_numbers(rows, epoch, crops))
