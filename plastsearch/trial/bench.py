@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.feeds import Reading
 from plastsearch.trial.keys import Surroundings
-from plastsearch.trial.losses import build_loss
+from plastsearch.trial.losses import Reduction, build_loss
 from plastsearch.trial.prefix import PrefixCache
 from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.store import StageStore
@@ -84,7 +85,8 @@ class Bench:
     @cached_property
     def augment(self) -> Augment | None:
         data = self.config.data
-        return build_augment(data.augment, data.rate_hz) if data.augment else None
+        root = Path(data.root).expanduser() if data.root else None
+        return build_augment(data.augment, data.rate_hz, root) if data.augment else None
 
     @cached_property
     def loss(self) -> Loss:
@@ -96,7 +98,7 @@ class Bench:
         """One value per clip, for criteria."""
         return self._loss("none")
 
-    def _loss(self, reduction: str) -> Loss:
+    def _loss(self, reduction: Reduction) -> Loss:
         counts = np.bincount(self.train.labels, minlength=2)
         return build_loss(self.config.train.loss, counts.tolist(), self.config.data.balance, reduction=reduction)
 

@@ -55,7 +55,7 @@ class WaveFeed:
             self._stream = self._open(epoch, k)
         self._next = step + 1
         found = next(self._stream)
-        return found.wave_BT.to(self.device, non_blocking=True), found.label_B.to(self.device, non_blocking=True)
+        return found.wave.to(self.device, non_blocking=True), found.label.to(self.device, non_blocking=True)
 
     def _open(self, epoch: int, first: int) -> Iterator[Batch]:
         of = self.reading

@@ -130,7 +130,12 @@ def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
             learn_lora_(module, head)
             return module.cut_below(specimen.grown)
         case "new":
-            freeze_base_(module, head)
+            if config.method == "lora":
+                from plastsearch.trial.lora import learn_lora_
+
+                learn_lora_(module, head)
+            else:
+                freeze_base_(module, head)
             return module.cut_below(specimen.grown)
         case "sites":
             train_sites_(module, specimen.grown, head)

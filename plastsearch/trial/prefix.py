@@ -26,7 +26,10 @@ from plastsearch.trial.lease import Lease
 Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
 
-TYPES = {"float32": (np.dtype(np.float32), torch.float32), "float16": (np.dtype(np.float16), torch.float16)}
+TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
+    "float32": (np.dtype(np.float32), torch.float32),
+    "float16": (np.dtype(np.float16), torch.float16),
+}
 
 
 @dataclass(frozen=True)
