@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,49 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 12px 18px; max-width: 1200px }}
-h1 {{ font-size: 20px; margin: 0 0 2px }} p {{ margin: 4px 0 }} .quiet {{ color: #666; font-size: 13px }}
-#figure {{ height: 560px }}
-table {{ border-collapse: collapse; font-size: 13px }} td, th {{ padding: 3px 10px; text-align: right }}
-th {{ border-bottom: 1px solid #999; white-space: nowrap }} td.text, th.text {{ text-align: left }}
+h1 {{ font-size: 20px; margin: 0 0 2px }} p {{ margin: 4px 0 }} #figure {{ height: 600px }}
+#views {{ display: flex; flex-wrap: wrap; gap: 6px; margin: 10px 0 0 }} #views .gap {{ width: 18px }}
+button {{ font: inherit; padding: 3px 11px; border: 1px solid #bbb; border-radius: 5px; background: #fff }}
+button.on {{ background: #fdeee4; border-color: #d55e00 }} button:disabled {{ color: #aaa }}
+table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
+td, th {{ padding: 3px 10px; text-align: right; white-space: nowrap }}
+th {{ border-bottom: 1px solid #999 }} td.text, th.text {{ text-align: left }}
 </style>
 <script>{library}</script></head><body>
 <h1>{title}</h1>{intro}
-<div id="figure"></div>
-<script>Plotly.newPlot("figure", {figure}, {{responsive: true, displaylogo: false}})</script>
+<div id="views"></div><div id="figure"></div>
+<script>{script}</script>
 {outro}
 </body></html>
+"""
+# Buttons are HTML, not Plotly's own, because those overlap on a narrow page.
+_SCRIPT = """
+const page = PAGE, bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
+function axis(name) {
+  const found = {...page.views[now.view].axes[name]}, log = now[name] ?? found.type === "log";
+  return log && found.tickvals ? {...found, type: "log", tickmode: "array"}
+                               : {...found, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
+}
+function draw() {
+  const axes = {xaxis: axis("x"), yaxis: axis("y")};
+  const shown = page.data.map((_, n) => n >= page.views[now.view].from && n < page.views[now.view].to);
+  Plotly.update("figure", {visible: shown}, axes);
+  [...bar.querySelectorAll("[data-view]")].forEach((b, n) => b.classList.toggle("on", n === now.view));
+  for (const name of ["x", "y"]) {
+    const b = bar.querySelector(`[data-axis=${name}]`);
+    b.classList.toggle("on", axes[name + "axis"].type === "log");
+    b.disabled = !page.views[now.view].axes[name].tickvals;
+  }
+}
+function button(text, key, value, act) {
+  const b = document.createElement("button");
+  b.textContent = text; b.dataset[key] = value; b.onclick = act; bar.append(b);
+}
+page.views.forEach((view, n) => button(view.label, "view", n, () => { now.view = n; now.x = now.y = null; draw(); }));
+bar.append(Object.assign(document.createElement("span"), {className: "gap"}));
+for (const name of ["x", "y"])
+  button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
+Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false}).then(draw);
 """
 
 
@@ -46,69 +78,43 @@ def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
     from plotly.offline import get_plotlyjs
 
     # Inside a script element only these three could end it or open a comment.
-    figure = json.dumps(pareto_figure(results)).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    data = json.dumps(pareto_figure(results)).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return _PAGE.format(
-        title=html.escape(f"Pareto front of {results.name}"),
-        library=get_plotlyjs(), intro=intro, outro=outro, figure=figure,
+        title=html.escape(f"Pareto front of {results.name}"), library=get_plotlyjs(), intro=intro, outro=outro,
+        script=_SCRIPT.replace("PAGE", data, 1),
     )  # fmt: skip
 
 
 def pareto_figure(results: Results) -> dict[str, Any]:
-    """The figure as plain Plotly data."""
-    shown = views(results)
-    traces = [_traces(results, view) for view in shown]
-    for n, group in enumerate(traces):
-        for trace in group:
-            trace["visible"] = n == 0
+    """The figure as plain Plotly data; each view shows the traces `from` … `to` on its own axes."""
     layout = {
-        "template": "none", "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
-        "margin": {"l": 70, "r": 20, "t": 90, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
-        "legend": {"itemsizing": "constant", "x": 1.16, "y": 1}, "coloraxis": {"showscale": False},
-        "updatemenus": [_pair_buttons(results, shown, traces), _scale_buttons()], **_axes(results, shown[0]),
+        "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
+        "margin": {"l": 60, "r": 10, "t": 30, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "legend": {"orientation": "h", "itemsizing": "constant", "x": 0, "y": -0.19, "yanchor": "top"},
     }  # fmt: skip
-    return {"data": [trace for group in traces for trace in group], "layout": layout}
+    data: list[dict[str, Any]] = []
+    shown = []
+    for view in views(results):
+        traces = _traces(results, view)
+        label = f"{_name(results, view.y, brief)} × {_name(results, view.x, brief)}"
+        axes = {"x": _axis(results, view.x, view.log_x), "y": _axis(results, view.y, view.log_y)}
+        shown.append({"label": label, "from": len(data), "to": len(data) + len(traces), "axes": axes})
+        data += traces
+    return {"data": data, "layout": layout, "views": shown}
 
 
-def _axes(results: Results, view: View) -> dict[str, Any]:
-    def axis(objective: int, log: bool) -> dict[str, Any]:
-        name = "trial" if objective < 0 else title(results.objectives[objective].metric)
-        goal = "" if objective < 0 else f" · {WAYS[results.objectives[objective].goal]} is better"
-        ticks = log_ticks(results, objective) if log else []
-        return {
-            "tickvals": ticks or None, "ticktext": [tick(value) for value in ticks] or None,
-            "tickmode": "array" if ticks else "auto", "title": {"text": name + goal},
-            "type": "log" if log else "linear", "gridcolor": "#e5e5e5",
-            "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside", "autorange": True,
-        }  # fmt: skip
-
-    return {"xaxis": axis(view.x, view.log_x), "yaxis": axis(view.y, view.log_y)}
+def _name(results: Results, objective: int, naming: Callable[[str], str]) -> str:
+    return "trial" if objective < 0 else naming(results.objectives[objective].metric)
 
 
-def _pair_buttons(results: Results, shown: list[View], traces: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    def name(objective: int) -> str:
-        return "trial" if objective < 0 else brief(results.objectives[objective].metric)
-
-    buttons = [
-        {
-            "label": f"{name(view.y)} × {name(view.x)}",
-            "method": "update",
-            "args": [{"visible": [n == m for m, group in enumerate(traces) for _ in group]}, _axes(results, view)],
-        }
-        for n, view in enumerate(shown)
-    ]
-    return {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.18, "buttons": buttons}
-
-
-def _scale_buttons() -> dict[str, Any]:
-    kinds = [("linear",) * 3, ("log x", "log", "linear"), ("log y", "linear", "log"), ("log",) * 3]
-    fresh = {f"{axis}axis.{key}": value for axis in "xy" for key, value in (("tickmode", "auto"), ("autorange", True))}
-    buttons = [
-        {"label": label, "method": "relayout", "args": [{"xaxis.type": x, "yaxis.type": y, **fresh}]}
-        for label, x, y in kinds
-    ]
+def _axis(results: Results, objective: int, log: bool) -> dict[str, Any]:
+    goal = "" if objective < 0 else f" · {WAYS[results.objectives[objective].goal]} is better"
+    ticks = log_ticks(results, objective)
     return {
-        "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.18, "active": -1,
-        "showactive": False, "buttons": buttons,
+        "tickvals": ticks or None, "ticktext": [tick(value) for value in ticks] or None,
+        "title": {"text": _name(results, objective, title) + goal}, "type": "log" if log else "linear",
+        "gridcolor": "#e5e5e5", "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
+        "autorange": True,
     }  # fmt: skip
 
 
@@ -130,10 +136,11 @@ def _traces(results: Results, view: View) -> list[dict[str, Any]]:
     for name in sorted({row.record.control or "other" for row in results.controls}):
         of_kind = [row for row in rows if row.record.role == "control" and row.record.control == name]
         look = name if name in SYMBOLS else "other"
-        marker = {"size": 15, "symbol": SYMBOLS[look], "color": COLOURS[look], "line": {"width": 1, "color": "black"}}
+        marker = {"size": 15, "symbol": SYMBOLS[look], "color": COLOURS[look]}
         if of_kind:
-            ringed = " ◦ in the front" if any(row.in_front for row in of_kind) else ""
-            traces.append(_points(results, view, of_kind, f"{of_kind[0].label}{ringed}", marker, bars=True))
+            edge = [RING["color"] if row.in_front else "black" for row in of_kind]
+            marker["line"] = {"color": edge, "width": [RING["width"] if row.in_front else 1 for row in of_kind]}
+            traces.append(_points(results, view, of_kind, of_kind[0].label, marker, bars=True))
     return traces
 
 
@@ -179,9 +186,9 @@ def _colour_bar(results: Results, view: View) -> dict[str, Any]:
 
 
 def log_ticks(results: Results, objective: int) -> list[float]:
-    """Round values over the range of an objective."""
-    values = [row.values[objective] for row in results.plotted]
-    return round_values(min(values), max(values))
+    """Round values over the range of an objective; none where a logarithm has no place."""
+    values = [place(row, objective) for row in results.plotted]
+    return round_values(min(values), max(values)) if values and min(values) > 0 else []
 
 
 def place(row: Row, objective: int) -> float:
@@ -205,24 +212,39 @@ def front_line(results: Results, view: View) -> list[tuple[float, float]]:
 
 
 def pareto_png(results: Results, path: Path) -> None:
-    """The same views side by side as a picture, for places that show no scripts."""
+    """The same views as one picture, for places that show no scripts; narrow enough for MLflow's description."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = views(results)[:3]
-    figure = Figure(figsize=(5.2 * len(shown), 4.6), layout="constrained")
+    rows, columns = (1, len(shown)) if len(shown) < 3 else (2, 2)
+    figure = Figure(figsize=(7.0, 3.1 * rows + 0.4) if columns > 1 else (7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     for n, view in enumerate(shown, 1):
-        _panel(figure.add_subplot(1, len(shown), n), results, view, legend=n == 1)
+        axes = figure.add_subplot(rows, columns, n)
+        _panel(axes, results, view)
+    if results.plotted and len(shown) == 3:
+        key = figure.add_subplot(rows, columns, 4)
+        key.axis("off")
+        key.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=10)
+    elif results.plotted:
+        axes.legend(fontsize=8, framealpha=0.9)
     figure.suptitle(f"Pareto front of {results.name}", fontsize=12)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _panel(axes: Any, results: Results, view: View, legend: bool) -> None:
+def _panel(axes: Any, results: Results, view: View) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     corners = front_line(results, view)
-    axes.plot([x for x, _ in corners], [y for _, y in corners], color=COLOURS["front"], lw=1.3, zorder=1)
+    axes.plot(
+        [x for x, _ in corners],
+        [y for _, y in corners],
+        color=COLOURS["front"],
+        lw=1.3,
+        zorder=1,
+        label="best in these two",
+    )
     for rows, style in _picture_groups(results):
         xs, ys = [place(row, view.x) for row in rows], [place(row, view.y) for row in rows]
         if rows and style.pop("bars"):
@@ -243,8 +265,6 @@ def _panel(axes: Any, results: Results, view: View, legend: bool) -> None:
     axes.set_ylabel(title(results.objectives[view.y].metric))
     axes.grid(color="#e8e8e8", lw=0.6)
     axes.set_axisbelow(True)
-    if legend and results.plotted:
-        axes.legend(fontsize=8, framealpha=0.9)
 
 
 def _picture_groups(results: Results) -> list[tuple[list[Row], dict[str, Any]]]:

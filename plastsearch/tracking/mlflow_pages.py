@@ -74,6 +74,11 @@ def _state(key: str, search: str, objectives: list[tuple[str, str]], params: lis
         "compareRunSections": [
             {"uuid": section, "name": "Objectives", "display": True, "isReordered": True, "deleted": False,
              "isGenerated": False},
+            *(
+                {"uuid": _stable_id(key, name), "name": name, "display": False, "isReordered": True, "deleted": False,
+                 "isGenerated": True}
+                for name in ("dev", "train", "Model metrics", "System metrics")
+            ),
         ],
         "compareRunCharts": _charts(key, section, metrics, params),
     }  # fmt: skip

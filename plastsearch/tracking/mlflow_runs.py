@@ -115,7 +115,9 @@ def trial_points(record: TrialRecord) -> list[Point]:
         if value is not None and (name.startswith("dev_") or name == "train_loss")
     ]
     ended = milliseconds(record.ended_at or 0.0)
-    return curves + [Point(_key(name), float(value), ended, 0) for name, value in record.metrics.items()]
+    # What a halted or failed trial had reached must not sort among results.
+    before = "" if record.state in {"done", "reused"} else "partial/"
+    return curves + [Point(_key(before + name), float(value), ended, 0) for name, value in record.metrics.items()]
 
 
 def _curve(name: str) -> str:
