@@ -1,0 +1,102 @@
+"""What transmission does to a waveform, and masks: band limits, companding, coarse samples, lossy codecs.
+
+Axes: B clips, T samples, N bands, M masks.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plastsearch.data import fir
+from plastsearch.data.draws import Draws
+from plastsearch.data.encode import round_trip
+
+TIME_MASKS, TIME_MASK_SHARE = 2, 0.08  # how many, and the longest as a share of the clip
+BAND_MASKS, BAND_MASK_SHARE = 2, 0.12  # the widest as a share of the band
+MASKED = 0.01  # -40 dB rather than nothing: a logarithm would turn silence into an outlier that networks latch on
+EDGE_S = 0.004
+SHARP_TAPS = 257
+LOSSY_SHARE = 0.25  # of the clips; encoders are the only change that is not computed in batches
+LOSSY = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
+
+
+def spec_masks(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """Spans of time and bands of frequency nearly removed: SpecAugment for any front end, the waveform included."""
+    return time_masks(band_masks(wave_BT, draws, rate_hz), draws, rate_hz)
+
+
+def time_masks(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """Two random spans, each up to 8 % of the clip, at -40 dB with soft edges."""
+    n_samples = wave_BT.shape[1]
+    length_BM = draws.uniform(0, TIME_MASK_SHARE * n_samples, TIME_MASKS)
+    start_BM = draws.uniform(0, 1, TIME_MASKS) * (n_samples - length_BM)
+    at_T = torch.arange(n_samples, device=wave_BT.device)
+    masked_BT = torch.zeros_like(wave_BT)
+    for m in range(TIME_MASKS):
+        start_B1, length_B1 = start_BM[:, m : m + 1], length_BM[:, m : m + 1]
+        # Distance to the outside, in edge lengths: 0 outside, 1 well inside.
+        inside_BT = torch.minimum(at_T - start_B1, start_B1 + length_B1 - at_T) / (EDGE_S * rate_hz)
+        masked_BT = torch.maximum(masked_BT, inside_BT.clamp(0, 1))
+    return wave_BT * (1 - (1 - MASKED) * masked_BT)
+
+
+def band_masks(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """Two random bands, each up to 12 % of the spectrum, at -40 dB."""
+    top_hz = rate_hz / 2
+    width_BN = draws.uniform(0, BAND_MASK_SHARE * top_hz, BAND_MASKS)
+    low_BN = draws.uniform(0, 1, BAND_MASKS) * (top_hz - width_BN)
+    passed = fir.band_passes(low_BN, low_BN + width_BN, SHARP_TAPS, rate_hz)
+    stops = -(1 - MASKED) * passed
+    stops[..., SHARP_TAPS // 2] += 1
+    return fir.convolve(wave_BT, fir.response(stops), BAND_MASKS * (SHARP_TAPS // 2))
+
+
+def band_limit(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """A random pass band, from telephone (300-3,400 Hz) to nearly all."""
+    low_B1 = draws.uniform(0, 300, 1)
+    high_B1 = draws.uniform(min(3400.0, 0.4 * rate_hz), 0.48 * rate_hz, 1)
+    return fir.convolve(wave_BT, fir.response(fir.band_passes(low_B1, high_B1, SHARP_TAPS, rate_hz)), SHARP_TAPS // 2)
+
+
+def codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """Each clip through one of: nothing, mu-law, A-law, 6 to 10 bit samples, or a telephone line with mu-law."""
+    which_B1 = draws.integers(0, 5, 1)
+    bits_B1 = draws.integers(6, 11, 1)
+    narrow_BT = torch.where(which_B1 == 4, _telephone(wave_BT, rate_hz), wave_BT)
+    peak_B1 = narrow_BT.abs().amax(dim=1, keepdim=True).clamp_min(1e-9)
+    unit_BT = narrow_BT / peak_B1
+    steps_B1 = 2.0 ** (bits_B1 - 1)
+    coarse_BT = torch.round(unit_BT * steps_B1) / steps_B1
+    out_BT = torch.where((which_B1 == 1) | (which_B1 == 4), _mu_law(unit_BT), unit_BT)
+    out_BT = torch.where(which_B1 == 2, _a_law(unit_BT), out_BT)
+    return torch.where(which_B1 == 0, wave_BT, torch.where(which_B1 == 3, coarse_BT, out_BT) * peak_B1)
+
+
+def lossy_codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
+    """A quarter of the clips through MP3 or Ogg Vorbis at a random quality."""
+    chosen, kind, quality = draws.chance(LOSSY_SHARE), draws.integers(0, len(LOSSY), 1), draws.uniform(0.0, 0.6, 1)
+    out_BT = wave_BT.clone()
+    for b in torch.nonzero(chosen).flatten().tolist():
+        wave = np.ascontiguousarray(wave_BT[b].cpu().numpy())
+        container, subtype = LOSSY[int(kind[b])]
+        out_BT[b] = torch.from_numpy(round_trip(wave, rate_hz, container, subtype, float(quality[b])))
+    return out_BT
+
+
+def _telephone(wave_BT: Tensor, rate_hz: int) -> Tensor:
+    low, high = (torch.full((1, 1), hz, device=wave_BT.device) for hz in (300.0, min(3400.0, 0.45 * rate_hz)))
+    return fir.convolve(wave_BT, fir.response(fir.band_passes(low, high, SHARP_TAPS, rate_hz)), SHARP_TAPS // 2)
+
+
+def _mu_law(unit_BT: Tensor, mu: float = 255.0) -> Tensor:
+    companded_BT = unit_BT.sign() * torch.log1p(mu * unit_BT.abs()) / np.log1p(mu)
+    coarse_BT = torch.round((companded_BT + 1) / 2 * mu) / mu * 2 - 1
+    return coarse_BT.sign() * torch.expm1(coarse_BT.abs() * np.log1p(mu)) / mu
+
+
+def _a_law(unit_BT: Tensor, a: float = 87.6) -> Tensor:
+    size_BT, scale = unit_BT.abs(), 1 + float(np.log(a))
+    # Linear below 1/a, logarithmic above.
+    companded_BT = torch.where(size_BT < 1 / a, a * size_BT, 1 + torch.log((a * size_BT).clamp_min(1))) / scale
+    coarse_BT = torch.round(companded_BT * 127) / 127 * scale
+    return unit_BT.sign() * torch.where(coarse_BT < 1, coarse_BT / a, torch.exp(coarse_BT - 1) / a)
