@@ -1,0 +1,226 @@
+"""What the parts of a search space must agree on: keys, values, conditions and points. Networks are asked in search/preflight.py."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
+
+Path = tuple[str | int, ...]
+Mistake = tuple[Path, str]
+GROWING = ("dropin", "plasticity", "lora")  # methods that need sites and neurons
+
+
+class Mistakes(ValueError):
+    """Several mistakes, each with its place; load.py takes them apart again."""
+
+    def __init__(self, items: Sequence[Mistake]) -> None:
+        self.items = list(items)
+        super().__init__("; ".join(f"{'.'.join(map(str, path))}: {message}" for path, message in self.items))
+
+
+def incoherent(
+    base: TrialConfig,
+    space: Mapping[str, Domain],
+    metrics: Sequence[str],
+    controls: Sequence[str],
+    try_first: Sequence[Mapping[str, Any]],
+    dropped: Collection[str] = (),
+) -> list[Mistake]:
+    """Every disagreement; keys in `dropped` exist but could not be read, so nothing is said of them."""
+    found: list[Mistake] = []
+    for key, domain in space.items():
+        found += _key(key, domain, base) + _conditions(key, space, dropped)
+    found += _growth(base, space, dropped)
+    found += _twice("objectives", metrics) + _twice("controls", controls)
+    for index, point in enumerate(try_first):
+        found += _point(index, point, base, space, dropped)
+    return found
+
+
+def set_at(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
+    """A copy in which dotted paths have new values, validated as a whole."""
+    plain = config.model_dump(mode="json", by_alias=True)
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        section = plain
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    return TrialConfig.model_validate_json(json.dumps(plain))
+
+
+def value_at(config: BaseModel, path: str) -> Any:
+    """What stands at a dotted path, as plain data."""
+    plain: Any = config.model_dump(mode="json", by_alias=True)
+    for part in path.split("."):
+        plain = plain[part]
+    return plain
+
+
+def paths(model: type[BaseModel] = TrialConfig, before: str = "") -> list[str]:
+    """The dotted path of everything in a TrialConfig that one value can be chosen for."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        path = before + (field.alias or name)
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            found += paths(section, path + ".")
+        else:
+            found.append(path)
+    return found
+
+
+def contains(domain: Domain, value: Any) -> bool:
+    """Whether a value belongs to a domain; of a subset the size alone is known here."""
+    if isinstance(domain, Choice):
+        return any(_same(value, option) for option in domain.of)
+    if isinstance(domain, IntRange):
+        return isinstance(value, int) and not isinstance(value, bool) and value in domain.values
+    if isinstance(domain, FloatRange):
+        return isinstance(value, int | float) and not isinstance(value, bool) and domain.low <= value <= domain.high
+    fits = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+    return fits and len(set(value)) == len(value) and domain.min <= len(value) <= (domain.max or len(value))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _key(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
+    known = paths()
+    if key not in known:
+        return [(("space", key), f"no such setting of a trial{suggest(key, known)}; known: {', '.join(known)}")]
+    if isinstance(domain, Subset) and key != "layers":
+        return [(("space", key), "a subset chooses sites, so it stands under 'layers' only; use a choice of lists")]
+    if key == "layers" and not isinstance(domain, Subset | Choice):
+        return [(("space", key), "layers are a subset of the sites (or a choice of lists of sites)")]
+    if not isinstance(domain, Subset) and not isinstance(domain, FloatRange):
+        if key != "neurons" and domain.per_layer:
+            return [(("space", key, "per_layer"), "belongs to 'neurons' only")]
+        if key != "neurons" and domain.fit != "refuse":
+            return [(("space", key, "fit"), "belongs to 'neurons' only")]
+    return _values(key, domain, base)
+
+
+def _values(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
+    """Values that a TrialConfig would refuse, one message each."""
+    if isinstance(domain, Subset):
+        return []
+    options: list[tuple[Path, Any]]
+    if isinstance(domain, Choice):
+        options = [(("space", key, "of", index), value) for index, value in enumerate(domain.of)]
+    else:
+        options = [(("space", key, "low"), domain.low), (("space", key, "high"), domain.high)]
+    found: list[Mistake] = []
+    for path, value in options:
+        try:
+            set_at(base, {key: value})
+        except ValidationError as error:
+            found.append((path, f"{describe(value)} does not fit '{key}': {_first(error)}"))
+    if key == "neurons" and not found:
+        found += [(path, "neurons are added: 1 or more, or 0 for none") for path, v in options if _negative(v)]
+    return found
+
+
+def _negative(value: Any) -> bool:
+    return isinstance(value, int | float) and value < 0
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    expected = (first.get("ctx") or {}).get("expected")
+    return f"known: {str(expected).replace(' or ', ', ')}" if expected else first["msg"]
+
+
+def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
+    found: list[Mistake] = []
+    for other, wanted in space[key].when.items():
+        path: Path = ("space", key, "when", other)
+        if other == key or (other in space and key in space[other].when):
+            found.append((path, "depends on itself"))
+        elif other in dropped:
+            continue
+        elif other not in space:
+            found.append((path, f"no such key in this space{suggest(other, space)}; known: {', '.join(space)}"))
+        elif isinstance(space[other], Subset | FloatRange):
+            found.append((path, "a condition asks for a choice or a whole number"))
+        else:
+            options = wanted if isinstance(wanted, list) else [wanted]
+            found += [
+                (path, f"{describe(value)} is never chosen for '{other}'")
+                for value in options
+                if not contains(space[other], value)
+            ]
+    return found
+
+
+def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
+    """Methods that grow need to know where and by how much."""
+    method = space.get("method")
+    methods = list(method.of) if isinstance(method, Choice) else [base.method]
+    growing = [name for name in methods if name in GROWING]
+    if not growing or {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped):
+        return []
+    found: list[Mistake] = []
+    layered = "layers" in space or base.layers or isinstance(base.neurons, dict)
+    if not layered:
+        found.append((("space",), f"method {growing[0]} grows, but no sites are named; add 'layers' here or in base"))
+    if "neurons" not in space and not base.neurons:
+        found.append((("space",), f"method {growing[0]} grows, but by nothing; add 'neurons' here or in base"))
+    return found
+
+
+def _twice(section: str, names: Sequence[str]) -> list[Mistake]:
+    return [((section, at), f"'{name}' is listed twice") for at, name in enumerate(names) if name in names[:at]]
+
+
+def _point(
+    index: int, point: Mapping[str, Any], base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[str]
+) -> list[Mistake]:
+    found: list[Mistake] = []
+    for key, value in point.items():
+        path: Path = ("try_first", index, key)
+        if key in dropped:
+            continue
+        if key not in space:
+            found.append((path, f"not searched here{suggest(key, space)}; this space searches: {', '.join(space)}"))
+        elif not _point_fits(key, space[key], value):
+            found.append((path, f"{describe(value)} is outside of the domain: {describe_domain(space[key])}"))
+    return found
+
+
+def _point_fits(key: str, domain: Domain, value: Any) -> bool:
+    per_layer = isinstance(domain, Choice | IntRange) and domain.per_layer
+    if key == "neurons" and per_layer and isinstance(value, dict):
+        return all(contains(domain, one) for one in value.values())
+    if isinstance(domain, Subset) and isinstance(value, list):
+        return all(isinstance(name, str) for name in value)  # patterns are resolved, and counted, in search/space.py
+    return contains(domain, value)
+
+
+def describe(value: Any) -> str:
+    """A value as a person would write it in YAML."""
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def describe_domain(domain: Domain) -> str:
+    """A domain in a few words."""
+    if isinstance(domain, Choice):
+        return "one of " + ", ".join(describe(value) for value in domain.of)
+    if isinstance(domain, Subset):
+        return f"{domain.min} to {domain.max or 'all'} of {', '.join(domain.patterns)}"
+    step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""
+    return f"{domain.low:g} to {domain.high:g}{step}{', logarithmic' if domain.log else ''}"
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """'; did you mean …?' if something known is close."""
+    close = get_close_matches(name, list(known), n=1)
+    tails = [one for one in known if one.rsplit(".", 1)[-1] == name]
+    best = close or tails
+    return f"; did you mean '{best[0]}'?" if best else ""

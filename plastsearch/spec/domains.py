@@ -1,0 +1,118 @@
+"""Domains: the values a search may choose from, told apart by `kind`. What they mean for a network stands in search/space.py."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from plastsearch.spec.config import Closed
+
+Conditions = dict[str, JsonValue]  # key of the space → the value, or list of values, for which a domain counts
+
+
+class Choice(Closed):
+    """One of the values listed."""
+
+    kind: Literal["choice"]
+    of: tuple[JsonValue, ...] = Field(min_length=1)
+    when: Conditions = {}
+    per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
+    fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({repr(value) for value in self.of}) < len(self.of):
+            raise ValueError("a value is listed twice; list each once")
+        return self
+
+
+class IntRange(Closed):
+    """A whole number from `low` to `high`, both included, in steps."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+    log: bool = False
+    when: Conditions = {}
+    per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
+    fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        _ordered(self.low, self.high, self.log)
+        if self.log and self.step != 1:
+            raise ValueError("log and step exclude each other; drop one, or list the values as a choice")
+        if (self.high - self.low) % self.step:
+            reached = self.high - (self.high - self.low) % self.step
+            raise ValueError(f"steps of {self.step} from {self.low} miss high: {self.high}; write high: {reached}")
+        return self
+
+    @property
+    def values(self) -> range:
+        """Every value it can take."""
+        return range(self.low, self.high + 1, self.step)
+
+
+class FloatRange(Closed):
+    """A number from `low` to `high`, both included."""
+
+    kind: Literal["float"]
+    low: float
+    high: float
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+    when: Conditions = {}
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        _ordered(self.low, self.high, self.log)
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other; drop one, or list the values as a choice")
+        if self.step is not None and self.low + self.step * (self.count - 1) < self.high - 1e-9 * abs(self.high):
+            raise ValueError(f"steps of {self.step:g} from {self.low:g} miss high: {self.high:g}")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many values; 0: no end of them."""
+        return 0 if self.step is None else 1 + math.floor((self.high - self.low) / self.step + 1e-9)
+
+
+class Subset(Closed):
+    """Some of the sites that match; the size lies between `min` and `max`."""
+
+    kind: Literal["subset"]
+    of: str | tuple[str, ...]  # patterns over site names
+    min: int = Field(1, ge=0)
+    max: int | None = Field(None, ge=1)  # None: all of them
+    when: Conditions = {}
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if not self.of:
+            raise ValueError("of: an empty list leaves nothing to choose from; name sites, e.g. 'encoder.*.ffn'")
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max: {self.max} is below min: {self.min}")
+        return self
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns, one or many."""
+        return (self.of,) if isinstance(self.of, str) else self.of
+
+
+Domain = Annotated[Choice | IntRange | FloatRange | Subset, Field(discriminator="kind")]
+KINDS: dict[str, type[Choice] | type[IntRange] | type[FloatRange] | type[Subset]] = {
+    "choice": Choice,
+    "int": IntRange,
+    "float": FloatRange,
+    "subset": Subset,
+}
+
+
+def _ordered(low: float, high: float, log: bool) -> None:
+    if low > high:
+        raise ValueError(f"low: {low:g} is above high: {high:g}; swap them")
+    if log and low <= 0:
+        raise ValueError(f"low: {low:g} has no logarithm; start above 0 or drop log")

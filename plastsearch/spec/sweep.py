@@ -1,0 +1,117 @@
+"""SweepSpec: the question a sweep asks, as a search space's YAML spells it. Read from a file by load.py."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from plastsearch.spec.coherence import Mistakes, incoherent
+from plastsearch.spec.config import Closed, TrialConfig, content_id
+from plastsearch.spec.constraints import Constraint, known_metric, parse_constraint
+from plastsearch.spec.domains import Domain
+from plastsearch.spec.metrics import Goal
+
+Control = Literal["baseline", "lora", "random"]
+MetricName = Annotated[str, AfterValidator(known_metric)]
+
+
+def _constraint(text: str) -> str:
+    parse_constraint(text)
+    return text
+
+
+class Objective(Closed):
+    """What should become small or large; the reference is the worst value that still counts for the hypervolume."""
+
+    metric: MetricName
+    goal: Goal = "min"
+    reference: float | None = None  # None: 50 for an EER, 1.1 for a ratio, 1.5 × the baseline's parameters
+
+
+class Search(Closed):
+    """Who proposes, and when it has had enough; limits count across resumes."""
+
+    sampler: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "auto"
+    trials: int = Field(24, ge=1)
+    seed: int = Field(0, ge=0)
+    parallel: int | None = Field(None, ge=1)  # None: as many as the resources allow
+    encoding: Literal["onoff", "blocks", "window"] = "onoff"  # of a subset
+    blocks: int = Field(8, ge=1)  # encoding blocks: how many
+    anchors: bool = True  # known designs first: single layers, windows, spreads, all
+    duplicates: Literal["skip", "reuse", "replicate"] = "skip"
+    wall_s: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0)
+    target_hypervolume: float | None = Field(None, gt=0)
+    stagnation: int | None = Field(None, ge=1)  # trials without gain
+
+
+class Resources(Closed):
+    """What one trial asks for; None: a GPU if there are any, and an equal share of the cores."""
+
+    cpu: float | None = Field(None, ge=0)
+    gpu: float | None = Field(None, ge=0)
+    memory_gb: float | None = Field(None, gt=0)
+    custom: dict[str, float] = {}
+
+
+class Halt(Closed):
+    """Which trials are not worth finishing."""
+
+    kind: Literal["none", "asha", "median", "moasha"] = "none"
+    metric: MetricName = "dev_eer"  # asha and median; moasha looks at all objectives
+    rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.25, 0.5), min_length=1)  # of steps after growth
+    eta: float = Field(2.0, gt=1)
+    least: int = Field(4, ge=2)  # trials at a rung before anything is halted there
+
+
+class Finalists(Closed):
+    """Members of the front that run again: new seeds, timed alone, the only ones to see the evaluation split."""
+
+    top: int = Field(3, ge=0)  # 0: none
+    seeds: int = Field(3, ge=1)
+
+
+class SweepSpec(Closed):
+    """The whole of a search space's file."""
+
+    version: Literal[1] = 1
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    question: str | None = None
+    base: TrialConfig = TrialConfig(method="plasticity")
+    space: dict[str, Domain] = {}  # dotted path of TrialConfig → domain
+    objectives: tuple[Objective, ...] = Field(
+        (Objective(metric="dev_eer"), Objective(metric="backward_ratio"), Objective(metric="params_total")),
+        min_length=1,
+    )
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
+    controls: tuple[Control, ...] = ("baseline", "lora", "random")
+    search: Search = Search()
+    resources: Resources = Resources()
+    halt: Halt = Halt()
+    finalists: Finalists = Finalists()
+    try_first: tuple[dict[str, Any], ...] = ()  # points of the space, before any anchor
+    max_failures: int = Field(2, ge=0)  # attempts of one trial beyond the first
+    max_failed_fraction: float = Field(0.5, gt=0, le=1)
+    trial_timeout_s: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _coherent(self, info: ValidationInfo) -> Self:
+        dropped = (info.context or {}).get("dropped", frozenset())
+        mistakes = incoherent(
+            self.base, self.space, [one.metric for one in self.objectives], self.controls, self.try_first, dropped
+        )
+        if mistakes:
+            raise Mistakes(mistakes)
+        return self
+
+    @property
+    def limits(self) -> tuple[Constraint, ...]:
+        """The constraints, read."""
+        return tuple(parse_constraint(text) for text in self.constraints)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data that reads back as the same spec."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def spec_hash(self) -> str:
+        """A short hash of all of it, blind to key order and to spelt-out defaults."""
+        return content_id(self.plain())
