@@ -1,0 +1,60 @@
+"""`plastsearch evaluate`: the whole table of metrics for anybody's score file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+NAMES = {
+    "eer": "EER (%)", "eer_tie_safe": "EER, ties crossed together (%)", "threshold": "threshold at the EER",
+    "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr (bits)", "min_tdcf_2019": "min t-DCF (2019)",
+    "min_tdcf_2021": "min t-DCF (2021)",
+}  # fmt: skip
+
+
+def evaluate(
+    scores: Annotated[Path, typer.Argument(help="A score file: 2019, 2021 or ASVspoof 5 form; higher is bona fide.")],
+    protocol: Annotated[
+        Path | None, typer.Option("--protocol", "-p", help="The protocol or key; 2019 score files may do without.")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="Of a 2021 key: eval (default), progress or hidden.")] = None,
+    asv_scores: Annotated[Path | None, typer.Option(help="The organisers' verifier scores, for t-DCF.")] = None,
+    asv_key: Annotated[Path | None, typer.Option(help="The key of 2021's verifier scores.")] = None,
+    replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0 for no interval.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+) -> None:
+    """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack."""
+    from plastsearch.cli.output import print_json
+    from plastsearch.trial.scores import judge, read_scores
+    from plastsearch.trial.truth import read_key, read_verifier
+
+    read = read_scores(scores)
+    key = None if protocol is None else read_key(protocol, subset)
+    verifier = None if asv_scores is None else read_verifier(asv_scores, asv_key, subset)
+    found = judge(read, key, verifier, replicates, seed)
+    if as_json:
+        print_json({"scores": str(scores), "protocol": str(protocol) if protocol else None, **found})
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from plastsearch.analysis.document import Table
+    from plastsearch.cli.output import console
+    from plastsearch.cli.tables import print_table
+
+    out = console()
+    out.print(f"{found['n_bona']:,} bona fide and {found['n_spoof']:,} spoofed clips, higher scores mean bona fide")
+    rows = [(words, f"{found[name]:.4f}") for name, words in NAMES.items() if name in found]
+    if "eer_low" in found:
+        words = f"95 % interval of the EER, over {found['interval_over']}"
+        rows.insert(1, (words, f"{found['eer_low']:.4f} – {found['eer_high']:.4f}"))
+    print_table(out, Table(("metric", "value"), tuple(rows), frozenset({"metric"})))
+    attacks = found.get("per_attack") or {}
+    if len(attacks) > 1:
+        hardest = sorted(attacks.items(), key=lambda item: -item[1])
+        lines = tuple((name, f"{value:.4f}") for name, value in hardest)
+        print_table(out, Table(("attack", "EER (%)"), lines, frozenset({"attack"})))
+    for warning in found["warnings"]:
+        console(stderr=True).print(f"warning: {warning}", markup=False)
