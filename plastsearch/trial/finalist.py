@@ -1,0 +1,53 @@
+"""run_finalist: a trial whose final network is scored once on the evaluation split; the only opener of that split."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from plastsearch.data.clips import ClipSet
+from plastsearch.data.corpus import open_evaluation
+from plastsearch.data.evaluation import EvaluationKey
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.report import Report
+from plastsearch.trial import scoring
+from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.trial.cost import costs
+from plastsearch.trial.result import result, split_metrics
+from plastsearch.trial.run import Journey, start, travel
+from plastsearch.trial.seeds import derive_seed
+
+
+def run_finalist(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
+    """As run_trial; the final report has `eval_*` metrics too, and `details["score_file"]` names every clip's score."""
+    with stop_on_sigterm() as stop:
+        journey = start(config, settings, stop)
+        yield from travel(journey)
+        yield evaluated(journey, result(journey, costs(journey)))
+
+
+def evaluated(journey: Journey, report: Report) -> Report:
+    """Open the evaluation split, score its clips once, and add what comes out."""
+    bench = journey.bench
+    key = EvaluationKey(f"finalist {bench.config.trial_id()}")
+    clips = open_evaluation(bench.config.data, bench.settings.cache, key, workers=max(1, bench.settings.loader_workers))
+    module = journey.load().module
+    waves = scoring.waves(clips, bench.length_samples, bench.device)
+    scores = scoring.score(module, module, waves, bench.bf16)
+    summary = scoring.dev_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
+    path = write_scores(bench.store.root / "scores" / f"{bench.config.trial_id()}.txt", clips, scores)
+    details = {"score_file": str(path), "eval_per_attack": summary.get("per_attack", {}), "eval_clips": len(clips)}
+    return replace(report, metrics=report.metrics | split_metrics("eval", summary), details=report.details | details)
+
+
+def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:
+    """Lines `clip attack key score` as ASVspoof 2019 has them, replaced in one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    keys = ("spoof", "bonafide")
+    rows = zip(clips.ids, clips.attacks, clips.labels, scores, strict=True)
+    draft.write_text(
+        "".join(f"{name} {attack} {keys[label]} {float(score):.8g}\n" for name, attack, label, score in rows)
+    )
+    draft.replace(path)
+    return path

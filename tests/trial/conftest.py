@@ -1,0 +1,63 @@
+"""A tiny trial: the smallest networks on half-second clips of a corpus generated once per session."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.report import Report
+
+TINY: dict[str, Any] = {
+    "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000}, "layers": ("gru.1",), "neurons": 4,
+    "train": {"steps": 12, "batch_size": 8, "lr": 0.003}, "calibration_clips": 16, "timing_steps": 3, "timing_batch": 2,
+}  # fmt: skip
+SITES = {"grnn": "gru.1", "resnet18": "layer3.0", "wav2vec2": "encoder.2.ffn"}
+
+MakeConfig = Callable[..., TrialConfig]
+MakeSettings = Callable[..., RunSettings]
+
+# Clocks and what depends on which process came first; all else must repeat to the last bit.
+UNSTEADY = {
+    "forward_ms", "backward_ms", "optimizer_ms", "backward_ratio", "step_ratio", "backward_cv", "seconds",
+    "reused_seconds", "waited_seconds",
+}  # fmt: skip
+
+
+def make_config(**changes: Any) -> TrialConfig:
+    """TINY with some values changed; sections are merged."""
+    merged = dict(TINY)
+    for name, value in changes.items():
+        merged[name] = {**merged[name], **value} if isinstance(value, dict) and name in merged else value
+    return TrialConfig.model_validate(merged)
+
+
+def steady(report: Report) -> dict[str, float]:
+    """The metrics of a report that a second run must repeat exactly."""
+    return {name: value for name, value in report.metrics.items() if name not in UNSTEADY}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where decoded clips lie; shared by all tests, since they are the same for all."""
+    torch.set_num_threads(1)
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, cache: Path) -> MakeSettings:
+    def make(**changes: Any) -> RunSettings:
+        return RunSettings.model_validate(
+            {
+                "store": tmp_path / "store",
+                "cache": cache,
+                "device": "cpu",
+                "cache_prefix": False,
+                "exclusive_timing": False,
+            }
+            | changes
+        )
+
+    return make
