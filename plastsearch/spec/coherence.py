@@ -1,4 +1,4 @@
-"""What the parts of a search space must agree on: keys, values, conditions and points. Networks are asked in search/preflight.py."""
+"""What the parts of a search space must agree on: keys, values, conditions, points. No network is asked here."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -38,7 +38,7 @@ def incoherent(
     found += _growth(base, space, dropped)
     found += _twice("objectives", metrics) + _twice("controls", controls)
     for index, point in enumerate(try_first):
-        found += _point(index, point, base, space, dropped)
+        found += _point(index, point, space, dropped)
     return found
 
 
@@ -51,7 +51,7 @@ def set_at(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
         for parent in parents:
             section = section[parent]
         section[last] = value
-    return TrialConfig.model_validate_json(json.dumps(plain))
+    return TrialConfig.model_validate_json(json.dumps(plain), strict=True)
 
 
 def value_at(config: BaseModel, path: str) -> Any:
@@ -164,7 +164,8 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     method = space.get("method")
     methods = list(method.of) if isinstance(method, Choice) else [base.method]
     growing = [name for name in methods if name in GROWING]
-    if not growing or {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped):
+    unread = {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped)
+    if not growing or unread:
         return []
     found: list[Mistake] = []
     layered = "layers" in space or base.layers or isinstance(base.neurons, dict)
@@ -180,7 +181,7 @@ def _twice(section: str, names: Sequence[str]) -> list[Mistake]:
 
 
 def _point(
-    index: int, point: Mapping[str, Any], base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[str]
+    index: int, point: Mapping[str, Any], space: Mapping[str, Domain], dropped: Collection[str]
 ) -> list[Mistake]:
     found: list[Mistake] = []
     for key, value in point.items():

@@ -44,6 +44,7 @@ class SearchDev(Closed):
     corpus: Corpus | None = None  # second_corpus
     root: str | None = None
     variant: str | None = None
+    manifest: str | None = None
 
 
 class DataConfig(Closed):

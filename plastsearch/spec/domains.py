@@ -1,4 +1,4 @@
-"""Domains: the values a search may choose from, told apart by `kind`. What they mean for a network stands in search/space.py."""
+"""Domains: the values a search may choose from, told apart by `kind`. What they do to a network: search/space.py."""
 
 import math
 from typing import Annotated, Literal, Self
@@ -15,7 +15,7 @@ class Choice(Closed):
 
     kind: Literal["choice"]
     of: tuple[JsonValue, ...] = Field(min_length=1)
-    when: Conditions = {}
+    when: Conditions = Field(default_factory=dict)
     per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
     fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
 
@@ -34,7 +34,7 @@ class IntRange(Closed):
     high: int
     step: int = Field(1, ge=1)
     log: bool = False
-    when: Conditions = {}
+    when: Conditions = Field(default_factory=dict)
     per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
     fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
 
@@ -62,7 +62,7 @@ class FloatRange(Closed):
     high: float
     step: float | None = Field(None, gt=0)
     log: bool = False
-    when: Conditions = {}
+    when: Conditions = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -86,7 +86,7 @@ class Subset(Closed):
     of: str | tuple[str, ...]  # patterns over site names
     min: int = Field(1, ge=0)
     max: int | None = Field(None, ge=1)  # None: all of them
-    when: Conditions = {}
+    when: Conditions = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

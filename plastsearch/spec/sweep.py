@@ -50,7 +50,7 @@ class Resources(Closed):
     cpu: float | None = Field(None, ge=0)
     gpu: float | None = Field(None, ge=0)
     memory_gb: float | None = Field(None, gt=0)
-    custom: dict[str, float] = {}
+    custom: dict[str, float] = Field(default_factory=dict)
 
 
 class Halt(Closed):
@@ -77,7 +77,7 @@ class SweepSpec(Closed):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str | None = None
     base: TrialConfig = TrialConfig(method="plasticity")
-    space: dict[str, Domain] = {}  # dotted path of TrialConfig → domain
+    space: dict[str, Domain] = Field(default_factory=dict)  # dotted path of TrialConfig → domain
     objectives: tuple[Objective, ...] = Field(
         (Objective(metric="dev_eer"), Objective(metric="backward_ratio"), Objective(metric="params_total")),
         min_length=1,

@@ -1,0 +1,223 @@
+"""YAML as plain data that remembers its lines. Stricter than PyYAML: no key twice; `1e-4` is a number, `no` a word."""
+
+import difflib
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from plastsearch.errors import SpecError
+
+Path = tuple[str | int, ...]
+MAX_NODES = 100_000  # aliases can make a small file unfold without end
+_INT = re.compile(r"[-+]?[0-9][0-9_]*")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
+_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True}
+_WORDS |= {"false": False, "False": False, "FALSE": False}
+_UNBOUNDED = re.compile(r"[-+]?\.(?:inf|nan)", re.IGNORECASE)
+
+
+@dataclass
+class Document:
+    """What a file says, where it says it, and what was wrong with its form."""
+
+    name: str
+    data: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    overrides: dict[Path, str] = field(default_factory=dict)
+    mistakes: list[tuple[Path, str]] = field(default_factory=list)
+    _nodes: int = 0
+
+    def where(self, path: Path) -> str:
+        """`file:line` of the innermost known place, or the override that put it there."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.overrides:
+                return f"--set {self.overrides[path[:end]]}"
+            if path[:end] in self.lines:
+                return f"{self.name}:{self.lines[path[:end]]}"
+        return self.name
+
+    def say(self, path: Path, message: str) -> str:
+        """One mistake as a line: where, which key, what."""
+        key = ".".join(str(part) for part in path)
+        return f"{self.where(path)}: {key}: {message}" if key else f"{self.where(path)}: {message}"
+
+
+def read_document(path: FilePath) -> Document:
+    """Read and parse a file; SpecError if there is nothing to read values from."""
+    text = _text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        what = error.problem or str(error)
+        raise SpecError([f"{path}{line}: not YAML: {what}; check indentation, brackets and quotes"]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError([f"{path}: not YAML: {reason}; a search space is plain text"]) from None
+    if node is None:
+        raise SpecError([f"{path}: the file is empty; a search space needs at least `space:`"])
+    document = Document(str(path))
+    document.data = _convert(node, (), document, frozenset())
+    if not isinstance(document.data, dict):
+        raise SpecError([f"{path}:{node.start_mark.line + 1}: not a search space: it should be `key: value` lines"])
+    return document
+
+
+def override(document: Document, text: str, known: list[str]) -> None:
+    """Apply one `path=value`; `known` are dotted keys that count as one step below `space`."""
+    path_text, sign, value_text = text.partition("=")
+    if not sign or not path_text.strip():
+        document.mistakes.append(((), f"--set {text}: write it as path=value, e.g. --set search.trials=12"))
+        return
+    try:
+        node = yaml.compose(value_text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        document.mistakes.append(((), f"--set {text}: the value is not YAML"))
+        return
+    scratch = Document(document.name)
+    value = _convert(node, (), scratch, frozenset()) if node is not None else None
+    if scratch.mistakes:
+        document.mistakes.append(((), f"--set {text}: {scratch.mistakes[0][1]}"))
+        return
+    path = _descend(document, path_text.strip().split("."), text, known)
+    if path is not None:
+        _place(document.data, path, value)
+        document.overrides = {kept: by for kept, by in document.overrides.items() if kept[: len(path)] != path}
+        document.overrides[path] = text
+
+
+def _text(path: FilePath) -> str:
+    if path.is_dir():
+        found = sorted(one.name for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
+        hint = f"give one of its files: {', '.join(found[:8])}" if found else "it holds no .yaml file"
+        raise SpecError([f"{path}: is a folder; {hint}"])
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise SpecError([f"{path}: no such file{_near(path)}"]) from None
+    except OSError as error:
+        raise SpecError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError([f"{path}: not text; a search space is a YAML file in UTF-8"]) from None
+    if not text.strip():
+        raise SpecError([f"{path}: the file is empty; a search space needs at least `space:`"])
+    return text
+
+
+def _near(path: FilePath) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"; there is no folder {folder} either"
+    names = sorted(one.name for one in folder.iterdir() if one.suffix in {".yaml", ".yml"})
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"; did you mean {folder / close[0]}?" if close else ""
+
+
+def _convert(node: yaml.Node, path: Path, document: Document, above: frozenset[int]) -> Any:
+    """Plain data of a node; what cannot be converted is left out and noted."""
+    document.lines.setdefault(path, node.start_mark.line + 1)
+    document._nodes += 1
+    if document._nodes > MAX_NODES:
+        raise SpecError([f"{document.name}: unfolds into more than {MAX_NODES} values; do not nest aliases"])
+    if id(node) in above:
+        document.mistakes.append((path, "an alias that contains itself"))
+        return None
+    above = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, document, above)
+    if isinstance(node, yaml.SequenceNode):
+        return [_convert(item, (*path, index), document, above) for index, item in enumerate(node.value)]
+    return _scalar(node, path, document)
+
+
+def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: frozenset[int]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+        line = key_node.start_mark.line + 1
+        if key is None or key == "<<":
+            problem = "merge keys (<<) are not read; write the values out" if key else "a key should be a word"
+            document.mistakes.append((path, f"line {line}: {problem}"))
+        elif key in found:
+            first = document.lines[(*path, key)]
+            document.mistakes.append(((*path, key), f"given twice, on lines {first} and {line}; keep one"))
+        else:
+            document.lines[(*path, key)] = line
+            found[key] = _convert(value_node, (*path, key), document, above)
+    return found
+
+
+def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
+    text = str(node.value)
+    if node.tag.startswith("!") or "python" in node.tag:
+        document.mistakes.append((path, f"the tag {node.tag} is not read; write a plain value"))
+        return None
+    if isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text.replace("_", ""))
+    if _UNBOUNDED.fullmatch(text):
+        document.mistakes.append((path, f"{text} is no usable number"))
+        return None
+    if _FLOAT.fullmatch(text):
+        return _number(text.replace("_", ""), path, document)
+    return text
+
+
+def _number(text: str, path: Path, document: Document) -> float | int | None:
+    value = float(text)
+    if not math.isfinite(value):
+        document.mistakes.append((path, f"{text} is too large for a number"))
+        return None
+    # `2e3` steps are two thousand steps; `2000.0` stays what it was written as.
+    return int(value) if "." not in text and value.is_integer() else value
+
+
+def _descend(document: Document, parts: list[str], text: str, known: list[str]) -> Path | None:
+    """The path that dotted text means: existing keys first (they may hold dots), then known ones."""
+    path: Path = ()
+    node = document.data
+    while parts:
+        step: str | int
+        if isinstance(node, list):
+            step, used = (int(parts[0]), 1) if parts[0].isdigit() else (parts[0], 1)
+            if not isinstance(step, int) or step >= len(node):
+                message = f"--set {text}: '{'.'.join(map(str, path))}' is a list of {len(node)}; count its items from 0"
+                document.mistakes.append(((), message))
+                return None
+        else:
+            step, used = _key_step(node, parts, known if path == ("space",) else [])
+        path, parts = (*path, step), parts[used:]
+        if parts and isinstance(node, dict | list):
+            node = node[step] if isinstance(node, list) else node.get(str(step))  # type: ignore[index]
+            if node is not None and not isinstance(node, dict | list):
+                place = ".".join(map(str, path))
+                document.mistakes.append(((), f"--set {text}: '{place}' is a value, nothing stands below it"))
+                return None
+    return path
+
+
+def _key_step(node: Any, parts: list[str], known: list[str]) -> tuple[str, int]:
+    """How many parts make up the next key."""
+    for end in range(len(parts), 0, -1):
+        key = ".".join(parts[:end])
+        if (isinstance(node, dict) and key in node) or key in known:
+            return key, end
+    return parts[0], 1
+
+
+def _place(node: Any, path: Path, value: Any) -> None:
+    for step in path[:-1]:
+        if isinstance(node, dict) and node.get(str(step)) is None:
+            node[step] = {}
+        node = node[step]
+    node[path[-1]] = value

@@ -1,0 +1,209 @@
+"""YAML → SweepSpec or TrialConfig: every mistake at once, each as `file:line: key: what; what to do`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from plastsearch.errors import SpecError
+from plastsearch.spec.coherence import Mistakes, describe, paths, suggest
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.document import Document, Path, override, read_document
+from plastsearch.spec.domains import KINDS
+from plastsearch.spec.schema import known_keys, step_into
+from plastsearch.spec.sweep import SweepSpec
+
+Model = TypeVar("Model", bound=BaseModel)
+_ROUNDS = 12  # each round drops what was refused and looks at the rest again
+
+
+@dataclass
+class Reading:
+    """A search space as far as it could be read; `spec` holds the parts without mistakes."""
+
+    document: Document
+    spec: SweepSpec | None
+    mistakes: list[str] = field(default_factory=list)
+    dropped: frozenset[str] = frozenset()  # keys of the space (and dotted ones elsewhere) that could not be read
+
+
+def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Read a search space; SpecError with every mistake. Its name defaults to the file's."""
+    reading = read_sweep(path, overrides)
+    if reading.mistakes or reading.spec is None:
+        raise SpecError(reading.mistakes)
+    return reading.spec
+
+
+def read_sweep(path: FilePath, overrides: Sequence[str] = ()) -> Reading:
+    """Read as much of a search space as can be read, for `check`, which goes on to look at the rest."""
+    document = _open(path, overrides)
+    spec, mistakes, dropped = _validate(SweepSpec, document)
+    if spec is not None and spec.name is None:
+        spec = spec.model_copy(update={"name": _stem(FilePath(path))})
+    return Reading(document, spec, mistakes, dropped)
+
+
+def load_trial(path: FilePath, overrides: Sequence[str] = ()) -> TrialConfig:
+    """Read one TrialConfig from YAML, or take the `base` of a search space."""
+    document = _open(path, overrides)
+    if "base" in document.data or "space" in document.data:
+        spec, mistakes, _ = _validate(SweepSpec, document)
+        if mistakes or spec is None:
+            raise SpecError(mistakes)
+        return spec.base
+    config, mistakes, _ = _validate(TrialConfig, document)
+    if mistakes or config is None:
+        raise SpecError(mistakes)
+    return config
+
+
+def parse_trial(values: dict[str, Any], name: str = "trial") -> TrialConfig:
+    """A TrialConfig from plain data, e.g. of a command line; SpecError with every mistake."""
+    config, mistakes, _ = _validate(TrialConfig, Document(name, values))
+    if mistakes or config is None:
+        raise SpecError(mistakes)
+    return config
+
+
+def _open(path: FilePath, overrides: Sequence[str]) -> Document:
+    document = read_document(FilePath(path))
+    for text in overrides:
+        override(document, text, paths())
+    return document
+
+
+def _stem(path: FilePath) -> str:
+    """A name that can be a folder."""
+    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem)
+    return kept.strip("._-") or "sweep"
+
+
+def _validate(model: type[Model], document: Document) -> tuple[Model | None, list[str], frozenset[str]]:
+    """Validate, drop what was refused, validate the rest, until it passes: later mistakes show beside earlier ones."""
+    found: list[tuple[Path, str]] = list(document.mistakes)
+    data = json.loads(json.dumps(document.data))
+    dropped: set[str] = set()
+    checked: Model | None = None
+    for _ in range(_ROUNDS):
+        try:
+            checked = model.model_validate_json(json.dumps(data), strict=True, context={"dropped": dropped})
+            break
+        except ValidationError as error:
+            refused = _refusals(model, error, data)
+        found += [(path, message) for path, message in refused if not _follows(path, message, dropped)]
+        for path, message in refused:
+            dropped.add(_drop(data, path, unknown=message.startswith("unknown key")))
+    unique = dict.fromkeys(found)
+    ordered = sorted(unique, key=lambda one: (_line(document, one[0]), [str(part) for part in one[0]]))
+    return checked, [document.say(path, message) for path, message in ordered], frozenset(dropped)
+
+
+def _line(document: Document, path: Path) -> int:
+    for end in range(len(path), -1, -1):
+        if path[:end] in document.lines:
+            return document.lines[path[:end]]
+    return 0
+
+
+def _follows(path: Path, message: str, dropped: set[str]) -> bool:
+    """Whether a mistake only follows from something that was dropped."""
+    return message.startswith("missing") and any(part.startswith(_dotted(path)) for part in dropped if part)
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _drop(data: Any, path: Path, *, unknown: bool) -> str:
+    """Take the refused part out, a whole domain or list where half of it would only mislead; its name."""
+    if not unknown:
+        if path[:1] == ("space",) and len(path) > 1:
+            path = path[:2]
+        numbers = [at for at, part in enumerate(path) if isinstance(part, int)]
+        path = path[: numbers[0]] if numbers else path
+    if not path:
+        data.clear()
+    at = path
+    while at:
+        node = data
+        for part in at[:-1]:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict) and at[-1] in node:
+            del node[at[-1]]
+            break
+        at = at[:-1] if path[:1] != ("space",) else ()
+    return str(path[1]) if path[:1] == ("space",) and len(path) > 1 else _dotted(path)
+
+
+def _refusals(model: type[BaseModel], error: ValidationError, data: Any) -> list[tuple[Path, str]]:
+    """Pydantic's errors as (path in the file, message in our words)."""
+    found: dict[Path, list[str]] = {}
+    errors = error.errors()
+    for one in errors:
+        if one["type"] == "too_short" and any(other["loc"][:-1] == one["loc"] for other in errors):
+            continue  # its items were refused one by one
+        raised = (one.get("ctx") or {}).get("error")
+        before = step_into(one["loc"], data)
+        if isinstance(raised, Mistakes):
+            for path, message in raised.items:
+                found.setdefault((*before, *path), []).append(message)
+        else:
+            found.setdefault(before, []).append(_message(model, dict(one)))
+    return [(path, _joined(messages)) for path, messages in found.items()]
+
+
+def _joined(messages: list[str]) -> str:
+    """Alternatives of a union speak one after the other; say it once."""
+    unique = list(dict.fromkeys(messages))
+    wanted = [text for text in unique if text.startswith("should be ")]
+    if len(wanted) == len(unique) and len(unique) > 1:
+        heads = [text.removeprefix("should be ").split(", not ")[0] for text in unique]
+        return f"should be {' or '.join(heads)}, not {unique[-1].split(', not ')[-1]}"
+    return "; ".join(unique)
+
+
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a word",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a section of `key: value`",
+    "model": "a section of `key: value`",
+}
+
+
+def _message(model: type[BaseModel], error: dict[str, Any]) -> str:
+    kind, context, given = str(error["type"]), error.get("ctx") or {}, error.get("input")
+    loc = error["loc"]
+    if kind == "extra_forbidden":
+        known = known_keys(model, loc[:-1])
+        return f"unknown key{suggest(str(loc[-1]), known)}; known: {', '.join(known)}"
+    if kind == "missing":
+        return "missing; add it"
+    if kind == "union_tag_not_found":
+        if isinstance(given, dict):
+            return f"missing `kind`; add one of {', '.join(KINDS)}"
+        return f"should be a domain, e.g. {{kind: choice, of: […]}}, not {describe(given)}"
+    if kind == "union_tag_invalid":
+        tag = str(context.get("tag"))
+        return f"unknown kind '{tag}'{suggest(tag, KINDS)}; known: {', '.join(KINDS)}"
+    if kind == "literal_error":
+        options = [part.strip().strip("'") for part in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        return f"unknown value {_short(given)}{suggest(str(given), options)}; known: {', '.join(options)}"
+    if kind in {"value_error", "assertion_error"}:
+        return str(context.get("error") or error["msg"])
+    family = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
+    if family in _TYPES and family != kind:
+        return f"should be {_TYPES[family]}, not {_short(given)}"
+    return f"{str(error['msg']).removeprefix('Input ')}, not {_short(given)}"
+
+
+def _short(value: Any) -> str:
+    text = f"'{value}'" if isinstance(value, str) else describe(value)
+    return text if len(text) <= 60 else text[:57] + "…"
