@@ -14,18 +14,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from plastsearch.data.audio import Storage
 from plastsearch.data.decoding import decode_all, usable_cores
-from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.lock import hold
-from plastsearch.data.shards import FORMAT, KEY_BYTES, Job, ShardIndex, read_index
+from plastsearch.data.pool import PoolIndex, read_pool
+from plastsearch.data.shards import FORMAT, KEY_BYTES, Job
 from plastsearch.errors import DataError
 
 CLIPS_PER_SHARD = 1024  # one job of one worker; an interruption loses at most this much per worker
@@ -62,28 +60,6 @@ class Decoder:
     on_wait: Callable[[str], None] | None = None
 
 
-@dataclass(frozen=True)
-class Located:
-    """Where the clips of a request lie, row by row; rows with a `kind` cannot be used."""
-
-    shards: tuple[str, ...]
-    shard: npt.NDArray[np.int32]
-    position: npt.NDArray[np.int64]
-    length: npt.NDArray[np.int64]
-    scale: npt.NDArray[np.float32]
-    audio: pa.Array
-    kinds: pa.Array
-    details: pa.Array
-
-    def take(self, rows: npt.NDArray[np.int64]) -> "Located":
-        """The places of some of the rows."""
-        chosen = pa.array(rows)
-        return Located(
-            self.shards, self.shard[rows], self.position[rows], self.length[rows], self.scale[rows],
-            self.audio.take(chosen), self.kinds.take(chosen), self.details.take(chosen),
-        )  # fmt: skip
-
-
 def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Size and time of change (ns) of each file; size -1 where there is none."""
     sizes = np.full(len(paths), -1, np.int64)
@@ -115,58 +91,21 @@ def clip_keys(paths: pa.ChunkedArray, sizes: npt.NDArray[np.int64], times: npt.N
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(paths), [None, pa.py_buffer(bytes(keys))])
 
 
-def fill(pool: PoolId, decoder: Decoder, root: Path, paths: pa.ChunkedArray, keys: pa.Array) -> None:
+def fill(pool: PoolId, decoder: Decoder, root: Path, paths: pa.ChunkedArray, keys: pa.Array) -> PoolIndex:
     """Decode what the pool lacks; one process at a time does it, the others wait and find it done."""
     folder = pool.folder(decoder.cache)
-    if not _lacking(folder, keys).any():
-        return
+    index = read_pool(folder)
+    if not index.lacks(keys).any():
+        return index
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / "lock", f"preparing {pool.corpus} {pool.split}", decoder.on_wait):
-        lacking = np.flatnonzero(_lacking(folder, keys))  # whoever held the lock may have done the work
+        lacking = np.flatnonzero(read_pool(folder).lacks(keys))  # whoever held the lock may have done the work
         if len(lacking):
             _fill(pool, decoder, root, paths, keys, lacking)
-
-
-def locate(pool: PoolId, cache: Path, keys: pa.Array, key: EvaluationKey | None = None) -> Located:
-    """Where the clips lie; of an evaluation split only for the holder of the key."""
-    require(pool.split, key)
-    shards, numbers, parts = _read_pool(pool.folder(cache))
-    row = pc.index_in(keys, value_set=_keys(parts))
-    if row.null_count:
-        raise DataError(f"{pool.folder(cache)}: {row.null_count:,} clips are not there; prepare the corpus again")
-    at = row.to_numpy()
-    return Located(
-        shards,
-        _joined([np.full(len(part.keys), number, np.int32) for number, part in zip(numbers, parts, strict=True)])[at],
-        _joined([part.position for part in parts])[at],
-        _joined([part.length for part in parts])[at],
-        _joined([part.scale for part in parts])[at],
-        pa.concat_arrays([part.audio for part in parts]).take(row),
-        pa.concat_arrays([part.kinds for part in parts]).take(row),
-        pa.concat_arrays([part.details for part in parts]).take(row),
-    )
-
-
-def audio_hashes(pool: PoolId, cache: Path, keys: pa.Array) -> pa.Array:
-    """The audio hashes of those clips that the pool already has (zeros for bad files left out)."""
-    _, _, parts = _read_pool(pool.folder(cache))
-    if not parts:
-        return pa.array([], pa.binary(KEY_BYTES))
-    there = pc.drop_null(pc.index_in(keys, value_set=_keys(parts)))
-    hashes = pa.concat_arrays([part.audio for part in parts]).take(there)
-    return hashes.filter(pc.not_equal(hashes, pa.scalar(bytes(KEY_BYTES), pa.binary(KEY_BYTES))))
-
-
-def bad_rows(pool: PoolId, cache: Path, keys: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array, pa.Array]:
-    """Which of the clips cannot be used, with kind and detail; no samples are touched."""
-    _, _, parts = _read_pool(pool.folder(cache))
-    if not parts:
-        return np.zeros(0, np.int64), pa.array([], pa.string()), pa.array([], pa.string())
-    row = pc.index_in(keys, value_set=_keys(parts))
-    kinds = pa.concat_arrays([part.kinds for part in parts]).take(row)
-    details = pa.concat_arrays([part.details for part in parts]).take(row)
-    bad = np.flatnonzero(np.asarray(pc.is_valid(kinds)))
-    return bad, kinds.take(pa.array(bad)), details.take(pa.array(bad))
+    index = read_pool(folder)
+    if index.lacks(keys).any():
+        raise DataError(f"{folder}: clips are missing after preparation; delete the folder and prepare again")
+    return index
 
 
 def _fill(
@@ -215,24 +154,3 @@ def _check_space(
             f"{folder}: {len(lacking):,} clips of {pool.corpus} need about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB "
             "are free; name another cache folder, or set `data.clips` to a smaller number"
         )
-
-
-def _read_pool(folder: Path) -> tuple[tuple[str, ...], list[int], list[ShardIndex]]:
-    """The shards of a pool, and the parts of their indexes with the number of the shard each belongs to."""
-    shards = sorted(folder.glob("*.arrow")) if folder.is_dir() else []
-    parts = [(number, part) for number, path in enumerate(shards) for part in read_index(path)]
-    return tuple(str(path) for path in shards), [number for number, _ in parts], [part for _, part in parts]
-
-
-def _lacking(folder: Path, keys: pa.Array) -> npt.NDArray[np.bool_]:
-    _, _, parts = _read_pool(folder)
-    lacking: npt.NDArray[np.bool_] = ~np.asarray(pc.is_in(keys, value_set=_keys(parts)))
-    return lacking
-
-
-def _keys(parts: list[ShardIndex]) -> pa.Array:
-    return pa.concat_arrays([part.keys for part in parts]) if parts else pa.array([], pa.binary(KEY_BYTES))
-
-
-def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(arrays)

@@ -3,6 +3,7 @@
 import hashlib
 import mmap
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.cache import Located
+from plastsearch.data.evaluation import EvaluationKey, require
+from plastsearch.data.pool import Located
 from plastsearch.data.shards import DTYPES
 from plastsearch.errors import DataError
 
@@ -37,15 +39,29 @@ def _mapped(path: str) -> mmap.mmap:
 class ClipSet:
     """Clips in a fixed order; `labels` are 1 for bona fide and 0 for spoof."""
 
-    def __init__(self, split: str, table: pa.Table, located: Located, rate_hz: int, storage: str) -> None:
+    def __init__(
+        self,
+        split: str,
+        table: pa.Table,
+        located: Located,
+        rate_hz: int,
+        storage: str,
+        key: EvaluationKey | None = None,
+    ) -> None:
+        require(split, key)
         self.split = split
         self.rate_hz = rate_hz
         self.storage = storage
+        self.bad_clips = 0  # left out of an evaluation set; a CorpusView counts for its own sets
+        self._hold(table, located)
+
+    def _hold(self, table: pa.Table, located: Located) -> None:
         self.table = table
         self._at = located
-        self.bad_clips = 0  # left out of an evaluation set; a CorpusView counts for its own sets
         self.labels: npt.NDArray[np.int8] = table["label"].to_numpy().astype(np.int8)
         self.lengths: npt.NDArray[np.int64] = located.length
+        for name in ("ids", "attacks", "speakers", "fingerprint"):
+            self.__dict__.pop(name, None)  # cached for other clips
 
     def __len__(self) -> int:
         return len(self.table)
@@ -94,7 +110,9 @@ class ClipSet:
         """The set of these clips, in this order, reading the same shards."""
         rows = np.asarray(indices, np.int64)
         table = self.table.take(pa.array(rows)).combine_chunks()
-        return type(self)(self.split, table, self._at.take(rows), self.rate_hz, self.storage)
+        chosen = copy(self)  # an open evaluation set stays open without its key
+        chosen._hold(table, self._at.take(rows))
+        return chosen
 
     def stored(self, i: int) -> npt.NDArray[Any]:
         """The samples of clip i as they are stored: a read-only view of the memory map, no copy."""

@@ -142,8 +142,8 @@ def _add(result: Manifest, split: str, path: Path, layout: Layout, audio: str, n
     table = read_protocol(path, layout, audio, ".flac", split, result.problems)
     if split in needed and not (result.root / audio).is_dir():
         raise DataError(
-            f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} is missing; "
-            "unpack the audio there or set `data.root` to where it lies"
+            f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} is "
+            "missing; unpack the audio there or set `data.root` to where it lies"
         )
     result.splits[split], result.sources[split] = table, str(path)
 
@@ -176,7 +176,7 @@ def _in_the_wild(ask: Ask) -> Manifest:
 
 def _manifest(ask: Ask) -> Manifest:
     if ask.manifest is None:
-        raise DataError("manifest: `data.manifest` is missing; it names a CSV or Parquet file with path, label, split")
+        raise DataError("manifest: `manifest:` is missing; it names a CSV or Parquet file with path, label, split")
     return read_table(ask.manifest, ask.root)
 
 
@@ -194,4 +194,3 @@ READERS: dict[str, Reader] = {
     "in_the_wild": _in_the_wild,
     "manifest": _manifest,
 }
-

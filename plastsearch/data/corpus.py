@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.cache import Decoder, Progress, audio_hashes, locate
+from plastsearch.data.cache import Decoder, Progress
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpora import EVALUATION_ONLY
 from plastsearch.data.decoded import decode_rows, pool_of, present
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.policy import dev_rows, held_out_rows, stratified, training_rows
+from plastsearch.data.pool import read_pool
 from plastsearch.data.request import DataRequest, Source
 from plastsearch.data.sources import read_source, second_source
 from plastsearch.errors import DataError
@@ -106,7 +107,7 @@ def _second(data: DataRequest, decoder: Decoder) -> Manifest:
         raise DataError("search_dev policy second_corpus: `data.search_dev.corpus` is missing")
     if corpus in EVALUATION_ONLY:
         raise DataError(f"search_dev: {corpus} is for evaluation only; the search must not score on it")
-    source = second_source(corpus, data.search_dev.root, data.search_dev.variant, source_of(data))
+    source = second_source(corpus, data.search_dev, source_of(data))
     return read_source(source, decoder, needed=("dev",))
 
 
@@ -121,15 +122,15 @@ def _clips(
     """The usable clips of these rows, decoded if need be; whatever is wrong goes to the manifest's problems."""
     require(split, key)
     pool = pool_of(manifest, split, data.rate_hz, data.storage)
-    usable, keys = decode_rows(manifest, split, table, pool, decoder)
-    return ClipSet(split, usable, locate(pool, decoder.cache, keys, key), data.rate_hz, data.storage)
+    usable, keys, index = decode_rows(manifest, split, table, pool, decoder)
+    return ClipSet(split, usable, index.locate(keys, key), data.rate_hz, data.storage, key)
 
 
 def _known_audio(data: DataRequest, decoder: Decoder, manifest: Manifest, split: str) -> pa.Array:
     """The audio of another split as far as it was ever decoded here."""
     pool = pool_of(manifest, split, data.rate_hz, data.storage)
     _, keys, _ = present(manifest, manifest.splits[split])
-    return audio_hashes(pool, decoder.cache, keys)
+    return read_pool(pool.folder(decoder.cache)).audio(keys)
 
 
 def _without(later: ClipSet, hashes: pa.Array, manifest: Manifest, earlier: str) -> ClipSet:

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.data.audio import Storage
-from plastsearch.data.cache import Decoder, PoolId, bad_rows, clip_keys, fill, stat_all
+from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
 from plastsearch.data.manifest import Manifest, keep, note_rows
+from plastsearch.data.pool import PoolIndex
 from plastsearch.data.problems import KEPT, Problem
 from plastsearch.errors import DataError
 
@@ -26,11 +27,11 @@ def present(manifest: Manifest, table: pa.Table) -> tuple[npt.NDArray[np.bool_],
 
 def decode_rows(
     manifest: Manifest, split: str, table: pa.Table, pool: PoolId, decoder: Decoder
-) -> tuple[pa.Table, pa.Array]:
-    """Decode what the cache lacks; returns the usable rows with their cache keys and notes all others as problems."""
+) -> tuple[pa.Table, pa.Array, PoolIndex]:
+    """Decode what the cache lacks; the usable rows, their cache keys and the pool. All others are noted as problems."""
     table, keys = check_files(manifest, split, table)
-    fill(pool, decoder, manifest.root, table["path"], keys)
-    bad, kinds, details = bad_rows(pool, decoder.cache, keys)
+    index = fill(pool, decoder, manifest.root, table["path"], keys)
+    bad, kinds, details = index.bad(keys)
     for k, i in enumerate(bad[:KEPT].tolist()):
         line, path = table["line"][i].as_py(), table["path"][i].as_py()
         reason = kinds[k].as_py(), details[k].as_py() or ""
@@ -39,7 +40,7 @@ def decode_rows(
         manifest.problems.count_more(split, entry["values"], entry["counts"])
     fine = np.ones(len(table), bool)
     fine[bad] = False
-    return keep(table, fine), keys.filter(pa.array(fine))
+    return keep(table, fine), keys.filter(pa.array(fine)), index
 
 
 def check_files(manifest: Manifest, split: str, table: pa.Table) -> tuple[pa.Table, pa.Array]:

@@ -2,18 +2,21 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 PATIENCE_S = 2.0  # silent waiting before `on_wait` hears of it
 
 
 @contextlib.contextmanager
 def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock file; whoever waits is told, once, what the holder wrote into it."""
+    on_wait = on_wait or log.info
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         started, told = time.monotonic(), False
@@ -22,9 +25,9 @@ def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None)
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if on_wait is not None and not told and time.monotonic() - started > PATIENCE_S:
+                if not told and time.monotonic() - started > PATIENCE_S:
                     file.seek(0)
-                    on_wait(file.read().strip() or f"another process holds {path}")
+                    on_wait(f"waiting for {file.read().strip() or 'another process'} ({path})")
                     told = True
                 time.sleep(0.05)
         try:

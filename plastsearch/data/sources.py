@@ -14,7 +14,7 @@ from plastsearch.data.corpora import read_corpus
 from plastsearch.data.decoding import child_environment, usable_cores
 from plastsearch.data.lock import hold
 from plastsearch.data.manifest import SPLITS, Manifest
-from plastsearch.data.request import Source
+from plastsearch.data.request import SearchDevRequest, Source
 from plastsearch.errors import DataError
 
 # synthetic layout → the corpus it is read as, and the folder inside
@@ -80,6 +80,6 @@ def _write(folder: Path, ask: dict[str, Any], workers: int, clips: int) -> None:
         raise DataError(f"writing the synthetic corpus failed: {child.stderr.strip()[-2000:]}")
 
 
-def second_source(corpus: str, root: str | None, variant: str | None, main: Source) -> Source:
+def second_source(corpus: str, other: SearchDevRequest, main: Source) -> Source:
     """Another corpus beside the main one, with the main one's settings where both are generated."""
-    return replace(main, corpus=corpus, root=root, variant=variant, manifest=None)
+    return replace(main, corpus=corpus, root=other.root, variant=other.variant, manifest=other.manifest)

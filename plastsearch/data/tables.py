@@ -25,7 +25,8 @@ SHARES = (("train", 0.6), ("dev", 0.8), ("eval", 1.0))  # In-the-Wild has no spl
 
 def read_table(path: Path, root: Path) -> Manifest:
     """A manifest with the columns path, label, split and optionally id, attack, speaker; paths are below `root`."""
-    result = Manifest("manifest", root, None, {}, {}, Problems())
+    place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]
+    result = Manifest("manifest", root, place, {}, {}, Problems())
     table, lines = _read(path, result.problems)
     lacking = [name for name in REQUIRED if name not in table.column_names]
     if lacking:
