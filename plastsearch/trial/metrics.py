@@ -92,18 +92,16 @@ def _tie_safe_of(of: Curve) -> float:
     return 100.0 * float(miss[point] + false_alarm[point]) / 2
 
 
-def _normalised_dcf(miss: Any, false_alarm: Any, spoof_prior: float, miss_cost: float, false_alarm_cost: float) -> Any:
-    of_miss, of_false_alarm = miss_cost * (1 - spoof_prior), false_alarm_cost * spoof_prior
-    return (of_miss * miss + of_false_alarm * false_alarm) / min(of_miss, of_false_alarm)
-
-
 def min_dcf(
     bona: ArrayLike, spoof: ArrayLike, spoof_prior: float = SPOOF_PRIOR, miss_cost: float = MISS_COST,
     false_alarm_cost: float = FALSE_ALARM_COST,
 ) -> float:  # fmt: skip
     """Normalised detection cost at the best threshold (ASVspoof 5, primary metric of track 1)."""
     of = curve(bona, spoof)
-    return float(np.min(_normalised_dcf(of.miss, of.false_alarm, spoof_prior, miss_cost, false_alarm_cost)))
+    target_prior = 1 - spoof_prior
+    # Written in the order of the official script, so that the last digit agrees.
+    cost = miss_cost * of.miss * target_prior + false_alarm_cost * of.false_alarm * (1 - target_prior)
+    return float(cost.min() / min(miss_cost * target_prior, false_alarm_cost * (1 - target_prior)))
 
 
 def act_dcf(
@@ -111,10 +109,11 @@ def act_dcf(
     false_alarm_cost: float = FALSE_ALARM_COST,
 ) -> float:  # fmt: skip
     """Normalised detection cost at the threshold that is right if scores are log-likelihood ratios."""
-    threshold = -np.log(miss_cost * (1 - spoof_prior) / (false_alarm_cost * spoof_prior))
+    of_miss, of_false_alarm = miss_cost * (1 - spoof_prior), false_alarm_cost * spoof_prior
+    threshold = -np.log(of_miss / of_false_alarm)
     miss = np.mean(checked(bona, "bona fide") < threshold)
     false_alarm = np.mean(checked(spoof, "spoof") >= threshold)
-    return float(_normalised_dcf(miss, false_alarm, spoof_prior, miss_cost, false_alarm_cost))
+    return float((of_miss * miss + of_false_alarm * false_alarm) / min(of_miss, of_false_alarm))
 
 
 def cllr(bona: ArrayLike, spoof: ArrayLike) -> float:
