@@ -59,9 +59,11 @@ def resolve(reference: str) -> TrialFunction:
 
 def tidy() -> None:
     """Give back what the last trial left in this process, for whoever comes next."""
-    gc.collect()
     torch = sys.modules.get("torch")  # a fake trial never imports it
-    if torch is not None and torch.cuda.is_initialized():
+    if torch is None:
+        return
+    gc.collect()  # cycles may hold networks
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 

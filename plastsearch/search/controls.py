@@ -1,0 +1,60 @@
+"""The arms a reviewer asks for, beside every search: the equal-budget baseline, LoRA on the same sites, random sites."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from plastsearch.search.phases import Plan, Records
+from plastsearch.search.standing import Standing
+from plastsearch.spec.config import TrialConfig
+from plastsearch.tracking.journal import TrialRecord
+
+
+def baseline(base: TrialConfig) -> Plan:
+    """Train the original network with the whole budget."""
+    config = base.model_copy(update={"method": "baseline", "layers": (), "neurons": 0})
+    return Plan(config, role="control", control="baseline", origin="control")
+
+
+def against_best(
+    names: Sequence[str], standing: Standing, candidates: Sequence[str], seed: int
+) -> Callable[[Records], list[Plan]]:
+    """Controls that answer to the best member of the front, which is known only after the search."""
+
+    def plans(records: Records) -> list[Plan]:
+        best = best_member(standing, records)
+        if best is None:
+            return []
+        config = TrialConfig.model_validate(best.config)
+        made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
+        return [replace(plan, extra={"of": best.number}) for plan in made if plan is not None]
+
+    return plans
+
+
+def best_member(standing: Standing, records: Records) -> TrialRecord | None:
+    """The search trial of the front that is best by the first objective and grew something."""
+    grown = [r for r in records.values() if r.role == "search" and TrialConfig.model_validate(r.config).growth()]
+    return next(iter(standing.front(grown)), None)
+
+
+def _lora(config: TrialConfig) -> Plan:
+    """As many trainable parameters on the same sites."""
+    changed = config.model_copy(update={"method": "lora", "rank": None, "lora_on": "sites", "regime": "frozen"})
+    return Plan(changed, role="control", control="lora", origin="control")
+
+
+def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> Plan | None:
+    """The same widths at other sites; None if there is only one choice of sites."""
+    growth = config.growth()
+    sites = sorted(set(candidates) | set(growth))
+    if len(sites) == len(growth):
+        return None
+    dice = random.Random(f"random sites {seed}")
+    chosen = sorted(growth)
+    while chosen == sorted(growth):
+        chosen = sorted(dice.sample(sites, len(growth)))
+    chosen.sort(key=sites.index)
+    neurons = dict(zip(chosen, growth.values(), strict=True)) if isinstance(config.neurons, dict) else config.neurons
+    changed = config.model_copy(update={"layers": tuple(chosen), "neurons": neurons})
+    return Plan(changed, role="control", control="random", origin="control")

@@ -1,0 +1,40 @@
+"""After the search: members of the front again, with fresh seeds, timed alone, and scored on the evaluation split.
+
+Seeds are fresh because the front was chosen for its scores: the seed that won is the one that overstates.
+"""
+
+from collections.abc import Callable, Sequence
+
+from plastsearch.pareto.front import knee
+from plastsearch.search.phases import Plan, Records
+from plastsearch.search.standing import Standing
+from plastsearch.spec.config import TrialConfig
+from plastsearch.tracking.journal import TrialRecord
+
+
+def finalists(standing: Standing, top: int, seeds: int) -> Callable[[Records], list[Plan]]:
+    """Plans for `top` members of the front and the baseline, `seeds` of each; one seed of all before the next."""
+
+    def plans(records: Records) -> list[Plan]:
+        members = choose(standing, [r for r in records.values() if r.role == "search"], top)
+        entrants = members + [r for r in records.values() if r.control == "baseline" and r.state == "done"]
+        return [_again(record, seed) for seed in range(1, seeds + 1) for record in entrants] if members else []
+
+    return plans
+
+
+def choose(standing: Standing, records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
+    """The best by the first objective, the knee of the front, then the next best by the first objective."""
+    members = standing.front(records)
+    if len(members) <= top:
+        return members
+    bend = knee([standing.values(record) for record in members], [aim.goal for aim in standing.aims])
+    order = [members[0], members[bend or 0], *members]
+    return list({record.number: record for record in order}.values())[:top]
+
+
+def _again(record: TrialRecord, seed: int) -> Plan:
+    config = TrialConfig.model_validate(record.config)
+    fresh = config.model_copy(update={"seed": config.seed + seed})
+    extra = {"of": record.number, "seed": fresh.seed}
+    return Plan(fresh, role="finalist", control=record.control, params=record.params, origin="finalist", extra=extra)

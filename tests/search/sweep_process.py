@@ -1,0 +1,19 @@
+"""A driver to be killed: one sweep of fake trials in this process. Arguments: folder, trials, seed."""
+
+import sys
+from pathlib import Path
+
+from plastsearch.search.budget import Limits
+from plastsearch.search.halting import Halting
+from tests.search.conftest import AIMS, Rig
+from tests.search.fake_trials import Dice
+
+
+def rig(folder: Path, n_trials: int, seed: int) -> Rig:
+    """The sweep that every kill test runs, whole or in pieces."""
+    halting = Halting("moasha", AIMS, rungs=(0.2, 0.5), least=3)
+    return Rig(folder, Dice(seed), Limits(trials=n_trials), options={"halting": halting})
+
+
+if __name__ == "__main__":
+    rig(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])).run()

@@ -1,0 +1,92 @@
+"""Halting: rungs after growth, one metric or all objectives, decisions that survive a resume."""
+
+import random
+
+import pytest
+
+from plastsearch.search.halting import Halting, progress
+from plastsearch.search.standing import Aim, Standing
+from plastsearch.tracking.journal import TrialRecord
+
+EER, RATIO = Aim("dev_eer"), Aim("backward_ratio")
+
+
+def report(stage, step, at=0.0, **metrics):
+    return {"event": "report", "stage": stage, "step": step, "steps_total": 100, "metrics": metrics, "at": at}
+
+
+def record(number, *history, role="search"):
+    return TrialRecord(number, "id", role, None, {}, {}, history=list(history))
+
+
+def test_progress_counts_from_growth():
+    assert progress([report("train", 50)]) is None
+    assert progress([report("train", 50), report("retrain", 75)]) == 0.5
+    assert progress([report("dropin", 50), report("retrain", 60)]) == 0.2  # a reused `train` reports nothing
+
+
+def test_reports_of_a_shared_stage_decide_nothing():
+    halting = Halting("asha", [EER], rungs=(0.5,), least=1)
+    for number in range(8):
+        assert not halting.halts(record(number, report("train", 50, dev_eer=50.0 + number)))
+
+
+@pytest.mark.parametrize("rule", ["asha", "median"])
+def test_one_metric_rules_halt_the_worse_half(rule):
+    halting = Halting(rule, [EER], rungs=(0.5,), eta=2, least=3)
+    verdicts = [
+        halting.halts(record(n, report("train", 50), report("retrain", 75, dev_eer=eer)))
+        for n, eer in enumerate([10.0, 20.0, 30.0, 5.0, 25.0])
+    ]
+    assert verdicts == [False, False, True, False, True]
+
+
+def test_the_multi_objective_rule_spares_whoever_is_not_dominated():
+    halting = Halting("moasha", [EER, RATIO], rungs=(0.5,), eta=2, least=3)
+    points = [(10, 0.9), (20, 0.5), (30, 0.2), (35, 0.9), (31, 0.21), (9, 0.95)]
+    verdicts = [
+        halting.halts(record(n, report("dropin", 50), report("retrain", 75, dev_eer=eer, backward_ratio=ratio)))
+        for n, (eer, ratio) in enumerate(points)
+    ]
+    assert verdicts == [False, False, False, True, True, False]
+
+
+def test_a_goal_of_max_is_turned():
+    halting = Halting("asha", [Aim("auc", "max")], rungs=(0.5,), least=2)
+    assert not halting.halts(record(0, report("retrain", 60, auc=0.5)))
+    assert halting.halts(record(1, report("retrain", 60, auc=0.4)))
+    assert not halting.halts(record(2, report("retrain", 60, auc=0.9)))
+
+
+def test_replay_comes_to_the_same_decisions():
+    dice = random.Random(0)
+    live, now, records, halted = Halting("moasha", [EER, RATIO], least=3), 0.0, [], set()
+    for number in range(30):
+        one = record(number)
+        records.append(one)
+        for step in (60, 75, 90):
+            now += 1
+            metrics = {"dev_eer": dice.uniform(1, 50), "backward_ratio": dice.random()}
+            one.history.append(report("retrain", step, now, **metrics))
+            if live.halts(one):
+                halted.add(number)
+                break
+    again = Halting("moasha", [EER, RATIO], least=3)
+    assert again.replay(records) == halted
+    assert again._reached == live._reached
+    assert 5 < len(halted) < 25
+
+
+def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
+    from plastsearch.search.budget import Limits
+    from tests.search.conftest import AIMS
+
+    it = rig(limits=Limits(trials=20), options={"halting": Halting("asha", AIMS, least=2)})
+    it.run()
+    records = it.records()
+    halted = [r for r in records.values() if r.state == "halted"]
+    assert len(halted) >= 5
+    assert all(0 < r.fidelity < 1 and r.reason.startswith("halted at step") for r in halted)
+    assert {n for n, state in it.dice.told if state == "halted"} == {r.number for r in halted}
+    assert not {r.number for r in Standing(AIMS).front(records.values())} & {r.number for r in halted}
+    assert records[0].state == "done"  # controls are never halted
