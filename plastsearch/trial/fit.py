@@ -146,27 +146,35 @@ def _evaluation_steps(plan: FitPlan) -> set[int]:
 
 
 def _train_step(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState) -> None:
-    """One optimiser step, in micro-batches; short of memory it is begun again once in micro-batches half the size."""
+    """One optimiser step."""
     for group in optimizer.param_groups:
         group["lr"] = rate(plan, state.step)
     inputs, labels = on.feed.batch(state.step)
+    loss = _gradients(on, plan, optimizer, state, inputs, labels)
+    nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], plan.clip_norm)
+    optimizer.step()
+    _note_loss(plan, state, loss)
+
+
+def _gradients(
+    on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState, inputs: Tensor, labels: Tensor
+) -> Tensor:
+    """Gradients of a batch; short of memory it is begun again, once per stage, in micro-batches half the size."""
     before = random_state(on.device)
     try:
-        loss = _accumulate(on, plan, optimizer, state.micro, inputs, labels)
+        return _accumulate(on, plan, optimizer, state.micro, inputs, labels)
     except (torch.OutOfMemoryError, MemoryError) as error:
         if state.halved or state.micro >= len(labels):
             raise TrialError(
                 f"out of memory in {plan.stage} at step {state.step + 1}, also with {state.micro} micro-batches: "
                 f"lower train.batch_size, raise train.accumulate or shorten data.length_samples"
             ) from error
-        state.halved, state.micro = True, state.micro * 2
-        restore_random_state(before, on.device)
-        if on.device.type == "cuda":
-            torch.cuda.empty_cache()
-        loss = _accumulate(on, plan, optimizer, state.micro, inputs, labels)
-    nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], plan.clip_norm)
-    optimizer.step()
-    _note_loss(plan, state, loss)
+    state.halved, state.micro = True, state.micro * 2
+    optimizer.zero_grad(set_to_none=True)
+    restore_random_state(before, on.device)
+    if on.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return _gradients(on, plan, optimizer, state, inputs, labels)
 
 
 def _accumulate(

@@ -1,0 +1,86 @@
+"""`plastsearch store`: what finished stages there are, and making room."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Finished stages that trials share: list them, drop old ones.", no_args_is_help=True)
+
+Where = Annotated[Path, typer.Option("--store", help="The store's folder.")]
+DEFAULT = Path("plastsearch-runs/store")
+
+
+@app.command("ls")
+def list_stages(
+    store: Where = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """List finished stages, the longest unused first."""
+    from plastsearch.analysis.document import Table
+    from plastsearch.cli.output import console, print_json
+    from plastsearch.cli.tables import print_table
+    from plastsearch.trial.store import StageStore
+
+    entries = StageStore(_existing(store)).entries()
+    if as_json:
+        print_json({"store": str(store), "stages": [vars(entry) for entry in entries]})
+        return
+    rows = tuple(
+        (
+            entry.key,
+            entry.stage,
+            f"{entry.size / 1e6:.1f}",
+            f"{entry.seconds:.1f}",
+            _age(entry.used),
+            str(entry.needed_by),
+        )
+        for entry in entries
+    )
+    print_table(
+        console(), Table(("key", "stage", "MB", "seconds", "used", "needed by"), rows, frozenset({"key", "stage"}))
+    )
+    console().print(f"{len(entries)} stages, {sum(entry.size for entry in entries) / 1e6:.1f} MB")
+
+
+@app.command("gc")
+def collect_stages(
+    store: Where = DEFAULT,
+    max_gb: Annotated[
+        float | None, typer.Option(min=0, help="Drop the longest unused until this much is left.")
+    ] = None,
+    unused_days: Annotated[float | None, typer.Option(min=0, help="Drop what was not used for so long.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a line.")] = False,
+) -> None:
+    """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
+    from plastsearch.cli.output import console, print_json
+    from plastsearch.errors import PlastsearchError
+    from plastsearch.trial.store import StageStore
+
+    if max_gb is None and unused_days is None:
+        raise PlastsearchError("store gc: give --max-gb or --unused-days, or nothing would be dropped")
+    dropped = StageStore(_existing(store)).collect(
+        None if max_gb is None else int(max_gb * 1e9), None if unused_days is None else unused_days * 86_400
+    )
+    freed = sum(entry.size for entry in dropped)
+    if as_json:
+        print_json({"store": str(store), "dropped": [entry.key for entry in dropped], "bytes": freed})
+    else:
+        console().print(f"{len(dropped)} stages dropped, {freed / 1e6:.1f} MB freed")
+
+
+def _existing(store: Path) -> Path:
+    from plastsearch.errors import PlastsearchError
+
+    if not store.is_dir():
+        raise PlastsearchError(f"{store}: no such folder; name the store with --store (a sweep's is <out>/store)")
+    return store
+
+
+def _age(moment: float) -> str:
+    seconds = max(0.0, time.time() - moment)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "now"

@@ -1,0 +1,165 @@
+"""A trial killed at any moment ends with the weights and metrics of an undisturbed one; failures are results."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plastsearch.errors import TrialError
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial import fit
+from plastsearch.trial.run import run_trial
+from plastsearch.trial.store import StageStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import make_config, steady
+
+CONFIG = {"method": "plasticity", "regime": "unfrozen", "model": {"dropout": 0.1}, "train": {"evaluations": 2}}
+
+
+def _child(config: TrialConfig, settings: RunSettings, kill_at: int | None, ends: Any) -> None:
+    """Run a trial in a process of its own, which may kill itself during an optimiser step."""
+    torch.set_num_threads(1)
+    count = 0
+    step = fit._train_step
+
+    def counted(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        step(*args)
+        if count == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fit._train_step = counted
+    *_, final = run_trial(config, settings)
+    ends.put((steady(final), final.details["model_key"], count))
+
+
+def _run(config: TrialConfig, settings: RunSettings, kill_at: int | None = None, kill_s: float | None = None) -> Any:
+    """The end of a trial in another process, or None if it was killed."""
+    context = multiprocessing.get_context("fork")
+    ends = context.SimpleQueue()
+    process = context.Process(target=_child, args=(config, settings, kill_at, ends))
+    process.start()
+    if kill_s is not None:
+        time.sleep(kill_s)
+        process.kill()
+    process.join(240)
+    if process.exitcode == -signal.SIGKILL:
+        return None
+    assert process.exitcode == 0
+    return ends.get()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    store = tmp_path_factory.mktemp("undisturbed")
+    settings = RunSettings(store=store, cache=cache, device="cpu", cache_prefix=False, exclusive_timing=False)
+    metrics, key, _ = _run(make_config(**CONFIG), settings)
+    return metrics, StageStore(store).load(key)
+
+
+def _compare(ended: Any, undisturbed: Any, store: Path) -> None:
+    metrics, key, _ = ended
+    assert metrics == undisturbed[0]
+    weights = StageStore(store).load(key)
+    assert weights.keys() == undisturbed[1].keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in undisturbed[1].items())
+
+
+@pytest.mark.parametrize("kill_at", [2, 8, 11])  # in train, retrain and consolidate, each after a checkpoint
+def test_a_killed_trial_goes_on_where_it_stood(kill_at, undisturbed, settings) -> None:
+    where = settings(checkpoint_s=0)
+    assert _run(make_config(**CONFIG), where, kill_at=kill_at) is None
+    ended = _run(make_config(**CONFIG), where)
+    assert ended[2] == 12 - (kill_at - 1)  # the step it died in is the only one done twice
+    _compare(ended, undisturbed, where.store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_a_trial_killed_at_random_goes_on_where_it_stood(seed, undisturbed, settings) -> None:
+    draw = random.Random(seed)
+    where = settings(checkpoint_s=draw.choice([0, 0.05, 60]))
+    for _ in range(draw.randint(1, 4)):
+        _run(make_config(**CONFIG), where, kill_s=draw.uniform(0.05, 3))
+    _compare(_run(make_config(**CONFIG), where), undisturbed, where.store)
+
+
+def test_sigterm_checkpoints_first_and_then_ends_the_process(undisturbed, settings, monkeypatch) -> None:
+    where = settings(checkpoint_s=1000)
+    context = multiprocessing.get_context("fork")
+    step = fit._train_step
+
+    def asked_to_end(*args: Any) -> None:
+        step(*args)
+        if args[3].step == 3 and args[1].stage == "train":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(fit, "_train_step", asked_to_end)
+    process = context.Process(target=_child, args=(make_config(**CONFIG), where, None, context.SimpleQueue()))
+    process.start()
+    process.join(120)
+    monkeypatch.undo()
+    assert process.exitcode == -signal.SIGTERM
+    ended = _run(make_config(**CONFIG), where)
+    assert ended[2] == 8
+    _compare(ended, undisturbed, where.store)
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_with_the_reason(settings) -> None:
+    with pytest.raises(TrialError, match=r"the loss became (nan|inf) in train at step \d+ .*lower train\.lr"):
+        list(run_trial(make_config(train={"lr": 1e30, "clip_norm": 1e30, "warmup": 0}, model={"name": "resnet18"},
+                                   layers=("layer3.0",)), settings()))  # fmt: skip
+
+
+def _out_of_memory(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    accumulate, left = fit._accumulate, [times]
+
+    def short(*args: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
+        return accumulate(*args)
+
+    monkeypatch.setattr(fit, "_accumulate", short)
+
+
+def test_out_of_memory_is_retried_once_in_halves_of_the_same_batch(settings, tmp_path, monkeypatch) -> None:
+    config = make_config(method="baseline", model={"name": "wav2vec2"}, layers=())
+    *_, plain = run_trial(config, settings(store=tmp_path / "plain"))
+    _out_of_memory(1, monkeypatch)
+    *_, halved = run_trial(config, settings())
+    assert halved.details["warnings"][0].startswith("train: out of memory, retried with 2 micro-batches")
+    assert halved.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-3)
+
+
+def test_out_of_memory_twice_ends_the_trial(settings, monkeypatch) -> None:
+    _out_of_memory(2, monkeypatch)
+    with pytest.raises(TrialError, match="out of memory in train at step 1, also with 2 micro-batches"):
+        list(run_trial(make_config(method="baseline"), settings()))
+
+
+def test_the_best_state_is_a_copy(settings) -> None:
+    """Its dev error is that of the final report, although later steps went on changing the weights."""
+    *_, final = run_trial(make_config(method="baseline", train={"steps": 12, "lr": 0.05, "evaluations": 6}), settings())
+    record = StageStore(settings().store).find(final.details["model_key"])
+    assert record is not None
+    best = min((eer, loss) for _, _, eer, loss in record.details["history"])
+    assert (final.metrics["dev_eer"], record.metrics["dev_loss"]) == best
+    assert record.details["steps_taken"] == 6
+
+
+def test_early_stopping_is_marked_as_an_unequal_budget(settings) -> None:
+    train = {"steps": 40, "lr": 0.2, "evaluations": 10, "early_stop": 1}
+    *_, final = run_trial(make_config(method="baseline", train=train), settings())
+    assert final.details["unequal_budget"] is True
