@@ -33,7 +33,7 @@ class Ask:
     root: Path
     variant: str | None
     manifest: Path | None
-    needed: Collection[str]  # splits that must be there; others are read if they are
+    needed: Collection[str]  # splits that must be there; others are read if they are. None: look at whatever there is
 
 
 Reader = Callable[[Ask], Manifest]
@@ -60,7 +60,8 @@ def read_corpus(
     table = Path(manifest) if manifest is not None else None
     result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
     check_ids(result)
-    result.problems.keep_splits(needed)
+    if needed:
+        result.problems.keep_splits(needed)
     empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
     if empty and not len(result.problems):
         raise DataError(f"{corpus}: no clips in split {', '.join(empty)} below {place}")

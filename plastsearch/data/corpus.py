@@ -17,12 +17,12 @@ from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.policy import dev_rows, held_out_rows, stratified, training_rows
 from plastsearch.data.pool import read_pool
+from plastsearch.data.problems import SAME_AUDIO
 from plastsearch.data.request import DataRequest, Source
 from plastsearch.data.sources import read_source, second_source
 from plastsearch.errors import DataError
 
 OnWait = Callable[[str], None]
-SAME_AUDIO = "same audio in two splits"
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,13 @@ def decode_rows(
     return keep(table, fine), keys.filter(pa.array(fine)), index
 
 
-def check_files(manifest: Manifest, split: str, table: pa.Table) -> tuple[pa.Table, pa.Array]:
+def check_files(
+    manifest: Manifest, split: str, table: pa.Table, *, none_is_fine: bool = False
+) -> tuple[pa.Table, pa.Array]:
     """The rows whose files are there and not empty, with their cache keys; no audio is read."""
     there, keys, sizes = present(manifest, table)
     paths = table["path"]
-    if len(table) and (sizes < 0).all():
+    if len(table) and (sizes < 0).all() and not none_is_fine:
         first = manifest.root / paths[0].as_py()
         raise DataError(
             f"{manifest.corpus}: none of the {len(table):,} {split} clips of {manifest.sources[split]} exists "

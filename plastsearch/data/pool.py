@@ -63,6 +63,11 @@ class PoolIndex:
         chosen = pa.array(where)
         return where, kinds.take(chosen), self._column("details", pa.string()).take(row).take(chosen)
 
+    def samples(self, keys: pa.Array) -> int:
+        """How many samples these clips have together."""
+        lengths = _joined([part.length for part in self.parts], np.int64)
+        return int(lengths[pc.drop_null(self._rows(keys)).to_numpy()].sum())
+
     def audio(self, keys: pa.Array) -> pa.Array:
         """The audio hashes of those of these clips that the pool holds and could decode."""
         there = pc.drop_null(self._rows(keys))

@@ -10,6 +10,7 @@ KEPT = 1000  # entries kept in detail; a corpus with a million missing files mus
 SHOWN = 20  # entries an error message prints
 ANY_SPLIT = "?"  # of a line whose split cannot be read
 IN_TWO_SPLITS = "in two splits"
+SAME_AUDIO = "same audio in two splits"
 
 
 @dataclass(frozen=True)
