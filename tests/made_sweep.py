@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from plastsearch.spec.config import TrialConfig, content_id
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.sweep import SweepSpec
 
 START = 1_767_225_600.0  # a fixed second, so that records of two calls agree
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
 BASE = {"model": {"name": "wav2vec2", "preset": "tiny"}, "data": {"corpus": "synthetic"}, "method": "plasticity"}
-SPEC: dict[str, Any] = {
+WRITTEN: dict[str, Any] = {
+    "name": "w2v_layers",
     "question": "Which encoder layers should receive dropin, how many neurons, and which criterion prunes them?",
     "base": BASE,
     "space": {
@@ -29,6 +31,7 @@ SPEC: dict[str, Any] = {
     "search": {"sampler": "auto", "trials": 24, "seed": 0},
     "finalists": {"top": 2, "seeds": 2},
 }
+SPEC = SweepSpec.model_validate(WRITTEN).plain()
 BASELINE_PARAMS = 180_000
 CONTROLS = ("baseline", "lora", "random")
 
@@ -52,7 +55,7 @@ class Maker:
         params = {
             "layers": layers,
             "neurons": int(self.rng.integers(1, 9) * 16),
-            "criterion": str(self.rng.choice(SPEC["space"]["criterion"]["of"])),
+            "criterion": str(self.rng.choice(WRITTEN["space"]["criterion"]["of"])),
             "regime": str(self.rng.choice(["frozen", "frozen", "unfrozen"])),
         } | changes
         method = {"baseline": "baseline", "lora": "lora"}.get(control or "", "plasticity")
@@ -126,11 +129,10 @@ def make_sweep(folder: Path, seed: int = 0, finish: bool = True, search: int = 2
     """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists."""
     folder.mkdir(parents=True, exist_ok=True)
     make = Maker(folder, seed)
-    spec_hash = content_id(SPEC)
-    make.write("sweep", version=1, name=folder.name, space="w2v_layers", spec=SPEC, spec_hash=spec_hash, overrides=[])
+    spec_hash = SweepSpec.model_validate(SPEC).spec_hash()
+    make.write("sweep", version=1, name=folder.name, spec=SPEC, spec_hash=spec_hash, overrides=[])
     make.write("session", session=1, pid=4242, host="bench", resumed=False)
-    for control in CONTROLS:
-        make.finished(role="control", control=control, regime="frozen")
+    baseline, *_ = [make.finished(role="control", control=control, regime="frozen") for control in CONTROLS]
     done = [make.finished() for _ in range(search)]
     failed = make.propose()
     make.run(failed, {"dev_eer": 30.0}, reports=1)
@@ -144,11 +146,13 @@ def make_sweep(folder: Path, seed: int = 0, finish: bool = True, search: int = 2
     make.run(unmeasured, {"dev_eer": 0.1}, reports=2)
     make.end(unmeasured, "done", {"dev_eer": 0.1, "params_total": 1.0})
     if finish:
-        for of in done[:2]:
+        for of in (done[8], done[14], baseline):
             for run_seed in (1, 2):
                 config = make.config_of(of)
                 same = {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
-                make.finished(role="finalist", of=of, seed=run_seed, **same)
+                make.finished(
+                    role="finalist", control="baseline" if of == baseline else None, of=of, seed=run_seed, **same
+                )
         make.write("finish", status="done", seconds=make.now - START)
     else:
         running = make.propose()

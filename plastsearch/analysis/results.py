@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from plastsearch.analysis.limits import meets
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import Goal, front, hypervolume, knee
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.constraints import Constraint, parse_constraint
 from plastsearch.tracking.journal import Event, TrialRecord, read, trials
 
 CONTROL_NAMES = {
@@ -205,8 +205,9 @@ def _rows(records: list[TrialRecord], objectives: tuple[Objective, ...], spec: d
     drafts = [Row(record, _values(record, objectives)) for record in records]
     done = [row.record.state == "done" and row.complete for row in drafts]
     baseline = next((r.metrics for r in records if r.control == "baseline" and r.state == "done"), {})
+    limits = [parse_constraint(text) for text in spec.get("constraints") or []]
     allowed = [
-        all(meets(limit, row.metrics, baseline) for limit in spec.get("constraints") or []) if whole else None
+        all(_meets(limit, row.metrics, baseline) for limit in limits) if whole else None
         for row, whole in zip(drafts, done, strict=True)
     ]
     values = np.array([row.values for row in drafts], dtype=float).reshape(len(drafts), len(objectives))
@@ -215,6 +216,12 @@ def _rows(records: list[TrialRecord], objectives: tuple[Objective, ...], spec: d
     return [
         Row(row.record, row.values, fits, bool(inside)) for row, fits, inside in zip(drafts, allowed, mask, strict=True)
     ]
+
+
+def _meets(limit: Constraint, metrics: dict[str, float], baseline: dict[str, float]) -> bool:
+    """What was not measured does not meet a limit; a baseline that has not finished limits nothing yet."""
+    beyond = limit.violation(metrics, baseline)
+    return limit.metric in metrics if beyond is None else beyond <= 0
 
 
 def _values(record: TrialRecord, objectives: tuple[Objective, ...]) -> tuple[float, ...]:

@@ -34,7 +34,7 @@ def sweep_id(opening: Event) -> str:
 
 def experiment_name(opening: Event) -> str:
     """One experiment for each space."""
-    return str(opening.get("space") or opening.get("name") or "plastsearch")
+    return str(opening.get("space") or opening["spec"].get("name") or opening.get("name") or "plastsearch")
 
 
 def milliseconds(seconds: float) -> int:
@@ -63,7 +63,7 @@ def sweep_params(opening: Event) -> dict[str, str]:
 
 def trial_name(record: TrialRecord) -> str:
     """A name for people; runs are found by tags."""
-    kind = record.control or ("finalist" if record.role == "finalist" else "trial")
+    kind = "finalist" if record.role == "finalist" else record.control or "trial"
     return f"{kind} {record.number}"
 
 
