@@ -12,7 +12,7 @@ from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subse
 
 Path = tuple[str | int, ...]
 Mistake = tuple[Path, str]
-GROWING = ("dropin", "plasticity", "lora")  # methods that need sites and neurons
+GROWING = ("dropin", "plasticity", "lora", "stack")  # methods that need sites and neurons
 
 
 class Mistakes(ValueError):

@@ -1,0 +1,80 @@
+"""Flat parameters: what a sampler sees of a search space, whatever library it comes from."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plastsearch.spec.domains import Choice, FloatRange, IntRange
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number or one of some labels; `key` is the space's key it belongs to."""
+
+    name: str
+    key: str
+    labels: tuple[Any, ...] = ()  # of a categorical one
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    log: bool = False
+    whole: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing to choose."""
+        return len(self.labels) == 1 if self.labels else self.low == self.high
+
+    def at(self, unit: float) -> Any:
+        """The value at a point between 0 and 1: equal shares for labels and steps."""
+        unit = min(max(unit, 0.0), math.nextafter(1.0, 0.0))
+        if self.labels:
+            return self.labels[int(unit * len(self.labels))]
+        if self.log:
+            low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
+            value = math.exp(math.log(max(low, 0.5 if self.whole else low)) * (1 - unit) + math.log(high) * unit)
+            return int(min(max(round(value), self.low), self.high)) if self.whole else min(value, self.high)
+        if self.whole or self.step:
+            step = self.step or 1
+            count = 1 + math.floor((self.high - self.low) / step + 1e-9)
+            value = self.low + step * int(unit * count)
+            return int(value) if self.whole else value
+        return self.low + unit * (self.high - self.low)
+
+
+def parameter(name: str, key: str, domain: Choice | IntRange | FloatRange) -> Parameter:
+    """The flat parameter of a domain."""
+    if isinstance(domain, Choice):
+        return Parameter(name, key, tuple(label(value) for value in domain.of))
+    if isinstance(domain, IntRange):
+        return Parameter(name, key, (), domain.low, domain.high, domain.step, domain.log, True)
+    return Parameter(name, key, (), domain.low, domain.high, domain.step, domain.log)
+
+
+def label(value: Any) -> Any:
+    """What stands for a choice: itself, or its JSON text where a sampler could not hold it."""
+    return value if isinstance(value, str | int | float | bool) or value is None else json.dumps(value, sort_keys=True)
+
+
+def unlabel(domain: Choice, chosen: Any) -> Any:
+    """The choice a label stands for."""
+    found = [value for value in domain.of if label(value) == chosen and type(label(value)) is type(chosen)]
+    return found[0] if found else chosen
+
+
+def values_of(domain: Choice | IntRange | FloatRange) -> list[Any] | None:
+    """Every value of a finite domain; None if there is no end of them."""
+    if isinstance(domain, Choice):
+        return list(domain.of)
+    if isinstance(domain, IntRange):
+        return list(domain.values)
+    if domain.low == domain.high:
+        return [domain.low]
+    return [domain.low + (domain.step or 0) * at for at in range(domain.count)] or None
+
+
+def meets(wanted: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether every condition of a `when:` holds."""
+    return all(values[key] in (options if isinstance(options, list) else [options]) for key, options in wanted.items())

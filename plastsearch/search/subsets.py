@@ -1,0 +1,189 @@
+"""Subsets of sites as flat parameters: on/off per site, on/off per block of neighbours, or one window."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
+from typing import Any
+
+from numpy.random import Generator
+
+from plastsearch.search.parameters import Parameter
+
+Params = dict[str, Any]
+
+
+class Encoding(ABC):
+    """How a subset of `names` with `least` to `most` members is written down."""
+
+    def __init__(self, names: Sequence[str], least: int, most: int) -> None:
+        self.names = tuple(names)
+        self.least, self.most = least, min(most, len(names))
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its flat parameters."""
+
+    @abstractmethod
+    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sites that flat parameters mean."""
+
+    @abstractmethod
+    def encode(self, chosen: Sequence[str]) -> Params | None:
+        """The flat parameters of a subset; None if this encoding has none for it."""
+
+    @abstractmethod
+    def repair(self, params: Params, dice: Generator) -> Params:
+        """The nearest parameters whose subset has an allowed size."""
+
+    @abstractmethod
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """Every subset that can be written down, each once."""
+
+    def draw(self, dice: Generator) -> Params:
+        """A subset of random size, so that small ones are not as rare as coin flips make them."""
+        size = int(dice.integers(self.least, self.most + 1))
+        chosen = [self.names[at] for at in sorted(dice.choice(len(self.names), size, replace=False))]
+        return self.encode(chosen) or {}
+
+    def counts(self) -> dict[int, int]:
+        """Size of a subset → how many there are."""
+        found: dict[int, int] = {}
+        for chosen in self.subsets():
+            found[len(chosen)] = found.get(len(chosen), 0) + 1
+        return found
+
+
+class OnOff(Encoding):
+    """One switch for each site."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """`layers.<site>`, true or false."""
+        return tuple(Parameter(f"layers.{name}", "layers", (False, True)) for name in self.names)
+
+    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sites that are on."""
+        return tuple(name for name in self.names if params[f"layers.{name}"])
+
+    def encode(self, chosen: Sequence[str]) -> Params | None:
+        """Every subset has a form."""
+        return {f"layers.{name}": name in chosen for name in self.names}
+
+    def repair(self, params: Params, dice: Generator) -> Params:
+        """Switch random sites off, or on."""
+        on = [name for name in self.names if params[f"layers.{name}"]]
+        if len(on) > self.most:
+            on = [on[at] for at in dice.choice(len(on), self.most, replace=False)]
+        elif len(on) < self.least:
+            off = [name for name in self.names if name not in on]
+            on += [off[at] for at in dice.choice(len(off), self.least - len(on), replace=False)]
+        return {**params, **(self.encode(on) or {})}
+
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """Small ones first."""
+        for size in range(self.least, self.most + 1):
+            yield from combinations(self.names, size)
+
+    def counts(self) -> dict[int, int]:
+        """Binomials."""
+        return {size: math.comb(len(self.names), size) for size in range(self.least, self.most + 1)}
+
+
+class Blocks(Encoding):
+    """One switch for each block of neighbouring sites."""
+
+    def __init__(self, names: Sequence[str], least: int, most: int, blocks: int) -> None:
+        super().__init__(names, least, most)
+        blocks = min(blocks, len(names))
+        edges = [round(at * len(names) / blocks) for at in range(blocks + 1)]
+        self.blocks = [self.names[low:high] for low, high in pairwise(edges)]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """`layers.block.<n>`, true or false."""
+        return tuple(Parameter(f"layers.block.{at}", "layers", (False, True)) for at in range(len(self.blocks)))
+
+    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sites of blocks that are on."""
+        return tuple(name for at, block in enumerate(self.blocks) if params[f"layers.block.{at}"] for name in block)
+
+    def encode(self, chosen: Sequence[str]) -> Params | None:
+        """Whole blocks only."""
+        wanted = set(chosen)
+        on = [set(block) <= wanted for block in self.blocks]
+        covered = {name for block, whole in zip(self.blocks, on, strict=True) if whole for name in block}
+        return {f"layers.block.{at}": whole for at, whole in enumerate(on)} if covered == wanted else None
+
+    def repair(self, params: Params, dice: Generator) -> Params:
+        """Switch random blocks until the size fits; nothing changes if it does."""
+        if self.least <= len(self.decode(params)) <= self.most:
+            return params
+        fitting = list(self.subsets())
+        near = [abs(len(chosen) - len(self.decode(params))) for chosen in fitting]
+        best = [chosen for chosen, distance in zip(fitting, near, strict=True) if distance == min(near)]
+        return {**params, **(self.encode(best[int(dice.integers(len(best)))]) or {})}
+
+    def draw(self, dice: Generator) -> Params:
+        """A random number of blocks."""
+        fitting = list(self.subsets())
+        sizes = sorted({len(chosen) for chosen in fitting})
+        size = sizes[int(dice.integers(len(sizes)))]
+        same = [chosen for chosen in fitting if len(chosen) == size]
+        return self.encode(same[int(dice.integers(len(same)))]) or {}
+
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """Unions of blocks with an allowed size."""
+        for count in range(len(self.blocks) + 1):
+            for some in combinations(self.blocks, count):
+                chosen = tuple(name for block in some for name in block)
+                if self.least <= len(chosen) <= self.most:
+                    yield chosen
+
+
+class Window(Encoding):
+    """Neighbours only: where they start, and how many."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """`layers.start` and `layers.width`."""
+        return (
+            Parameter("layers.start", "layers", low=0, high=len(self.names) - max(self.least, 1), whole=True),
+            Parameter("layers.width", "layers", low=max(self.least, 1), high=self.most, whole=True),
+        )
+
+    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """A window that would stick out at the end is moved back."""
+        start = min(params["layers.start"], len(self.names) - params["layers.width"])
+        return self.names[start : start + params["layers.width"]]
+
+    def encode(self, chosen: Sequence[str]) -> Params | None:
+        """Windows only."""
+        places = sorted(self.names.index(name) for name in chosen)
+        if not places or places != list(range(places[0], places[0] + len(places))):
+            return None
+        return {"layers.start": places[0], "layers.width": len(places)}
+
+    def repair(self, params: Params, dice: Generator) -> Params:  # noqa: ARG002 only others need dice
+        """Write down where the window lies in the end."""
+        return {**params, "layers.start": min(params["layers.start"], len(self.names) - params["layers.width"])}
+
+    def draw(self, dice: Generator) -> Params:
+        """A random width, then a random place."""
+        width = int(dice.integers(max(self.least, 1), self.most + 1))
+        return {"layers.start": int(dice.integers(len(self.names) - width + 1)), "layers.width": width}
+
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """Every window of an allowed width."""
+        for width in range(max(self.least, 1), self.most + 1):
+            for start in range(len(self.names) - width + 1):
+                yield self.names[start : start + width]
+
+
+def encoding(name: str, names: Sequence[str], least: int, most: int | None, blocks: int) -> Encoding:
+    """The encoding of that name."""
+    most = most if most is not None else len(names)
+    if name == "blocks":
+        return Blocks(names, least, most, blocks)
+    return Window(names, least, most) if name == "window" else OnOff(names, least, most)
