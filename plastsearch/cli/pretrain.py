@@ -1,0 +1,69 @@
+"""`plastsearch pretrain`: a small pretrained encoder of one's own, for `model.from`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pretrain(
+    folder: Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")],
+    model: Annotated[str, typer.Option(help="wav2vec2, resnet18 or grnn.")] = "wav2vec2",
+    preset: Annotated[str, typer.Option(help="tiny, small, base or large.")] = "tiny",
+    objective: Annotated[str, typer.Option(help="contrastive (no labels; wav2vec2) or supervised.")] = "contrastive",
+    corpus: Annotated[
+        str, typer.Option(help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.")
+    ] = "synthetic",
+    root: Annotated[str | None, typer.Option(help="The corpus's folder.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Which part of the corpus, e.g. for-norm.")] = None,
+    manifest: Annotated[str | None, typer.Option(help="With --corpus manifest: the table of clips.")] = None,
+    clips: Annotated[int | None, typer.Option(help="At most so many training clips.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 1500,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 16,
+    length_s: Annotated[float, typer.Option(min=0.1, help="Seconds cut from each clip.")] = 1.0,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Of weights, order and masks.")] = 0,
+    cache: Annotated[Path, typer.Option(help="Where decoded clips are kept.")] = Path("plastsearch-runs/cache"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document at the end.")] = False,
+) -> None:
+    """Pretrain MODEL on a corpus's training clips, for a warm start without downloads."""
+    from pydantic import ValidationError
+
+    from plastsearch.cli.output import console, print_json
+    from plastsearch.errors import SpecError
+    from plastsearch.models.catalog import known_model, preset_widths
+    from plastsearch.spec.config import DataConfig, ModelConfig
+
+    preset_widths(known_model(model), preset)
+    try:
+        network = ModelConfig.model_validate({"name": model, "preset": preset})
+        data = DataConfig.model_validate(
+            {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": clips}
+        )
+    except ValidationError as error:
+        raise SpecError([f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]) from error
+
+    import torch
+
+    from plastsearch.data.corpus import open_corpus
+    from plastsearch.trial.pretrain import Pretraining, known_objective, pretrain
+
+    torch.set_num_threads(threads)
+    plan = Pretraining(known_objective(objective), steps, batch, round(length_s * data.rate_hz), lr, seed=seed)
+    view = open_corpus(data, cache)
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    screen = console(stderr=True)
+    last: dict[str, float] = {}
+    for last in pretrain(network, view.train, plan, folder, torch.device(wanted)):
+        if not quiet:
+            figures = ", ".join(f"{key} {value:.3f}" for key, value in last.items() if key != "step")
+            screen.print(f"step {last['step']:.0f}/{steps}: {figures}")
+    if as_json:
+        print_json(
+            {"folder": str(folder), "model": network.model_dump(by_alias=True), "clips": len(view.train), **last}
+        )
+    elif not quiet:
+        console().print(f"Wrote {folder}; use it with `model: {{name: {model}, from: {folder}}}`.")

@@ -1,0 +1,177 @@
+"""A pretrained start without downloads: a short run without or with labels, saved as a folder for `model.from`."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plastsearch.data.clips import ClipSet
+from plastsearch.data.dataset import batches
+from plastsearch.errors import PlastsearchError, TrialError
+from plastsearch.models.build import build, save_pretrained, seeded
+from plastsearch.models.detector import Detector
+from plastsearch.models.wav2vec2 import MaskedPretraining, SpeechEncoder
+from plastsearch.spec.config import ModelConfig
+from plastsearch.trial.losses import build_loss
+
+Objective = Literal["contrastive", "supervised"]
+RECORD_FILE = "pretraining.json"
+REPORT_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How long and on what; the defaults take the tiny preset a few minutes on one core."""
+
+    objective: Objective = "contrastive"
+    steps: int = 1500
+    batch_size: int = 16
+    length_samples: int = 16_000
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of the steps
+    rate_hz: int = 16_000
+    seed: int = 0
+
+
+@dataclass
+class Learner:
+    """What is trained, its loss on a batch, and the detector that is saved in the end."""
+
+    module: nn.Module
+    loss: Callable[[Tensor, Tensor, int], tuple[Tensor, dict[str, float]]]
+    detector: Callable[[], Detector]
+    last: dict[str, float] = field(default_factory=dict)
+
+
+def pretrain(
+    model: ModelConfig, clips: ClipSet, plan: Pretraining, folder: Path, device: torch.device
+) -> Iterator[dict[str, float]]:
+    """Trains, yielding means of the last steps, and writes `folder` at the end; an existing folder is refused."""
+    if folder.exists() and any(folder.iterdir()):
+        raise PlastsearchError(f"{folder} exists and is not empty: name a new folder")
+    learner = LEARNERS[known_objective(plan.objective)](model, clips, plan, device)
+    history: list[dict[str, float]] = []
+    for report in _fit(learner, clips, plan, device):
+        history.append(report)
+        yield report
+    _save(
+        learner.detector(),
+        folder,
+        {"model": model.model_dump(mode="json", by_alias=True), **asdict(plan)},
+        clips,
+        history,
+    )
+
+
+def known_objective(name: str) -> Objective:
+    """The name, if there is such an objective."""
+    for objective in get_args(Objective):
+        if name == objective:
+            return name  # type: ignore[return-value]
+    raise PlastsearchError(f"unknown objective {name!r}; known: {', '.join(get_args(Objective))}")
+
+
+def _fit(learner: Learner, clips: ClipSet, plan: Pretraining, device: torch.device) -> Iterator[dict[str, float]]:
+    optimizer = torch.optim.AdamW(learner.module.parameters(), plan.lr, weight_decay=plan.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, plan))
+    learner.module.train()
+    seen: list[dict[str, float]] = []
+    for step, (wave_BT, label_B) in enumerate(_endless(clips, plan), start=1):
+        loss, figures = learner.loss(wave_BT.to(device), label_B.to(device), step)
+        if not loss.isfinite():
+            raise TrialError(f"pretraining: the loss is {loss.item()} at step {step}; a smaller --lr may help")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(learner.module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append({"loss": loss.item(), **figures})
+        if step % REPORT_EVERY == 0 or step == plan.steps:
+            yield {"step": float(step), **{key: float(np.mean([s[key] for s in seen])) for key in seen[0]}}
+            seen = []
+        if step == plan.steps:
+            return
+
+
+def _endless(clips: ClipSet, plan: Pretraining) -> Iterator[tuple[Tensor, Tensor]]:
+    size = min(plan.batch_size, len(clips))
+    for epoch in range(plan.steps):
+        for batch in batches(
+            clips, size, plan.seed, epoch, length_samples=plan.length_samples, crops=None, drop_last=True
+        ):
+            yield batch.wave, batch.label
+
+
+def _rate(step: int, plan: Pretraining) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    warm = max(1, round(plan.steps * plan.warmup))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, plan.steps - warm)))
+
+
+def _contrastive(model: ModelConfig, _: ClipSet, plan: Pretraining, device: torch.device) -> Learner:
+    if model.name != "wav2vec2":
+        raise PlastsearchError(f"contrastive pretraining is for wav2vec2; {model.name} can be pretrained 'supervised'")
+    start = _network(model, plan)
+    if not isinstance(start, SpeechEncoder) or start.backbone.config.model_type != "wav2vec2":
+        raise PlastsearchError(f"contrastive pretraining is for wav2vec2 encoders; {model.from_} is another kind")
+    with seeded(plan.seed):
+        module = MaskedPretraining(start).to(device)
+    generator = torch.Generator().manual_seed(plan.seed)
+
+    def loss(wave_BT: Tensor, _: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        value, hits = module(wave_BT, generator, temperature=max(0.5, 0.9995**step))
+        return value, {"accuracy": hits}
+
+    return Learner(module, loss, module.detector)
+
+
+def _supervised(model: ModelConfig, clips: ClipSet, plan: Pretraining, device: torch.device) -> Learner:
+    detector = _network(model, plan).to(device)
+    counts = np.bincount(clips.labels, minlength=2)
+    if counts.min() == 0:
+        raise PlastsearchError("supervised pretraining needs clips of both classes")
+    criterion = build_loss("cross_entropy", class_counts=(int(counts[0]), int(counts[1])), balance="weights")
+
+    def loss(wave_BT: Tensor, label_B: Tensor, _: int) -> tuple[Tensor, dict[str, float]]:
+        logits_BC = detector(wave_BT)
+        hits = (logits_BC.argmax(1) == label_B).float().mean().item()
+        return criterion(logits_BC, label_B), {"accuracy": hits}
+
+    return Learner(detector, loss, lambda: detector)
+
+
+def _network(model: ModelConfig, plan: Pretraining) -> Detector:
+    return build(
+        model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
+        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=plan.rate_hz, seed=plan.seed,
+    )  # fmt: skip
+
+
+def _save(
+    detector: Detector, folder: Path, plan: dict[str, Any], clips: ClipSet, history: list[dict[str, float]]
+) -> None:
+    """Written beside its place and renamed, so that a folder of this name is always whole."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_pretrained(detector.cpu(), partial)
+    record = {"plan": plan, "clips": len(clips), "clips_fingerprint": clips.fingerprint, "history": history}
+    (partial / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+
+
+LEARNERS: dict[str, Callable[[ModelConfig, ClipSet, Pretraining, torch.device], Learner]] = {
+    "contrastive": _contrastive,
+    "supervised": _supervised,
+}
