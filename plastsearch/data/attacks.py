@@ -14,10 +14,12 @@ from scipy.signal import lfilter
 from plastsearch.data.spectra import (
     Singles,
     banded,
+    from_reflections,
     griffin_lim,
     istft,
     linear_prediction,
     stft,
+    to_reflections,
     triangles,
     unbanded,
 )
@@ -47,35 +49,41 @@ Attack = Callable[[Material, float], Floats | Singles]
 
 def mel_vocoder(given: Material, strength: float) -> Singles:
     """Mel bands forget the fine structure, Griffin-Lim invents the phase."""
-    bank = triangles(SIZE // 2 + 1, _between(128, 48, strength), given.rate_hz)
+    bank = triangles(SIZE // 2 + 1, _between(96, 24, strength), given.rate_hz)
     magnitude = np.abs(stft(given.target.wave, SIZE, HOP))
-    rounds = _between(16, 3, strength)
+    rounds = _between(12, 2, strength)
     return griffin_lim(unbanded(banded(magnitude, bank), bank), SIZE, HOP, given.n_samples, rounds, given.rng)
 
 
 def flat_lpc(given: Material, strength: float) -> Floats:
     """Linear prediction excited by pulses that are too even, on a flattened pitch."""
     f0_T, voicing_T = given.target.f0, given.target.voicing
-    steady = 1 - strength
+    steady = max(0.0, 1 - 1.3 * strength)
     flat_T = f0_T.mean() + (f0_T - f0_T.mean()) * steady
     jitter, shimmer = given.speaker.jitter * steady, given.speaker.shimmer * steady
     pulses_T, _ = glottal_pulses(flat_T, given.rng, jitter, shimmer, given.speaker.open_quotient, given.rate_hz)
     voiced_T = np.clip(3 * voicing_T, 0, 1)
-    whitened_T = lfilter([1, -0.9], [1.0], pulses_T) * 3
-    source_T = voiced_T * whitened_T + (1 - 0.9 * voiced_T) * given.rng.standard_normal(given.n_samples)
+    source_T = voiced_T * _whitened(pulses_T) + (1 - 0.9 * voiced_T) * given.rng.standard_normal(given.n_samples)
     size = _between(320, 640, strength)
-    poles, gain = linear_prediction(given.target.wave, _between(24, 14, strength), size, 80)
+    poles, gain = linear_prediction(given.target.wave, _between(24, 12, strength), size, 80)
     return filter_by_blocks(source_T, poles, gain, 80)
 
 
-def quantised_vocoder(given: Material, strength: float) -> Singles:
-    """Magnitudes on a coarse scale of decibels, held for several frames."""
-    spectrum = stft(given.target.wave, SIZE, HOP)
-    step_db, hold = _between(3, 14, strength), _between(1, 4, strength)
-    level_db = 20 * np.log10(np.abs(spectrum) + np.float32(1e-6))
-    held = level_db[np.arange(len(level_db)) // hold * hold]
-    coarse = step_db * np.round(held / step_db)
-    return _with_level(spectrum, coarse.astype(np.float32), given.n_samples)
+def quantised_vocoder(given: Material, strength: float) -> Floats:
+    """Ten reflection coefficients, pitch, gain and voicing on coarse scales, held for a frame: a low-rate codec."""
+    hop = _between(160, 360, strength)
+    poles, gain = linear_prediction(given.target.wave, _between(16, 10, strength), 2 * hop, hop)
+    levels = _between(48, 8, strength)
+    reflections = from_reflections(np.sin(np.round(np.arcsin(to_reflections(poles)) * levels) / levels))
+    step_db = 1 + 5 * strength
+    gain = 10 ** (np.round(20 * np.log10(gain + 1e-6) / step_db) * step_db / 20)
+    frames_T = np.minimum(np.arange(given.n_samples) // hop, len(gain) - 1)
+    at = np.minimum(np.arange(len(gain)) * hop, given.n_samples - 1)
+    pitch_T = (np.round(given.target.f0[at] / 8) * 8)[frames_T]
+    voiced_T = (given.target.voicing[at] > 0.1)[frames_T]
+    pulses_T, _ = glottal_pulses(pitch_T, given.rng, 0.0, 0.0, 0.6, given.rate_hz)
+    source_T = np.where(voiced_T, _whitened(pulses_T), given.rng.standard_normal(given.n_samples))
+    return filter_by_blocks(source_T, reflections, gain, hop)
 
 
 def concatenation(given: Material, strength: float) -> Floats:
@@ -96,20 +104,24 @@ def concatenation(given: Material, strength: float) -> Floats:
 
 
 def over_smooth(given: Material, strength: float) -> Singles:
-    """Log spectra averaged over neighbouring frames and bins, as statistical models predict them."""
-    spectrum = stft(given.target.wave, SIZE, HOP)
-    level_db = 20 * np.log10(np.abs(spectrum) + np.float32(1e-6))
-    smooth = gaussian_filter1d(level_db, 0.6 + 3.4 * strength, axis=0)
-    smooth = gaussian_filter1d(smooth, 0.4 + 1.0 * strength, axis=1)
-    return _with_level(spectrum, smooth, given.n_samples)
+    """Spectral envelopes averaged over neighbouring frames, as statistical models predict them, on a simple source."""
+    bank = triangles(SIZE // 2 + 1, 40, given.rate_hz)
+    log_bands = np.log(banded(np.abs(stft(given.target.wave, SIZE, HOP)), bank) + np.float32(1e-6))
+    smooth = gaussian_filter1d(gaussian_filter1d(log_bands, 0.5 + 4.5 * strength, axis=0), 0.3 + strength, axis=1)
+    envelope = unbanded(np.exp(smooth), bank)
+    pulses_T, _ = glottal_pulses(given.target.f0, given.rng, 0.0, 0.0, given.speaker.open_quotient, given.rate_hz)
+    voiced_T = np.clip(3 * given.target.voicing, 0, 1)
+    noise_T = given.rng.standard_normal(given.n_samples)
+    source_T = voiced_T * _whitened(pulses_T) + (1 - (0.9 - 0.3 * strength) * voiced_T) * noise_T
+    return istft(stft(source_T, SIZE, HOP) * envelope, SIZE, HOP, given.n_samples)
 
 
 def conversion(given: Material, strength: float) -> Floats:
     """Formants shifted by resampling, the time axis repaired by overlapping windows."""
-    factor = 1 + given.rng.choice([-1, 1]) * (0.03 + 0.15 * strength)
+    factor = 1 + given.rng.choice([-1, 1]) * (0.05 + 0.2 * strength)
     at = np.arange(0, given.n_samples - 1, factor)
     shifted = np.interp(at, np.arange(given.n_samples), given.target.wave)
-    size = _between(800, 320, strength)
+    size = _between(800, 240, strength)
     hop = size // 2
     out = np.zeros(given.n_samples + size)
     window = np.hanning(size + 1)[:-1]
@@ -122,7 +134,7 @@ def conversion(given: Material, strength: float) -> Floats:
 def scattered_phase(given: Material, strength: float) -> Singles:
     """Phases perturbed more and more towards high frequencies, as neural vocoders do."""
     spectrum = stft(given.target.wave, SIZE, HOP)
-    spread = np.linspace(0.1, 1.0, spectrum.shape[1]) * (0.5 + 2.5 * strength)
+    spread = np.linspace(0.3, 1.0, spectrum.shape[1]) * (0.5 + 3 * strength)
     noise = given.rng.standard_normal(spectrum.shape) * spread
     return istft((spectrum * np.exp(1j * noise)).astype(np.complex64), SIZE, HOP, given.n_samples)
 
@@ -195,6 +207,11 @@ UNKNOWN: dict[str, Attack] = {
     "A16": concatenation,
     "A19": conversion,
 }
+
+
+def _whitened(pulses_T: Floats) -> Floats:
+    """Glottal pulses with their fall towards high frequencies taken out, about as strong as unit noise."""
+    return np.asarray(lfilter([1, -0.9], [1.0], pulses_T) * 3)
 
 
 def _between(weak: float, strong: float, strength: float) -> int:

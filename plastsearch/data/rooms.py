@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from plastsearch.data.spectra import banded, istft, stft, triangles, unbanded
@@ -51,8 +51,8 @@ def loudspeaker(wave_T: Floats, quality: str, rng: np.random.Generator, rate_hz:
 def like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
     """The wave with the loudness contour and long-term spectrum of another: their fine structure is what differs."""
     for _ in range(2):
-        wave_T = _spectrum_like(wave_T, model_T, rate_hz)
         wave_T = _contour_like(wave_T, model_T, rate_hz)
+        wave_T = _spectrum_like(wave_T, model_T, rate_hz)
     return wave_T
 
 
@@ -66,9 +66,20 @@ def channel(wave_T: Floats, rng: np.random.Generator, rate_hz: int, snr_db: floa
     noise = lfilter([1.0], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(wave_T)))
     noise *= np.sqrt(np.mean(wave_T**2)) / np.sqrt(np.mean(noise**2)) * 10 ** (-snr_db / 20)
     wave_T = wave_T + noise
-    low_hz, high_hz = rng.uniform(40, 200), rng.uniform(0.75, 0.97) * top
-    wave_T = np.asarray(sosfilt(butter(2, low_hz, "highpass", fs=rate_hz, output="sos"), wave_T))
-    return np.asarray(sosfilt(butter(4, high_hz, "lowpass", fs=rate_hz, output="sos"), wave_T))
+    low_hz, high_hz = rng.uniform(60, 140), rng.uniform(0.75, 0.97) * top
+    wave_T = np.asarray(sosfilt(butter(4, low_hz, "highpass", fs=rate_hz, output="sos"), wave_T))
+    wave_T = np.asarray(sosfilt(butter(4, high_hz, "lowpass", fs=rate_hz, output="sos"), wave_T))
+    return limited(wave_T, rng.uniform(3.2, 4.2), rate_hz)
+
+
+def limited(wave_T: Floats, crest: float, rate_hz: int) -> Floats:
+    """A recorder's limiter: peaks above `crest` times the effective value are turned down, without distortion."""
+    width = int(0.004 * rate_hz)
+    for _ in range(3):  # turning down lowers the effective value, too
+        ceiling = crest * np.sqrt(np.mean(wave_T**2)) + 1e-12
+        gain = np.minimum(1, ceiling / np.maximum(maximum_filter1d(np.abs(wave_T), 2 * width + 1), 1e-12))
+        wave_T = np.asarray(wave_T * uniform_filter1d(gain, width))
+    return wave_T
 
 
 def at_level(wave_T: Floats, rms_db: float) -> Floats:
@@ -78,15 +89,15 @@ def at_level(wave_T: Floats, rms_db: float) -> Floats:
 
 
 def _contour_like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
-    width = int(0.03 * rate_hz)
+    width = int(0.02 * rate_hz)
     have, want = (np.sqrt(np.maximum(uniform_filter1d(x**2, width), 0)) for x in (wave_T, model_T))
-    floor = 1e-3 * want.max() + 1e-12
-    return np.asarray(wave_T * np.clip((want + floor) / (have + floor), 0.05, 20))
+    floor = 1e-4 * want.max() + 1e-12
+    return np.asarray(wave_T * (want + floor) / (have + floor))
 
 
 def _spectrum_like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
-    size, hop = 512, 256
-    bank = triangles(size // 2 + 1, 40, rate_hz, mel=False)
+    size, hop = 1024, 256
+    bank = triangles(size // 2 + 1, 40, rate_hz)
     have, want = (banded((np.abs(stft(x, size, hop)) ** 2).mean(axis=0)[None], bank) for x in (wave_T, model_T))
     floor = 1e-7 * want.max() + 1e-12
     gain = unbanded(np.sqrt((want + floor) / (have + floor)), bank)

@@ -94,6 +94,27 @@ def linear_prediction(wave_T: Floats | Singles, order: int, size: int, hop: int)
     return poly, np.sqrt(error / (_window(size) ** 2).sum())
 
 
+def to_reflections(poly: Floats) -> Floats:
+    """Predictor polynomials [frames, order + 1] → reflection coefficients [frames, order], all within -1..1."""
+    poly, order = poly.copy(), poly.shape[1] - 1
+    out = np.zeros((len(poly), order))
+    for k in range(order, 0, -1):
+        last = np.clip(poly[:, k], -0.9999, 0.9999)
+        out[:, k - 1] = last
+        poly[:, :k] = (poly[:, :k] - last[:, None] * poly[:, k:0:-1]) / (1 - last**2)[:, None]
+    return out
+
+
+def from_reflections(reflections: Floats) -> Floats:
+    """The stable predictor polynomials of given reflection coefficients."""
+    poly = np.zeros((len(reflections), reflections.shape[1] + 1))
+    poly[:, 0] = 1
+    for k in range(1, poly.shape[1]):
+        last = np.clip(reflections[:, k - 1], -0.995, 0.995)
+        poly[:, 1 : k + 1] += last[:, None] * poly[:, k - 1 :: -1][:, :k]
+    return poly
+
+
 def _window(size: int) -> Singles:
     return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size), np.float32)
 

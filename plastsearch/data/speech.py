@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
-from scipy.signal import lfilter
+from scipy.signal import butter, lfilter, sosfilt
 
 Floats = NDArray[np.float64]
 
@@ -91,6 +91,8 @@ def speak(speaker: Speaker, rng: np.random.Generator, n_samples: int, rate_hz: i
     source_T += noise_T * (breath_T + _to_samples(tracks.breath, n_samples))
     wave_T = filter_by_formants(source_T, tracks.formants, rate_hz)
     wave_T += _hiss(tracks, rng, n_samples, rate_hz)
+    # No microphone hears the slow movement of air.
+    wave_T = np.asarray(sosfilt(butter(3, 70, "highpass", fs=rate_hz, output="sos"), wave_T))
     return Utterance(wave_T, f0_T, voicing_T)
 
 

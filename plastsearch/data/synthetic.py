@@ -10,7 +10,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from plastsearch.data.speech import draw_speaker, speak
 from plastsearch.errors import DataError
 
 Floats = NDArray[np.float64]
-VERSION = 1  # part of every cache key: raised whenever a generated sample changes
+VERSION = 2  # part of every cache key: raised whenever a generated sample changes
 RATE_HZ = 16_000
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
 T60_S = {"a": (0.05, 0.2), "b": (0.2, 0.6), "c": (0.6, 1.0)}
@@ -51,14 +51,9 @@ def write_corpus(
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
     plans, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
     part = folder.parent / f".{folder.name}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    for parent in sorted({plan.path.parent for plan in plans}):
-        (part / parent).mkdir(parents=True)
-    for path, text in texts.items():
-        (part / path).parent.mkdir(parents=True, exist_ok=True)
-        (part / path).write_text(text, encoding="utf-8")
-    write = partial(_write_clip, part, seed, difficulty, length_s)
     try:
+        _write_texts(part, {plan.path.parent for plan in plans}, texts)
+        write = partial(_write_clip, part, seed, difficulty, length_s)
         if workers > 1:
             # Spawned, not forked: the caller may run threads.
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -66,7 +61,6 @@ def write_corpus(
         else:
             for plan in plans:
                 write(plan)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -78,11 +72,11 @@ def render(plan: ClipPlan, seed: int, difficulty: float, length_s: tuple[float, 
     n_samples = round((plan.length_s or rng.uniform(*length_s)) * RATE_HZ)
     speaker = draw_speaker(np.random.default_rng([seed, 2, plan.voice]))
     target = speak(speaker, rng, n_samples, RATE_HZ)
-    snr_db = rng.uniform(18, 32) - 8 * difficulty
+    snr_db = rng.uniform(30, 50) - 15 * difficulty
     level_db = rng.uniform(-34, -18)
     channel_rng, room_rng, attack_rng = rng.spawn(3)
     wave_T = target.wave
-    strength = float(np.clip(1 - difficulty + attack_rng.uniform(-0.25, 0.25), 0.02, 1))
+    strength = float(np.clip(1 - 0.6 * difficulty + attack_rng.uniform(-0.2, 0.2), 0.02, 1))
     if plan.environment:
         wave_T = _replay(wave_T, plan, strength, room_rng)
     else:
@@ -101,7 +95,7 @@ def _spoofed(material: Material, attack: str, strength: float) -> Floats:
 
 def _booth(rng: np.random.Generator) -> Floats:
     """A studio or a furnished room: short, weak reverberation."""
-    return rooms.impulse_response(rng, rng.uniform(6, 20), rng.uniform(0.08, 0.35), rng.uniform(0.1, 0.4), RATE_HZ)
+    return rooms.impulse_response(rng, rng.uniform(6, 20), rng.uniform(0.08, 0.3), rng.uniform(0.05, 0.25), RATE_HZ)
 
 
 def _replay(wave_T: Floats, plan: ClipPlan, strength: float, rng: np.random.Generator) -> Floats:
@@ -120,6 +114,14 @@ def _replay(wave_T: Floats, plan: ClipPlan, strength: float, rng: np.random.Gene
 
 def _write_clip(part: Path, seed: int, difficulty: float, length_s: tuple[float, float], plan: ClipPlan) -> None:
     write_audio(part / plan.path, render(plan, seed, difficulty, length_s), RATE_HZ)
+
+
+def _write_texts(part: Path, folders: set[PurePosixPath], texts: dict[PurePosixPath, str]) -> None:
+    shutil.rmtree(part, ignore_errors=True)
+    for folder in folders | {path.parent for path in texts}:
+        (part / folder).mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        (part / path).write_text(text, encoding="utf-8")
 
 
 def _check(folder: Path, layout: str, difficulty: float, length_s: tuple[float, float], share: float) -> None:
