@@ -15,6 +15,7 @@ from plastsearch.data.corpus import CorpusView, open_corpus
 from plastsearch.data.dataset import Augment
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.checkpoint import Stopped
 from plastsearch.trial.feeds import Reading
 from plastsearch.trial.keys import Surroundings
 from plastsearch.trial.losses import Reduction, build_loss
@@ -37,6 +38,11 @@ class Bench:
     store: StageStore
     prefixes: PrefixCache
     stop: Callable[[], bool]
+
+    def end_if_asked(self) -> None:
+        """Leave a wait when the process was asked to end; there is nothing to checkpoint then."""
+        if self.stop():
+            raise Stopped
 
     @property
     def train(self) -> ClipSet:

@@ -51,9 +51,12 @@ def _keep(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> KeptA
     if found is not None:
         return found
     item_bytes = _item_bytes(bench, module, clips, of)
-    return bench.prefixes.make(
-        of, len(clips), item_bytes, lambda: _parts(bench, module, clips, of), lambda: time.sleep(0.1)
-    )
+
+    def poll() -> None:
+        bench.end_if_asked()
+        time.sleep(0.1)
+
+    return bench.prefixes.make(of, len(clips), item_bytes, lambda: _parts(bench, module, clips, of), poll)
 
 
 def _item_bytes(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> int:

@@ -110,7 +110,8 @@ def _advance(journey: Journey) -> Iterator[Report]:
     store = journey.bench.store
     record = store.find(key.key)
     if record is None:
-        with store.claim(key.key, defer=journey.bench.settings.defer_busy) as waited:
+        defer = journey.bench.settings.defer_busy
+        with store.claim(key.key, defer, while_waiting=journey.bench.end_if_asked) as waited:
             journey.waited_s += waited
             record = store.find(key.key)
             if record is None:

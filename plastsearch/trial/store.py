@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -165,7 +165,9 @@ class StageStore:
             shutil.rmtree(grave, ignore_errors=True)
 
     @contextmanager
-    def claim(self, key: str, defer: bool, poll_s: float = 0.2) -> Iterator[float]:
+    def claim(
+        self, key: str, defer: bool, poll_s: float = 0.2, while_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[float]:
         """Hold a stage's lease while it is computed; yields the seconds waited. With `defer`, raises StageBusy instead.
 
         After a wait the stage may be finished: look again before computing it.
@@ -175,6 +177,7 @@ class StageStore:
         while not lease.acquire():
             if defer:
                 raise StageBusy(key)
+            while_waiting()
             time.sleep(poll_s)
         try:
             yield time.monotonic() - begin
