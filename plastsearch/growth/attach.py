@@ -139,7 +139,7 @@ def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     return branch.train(at(root, site.parts["in"]).training)
 
 
-def _like(layer: Any, count: int, end: str) -> nn.Module:
+def _like(layer: Any, count: int, end: str) -> Any:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
@@ -200,7 +200,7 @@ def _new_gru(like: Any, count: int, size: int | None, generator: Generator | Non
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
     gru = at(root, site.parts["gru"])
     directions = 2 if gru.bidirectional else 1
-    width = outer(root, site.parts["gru"]).hidden_size * directions
+    width = site.units * directions
     layer: nn.Linear = _bare(nn.Linear, count * directions, width, bias=False, like=gru.weight_ih_l0)
     nn.init.zeros_(layer.weight)
     return layer
@@ -211,12 +211,9 @@ def _stack_(root: nn.Module, site: Site, count: int, values: Values, generator: 
     if site.kind == "hidden":
         path = site.parts["gru"]
         gru = at(root, path)
-        width = outer(root, path).hidden_size * (2 if gru.bidirectional else 1)
+        width = site.units * (2 if gru.bidirectional else 1)
         branch: nn.Module = RecurrentBranch(_new_gru(gru, count, width, generator), _leave(root, site, count))
     else:
-        if site.kind == "head_width" or "layer" not in site.parts:
-            why = "head width is no layer" if site.kind == "head_width" else "its layer was not declared (`layer=`)"
-            raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on its attention or ffn site")
         path = site.parts["layer"]
         branch = _STACK[site.kind](root, site, count, values, generator)
     _wrap_(root, path, lambda base: Stacked(base, branch))

@@ -22,12 +22,13 @@ from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.attach import attach_
-from plastsearch.growth.freeze import freeze_base_, new_parameters
+from plastsearch.growth.blocks import GrownHeads, GrownProjection
+from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters
 from plastsearch.growth.gradmax import gradmax
 from plastsearch.growth.initialise import INITS, Init, draw, split_units
 from plastsearch.growth.optimizer import add_group_
 from plastsearch.growth.resize import Values, widen_
-from plastsearch.growth.site import Site, blocks_at, find_sites
+from plastsearch.growth.site import Site, blocks_at, find_sites, pick
 
 Mode = Literal["frozen", "unfrozen"]
 Operator = Literal["widen", "parallel", "stack"]
@@ -85,7 +86,8 @@ def add_neurons_(
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
     for name in names:
-        _check(module, sites[name], operator, init, separate)
+        _check(module, sites[name], units, operator, init, separate)
+    learning_under(module, also)
     before = new_parameters(module)
     known = {id(parameter) for parameter in module.parameters()}
     steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
@@ -127,9 +129,7 @@ def _enlarge_(
 
 def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int) -> int:
     """Neurons as units of their site, or an error that says what would fit."""
-    if name not in sites:
-        raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
-    site = sites[name]
+    site = pick(module, sites, name)
     if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons <= 0:
         raise GrowthError(f"site '{name}' cannot grow by {neurons!r}: give a whole number above 0 or leave it out")
     if neurons % site.step:
@@ -142,8 +142,12 @@ def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int
     return neurons // site.step
 
 
-def _check(module: nn.Module, site: Site, operator: Operator, init: Init, separate: bool) -> None:
-    """Refuses what cannot be done at a site, with the reason and a way out."""
+def _check(
+    module: nn.Module, site: Site, units: Mapping[str, int], operator: Operator, init: Init, separate: bool
+) -> None:
+    """Refuses what cannot be done at a site, with the reason and a way out, before anything has changed."""
+    if init == "pairs" and units[site.name] % 2:
+        raise GrowthError(f"site '{site.name}': pairs need an even number of units; {units[site.name]} is odd")
     if init == "net2net" and separate:
         raise GrowthError(
             f"site '{site.name}': net2net shares out the outgoing weights of the original, which a frozen base or a "
@@ -155,6 +159,9 @@ def _check(module: nn.Module, site: Site, operator: Operator, init: Init, separa
             f"added beside them; grow '{site.name.replace('head_width', 'attention')}' in parallel, or widen"
         )
     if operator == "stack":
+        if site.kind == "head_width" or not {"layer", "gru"} & set(site.parts):
+            why = "head width is no layer" if site.kind == "head_width" else "its layer was not declared (`layer=`)"
+            raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on an attention or ffn site")
         return
     blocked = blocks_at(module, site)
     if not separate and blocked:
@@ -162,7 +169,8 @@ def _check(module: nn.Module, site: Site, operator: Operator, init: Init, separa
             f"site '{site.name}' carries grown blocks of the frozen regime; fold the network before it grows unfrozen"
         )
     if site.kind == "hidden" and not all(hasattr(block, "extend") or hasattr(block, "gates") for block in blocked):
-        raise GrowthError(f"site '{site.name}' has a branch beside it or a layer on top; it cannot grow any more")
-    other = {"attention": "GrownProjection", "head_width": "GrownHeads"}.get(site.kind)
-    if any(type(block).__name__ == other for block in blocked):
+        raise GrowthError(f"site '{site.name}' or its reader has a branch beside it or a layer on top; it cannot grow")
+    other = {"attention": GrownProjection, "head_width": GrownHeads}.get(site.kind)
+    rival = site.name.replace("head_width", "attention") if site.kind == "head_width" else None
+    if separate and ((other and any(isinstance(block, other) for block in blocked)) or rival in units):
         raise GrowthError(f"site '{site.name}': heads and head width of one layer cannot both carry blocks; fold first")

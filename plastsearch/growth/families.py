@@ -99,7 +99,7 @@ def _encoder_layers(module: nn.Module) -> list[str]:
     parts = ("intermediate_dense", "output_dense", "intermediate_act_fn")
     return [
         path
-        for path, part in _walk(module)
+        for path, part in ((path, _plain(part)) for path, part in _walk(module))
         if hasattr(part, "attention") and all(hasattr(getattr(part, "feed_forward", None), name) for name in parts)
     ]
 

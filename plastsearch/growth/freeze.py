@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import find_sites, is_grown
+from plastsearch.growth.site import find_sites, is_grown, pick
 
 
 class _Sticky:
@@ -50,9 +50,7 @@ def train_sites_(module: nn.Module, sites: Iterable[str], also: Sequence[str] = 
     known = find_sites(module)
     names: set[str] = set()
     for name in sites:
-        if name not in known:
-            raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(known)}")
-        names.update(f"{slot.module}.{slot.tensor}" for slot in known[name].slots)
+        names.update(f"{slot.module}.{slot.tensor}" for slot in pick(module, known, name).slots)
     logical = logical_names(module)
     return _only_(module, {real for real, name in logical.items() if name in names} | new_parameters(module), also)
 
@@ -115,12 +113,16 @@ def learn_only_(module: nn.Module, names: Iterable[str]) -> list[str]:
 
 
 def _only_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
+    return learn_only_(module, [*names, *learning_under(module, also)])
+
+
+def learning_under(module: nn.Module, prefixes: Sequence[str]) -> list[str]:
+    """Names of the parameters of some modules; a prefix without any is an error."""
     logical = logical_names(module)
-    for prefix in also:
+    for prefix in prefixes:
         if not any(_under(name, prefix) for name in logical.values()):
             raise GrowthError(f"{type(module).__name__} has no parameters under '{prefix}' that could learn")
-    chosen = [name for name in logical if any(_under(logical[name], prefix) for prefix in also)]
-    return learn_only_(module, [*names, *chosen])
+    return [name for name in logical if any(_under(logical[name], prefix) for prefix in prefixes)]
 
 
 def _norms_(module: nn.Module) -> None:

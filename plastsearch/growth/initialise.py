@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from plastsearch.errors import GrowthError
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import Values, entries, insert, unflatten
 from plastsearch.growth.site import Site, Slot, at, is_grown, outer, plain_units
@@ -22,8 +21,6 @@ INITS: tuple[Init, ...] = ("random", "orthogonal", "pairs", "copies", "net2net",
 
 def draw(root: nn.Module, site: Site, count: int, init: Init, generator: Generator | None) -> Values:
     """Values of `count` new units of a site for each of its slots (net2net and gradmax: see their own functions)."""
-    if init == "pairs" and count % 2:
-        raise GrowthError(f"site '{site.name}': pairs need an even number of units; {count} is odd")
     source = torch.randint(plain_units(root, site), (count,), generator=generator)
     values: Values = {}
     for slot in site.slots:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.resize import narrow_
-from plastsearch.growth.site import Site, Slot, at, blocks_at, find_sites
+from plastsearch.growth.site import Site, Slot, at, blocks_at, find_sites, pick
 
 Pool = Literal["added", "all"]
 
@@ -22,10 +22,10 @@ def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pa
     if not bool(torch.isfinite(scores).all()):
         bad = int((~torch.isfinite(scores)).sum())
         raise GrowthError(f"{bad} of {len(scores)} neuron scores are not finite; a criterion must score every neuron")
-    total = len(scores)
-    first = total - added if pool == "added" else 0
     if pool not in ("added", "all"):
         raise GrowthError(f"unknown pool '{pool}'; known: added, all")
+    total = len(scores)
+    first = total - added if pool == "added" else 0
     if not 0 <= added <= total:
         raise GrowthError(f"{added} of {total} units cannot be new")
     if not 0 <= count <= total - first or count == total:
@@ -63,9 +63,7 @@ def remove_neurons_(
 
 
 def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tensor) -> None:
-    if name not in sites:
-        raise GrowthError(f"no site '{name}' in {type(module).__name__}; its sites: {', '.join(sites)}")
-    site = sites[name]
+    site = pick(module, sites, name)
     if blocks_at(module, site):
         raise GrowthError(f"site '{name}' carries grown blocks; fold the network first (growth.fold.fold_)")
     indices = chosen.tolist()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from plastsearch.errors import GrowthError
 from plastsearch.growth.resize import insert, unflatten
 from plastsearch.growth.site import Slot
 
@@ -264,7 +265,7 @@ def unstack_(module: nn.Module) -> list[str]:
         if gru.num_layers == 1:
             continue
         if not path:
-            raise ValueError("unstack_ replaces layers inside a network; wrap the nn.GRU in a module first")
+            raise GrowthError("unstack_ replaces layers inside a network; put the nn.GRU into a module first")
         parent, _, name = path.rpartition(".")
         setattr(module.get_submodule(parent), name, _stack(gru))
         done.append(path)
@@ -283,6 +284,33 @@ def _stack(gru: nn.GRU) -> GRUStack:
         layer.train(gru.training)
         layers.append(layer)
     return GRUStack(layers, gru.dropout, gru.batch_first)
+
+
+def restack_(module: nn.Module) -> list[str]:
+    """Turns stacks whose layers have one width back into multi-layer nn.GRUs; returns their paths."""
+    done: list[str] = []
+    for path, stack in [(name, part) for name, part in module.named_modules() if isinstance(part, GRUStack)]:
+        parent, _, name = path.rpartition(".")
+        setattr(module.get_submodule(parent), name, _united(path, stack))
+        done.append(path)
+    return done
+
+
+def _united(path: str, stack: GRUStack) -> nn.GRU:
+    layers: list[Any] = list(stack.layers)
+    widths = [layer.hidden_size for layer in layers]
+    if len(set(widths)) > 1:
+        raise GrowthError(
+            f"{path} has layers of {' and '.join(map(str, widths))} units; nn.GRU has one width for all layers"
+        )
+    first = layers[0]
+    settings = {"bias": first.bias, "batch_first": first.batch_first, "bidirectional": first.bidirectional}
+    gru = nn.GRU(first.input_size, widths[0], len(layers), dropout=stack.dropout.p, device="meta", **settings)
+    gru.to_empty(device=first.weight_ih_l0.device)
+    for k, layer in enumerate(layers):
+        for name, parameter in list(layer.named_parameters()):
+            setattr(gru, name.replace("_l0", f"_l{k}"), parameter)
+    return gru.train(stack.training)
 
 
 def _on_data(change: nn.Module, value: Any) -> Any:

@@ -66,7 +66,7 @@ def sync_(root: nn.Module, site: Site) -> None:
         sync_module_(at(root, path))
     if "attention" in site.parts:
         attention = at(root, site.parts["attention"])
-        rows = attention.q_proj.weight.shape[0]
+        rows = at(root, f"{site.parts['attention']}.q_proj").weight.shape[0]
         if site.kind == "head_width":
             attention.head_dim = rows // site.step  # `scaling` stays: another scale would change the function
         elif hasattr(attention, "num_heads"):

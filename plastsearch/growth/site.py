@@ -4,6 +4,7 @@ One unit map serves growth, pruning, reordering, optimiser carry-over, scores an
 with the constructors below; networks that declare none are recognised in `growth/families.py`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from torch import nn
 from plastsearch.errors import GrowthError
 
 Role = Literal["in", "out", "recurrent", "norm"]
+_STREAM = re.compile(r"(stream|residual|hidden_size|hidden|embed_dim|d_model)$|^encoder(\.\d+)?$")
 Kind = Literal["channels", "hidden", "attention", "head_width", "ffn"]
 
 
@@ -240,6 +242,19 @@ def chain(block: Any) -> list[Any]:
         found.append(block)
         block = block.base
     return found
+
+
+def pick(root: nn.Module, sites: Mapping[str, Site], name: str) -> Site:
+    """The site of a name, or an error that lists the sites there are."""
+    if name in sites:
+        return sites[name]
+    reason = ""
+    if _STREAM.search(name):
+        reason = (
+            ": the residual stream cannot grow without changing the function, since LayerNorm averages over the stream "
+            "and new channels would move its mean and variance; grow an inner width"
+        )
+    raise GrowthError(f"no site '{name}' in {type(root).__name__}{reason}; its sites: {', '.join(sites)}")
 
 
 def plain_units(root: nn.Module, site: Site) -> int:

@@ -1,0 +1,149 @@
+"""Tiny networks built outside the package, as other people would build them, with an input each."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+SPEECH = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "conv_dim": (8, 8),
+    "conv_stride": (5, 4),
+    "conv_kernel": (10, 8),
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "mask_time_prob": 0.0,
+    "layerdrop": 0.0,
+    **{f"{where}_dropout": 0.0 for where in ("hidden", "attention", "activation", "feat_proj")},
+}
+
+
+class GruNet(nn.Module):
+    """Plain nn.GRU layers in a list, mean and deviation over time, a linear head."""
+
+    def __init__(self, bidirectional: bool, widths: tuple[int, ...] = (4, 6, 3)) -> None:
+        super().__init__()
+        directions = 2 if bidirectional else 1
+        sizes = [5, *[width * directions for width in widths[:-1]]]
+        self.layers = nn.ModuleList(
+            nn.GRU(size, width, batch_first=True, bidirectional=bidirectional)
+            for size, width in zip(sizes, widths, strict=True)
+        )
+        self.fc = nn.Linear(2 * widths[-1] * directions, 2)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x, _ = layer(x)
+        return self.fc(torch.cat([x.mean(1), x.std(1)], -1))
+
+
+class Block(nn.Module):
+    """A basic block as torchvision writes it."""
+
+    def __init__(self, size: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(size, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        same = stride == 1 and size == width
+        down = nn.Sequential(nn.Conv2d(size, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.downsample = None if same else down
+
+    def forward(self, x):
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return self.relu(out)
+
+
+class ResNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+        self.layer1 = nn.Sequential(Block(4, 4, 1), Block(4, 4, 1))
+        self.layer2 = nn.Sequential(Block(4, 6, 2), Block(6, 6, 1))
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.fc(self.layer2(self.layer1(self.stem(x))).mean((2, 3)))
+
+
+class Speech(nn.Module):
+    """A transformers encoder, mean over time, a linear head."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.fc = encoder, nn.Linear(16, 2)
+
+    def forward(self, x, attention_mask=None):
+        hidden = self.encoder(x, attention_mask=attention_mask).last_hidden_state
+        return self.fc(hidden.mean(1))
+
+
+def _speech(family, **changes):
+    def make():
+        import transformers
+
+        config = getattr(transformers, f"{family}Config")(**{**SPEECH, **changes})
+        return Speech(getattr(transformers, f"{family}Model")(config))
+
+    return make
+
+
+PRE_NORM = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
+NETS = {
+    "resnet": (ResNet, (3, 1, 8, 8)),
+    "gru": (lambda: GruNet(False), (3, 7, 5)),
+    "bigru": (lambda: GruNet(True), (3, 7, 5)),
+    "wav2vec2": (_speech("Wav2Vec2"), (2, 600)),
+    "wav2vec2_pre_norm": (_speech("Wav2Vec2", **PRE_NORM), (2, 600)),
+    "wav2vec2_eager": (_speech("Wav2Vec2", attn_implementation="eager"), (2, 600)),
+    "hubert": (_speech("Hubert"), (2, 600)),
+    "wavlm": (_speech("WavLM"), (2, 600)),
+}
+
+
+def build(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> SimpleNamespace:
+    """A network with lively BatchNorm statistics, an input, and labels."""
+    torch.manual_seed(seed)
+    make, shape = NETS[name]
+    net = make().to(dtype)
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_()
+            part.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias)
+    x = torch.randn(shape, dtype=dtype)
+    return SimpleNamespace(name=name, net=net.eval(), x=x, labels=torch.arange(shape[0]) % 2)
+
+
+def stir_(net: nn.Module, seed: int = 5) -> None:
+    """Gives whatever learns other values, as training would."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=g, dtype=torch.float64).to(parameter))
+
+
+def train_(case: SimpleNamespace, steps: int, optimizer: torch.optim.Optimizer) -> None:
+    """Some steps on the case's one batch."""
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(case.net(case.x), case.labels).backward()
+        optimizer.step()
+
+
+@pytest.fixture(scope="session")
+def nets() -> SimpleNamespace:
+    """The names of all networks, and how to build and train them."""
+    return SimpleNamespace(names=tuple(NETS), build=build, stir_=stir_, train_=train_, gru=GruNet, speech=Speech)

@@ -1,0 +1,113 @@
+"""A folded network is an ordinary one that computes the same; pruned to its old widths it is the old architecture."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from plastsearch.errors import GrowthError
+from plastsearch.growth.blocks import outermost
+from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.prune import remove_neurons_
+from plastsearch.growth.site import find_sites
+
+NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 99), st.sampled_from(("into_new", "both")), st.data())
+@settings(max_examples=60)
+def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, data):
+    """Three rounds of growth, at any sites, the same ones again included; to 1e-12 in float64."""
+    case = nets.build(name, seed)
+    untouched = copy.deepcopy(case.net)
+    units = {site: found.units for site, found in find_sites(case.net).items()}
+    drop = data.draw(st.sampled_from(("head_width", "attention")))  # one layer's heads and their width do not both grow
+    sites = [site for site in units if not site.endswith(drop)]
+    for k in range(3):
+        chosen = data.draw(st.lists(st.sampled_from(sites), max_size=3, unique=True))
+        counts = {site: data.draw(st.integers(1, 3)) * find_sites(case.net)[site].step for site in chosen}
+        g = torch.Generator().manual_seed(seed + k)
+        for site, count in add_neurons_(case.net, counts, mode="frozen", lateral=lateral, generator=g).units.items():
+            units[site] += count
+        nets.stir_(case.net, seed)
+    assert {site: found.units for site, found in find_sites(case.net).items()} == units
+    before = case.net(case.x)
+    folded = fold(case.net)
+    torch.testing.assert_close(folded(case.x), before, rtol=1e-12, atol=1e-12)
+    assert torch.equal(case.net(case.x), before)
+    assert list(folded.state_dict()) == list(untouched.state_dict())
+    assert [type(part) for part in folded.modules()] == [type(part) for part in untouched.modules()]
+    assert {site: found.units for site, found in find_sites(folded).items()} == units
+    again = fold(folded)
+    pairs = zip(again.state_dict().values(), folded.state_dict().values(), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_grow_fold_prune_the_newest_is_the_identity(nets, name):
+    """Grown, trained beside a frozen base, folded and pruned of the newest: bit for bit what it was, attributes too."""
+    case = nets.build(name)
+    untouched = copy.deepcopy(case.net)
+    for site, found in find_sites(case.net).items():
+        dropin = add_neurons_(case.net, {site: 2 * found.step}, mode="frozen")
+        nets.stir_(case.net)
+        fold_(case.net)
+        remove_neurons_(case.net, {site: torch.tensor(list(dropin.new_units(site)))})
+    fresh = nets.build(name, seed=1).net
+    fresh.load_state_dict(case.net.state_dict(), strict=True)
+    for net in (fresh, case.net):
+        for key, tensor in untouched.state_dict().items():
+            assert torch.equal(net.state_dict()[key], tensor), key
+        assert repr(net) == repr(untouched)
+    assert torch.equal(fresh(case.x), untouched(case.x))
+    for old, new in zip(untouched.modules(), case.net.modules(), strict=True):
+        for attribute in ("num_heads", "head_dim", "scaling", "hidden_size", "input_size", "in_features"):
+            assert getattr(old, attribute, None) == getattr(new, attribute, None)
+
+
+def test_what_cannot_fold_says_so(nets):
+    for operator, what in (("stack", "a stacked layer"), ("parallel", "a parallel recurrent branch")):
+        net = nets.build("gru").net
+        add_neurons_(net, {"gru.1": 2}, operator=operator)
+        with pytest.raises(GrowthError, match=f"layers.1 carries {what}, which has no ordinary module"):
+            fold(net)
+
+
+def test_parallel_branches_fold_where_they_add_a_row(nets):
+    case = nets.build("wav2vec2")
+    add_neurons_(case.net, {"encoder.0.ffn": 4, "encoder.1.attention": 8}, operator="parallel", mode="unfrozen")
+    nets.stir_(case.net)
+    before = case.net(case.x)
+    torch.testing.assert_close(fold(case.net)(case.x), before, rtol=1e-12, atol=1e-12)
+
+
+def test_a_pruned_speech_model_goes_through_its_own_class(nets, tmp_path):
+    """transformers' save_pretrained and from_pretrained round trip, without anything of this package."""
+    from transformers import HubertModel, Wav2Vec2Model
+
+    for name, kind in (("wav2vec2", Wav2Vec2Model), ("hubert", HubertModel)):
+        case = nets.build(name, dtype=torch.float32)
+        steps = {"encoder.0.ffn": 4, "encoder.1.attention": 8}
+        add_neurons_(case.net, steps, mode="frozen")
+        nets.stir_(case.net)
+        fold_(case.net)
+        remove_neurons_(case.net, {"encoder.0.ffn": torch.arange(4), "encoder.1.attention": torch.tensor([0, 3])})
+        case.net.encoder.save_pretrained(tmp_path / name)
+        again = kind.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(
+                again(case.x).last_hidden_state, case.net.encoder(case.x).last_hidden_state, rtol=0, atol=0
+            )
+
+
+def test_a_folded_network_has_no_blocks_and_learns(nets):
+    case = nets.build("resnet")
+    add_neurons_(case.net, {"layer1.0": 2}, mode="frozen")
+    folded = fold(case.net)
+    assert not outermost(folded)
+    assert all(parameter.requires_grad for parameter in folded.parameters())
+    nn.functional.cross_entropy(folded(case.x), case.labels).backward()
