@@ -1,4 +1,4 @@
-"""When a sweep has had enough: trials, wall time, GPU-hours, a volume reached or no gain for long. Counts across resumes."""
+"""When a sweep has had enough: trials, wall time, GPU-hours, a volume reached, no gain for long, too many failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The arms a reviewer asks for, beside every search: the equal-budget baseline, LoRA on the same sites, random sites."""
+"""The arms a reviewer asks for beside every search: equal-budget baseline, LoRA on the same sites, random sites."""
 
 import random
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a person or a pipe sees while a sweep runs: a live table on a terminal, one line per event elsewhere, or JSON lines."""
+"""What a person or a pipe sees while a sweep runs: a live table on a terminal, else a line per event, or JSON lines."""
 
 import json
 import sys

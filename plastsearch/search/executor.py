@@ -1,4 +1,4 @@
-"""Between the sweep (what to run, what was heard) and those who run it: this process (inline.py) or Ray (ray_tune.py)."""
+"""Between the sweep (what to run, what was heard) and who runs it: this process (inline.py) or Ray (ray_tune.py)."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +49,8 @@ class Executor(Protocol):
     """Runs attempts until the desk has no more."""
 
     slots: int
+    cpus: float  # of one trial
+    gpus: float
 
     def run(self, desk: Desk) -> None:
         """Serve the desk until it is over or stopping."""

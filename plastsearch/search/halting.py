@@ -1,6 +1,6 @@
 """Which trials are not worth finishing: halving and median rules at rungs, on one metric or on all objectives at once.
 
-A rung is a fraction of the steps after growth: what a shared `train` stage reports is the same for all and decides nothing.
+A rung is a fraction of the steps after growth: what a shared `train` stage reports is the same for all trials.
 The state is a function of the reports in the journal, so a resumed sweep decides as if it had never been killed.
 """
 

@@ -16,9 +16,11 @@ class InlineExecutor:
     """One slot: the calling thread."""
 
     slots = 1
+    gpus = 0.0
 
-    def __init__(self, timeout_s: float | None = None) -> None:
+    def __init__(self, timeout_s: float | None = None, cpus: float = 1.0) -> None:
         self._timeout_s = timeout_s
+        self.cpus = cpus
 
     def run(self, desk: Desk) -> None:
         """Serve the desk until it is over or stopping."""

@@ -1,4 +1,4 @@
-"""What a sweep runs, in order: baseline, search, the other controls, finalists. Each phase skips what the journal has."""
+"""What a sweep runs, in order: baseline, search, other controls, finalists. Each phase skips what the journal has."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Listed:
         self.barrier = barrier
         self.alone = alone
 
-    def plan(self, number: int, records: Records) -> Plan | None:
+    def plan(self, number: int, records: Records) -> Plan | None:  # noqa: ARG002
         """The next that the journal does not have yet."""
         if self._queue is None:
             known = {_key(r.role, r.control, r.extra) for r in records.values()}

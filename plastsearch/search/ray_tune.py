@@ -1,8 +1,9 @@
 """Runs attempts on a Ray cluster through Tune; the only door to ray.
 
-One Tune trial is one attempt. Tune places workers, keeps them warm and sees them die; it retries nothing, and nobody ever
-reads the snapshots it insists on: the journal is the truth, and every start is a fresh Tuner.
+One Tune trial is one attempt. Tune places workers, keeps them warm and sees them die; it retries nothing, and nobody
+ever reads the snapshots it insists on: the journal is the truth, and every start is a fresh Tuner.
 """
+# ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
 import json
 import logging
@@ -11,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,8 @@ from plastsearch.search import worker  # noqa: E402
 from plastsearch.search.executor import Attempt, Desk  # noqa: E402
 
 SILENT = 100  # above every log level
+_UNBOUNDED = 64  # nodes of a group without a limit
+_SPELT = {"CPU": "cpu", "GPU": "gpu", "memory": "memory_gb"}
 Result = dict[str, Any]
 
 
@@ -61,10 +64,11 @@ class Request:
     memory_gb: float | None = None
     custom: Mapping[str, float] = field(default_factory=dict)
 
-    def on(self, totals: Mapping[str, float]) -> dict[str, float]:
-        """The request in Ray's words, for a cluster with these resources."""
-        gpu = self.gpu if self.gpu is not None else min(1.0, totals.get("GPU", 0.0))
-        share = totals.get("CPU", 1.0) * gpu / totals["GPU"] if gpu and totals.get("GPU") else 1.0
+    def on(self, shapes: "Sequence[Shape]") -> dict[str, float]:
+        """The request in Ray's words, for a cluster of these nodes."""
+        cpus, gpus = (sum(shape.resources.get(name, 0.0) * shape.count for shape in shapes) for name in ("CPU", "GPU"))
+        gpu = self.gpu if self.gpu is not None else min(1.0, gpus)
+        share = cpus * gpu / gpus if gpu and gpus else 1.0
         wanted = {"CPU": self.cpu if self.cpu is not None else max(1.0, float(int(share)))}
         if gpu:
             wanted["GPU"] = gpu
@@ -73,17 +77,29 @@ class Request:
         return {**wanted, **self.custom}
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A kind of node: what it has, and how many there are or may be."""
+
+    resources: Mapping[str, float]
+    count: int
+
+    def holds(self, request: Mapping[str, float]) -> int:
+        """How many such requests all its nodes take together."""
+        fits = min((int(self.resources.get(k, 0) / v + 1e-9) for k, v in request.items() if v), default=1)
+        return fits * self.count
+
+
 class RayExecutor:
-    """A local Ray of its own, or the cluster at `address`; opened at once, so that a misfit shows before anything runs."""
+    """A local Ray of its own, or the cluster at `address`; opened at once: a misfit shows before anything runs."""
 
     def __init__(
         self,
         folder: Path,
-        request: Request = Request(),  # noqa: B008 - frozen
+        request: Request = Request(),
         *,
         parallel: int | None = None,
         address: str | None = None,
-        may_grow: bool = False,
     ) -> None:
         self._folder = folder
         self._temp: Path | None = None
@@ -91,13 +107,18 @@ class RayExecutor:
         if self._own:
             self._open(address)
         try:
-            totals = ray.cluster_resources()
-            self.request = request.on(totals)
-            _check_fit(self.request, [node for node in ray.nodes() if node["Alive"]], may_grow=may_grow)
-            self.slots = parallel or _room(self.request)
+            shapes = _shapes()
+            self.request = request.on(shapes)
+            _check_fit(self.request, shapes)
+            self.slots = parallel or max(1, sum(shape.holds(self.request) for shape in shapes))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def cpus(self) -> float:
+        """Cores of one trial."""
+        return self.request["CPU"]
 
     @property
     def gpus(self) -> float:
@@ -145,7 +166,7 @@ class RayExecutor:
     def _open(self, address: str | None) -> None:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
         # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
-        ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+        ray._private.worker.print_to_stdstream = _swallow
         with _own_signals(), _hush():
             if address is not None:
                 _connect(address, quiet)
@@ -230,7 +251,7 @@ class _Proposals(Searcher):
         """The journal knows."""
 
 
-class _Verdicts(FIFOScheduler):  # type: ignore[misc] # ray is untyped here
+class _Verdicts(FIFOScheduler):
     """Halting decisions come from the desk, which writes down what they rest on."""
 
     def __init__(self, bridge: _Bridge) -> None:
@@ -294,16 +315,28 @@ class _Stop(tune.Stopper):
         return self.bridge.desk.stopping
 
 
-def _check_fit(request: Mapping[str, float], nodes: list[dict[str, Any]], *, may_grow: bool) -> None:
+def _shapes() -> list[Shape]:
+    """The nodes there are, or all those that the cluster's autoscaler may bring."""
+    with _hush():
+        config = ray._private.state.state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else []
+    present = [Shape(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
+    if not groups:
+        return present
+    return [Shape(dict(group.resources), group.max_count if group.max_count >= 0 else _UNBOUNDED) for group in groups]
+
+
+def _check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
     """Refuse a request that no node can ever meet: Ray would wait for ever."""
-    if may_grow or any(all(n["Resources"].get(k, 0) >= v for k, v in request.items()) for n in nodes):
+    if any(shape.holds(request) for shape in shapes):
         return
-    best = {name: max((n["Resources"].get(name, 0.0) for n in nodes), default=0.0) for name in request}
+    best = {name: max((shape.resources.get(name, 0.0) for shape in shapes), default=0.0) for name in request}
     short = [f"{v:g} {_word(k)} (the largest node has {best[k]:g})" for k, v in request.items() if best[k] < v]
     lacking = " and ".join(short) or "all of it on one node"
+    lower = ", ".join(f"resources.{_SPELT.get(k, f'custom.{k}')}" for k, v in request.items() if best[k] < v)
     raise ClusterError(
-        f"one trial asks for {lacking}; lower `resources` in the space, e.g. --set resources.gpu=0, "
-        "add such a node, or say --may-grow if an autoscaler will add one"
+        f"one trial asks for {lacking}, and no node can ever give it; "
+        f"lower {lower or 'resources'} in the space (or with --set), or add such a node to the cluster"
     )
 
 
@@ -311,11 +344,8 @@ def _word(resource: str) -> str:
     return {"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"}.get(resource, resource)
 
 
-def _room(request: Mapping[str, float]) -> int:
-    """How many trials fit on the nodes there are."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fits = [min(int(n.get(name, 0) // amount) for name, amount in request.items() if amount) for n in nodes]
-    return max(1, sum(fits))
+def _swallow(data: Any, ignore_prefix: bool) -> None:
+    """Print nothing."""
 
 
 def _lower(request: Mapping[str, float]) -> dict[str, float]:

@@ -269,8 +269,9 @@ class Sweep:
     def _settle(self, record: TrialRecord) -> None:
         """Tell whom it concerns that a trial has ended."""
         self._ended += 1
-        if record.role == "search":
-            self._proposer.tell(record)
+        self._standing.note(record)
+        if record.role == "search" or (record.control == "baseline" and record.role == "control"):
+            self._proposer.tell(record)  # limits relative to the baseline need that one, too
         for number in [n for n in self._twins if self.records[n].reuse_of == record.number]:
             self._twins.remove(number)
             self._take_over(self.records[number])
@@ -308,6 +309,7 @@ class Sweep:
         for record in sorted(self.records.values(), key=lambda r: r.number):
             if record.ended:
                 self._ended += 1
+                self._standing.note(record)
             elif record.reuse_of is not None:
                 self._take_over(record)
             elif record.number in condemned:

@@ -1,11 +1,12 @@
-"""Where a sweep stands: the front of its finished trials and the volume it dominates. Also what a trial must report to count."""
+"""Where a sweep stands: the front of its trials, the volume it dominates, what a trial must report to count."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from plastsearch.pareto.front import front, hypervolume
+from plastsearch.spec.constraints import Constraint
 from plastsearch.tracking.journal import TrialRecord
 
 Metrics = Mapping[str, float]
@@ -25,12 +26,22 @@ class Standing:
     """Objectives and constraints, applied to records."""
 
     aims: Sequence[Aim]
-    allowed: Callable[[Metrics], bool] = lambda _: True
-    needed: tuple[str, ...] = ()  # metrics that constraints read
+    limits: Sequence[Constraint] = ()
+    baseline: dict[str, float] = field(default_factory=dict)  # of the control; filled when it ends
+
+    def note(self, record: TrialRecord) -> None:
+        """Learn what limits relative to the baseline mean."""
+        if record.control == "baseline" and record.role == "control" and record.state == "done":
+            self.baseline.update(record.metrics)
+
+    def allowed(self, metrics: Metrics) -> bool:
+        """Whether it keeps within all limits; one that cannot be measured yet does not count."""
+        violations = [limit.violation(metrics, self.baseline) for limit in self.limits]
+        return all(violation is None or violation <= 0 for violation in violations)
 
     def missing(self, metrics: Metrics) -> str | None:
         """The first metric without which a finished trial is no result."""
-        names = [aim.metric for aim in self.aims] + list(self.needed)
+        names = [aim.metric for aim in self.aims] + [limit.metric for limit in self.limits]
         return next((name for name in names if not math.isfinite(metrics.get(name, math.nan))), None)
 
     def values(self, record: TrialRecord) -> list[float]:
@@ -38,7 +49,7 @@ class Standing:
         return [record.metrics[aim.metric] for aim in self.aims]
 
     def front(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """Finished search trials and controls that meet the constraints and are not dominated, best first objective first."""
+        """Finished trials within the limits that none dominates (finalists apart), by the first objective."""
         finished = [record for record in records if self._counts(record)]
         if not finished:
             return []

@@ -1,4 +1,4 @@
-"""One attempt at a trial, in whatever process it runs: plain data in, plain messages out. The trial is imported here only."""
+"""One attempt at a trial, in whatever process: plain data in, plain messages out. Trials are imported here only."""
 
 import gc
 import importlib
@@ -44,7 +44,7 @@ def messages(task: dict[str, Any]) -> Generator[Message]:
             else:
                 yield _report(report, node)
         end = _done(final)
-    except Exception as error:  # every failure of a trial is a result: it is kept as the reason
+    except Exception as error:  # noqa: BLE001 - every failure of a trial is a result: the reason is kept
         end = _failed(error)
     end["seconds"] = round(time.monotonic() - began, 6)
     yield {**end, "kind": "end", "node": node}

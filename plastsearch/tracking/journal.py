@@ -1,4 +1,4 @@
-"""trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line. What it means is folded here, too."""
+"""trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line; and what it adds up to."""
 
 import fcntl
 import json
@@ -83,6 +83,10 @@ class Journal:
         if event in DURABLE:
             os.fsync(self._file.fileno())
         return record
+
+    def clear(self) -> None:
+        """Start over: for a sweep that was opened and never ran a trial."""
+        self._file.truncate(0)
 
     def close(self) -> None:
         """Let the next driver in."""

@@ -1,6 +1,6 @@
 """Whole sweeps of fake trials: `rig` opens a folder and gives the desk and its surroundings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,6 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+def rig(tmp_path: Path) -> Callable[..., Rig]:
     """Make rigs below a temporary folder."""
-    yield lambda name="sweep", **more: Rig(tmp_path / name, **more)
+    return lambda name="sweep", **more: Rig(tmp_path / name, **more)

@@ -1,6 +1,7 @@
 """Stand-ins for trials and proposers: milliseconds instead of minutes, and every way to fail on request.
 
-A worker imports `tests.search.fake_trials:trial` by name, as it would the real one. `model.from` carries orders, such as `error` or `die-once:<file>`.
+A worker imports `tests.search.fake_trials:trial` by name, like the real one. `model.from` carries orders, such as
+`error` or `die-once:<file>`.
 """
 
 import os

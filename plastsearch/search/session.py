@@ -1,0 +1,272 @@
+"""One session of a sweep, first or resumed: opens folder, executor and study, runs the desk, writes the last word."""
+
+import os
+import shlex
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from plastsearch.search import worker
+from plastsearch.search.budget import Limits, Spent, exhausted
+from plastsearch.search.controls import against_best, baseline
+from plastsearch.search.display import View
+from plastsearch.search.executor import Executor
+from plastsearch.search.finalists import finalists
+from plastsearch.search.folder import Opened, open_folder
+from plastsearch.search.halting import Halting
+from plastsearch.search.inline import InlineExecutor
+from plastsearch.search.phases import Listed, Phase, Search
+from plastsearch.search.run import Listener, Sweep
+from plastsearch.search.standing import Aim, Standing
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.tracking.journal import Event, TrialRecord, seconds_so_far, trials
+
+EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and how a sweep runs; nothing here changes what it asks."""
+
+    root: Path
+    name: str | None = None
+    resume: bool = False
+    executor: str = "tune"
+    address: str | None = None
+    store: Path | None = None
+    cache: Path | None = None
+    finalists: bool = True
+    trial: str = worker.TRIAL
+    finalist: str = worker.FINALIST
+    space_file: Path | None = None
+    overrides: Sequence[str] = ()
+
+    def command(self, folder: Path) -> str:
+        """What to type to go on with it."""
+        words = ["plastsearch", "sweep", str(self.space_file or "SPACE"), "--out", str(folder.parent)]
+        words += ["--name", folder.name, "--resume"]
+        words += [word for text in self.overrides for word in ("--set", text)]
+        if self.executor != "tune":
+            words += ["--executor", self.executor]
+        if self.address:
+            words += ["--address", self.address]
+        if not self.finalists:
+            words.append("--no-finalists")
+        return shlex.join(words)
+
+
+@dataclass
+class Outcome:
+    """How the session ended."""
+
+    folder: Path
+    status: str  # done | budget | failures | interrupted
+    command: str  # to resume
+    reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 4 too many failures, 130 interrupted and resumable."""
+        return EXIT[self.status]
+
+
+class Closing(Listener, Protocol):
+    """A listener that has something to finish."""
+
+    def close(self) -> str | None:
+        """A message if anything is missing."""
+
+
+def run_sweep(spec: SweepSpec, options: Options, listen: Callable[[Path, View], Sequence[Closing]]) -> Outcome:
+    """Run the sweep from wherever it stands to its end, or to an interrupt."""
+    name = options.name or spec.name or "sweep"
+    command = options.command(options.root / name)
+    opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
+    with opened.journal:
+        executor = open_executor(spec, options, opened.folder)
+        try:
+            return _session(spec, options, opened, executor, listen)
+        finally:
+            executor.close()
+
+
+def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
+    """This process, or Ray, which is imported only here."""
+    if options.executor == "inline":
+        return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0)
+    from plastsearch.search.ray_tune import RayExecutor, Request
+
+    asked = spec.resources
+    request = Request(asked.cpu, asked.gpu, asked.memory_gb, asked.custom)
+    return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address)
+
+
+def _session(
+    spec: SweepSpec,
+    options: Options,
+    opened: Opened,
+    executor: Executor,
+    listen: Callable[[Path, View], Sequence[Closing]],
+) -> Outcome:
+    from plastsearch.search.space import open_space
+    from plastsearch.search.study import open_study
+
+    records, began = trials(opened.events), time.time()
+    spent_s = seconds_so_far(opened.events)
+    standing = Standing([Aim(one.metric, one.goal, one.reference) for one in spec.objectives], spec.limits)
+    limits = limits_of(spec)
+    study = open_study(spec, opened.folder, list(records.values()))
+    search = Search(
+        study, lambda r: exhausted(limits, standing, Spent(list(r.values()), spent_s + time.time() - began))
+    )
+    view = View(records, standing, spec.search.trials, executor.slots, spent_s, began)
+    listeners = listen(opened.folder, view)
+    _announce(opened, listeners)
+    sweep = Sweep(
+        opened.journal,
+        records,
+        _phases(spec, options, open_space(spec), standing, search),
+        standing,
+        limits,
+        task_of(options, executor, opened.folder),
+        proposer=study,
+        halting=halting_of(spec, standing),
+        listeners=listeners,
+        slots=executor.slots,
+        gpus=executor.gpus,
+    )
+    try:
+        with _signals(sweep, patient=options.executor != "inline"):
+            _serve(executor, sweep)
+    finally:
+        closing = _close(opened, sweep, search, listeners, spent_s + time.time() - began)
+    status, reason, notes = closing
+    return Outcome(opened.folder, status, options.command(opened.folder), reason, notes)
+
+
+def limits_of(spec: SweepSpec) -> Limits:
+    """What the spec allows to spend and to bear."""
+    asked = spec.search
+    return Limits(
+        trials=asked.trials,
+        wall_s=asked.wall_s,
+        gpu_hours=asked.gpu_hours,
+        hypervolume=asked.target_hypervolume,
+        stagnation=asked.stagnation,
+        max_failures=spec.max_failures,
+        max_failed_fraction=spec.max_failed_fraction,
+        trial_timeout_s=spec.trial_timeout_s,
+    )
+
+
+def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
+    """The halting rule; those on one metric take its goal from the objectives, if it is one."""
+    halt = spec.halt
+    if halt.kind == "none":
+        return None
+    own = next((aim for aim in standing.aims if aim.metric == halt.metric), Aim(halt.metric))
+    aims = standing.aims if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
+
+
+def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+    """How a record becomes what a worker runs."""
+    settings = RunSettings(
+        device="auto" if executor.gpus or options.executor == "inline" else "cpu",
+        threads=max(1, int(executor.cpus)),
+        store=(options.store or folder.parent / "store").resolve(),
+        cache=(options.cache or folder.parent / "cache").resolve(),
+    )
+
+    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
+        function = options.finalist if record.role == "finalist" else options.trial
+        config = TrialConfig.model_validate(record.config)
+        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer}))
+
+    return task
+
+
+def _phases(spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search) -> list[Phase]:
+    phases: list[Phase] = []
+    if "baseline" in spec.controls:
+        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
+    phases.append(search)
+    others = [name for name in spec.controls if name != "baseline"]
+    if others:
+        phases.append(Listed(against_best(others, standing, space.candidates, spec.search.seed)))
+    if options.finalists and spec.finalists.top:
+        phases.append(Listed(finalists(standing, spec.finalists.top, spec.finalists.seeds), alone=True))
+    return phases
+
+
+def _announce(opened: Opened, listeners: Sequence[Closing]) -> None:
+    """Open a session in the journal; the first listener hears of the sweep itself, too."""
+    resumed = any(event["event"] == "session" for event in opened.events)
+    session = opened.journal.append(
+        "session", session=uuid.uuid4().hex[:8], pid=os.getpid(), host=socket.gethostname(), resumed=resumed
+    )
+    head: list[Event] = [] if resumed else [event for event in opened.events if event["event"] == "sweep"]
+    for event in [*head, session]:
+        for listener in listeners:
+            listener.feed(event)
+
+
+def _serve(executor: Executor, sweep: Sweep) -> None:
+    try:
+        executor.run(sweep)
+    except KeyboardInterrupt:
+        if not sweep.interrupted:
+            sweep.interrupt()
+
+
+def _close(
+    opened: Opened, sweep: Sweep, search: Search, listeners: Sequence[Closing], seconds: float
+) -> tuple[str, str | None, list[str]]:
+    """The last word in the journal, then whatever listeners still have to do."""
+    status, reason = _verdict(sweep, search)
+    finish = opened.journal.append("finish", status=status, reason=reason, seconds=round(seconds, 3))
+    notes = []
+    for listener in listeners:
+        listener.feed(finish)
+        note = listener.close()
+        if note:
+            notes.append(note)
+    return status, reason, notes
+
+
+def _verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
+    if sweep.failure:
+        return "failures", sweep.failure
+    if sweep.interrupted or not sweep.over:
+        return "interrupted", None
+    if search.ended_by in {"trials", "space", None}:
+        return "done", None
+    return "budget", search.ended_by
+
+
+@contextmanager
+def _signals(sweep: Sweep, *, patient: bool) -> Iterator[None]:
+    """Ctrl-C and SIGTERM: once to part at the next report, twice to stop now, in any state."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        times = sweep.interrupt()
+        if times == 1:
+            os.write(2, b"\nstopping at the next report of what runs; once more stops at once\n")
+        elif times > 2 or not patient:
+            raise KeyboardInterrupt
+
+    kept = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
