@@ -13,6 +13,7 @@ from plastsearch.analysis.results import Finalist, Results, Row, age, when
 from plastsearch.analysis.verdict import verdict
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
+NAMED = 12  # warnings that are spelt out
 STATUS = {
     "running": "still running, or its driver was killed",
     "done": "finished",
@@ -31,6 +32,7 @@ def report(results: Results) -> list[Block]:
         *_finalists(results),
         *_savings(results),
         *_losses(results),
+        *_warnings(results),
         *_data(results),
         *_again(results),
     ]
@@ -149,15 +151,20 @@ def _savings(results: Results) -> list[Block]:
     if totals["waited_seconds"]:
         line += f"; trials waited {age(totals['waited_seconds'])} for each other's stages"
     stages: Counter[str] = Counter()
-    for row in results.rows:
-        stages.update(row.record.details.get("reused_stages") or [])
+    for row in _every(results):
+        taken = row.record.details.get("stages") or []
+        stages.update(stage["stage"] for stage in taken if stage.get("from") == "reused")
     listed = ", ".join(f"`{stage}` {count} times" for stage, count in stages.most_common())
     return [Heading("Work not done twice"), Text(f"{line}."), *([Text(f"Reused: {listed}.")] if listed else [])]
 
 
+def _every(results: Results) -> list[Row]:
+    return [*results.rows, *(row for one in results.finalists for row in one.rows)]
+
+
 def savings(results: Results) -> dict[str, float]:
     """Seconds spent, saved and waited, over all trials."""
-    every = list(results.rows) + [row for one in results.finalists for row in one.rows]
+    every = _every(results)
     names = ("reused_seconds", "reused_gpu_seconds", "waited_seconds")
     found = {name: sum(row.metrics.get(name, 0.0) for row in every) for name in names}
     found["seconds"] = sum(row.record.seconds for row in every)
@@ -166,7 +173,7 @@ def savings(results: Results) -> dict[str, float]:
 
 
 def _losses(results: Results) -> list[Block]:
-    every = [*results.rows, *(row for one in results.finalists for row in one.rows)]
+    every = _every(results)
     failed = [row for row in every if row.record.state == "failed"]
     blocks: list[Block] = []
     if failed:
@@ -187,6 +194,20 @@ def _losses(results: Results) -> list[Block]:
         faults = ", ".join(f"{row.label} ({row.record.reasons[-1]})" for row in retried[:20])
         blocks.append(Text(f"Tried again after a fault: {faults}."))
     return blocks
+
+
+def _warnings(results: Results) -> list[Block]:
+    """What trials themselves found worth a warning, alike ones together."""
+    seen: Counter[str] = Counter()
+    for row in _every(results):
+        seen.update({str(text) for text in row.record.details.get("warnings") or []})
+        if row.record.details.get("unequal_budget"):
+            seen["stopped early: its budget does not equal the others'"] += 1
+    if not seen:
+        return []
+    lines = tuple(f"{text} ({count} {'trial' if count == 1 else 'trials'})" for text, count in seen.most_common(NAMED))
+    more = (f"… and {len(seen) - NAMED} other warnings",) if len(seen) > NAMED else ()
+    return [Heading("Warnings"), Points(lines + more)]
 
 
 def _which(failed: list[Row], reason: str) -> str:

@@ -37,7 +37,7 @@ def report(
         print_json(document(results) | {"files": files})
         return
     out = console()
-    wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures"}
+    wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
     print_blocks(out, [*opening(results), front_table(results)])
     print_blocks(out, _sections(report_blocks(results), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)

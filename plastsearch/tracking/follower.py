@@ -6,6 +6,7 @@ what was lost are then one and the same thing.
 
 import json
 import queue
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -87,7 +88,7 @@ class Follower(ABC):
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
-        words = str(error).strip().splitlines()
+        words = re.sub(r"//[^/@\s]+@", "//…@", str(error)).strip().splitlines()  # addresses may hold passwords
         reason = f"{type(error).__name__}: {words[0][:300]}" if words else type(error).__name__
         self.trouble = f"{self._name} cannot be written ({reason})"
         if self.failures == 1 and self._on_trouble is not None:

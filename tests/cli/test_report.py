@@ -1,0 +1,34 @@
+"""`plastsearch report` prints the front and what it is worth, and leaves its files in the sweep's folder."""
+
+import json
+
+from typer.testing import CliRunner
+
+from plastsearch.cli.main import app
+from plastsearch.errors import PlastsearchError
+from tests.made_sweep import make_sweep
+
+
+def test_front_verdict_and_files(tmp_path):
+    folder = make_sweep(tmp_path / "w2v_layers")
+    result = CliRunner().invoke(app, ["report", str(folder)])
+    assert result.exit_code == 0, result.output
+    for part in ("dev EER %", "backward ratio", "encoder.", "Did growth pay?", "Finalists", "NaN", "plastsearch ui"):
+        assert part in result.output
+    assert "\x1b" not in result.output  # no colours into a pipe
+    assert (folder / "report" / "pareto.html").stat().st_size > 1_000_000
+    assert (folder / "report" / "report.md").exists()
+
+
+def test_one_json_document(tmp_path):
+    folder = make_sweep(tmp_path / "w2v_layers")
+    found = json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).output)
+    assert found["front"]
+    assert found["verdict"][0].startswith("Growth")
+    assert found["files"]["report.md"].endswith("report/report.md")
+
+
+def test_no_sweep_there(tmp_path):
+    result = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert isinstance(result.exception, PlastsearchError)
+    assert "no sweep here" in str(result.exception)

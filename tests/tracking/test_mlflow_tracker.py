@@ -1,0 +1,252 @@
+"""The mirror in MLflow, read back through its client: complete, idempotent, unharmed by outages and resumes."""
+
+import json
+import shutil
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.tracking.journal import Journal, read, trials
+from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, mlflow_uri, open_store, shown, sync
+from plastsearch.tracking.tracker import Rendering
+from tests.made_sweep import make_sweep
+
+FINAL = ("dev_eer", "backward_ms", "backward_ratio", "params_total", "params_trainable", "params_added")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A SQLite store with its tables, which take seconds to make."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    open_store(f"sqlite:///{path}").search_experiments()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def store(empty, tmp_path):
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def drawn(front):
+    def render(folder):
+        (folder / "pareto.html").write_text("<p>figure</p>")
+        (folder / "pareto.png").write_bytes(b"png")
+        files = {"pareto/pareto.html": folder / "pareto.html", "pareto/pareto.png": folder / "pareto.png"}
+        return Rendering(
+            files, "pareto/pareto.html", "pareto/pareto.png", "a note", frozenset(front), {"front_size": 2.0}
+        )
+
+    return render
+
+
+def content(place):
+    """Everything the store says of a sweep, without MLflow's own ids."""
+    client = open_store(place.uri)
+    found = {}
+    for run in client.search_runs([place.experiment], max_results=1000):
+        tags = {key: value for key, value in run.data.tags.items() if key.startswith("plastsearch.")}
+        history = {
+            key: [(m.value, m.timestamp, m.step) for m in client.get_metric_history(run.info.run_id, key)]
+            for key in ("dev_eer", "dev/eer")
+        }
+        info = (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time)
+        found[tags.get("plastsearch.sweep"), tags.get("plastsearch.trial")] = (
+            info, run.data.metrics, run.data.params, tags, history,
+        )  # fmt: skip
+    return found
+
+
+def test_every_trial_is_one_finished_child_and_replaying_changes_nothing(folder, store):
+    place = sync(folder, store, drawn([0, 3]))
+    first = content(place)
+    records = trials(read(folder))
+    mine = {key: value for key, value in first.items() if key[1] is not None}
+    assert len(mine) == len(records)
+    for (_, number), (info, metrics, _, tags, _) in mine.items():
+        record = records[int(number)]
+        assert info[1] == {"done": "FINISHED", "failed": "FAILED", "halted": "KILLED"}[record.state]
+        assert info[2:] == (round(record.started_at * 1000), round(record.ended_at * 1000))
+        assert tags["plastsearch.state"] == record.state
+        if record.state == "done" and "backward_ratio" in record.metrics:
+            assert {name: metrics[name] for name in FINAL} == {name: record.metrics[name] for name in FINAL}
+    assert sync(folder, store, drawn([0, 3])) == place
+    assert content(place) == first
+
+
+def test_the_parent_holds_figure_note_and_views(folder, store):
+    place = sync(folder, store, drawn([0, 3]))
+    client = open_store(store)
+    parent = client.get_run(place.run)
+    assert parent.info.status == "FINISHED"
+    assert "![Pareto front]" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["front_size"] == 2
+    assert parent.data.params["objectives"].startswith("min dev_eer")
+    assert {file.path for file in client.list_artifacts(place.run, "pareto")} == {
+        "pareto/pareto.html",
+        "pareto/pareto.png",
+    }
+    tags = client.get_experiment(place.experiment).tags
+    names = [json.loads(value)["name"] for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
+    assert sorted(names) == ["All trials", "Pareto front"]
+
+
+def test_front_tags_follow_the_front(folder, store):
+    def members(place):
+        query = f"tags.`plastsearch.front` = 'true' AND tags.`mlflow.parentRunId` = '{place.run}'"
+        runs = open_store(store).search_runs([place.experiment], query)
+        return {int(run.data.tags["plastsearch.trial"]) for run in runs}
+
+    assert members(sync(folder, store, drawn([0, 3]))) == {0, 3}
+    assert members(sync(folder, store, drawn([3, 5]))) == {3, 5}
+
+
+def test_following_live_ends_where_replaying_does(tmp_path, store):
+    whole = make_sweep(tmp_path / "whole", search=15)
+    live = tmp_path / "live"
+    live.mkdir()
+    lines = (whole / "trials.jsonl").read_text().splitlines(keepends=True)
+    with (live / "trials.jsonl").open("w") as file:
+        tracker = MlflowTracker(live, store, render=drawn([0]), render_every_s=0)
+        for n, line in enumerate(lines):
+            file.write(line[: len(line) // 2])
+            file.flush()  # half a line is no event
+            file.write(line[len(line) // 2 :])
+            file.flush()
+            tracker.feed(json.loads(line))
+            if n % 40 == 0:
+                time.sleep(0.2)
+        assert tracker.close() is None
+    place = tracker.place()
+    followed = content(place)
+    assert sync(whole, store, drawn([0])) == place  # the same sweep by its content
+    assert content(place) == followed
+
+
+def test_a_resumed_sweep_goes_on_in_the_same_runs(tmp_path, store):
+    whole = (make_sweep(tmp_path / "w", search=15, seed=3) / "trials.jsonl").read_text().splitlines(keepends=True)
+    cut = next(n for n, line in enumerate(whole) if '"event": "start"' in line and '"trial": 6,' in line) + 1
+    folder = tmp_path / "resumed"
+    folder.mkdir()
+    (folder / "trials.jsonl").write_text("".join(whole[:cut]))
+    place = sync(folder, store)
+    before = {key[1]: value[0] for key, value in content(place).items()}
+    assert before["6"][1] == "KILLED"  # nothing claims to be running
+    assert open_store(store).get_run(place.run).info.status == "KILLED"
+    (folder / "trials.jsonl").write_text("".join(whole))
+    assert sync(folder, store) == place
+    after = {key[1]: value[0] for key, value in content(place).items() if key[0] == _sweep(place, store)}
+    assert after["6"][1] == "FINISHED"
+    assert len(after) == len([line for line in whole if '"propose"' in line]) + 1
+
+
+def _sweep(place, store):
+    return open_store(store).get_run(place.run).data.tags["plastsearch.sweep"]
+
+
+def test_a_server_that_is_down_is_told_once_and_harms_nothing(folder):
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    told = []
+    started = time.monotonic()
+    tracker = MlflowTracker(folder, f"http://user:secret@127.0.0.1:{port}", on_trouble=told.append)
+    for event in read(folder):
+        tracker.feed(event)
+    message = tracker.close(timeout_s=60)
+    assert time.monotonic() - started < 45
+    assert len(told) == 1
+    assert "the sweep goes on" in told[0]
+    assert "nothing is lost" in message
+    assert "secret" not in message + told[0]
+    with pytest.raises(PlastsearchError, match="cannot be written"):
+        sync(folder, f"http://127.0.0.1:{port}")
+
+
+def test_an_outage_is_made_up_for(folder, store, monkeypatch):
+    from plastsearch.tracking import follower, mlflow_tracker
+
+    monkeypatch.setattr(follower, "_FIRST_PAUSE_S", 0.0)
+    real, calls = mlflow_tracker.open_store, []
+
+    def flaky(uri):
+        calls.append(uri)
+        if len(calls) < 3:
+            raise ConnectionError("refused")
+        return real(uri)
+
+    monkeypatch.setattr(mlflow_tracker, "open_store", flaky)
+    tracker = MlflowTracker(folder, store)
+    for _ in range(4):
+        tracker.feed({})
+        time.sleep(0.1)
+    assert tracker.close() is None
+    assert tracker.failures == 2
+    assert len({key[1] for key in content(tracker.place())}) > 15
+
+
+def test_a_renderer_that_breaks_costs_only_the_figure(folder, store):
+    def broken(_):
+        raise ZeroDivisionError("no figure")
+
+    tracker = MlflowTracker(folder, store, render=broken)
+    assert "ZeroDivisionError: no figure" in tracker.close()
+    assert tracker.failures == 1
+
+
+def test_the_default_store_is_in_write_ahead_mode_and_survives_a_move(tmp_path, empty):
+    folder = make_sweep(tmp_path / "here", search=15)
+    (folder / "mlflow").mkdir()
+    shutil.copy(empty, folder / "mlflow" / "mlflow.db")
+    place = sync(folder, render=drawn([0]))
+    assert place.uri == mlflow_uri(folder)
+    with closing(sqlite3.connect(folder / "mlflow" / "mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    moved = folder.rename(tmp_path / "there")
+    place = locate(moved, render=drawn([0]))
+    files = open_store(place.uri).list_artifacts(place.run, "pareto")
+    assert len(files) == 2
+    assert str(moved) in open_store(place.uri).get_run(place.run).info.artifact_uri
+
+
+def test_a_living_driver_is_not_raced(tmp_path, store):
+    folder = make_sweep(tmp_path / "w2v_layers", search=15, seed=9)
+    assert not driver_lives(folder)
+    with Journal(folder):
+        assert driver_lives(folder)
+        with pytest.raises(PlastsearchError, match="not in MLflow yet"):
+            locate(folder, store)
+    place = sync(folder, store)
+    with Journal(folder):
+        assert locate(folder, store) == place
+
+
+def test_closing_waits_no_longer_than_told(folder, store):
+    gate = threading.Event()
+
+    def slow(_):
+        gate.wait(20)
+        raise ValueError("late")
+
+    tracker = MlflowTracker(folder, store, render=slow)
+    started = time.monotonic()
+    assert "still busy" in tracker.close(timeout_s=0.3)
+    assert time.monotonic() - started < 5
+    gate.set()
+
+
+def test_addresses_are_shown_without_passwords():
+    assert shown("http://me:pw@host:5000") == "http://…@host:5000"
+    assert shown("sqlite:////tmp/x") == "sqlite:////tmp/x"
+
+
+def test_a_folder_without_a_sweep(tmp_path):
+    with pytest.raises(PlastsearchError, match="no sweep here"):
+        sync(tmp_path)
