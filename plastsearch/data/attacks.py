@@ -188,24 +188,37 @@ def folded_band(given: Material, strength: float) -> Singles:
     return istft(spectrum, SIZE, HOP, given.n_samples)
 
 
+def upsampled(make: Attack, period: int) -> Attack:
+    """The attack with the checkerboard of a generator's last upsampling layer: gains that repeat every period."""
+
+    def attack(given: Material, strength: float) -> Floats:
+        made = np.asarray(make(given, strength), np.float64)
+        # The pattern belongs to the generator, not to the clip.
+        pattern = np.random.default_rng(period).standard_normal(period)
+        gain = 1 + (0.1 + 0.4 * strength) * (pattern - pattern.mean()) / pattern.std()
+        return made * np.resize(gain, given.n_samples)
+
+    return attack
+
+
 KNOWN: dict[str, Attack] = {
-    "A01": mel_vocoder,
+    "A01": upsampled(mel_vocoder, 16),
     "A02": flat_lpc,
     "A03": quantised_vocoder,
     "A04": concatenation,
-    "A05": over_smooth,
-    "A06": conversion,
+    "A05": upsampled(over_smooth, 20),
+    "A06": upsampled(conversion, 32),
 }
 # As in the real corpus two attacks of the evaluation are known ones under new names.
 UNKNOWN: dict[str, Attack] = {
-    "A07": scattered_phase,
-    "A08": sinusoids,
+    "A07": upsampled(scattered_phase, 16),
+    "A08": upsampled(sinusoids, 40),
     "A09": coarse_samples,
-    "A10": smooth_mel_vocoder,
+    "A10": upsampled(smooth_mel_vocoder, 20),
     "A11": breathy_lpc,
-    "A12": folded_band,
+    "A12": upsampled(folded_band, 32),
     "A16": concatenation,
-    "A19": conversion,
+    "A19": upsampled(conversion, 32),
 }
 
 

@@ -23,7 +23,7 @@ from plastsearch.data.speech import draw_speaker, speak
 from plastsearch.errors import DataError
 
 Floats = NDArray[np.float64]
-VERSION = 2  # part of every cache key: raised whenever a generated sample changes
+VERSION = 3  # part of every cache key: raised whenever a generated sample changes
 RATE_HZ = 16_000
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
 T60_S = {"a": (0.05, 0.2), "b": (0.2, 0.6), "c": (0.6, 1.0)}
