@@ -8,36 +8,49 @@ from pathlib import Path
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation
 from plastsearch.data.evaluation import EvaluationKey
+from plastsearch.models.detector import Detector
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 from plastsearch.trial import scoring
+from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.cost import costs
+from plastsearch.trial.networks import blank
 from plastsearch.trial.result import result, split_metrics
-from plastsearch.trial.run import Journey, start, travel
+from plastsearch.trial.run import Journey, load_weights, start, travel
 from plastsearch.trial.seeds import derive_seed
 
 
-def run_finalist(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
-    """As run_trial; the final report has `eval_*` metrics too, and `details["score_file"]` names every clip's score."""
+def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:
+    """As run_trial; the final report has `eval_*` metrics too, and `details["score_file"]` names every clip's score.
+
+    With `baseline` the network as `train` left it is scored on the same clips: `eval_eer_baseline`.
+    """
     with stop_on_sigterm() as stop:
         journey = start(config, settings, stop)
         yield from travel(journey)
-        yield evaluated(journey, result(journey, costs(journey)))
+        yield evaluated(journey, result(journey, costs(journey)), baseline)
 
 
-def evaluated(journey: Journey, report: Report) -> Report:
+def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Report:
     """Open the evaluation split, score its clips once, and add what comes out."""
     bench = journey.bench
     key = EvaluationKey(f"finalist {bench.config.trial_id()}")
     clips = open_evaluation(bench.config.data, bench.settings.cache, key, workers=max(1, bench.settings.loader_workers))
-    module = journey.load().module
-    waves = scoring.waves(clips, bench.length_samples, bench.device)
-    scores = scoring.score(module, module, waves, bench.bf16)
+    scores = _scores(bench, journey.load().module, clips)
     summary = scoring.dev_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
+    metrics = split_metrics("eval", summary)
+    if baseline and journey.stages[0].name == "train":
+        trained = blank(bench.config, journey.stages[:1], bench.device)
+        load_weights(trained, bench.store.load(journey.keys[0].key))
+        metrics["eval_eer_baseline"] = scoring.quality(_scores(bench, trained.module, clips), clips.labels).eer
     path = write_scores(bench.store.root / "scores" / f"{bench.config.trial_id()}.txt", clips, scores)
     details = {"score_file": str(path), "eval_per_attack": summary.get("per_attack", {}), "eval_clips": len(clips)}
-    return replace(report, metrics=report.metrics | split_metrics("eval", summary), details=report.details | details)
+    return replace(report, metrics=report.metrics | metrics, details=report.details | details)
+
+
+def _scores(bench: Bench, module: Detector, clips: ClipSet) -> scoring.Scores:
+    return scoring.score(module, module, scoring.waves(clips, bench.length_samples, bench.device), bench.bf16)
 
 
 def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:

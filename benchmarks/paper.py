@@ -1,0 +1,173 @@
+"""The paper's comparison and its figure, on the generated corpus or any other, over several seeds.
+
+Arms: the baseline as `train` leaves it, longer training, dropin frozen and unfrozen, plasticity, LoRA at the size of
+the dropin; every arm but the first takes the same number of optimiser steps. Dev and evaluation EER (the latter through
+the finalists step), backward time against full fine-tuning, trainable and final parameters; then EER by dropin site.
+
+    python benchmarks/paper.py --out paper                                  # the generated corpus, a quarter of an hour
+    python benchmarks/paper.py --set data.corpus=asvspoof2019_la --set data.root=/data/LA --preset base --seeds 5
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plastsearch.models.catalog import site_table
+from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
+from plastsearch.spec.document import Document, override
+from plastsearch.spec.load import parse_trial
+from plastsearch.trial.finalist import run_finalist
+from plastsearch.trial.run import run_trial
+
+# Where the paper grows: stages 2 and 3 of the ResNet, the second recurrent layer, a middle encoder layer.
+SITES = {"resnet18": ("layer2.0", "layer3.0"), "grnn": ("gru.1",), "wav2vec2": ("encoder.2.ffn",)}
+FIGURE = {"resnet18": "layer", "grnn": "gru.", "wav2vec2": "ffn"}  # the sites along the figure's axis
+ARMS: dict[str, dict[str, Any]] = {
+    "longer training": {"method": "baseline"},
+    "dropin, frozen": {"method": "dropin", "regime": "frozen"},
+    "dropin, unfrozen": {"method": "dropin", "regime": "unfrozen"},
+    "plasticity": {"method": "plasticity", "regime": "unfrozen"},
+    "LoRA, same sites": {"method": "lora"},
+}
+COLUMNS = ("dev_eer", "eval_eer", "backward_ratio", "params_trainable", "params_final")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(SITES), choices=list(SITES))
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--figure-seeds", type=int, help="seeds of the figure; default: as many as the table's")
+    parser.add_argument("--share", type=float, default=0.5, help="neurons to add, as a share of a site's width")
+    parser.add_argument("--set", action="append", default=[], dest="sets", help="path=value of every trial")
+    parser.add_argument("--out", type=Path, default=Path("paper"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = RunSettings(store=options.out / "store", cache=options.out / "cache")
+    table, points = {}, {}
+    for network in options.networks:
+        table[network] = compare(network, options, settings)
+        points[network] = by_site(network, options, settings)
+        text = render(table, points, options)
+        (options.out / "paper.md").write_text(text)
+        (options.out / "paper.json").write_text(json.dumps({"table": table, "figure": points}, indent=1))
+    draw(points, options.out / "eer_by_site.png")
+    print(text)
+
+
+def configure(network: str, options: argparse.Namespace, seed: int, sites: tuple[str, ...], **arm: Any) -> TrialConfig:
+    """One trial of the comparison; `--set` has the last word."""
+    model = {"name": network, "preset": options.preset}
+    rows = {row.name: row for row in site_table(ModelConfig.model_validate(model))}
+    neurons = {}
+    for site in sites:
+        row = rows[site]
+        neurons[site] = max(row.step, round(row.neurons * options.share / row.step) * row.step)
+    values = {
+        "model": model, "layers": list(sites), "neurons": neurons, "seed": seed,
+        "data": {"clips": 480, "length_samples": 16_000}, "train": {"steps": 300, "lr": 3e-3}, **arm,
+    }  # fmt: skip
+    document = Document("paper.py", values)
+    for text in options.sets:
+        override(document, text, [])
+    return parse_trial(document.data, "paper.py")
+
+
+def compare(network: str, options: argparse.Namespace, settings: RunSettings) -> dict[str, dict[str, list[float]]]:
+    """Every arm with every seed: arm → metric → one value per seed."""
+    found: dict[str, dict[str, list[float]]] = {"baseline": {}}
+    for name, arm in ARMS.items():
+        found[name] = {}
+        for seed in range(options.seeds):
+            config = configure(network, options, seed, SITES[network], **arm)
+            metrics = last(run_finalist(config, settings, baseline=name == "longer training"))
+            note(found[name], {column: metrics[column] for column in COLUMNS})
+            if name == "longer training":
+                note(found["baseline"], baseline_of(metrics))
+            errors = f"dev {metrics['dev_eer']:.2f} %, eval {metrics['eval_eer']:.2f} %"
+            print(f"{network:9} {name:17} seed {seed}: {errors}, backward {metrics['backward_ratio']:.3f}", flush=True)
+    return found
+
+
+def baseline_of(metrics: dict[str, float]) -> dict[str, float]:
+    """The network that all arms start from, after `train` alone."""
+    size = metrics["params_baseline"]
+    return {"dev_eer": metrics["dev_eer_baseline"], "eval_eer": metrics["eval_eer_baseline"],
+            "backward_ratio": metrics["backward_ratio"], "params_trainable": size, "params_final": size}  # fmt: skip
+
+
+def by_site(network: str, options: argparse.Namespace, settings: RunSettings) -> dict[str, list[float]]:
+    """Dev EER of frozen dropin at each single site, from the bottom to the top; no evaluation split needed."""
+    rows = site_table(ModelConfig.model_validate({"name": network, "preset": options.preset}))
+    found: dict[str, list[float]] = {}
+    for site in (row.name for row in rows if FIGURE[network] in row.name):
+        for seed in range(options.figure_seeds or options.seeds):
+            config = configure(network, options, seed, (site,), method="dropin", regime="frozen", timing_steps=3)
+            found.setdefault(site, []).append(last(run_trial(config, settings))["dev_eer"])
+        print(f"{network:9} {site:17} dev {statistics.fmean(found[site]):.2f} %", flush=True)
+    return found
+
+
+def last(reports: Iterator[Any]) -> dict[str, float]:
+    *_, final = reports
+    return dict(final.metrics)
+
+
+def note(into: dict[str, list[float]], values: dict[str, float]) -> None:
+    for name, value in values.items():
+        into.setdefault(name, []).append(value)
+
+
+def render(table: dict[str, Any], points: dict[str, Any], options: argparse.Namespace) -> str:
+    """The table in Markdown; EERs as mean (lowest – highest seed)."""
+    changes = " ".join(options.sets) or "default corpus and budget"
+    lines = [f"{options.seeds} seeds, preset {options.preset}, {changes}", "",
+             "| network | arm | dev EER % | eval EER % | backward ratio | trainable | final parameters |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for network, arms in table.items():
+        for name, values in arms.items():
+            ratio = statistics.median(values["backward_ratio"])
+            cells = [spread(values["dev_eer"]), spread(values["eval_eer"]), f"{ratio:.3f}",
+                     f"{values['params_trainable'][0]:,.0f}", f"{values['params_final'][0]:,.0f}"]  # fmt: skip
+            lines.append(f"| {network} | {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| network | frozen dropin at | dev EER % |", "|---|---|---|"]
+    lines += [f"| {network} | {site} | {spread(v)} |" for network, sites in points.items() for site, v in sites.items()]
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean (lowest – highest)."""
+    every = list(values)
+    return f"{statistics.fmean(every):.2f} ({min(every):.2f} – {max(every):.2f})"
+
+
+def draw(points: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """EER by dropin site: one panel per network, one dot per seed, a line through the means."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(
+        1, len(points), figsize=(4.2 * len(points), 3.4), squeeze=False, layout="constrained"
+    )
+    for panel, (network, sites) in zip(panels[0], points.items(), strict=True):
+        where = range(len(sites))
+        panel.plot(where, [statistics.fmean(values) for values in sites.values()], color="#1f5fa8")
+        for x, values in zip(where, sites.values(), strict=True):
+            panel.scatter([x] * len(values), values, s=12, color="#1f5fa8", alpha=0.5)
+        panel.set_xticks(list(where), list(sites), rotation=60, ha="right", fontsize=7)
+        panel.set_title(network)
+        panel.set_ylim(bottom=0)
+        panel.set_ylabel("dev EER in %, frozen dropin at one site")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
