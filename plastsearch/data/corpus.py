@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.data.cache import Decoder, Progress
+from plastsearch.data.choice import choose_rows, source_of
 from plastsearch.data.clips import ClipSet
-from plastsearch.data.corpora import EVALUATION_ONLY
 from plastsearch.data.decoded import decode_rows, pool_of, present
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.manifest import Manifest, note_rows
-from plastsearch.data.policy import dev_rows, held_out_rows, stratified, training_rows
+from plastsearch.data.policy import stratified
 from plastsearch.data.pool import read_pool
 from plastsearch.data.problems import SAME_AUDIO
-from plastsearch.data.request import DataRequest, Source
-from plastsearch.data.sources import read_source, second_source
+from plastsearch.data.request import DataRequest
+from plastsearch.data.sources import read_source
 from plastsearch.errors import DataError
 
 OnWait = Callable[[str], None]
@@ -56,18 +56,11 @@ def open_corpus(
     on_wait: OnWait | None = None,
 ) -> CorpusView:
     """The training clips and the clips the search may score on, decoded once and shared; raises DataError."""
-    if data.corpus in EVALUATION_ONLY:
-        raise DataError(f"{data.corpus} is for evaluation only: it has no training clips")
     decoder = Decoder(Path(cache), workers, progress, on_wait)
-    policy = data.search_dev.policy
-    held_out = data.search_dev.attacks if policy == "held_out_attacks" else ()
-    main = read_source(source_of(data), decoder, needed=("train",) if policy == "second_corpus" else ("train", "dev"))
-    other = _second(data, decoder) if policy == "second_corpus" else main
-    cap = None if data.corpus == "synthetic" else data.clips
-    train_rows = stratified(training_rows(main, held_out), cap, data.seed)
-    scored_rows = held_out_rows(main, held_out) if policy == "held_out_attacks" else dev_rows(other)
-    train = _clips(data, decoder, main, "train", train_rows)
-    scored = _clips(data, decoder, other, "dev", stratified(scored_rows, cap, data.seed))
+    chosen = choose_rows(data, decoder)
+    main, other = chosen.main, chosen.other
+    train = _clips(data, decoder, main, "train", chosen.train)
+    scored = _clips(data, decoder, other, "dev", chosen.scored)
     scored = _without(scored, train.hashes(), other, "train")
     if other is not main:
         main.problems.extend(other.problems)
@@ -94,21 +87,6 @@ def open_evaluation(
     _check(data, manifest, [clips])
     clips.bad_clips = len(manifest.problems)
     return clips
-
-
-def source_of(data: DataRequest) -> Source:
-    """The part of a request that names files."""
-    return Source(data.corpus, data.root, data.variant, data.manifest, data.seed, data.clips, data.difficulty)
-
-
-def _second(data: DataRequest, decoder: Decoder) -> Manifest:
-    corpus = data.search_dev.corpus
-    if corpus is None:
-        raise DataError("search_dev policy second_corpus: `data.search_dev.corpus` is missing")
-    if corpus in EVALUATION_ONLY:
-        raise DataError(f"search_dev: {corpus} is for evaluation only; the search must not score on it")
-    source = second_source(corpus, data.search_dev, source_of(data))
-    return read_source(source, decoder, needed=("dev",))
 
 
 def _clips(

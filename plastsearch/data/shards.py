@@ -69,6 +69,11 @@ def write_shard(job: Job) -> Iterator[int]:
         part.unlink(missing_ok=True)
 
 
+def _hash(samples: Samples) -> bytes:
+    # sha256 runs in hardware on current processors: half the time of blake2b, a tenth of that of decoding
+    return hashlib.sha256(samples.data).digest()[:KEY_BYTES]
+
+
 def _batch(job: Job, paths: list[str], keys: list[bytes]) -> pa.RecordBatch:
     clips: list[Samples] = []
     audio: list[bytes] = []
@@ -84,7 +89,7 @@ def _batch(job: Job, paths: list[str], keys: list[bytes]) -> pa.RecordBatch:
         samples = np.ascontiguousarray(samples)
         clips.append(samples)
         scales.append(scale)
-        audio.append(hashlib.blake2b(samples.data, digest_size=KEY_BYTES).digest() if len(samples) else bytes(16))
+        audio.append(_hash(samples) if len(samples) else bytes(KEY_BYTES))
     offsets = np.zeros(len(clips) + 1, np.int64)
     np.cumsum([len(clip) for clip in clips], out=offsets[1:])
     values = pa.array(np.concatenate(clips), ARROW_TYPES[job.storage])

@@ -24,6 +24,7 @@ LAYOUTS = {
     "for": ("fake_or_real", ""),
     "itw": ("in_the_wild", ""),
 }
+FEWEST_TO_SCORE = 64  # in dev and in evaluation: an EER needs some of both classes
 SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
 WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
 GENERATE = (
@@ -51,7 +52,7 @@ def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     from plastsearch.data.synthetic import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
-    other = max(64, -(-train * 2 // 3))
+    other = max(FEWEST_TO_SCORE, -(-train * 2 // 3))
     content = [VERSION, layout, source.seed, train, other, source.difficulty]
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
     folder = decoder.cache / "synthetic" / name
