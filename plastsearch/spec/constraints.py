@@ -25,7 +25,7 @@ class Constraint:
     relative: bool = False
 
     def violation(self, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> float | None:
-        """How far beyond the bound, 0 or less within it; None where something was not measured."""
+        """How far beyond the bound, as a share of it; 0 or less within it; None where something was not measured."""
         bound = self.bound
         if self.relative:
             own = metrics.get("params_baseline") if self.metric.startswith("params") else None
@@ -36,7 +36,8 @@ class Constraint:
         value = metrics.get(self.metric)
         if value is None:
             return None
-        return value - bound if self.sign == "<=" else bound - value
+        beyond = value - bound if self.sign == "<=" else bound - value
+        return beyond / abs(bound) if bound else beyond
 
 
 def parse_constraint(text: str) -> Constraint:

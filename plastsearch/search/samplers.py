@@ -1,0 +1,239 @@
+"""The sampling side of Optuna: a study in memory that every proposal is drawn from. The one on disk is in book.py.
+
+Each proposal has its own seed, derived from the sweep's seed and the count of proposals before it, so that a resumed
+sweep proposes what it would have proposed. Whatever a sampler suggests is repaired before Optuna records it.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.random import Generator
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from plastsearch.search.choosers import Drawn
+from plastsearch.search.parameters import Parameter
+from plastsearch.search.space import Params, Space
+from plastsearch.search.subsets import Encoding, OnOff
+
+SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
+POPULATION = 32
+CANDIDATES = 24
+_GENERATION = "NSGAIISampler:generation"
+
+Draw = Callable[[], Params]
+
+
+class Mind:
+    """Proposes flat parameters and learns from values; trials are counted in the order in which they were asked."""
+
+    def __init__(self, space: Space, goals: Sequence[str], sampler: str, seed: int, startup: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space, self._name, self._seed, self._startup = space, sampler, seed, startup
+        self._distributions = {name: _distribution(one) for name, one in space.parameters.items()}
+        self._bridge = _Bridge(self._distributions)
+        self._study = optuna.create_study(
+            directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._bridge
+        )
+        self._told = 0
+
+    def __len__(self) -> int:
+        return len(self._study.get_trials(deepcopy=False))
+
+    def ask(self, choose: Callable[[Draw], Params]) -> Params:
+        """Add a trial; `choose` may draw several times and returns what it settles on."""
+        order = len(self)
+        dice = np.random.default_rng([self._seed, order])
+        inner = self._inner(order)
+        self._bridge.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, dice))
+        trial = self._study.ask()
+        params = dict(trial.relative_params)
+        for name, value in params.items():
+            self._study._storage.set_trial_param(
+                trial._trial_id, name, self._distributions[name].to_internal_repr(value), self._distributions[name]
+            )
+        return params
+
+    def drop(self) -> None:
+        """Take back a trial for which nothing was found."""
+        self._study.tell(len(self) - 1, state=TrialState.FAIL)
+
+    def restore(self, params: Mapping[str, Any]) -> None:
+        """Add a trial that was proposed in an earlier session."""
+        order = len(self)
+        self._study.add_trial(running(params, self._distributions, {}))
+        trial = self._study.get_trials(deepcopy=False)[order]
+        inner = self._inner(order)
+        _enter_generation(inner, self._study, trial)
+        self._mark(trial, order)
+
+    def tell(self, order: int, values: Sequence[float] | None, violations: Mapping[str, float]) -> None:
+        """Learn how a trial went; None: it says nothing."""
+        trial = self._study.get_trials(deepcopy=False)[order]
+        if values is not None:
+            writer = optuna.trial.Trial(self._study, trial._trial_id)
+            for key, value in violations.items():
+                writer.set_constraint(key, value)
+            self._told += 1
+        self._study.tell(order, values, state=None if values is not None else TrialState.FAIL)
+
+    def _draw(self, inner: BaseSampler | None, study: Any, trial: FrozenTrial, order: int, dice: Generator) -> Params:
+        self._mark(trial, order)
+        if inner is None:
+            unit = _sobol(len(self._distributions) + 1, self._seed, order) if self._name == "qmc" else None
+            chooser = Drawn(dice) if unit is None else _Units(list(self._distributions), unit, dice)
+            return self.space.walk(chooser)[0]
+        fixed = {
+            name: one for name, one in self._distributions.items() if name in self.space.always and not one.single()
+        }
+        _enter_generation(inner, study, trial)
+        relative = inner.sample_relative(study, trial, fixed)
+        if self._told < self._startup or (not relative and fixed):
+            return self.space.draw(dice)
+        return self.space.walk(_Sampled(inner, study, trial, self._distributions, relative, dice))[0]
+
+    def _inner(self, order: int) -> BaseSampler | None:
+        """A sampler with the proposal's own seed; what it knows is in the study."""
+        seed = int(np.random.default_rng([self._seed, order, 1]).integers(2**31))
+        name = self._name
+        if name == "auto":
+            name = "tpe" if order < SWITCH else "nsga2"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            match name:
+                case "tpe":
+                    return optuna.samplers.TPESampler(
+                        seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES
+                    )
+                case "nsga2":
+                    return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+                case "nsga3":
+                    return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
+                case "gp":
+                    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+        return None
+
+    def _mark(self, trial: FrozenTrial, order: int) -> None:
+        """Trials that `auto` took from TPE are the first generation of NSGA-II."""
+        if self._name == "auto" and order < SWITCH:
+            self._study._storage.set_trial_system_attr(trial._trial_id, _GENERATION, 0)
+
+
+def _enter_generation(inner: BaseSampler | None, study: Any, trial: FrozenTrial) -> None:
+    """Let a genetic sampler settle a trial's generation and its parents.
+
+    Optuna returns parents in the order of selection when it picks them and in the order of trials ever after; a resumed
+    sweep would tell the difference, so they are always picked beforehand.
+    """
+    if isinstance(inner, optuna.samplers.NSGAIISampler | optuna.samplers.NSGAIIISampler):
+        inner.get_parent_population(study, inner.get_trial_generation(study, trial))
+
+
+def running(
+    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], notes: dict[str, Any]
+) -> FrozenTrial:
+    """An unfinished Optuna trial with these parameters."""
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=dict(params),
+        distributions={name: distributions[name] for name in params},
+        user_attrs=notes,
+    )
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Optuna's words for the flat parameters."""
+    return {name: _distribution(one) for name, one in space.parameters.items()}
+
+
+def _distribution(one: Parameter) -> BaseDistribution:
+    if one.labels:
+        return CategoricalDistribution(one.labels)
+    if one.whole:
+        return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
+    return FloatDistribution(one.low, one.high, log=one.log, step=one.step)
+
+
+def _sobol(dimensions: int, seed: int, order: int) -> list[float]:
+    """The point number `order` of a scrambled low-discrepancy sequence."""
+    from scipy.stats.qmc import Sobol
+
+    engine = Sobol(dimensions, scramble=True, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # single points need no power of two
+        engine = engine.fast_forward(order) if order else engine
+        return [float(value) for value in engine.random(1)[0]]
+
+
+class _Bridge(BaseSampler):  # type: ignore[misc] # optuna is untyped here
+    """Lets Optuna record what we settled on, as if a sampler had proposed all of it at once."""
+
+    def __init__(self, known: dict[str, BaseDistribution]) -> None:
+        self._known = known
+        self.propose: Callable[[Any, FrozenTrial], Params] = lambda study, trial: {}  # noqa: ARG005
+
+    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        return self._known
+
+    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Any) -> Params:  # noqa: ARG002
+        return self.propose(study, trial)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:  # noqa: ARG002
+        raise AssertionError(f"{param_name} was not proposed")
+
+
+class _Sampled:
+    """A sampler's joint proposal, its single ones for parameters that only count now, repaired."""
+
+    def __init__(
+        self,
+        inner: BaseSampler,
+        study: Any,
+        trial: FrozenTrial,
+        known: Mapping[str, BaseDistribution],
+        relative: Mapping[str, Any],
+        dice: Generator,
+    ) -> None:
+        self._inner, self._study, self._trial = inner, study, trial
+        self._known, self._relative, self._dice = known, relative, dice
+
+    def value(self, one: Parameter) -> Any:
+        """From the joint proposal if it has the parameter."""
+        if one.name in self._relative:
+            return _native(self._relative[one.name])
+        if one.single:
+            return one.at(0.0)
+        return _native(self._inner.sample_independent(self._study, self._trial, one.name, self._known[one.name]))
+
+    def subset(self, names: Encoding) -> Params:
+        """Sites as proposed, with an allowed size."""
+        return names.repair({one.name: self.value(one) for one in names.parameters}, self._dice)
+
+
+class _Units(Drawn):
+    """A point of the unit cube; of on/off sites the size is drawn first, then those with the highest coordinates."""
+
+    def __init__(self, names: Sequence[str], unit: Sequence[float], dice: Generator) -> None:
+        super().__init__(dice)
+        self._size = unit[-1]
+        self._unit = dict(zip(names, unit, strict=False))
+
+    def value(self, one: Parameter) -> Any:
+        """The value at the coordinate."""
+        return one.at(self._unit[one.name])
+
+    def subset(self, names: Encoding) -> Params:
+        """Each size as likely."""
+        if not isinstance(names, OnOff):
+            return names.repair({one.name: self.value(one) for one in names.parameters}, self._dice)
+        size = names.least + int(self._size * (names.most - names.least + 1))
+        ranked = sorted(names.names, key=lambda name: -self._unit[f"layers.{name}"])
+        return names.encode(ranked[:size]) or {}
+
+
+def _native(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

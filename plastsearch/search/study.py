@@ -1,0 +1,229 @@
+"""Ask and tell for the driver: openings, the sampler, duplicates, constraints. The journal's records are the memory.
+
+Optuna knows no halting with several objectives. A halted trial is FAIL in the study on disk, and the sampler is told
+what it had reached together with a violated constraint, so that it ranks below every finished trial.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plastsearch.search.anchors import anchors
+from plastsearch.search.book import Book, Entry
+from plastsearch.search.proposer import Proposal
+from plastsearch.search.samplers import Draw, Mind
+from plastsearch.search.space import Params, Point, Space, open_space
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.tracking.journal import TrialRecord
+
+WITH_ANCHORS = ("auto", "tpe", "nsga2", "nsga3", "gp")
+MOST_SCANNED = 20_000  # points of a finite space looked through for one that is new
+_HALTED = "halted"
+
+
+def open_study(spec: SweepSpec, folder: Path, records: Iterable[TrialRecord], space: Space | None = None) -> "Study":
+    """The proposer of a sweep folder, knowing all that its journal knows."""
+    return Study(spec, space or open_space(spec), folder, records)
+
+
+class Study:
+    """Proposes trials and learns from them; every proposal is a function of the seed and of what was told before."""
+
+    def __init__(self, spec: SweepSpec, space: Space, folder: Path | None, records: Iterable[TrialRecord]) -> None:
+        self.spec, self.space = spec, space
+        search = spec.search
+        self._metrics = [one.metric for one in spec.objectives]
+        goals = [one.goal for one in spec.objectives]
+        startup = 1 if search.sampler in ("nsga2", "nsga3") else min(10, max(4, search.trials // 4))
+        self._mind = Mind(space, goals, search.sampler, search.seed, startup)
+        self._openings = self._opened()
+        self._grid = iter(space.points()) if search.sampler == "grid" else None
+        self._orders: dict[int, int] = {}  # journal's number → place among the proposals
+        self._seen: dict[str, int] = {}  # content, replicates' seeds aside → the first trial with it
+        self._copies: dict[str, int] = {}
+        self._useless: set[int] = set()  # ended without a result
+        self._untouched: Mapping[str, float] = {}
+        records = sorted(records, key=lambda record: record.number)
+        entries = [entry for record in records if (entry := self._recall(record)) is not None]
+        self._book = Book(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
+        self.rebuilt = self._book.reconcile(entries) if self._book is not None else False
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the sampler."""
+        return notes_on(self.spec, self.space)
+
+    def ask(self, number: int) -> Proposal | None:
+        """Propose the trial that the journal will call `number`; None when there is nothing new in the space."""
+        order = len(self._mind)
+        made = self._made(order)
+        if made is None:
+            return None
+        origin, params, config, reuse_of = made
+        self._orders[number] = order
+        self._note(config, number)
+        if self._book is not None:
+            notes = {"id": config.trial_id(), "origin": origin}
+            self._book.add(Entry(number, params, notes=notes))
+        return Proposal(params, config, origin, reuse_of)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Learn from a trial that ended. Of the controls only the baseline matters: constraints refer to it."""
+        if record.control == "baseline" and record.state == "done":
+            self._untouched = dict(record.metrics)
+        if record.role != "search" or record.number not in self._orders:
+            return
+        entry = self._learn(record)
+        if self._book is not None:
+            self._book.end(entry)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _made(self, order: int) -> tuple[str, Params, TrialConfig, int | None] | None:
+        """Ask the sampler, under the policy on duplicates."""
+        found: list[tuple[str, Params, TrialConfig, int | None]] = []
+
+        def choose(draw: Draw) -> Params:
+            settled = self._settle(order, draw)
+            if settled is None:
+                raise _NothingNewError
+            found.append(settled)
+            return settled[1]
+
+        try:
+            self._mind.ask(choose)
+        except _NothingNewError:
+            self._mind.drop()
+            return None
+        return found[0]
+
+    def _settle(self, order: int, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
+        if self._grid is not None:
+            return self._next_point(self._grid)
+        origin, params = ("sampler", draw())  # drawn even for an opening: the sampler keeps its count
+        if order < len(self._openings):
+            origin, params = self._openings[order]
+        config = self.space.config(params)
+        first = self._seen.get(config.trial_id())
+        if first is None:
+            return origin, params, config, None
+        policy = self.spec.search.duplicates
+        if policy == "replicate":
+            copies = self._copies[config.trial_id()]
+            return origin, params, config.model_copy(update={"seed": config.seed + copies}), None
+        if policy == "reuse" and first not in self._useless:
+            return origin, params, config, first
+        return self._new(order, params, draw)
+
+    def _new(self, order: int, params: Params, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
+        """A point that has not been tried: draw again, then look next door, then anywhere."""
+        dice = np.random.default_rng([self.spec.search.seed, order, 2])
+        tries: list[Callable[[Params], Params]] = [lambda _: draw()] * 3
+        tries += [lambda at: self.space.neighbour(at, dice)] * 24 + [lambda _: self.space.draw(dice)] * 48
+        for attempt in tries:
+            params = attempt(params)
+            config = self.space.config(params)
+            if config.trial_id() not in self._seen:
+                return "sampler", params, config, None
+        size = self.space.size
+        if size is None or size > MOST_SCANNED:
+            return None
+        return self._next_point(self.space.points())
+
+    def _next_point(self, points: Iterator[Point]) -> tuple[str, Params, TrialConfig, int | None] | None:
+        dice = np.random.default_rng(0)  # a whole point leaves nothing open
+        for point in points:
+            params = self.space.flat(point, dice)
+            config = self.space.config(params)
+            if config.trial_id() not in self._seen:
+                return "sampler", params, config, None
+        return None
+
+    def _opened(self) -> list[tuple[str, Params]]:
+        """Points a person wrote, then known designs, each once."""
+        dice = np.random.default_rng([self.spec.search.seed, 3])
+        search = self.spec.search
+        wanted = [("try_first", self.space.flat(point, dice)) for point in self.spec.try_first]
+        if search.anchors and search.sampler in WITH_ANCHORS:
+            wanted += [("anchor", params) for params in anchors(self.space, max(2, search.trials // 3), dice)]
+        found: dict[str, tuple[str, Params]] = {}
+        for origin, params in wanted:
+            found.setdefault(self.space.config(params).trial_id(), (origin, params))
+        return list(found.values())
+
+    def _recall(self, record: TrialRecord) -> Entry | None:
+        """Take in a trial of an earlier session."""
+        if record.control == "baseline" and record.state == "done":
+            self._untouched = dict(record.metrics)
+        if record.role != "search":
+            return None
+        self._orders[record.number] = len(self._mind)
+        self._mind.restore(record.params)
+        self._note(TrialConfig.model_validate(record.config), record.number)
+        if record.ended:
+            return self._learn(record)
+        return Entry(record.number, record.params, notes={"id": record.id, "origin": record.origin})
+
+    def _note(self, config: TrialConfig, number: int) -> None:
+        content = config.model_copy(update={"seed": self._seed_of(config)}).trial_id()
+        self._seen.setdefault(content, number)
+        self._copies[content] = self._copies.get(content, 0) + 1
+
+    def _seed_of(self, config: TrialConfig) -> int:
+        """Replicates differ in the seed alone; they are one content."""
+        return config.seed if "seed" in self.space.domains else self.space.base.seed
+
+    def _learn(self, record: TrialRecord) -> Entry:
+        values = self._values(record)
+        violations = self._violations(record.metrics)
+        finished = record.state == "done" and values is not None
+        notes: dict[str, Any] = {"id": record.id, "origin": record.origin, "state": record.state}
+        if record.state == "halted":
+            # What it had reached, below everything that was finished.
+            self._mind.tell(self._orders[record.number], values, {**violations, _HALTED: 1.0 - record.fidelity / 2})
+            notes["fidelity"] = record.fidelity
+        else:
+            # A reused result stands once already.
+            self._mind.tell(self._orders[record.number], values if finished else None, violations)
+        copied = record.state == "reused" and values is not None
+        if not finished and not copied:
+            self._useless.add(record.number)
+        if record.reason:
+            notes["reason"] = record.reason[:200]
+        return Entry(record.number, record.params, True, values if finished or copied else None, violations, notes)
+
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        values = [record.metrics.get(name, math.nan) for name in self._metrics]
+        return [float(value) for value in values] if all(math.isfinite(value) for value in values) else None
+
+    def _violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        texts = zip(self.spec.constraints, self.spec.limits, strict=True)
+        measured = {text: limit.violation(metrics, self._untouched) for text, limit in texts}
+        return {text: value for text, value in measured.items() if value is not None and math.isfinite(value)}
+
+
+class _NothingNewError(Exception):
+    """Every point of the space was tried."""
+
+
+def notes_on(spec: SweepSpec, space: Space) -> list[str]:
+    """What the choice of a sampler means for this space."""
+    search, found = spec.search, []
+    binary = sum(len(one.labels) == 2 for one in space.parameters.values())
+    if search.sampler == "gp":
+        found.append(
+            f"sampler gp imports torch into the driver and takes seconds per proposal with {len(space.parameters)} "
+            f"parameters ({binary} of them switches); sampler auto takes milliseconds"
+        )
+    if search.sampler == "grid" and space.size is not None and space.size > search.trials:
+        found.append(
+            f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
+        )
+    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+        found.append(f"the space has {space.size} points, so the search ends after that many trials")
+    return found
