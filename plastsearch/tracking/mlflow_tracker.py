@@ -104,7 +104,7 @@ class MlflowTracker(Follower):
         self.uri = uri or mlflow_uri(folder)
         self._render, self._render_every_s = render, render_every_s
         self._store: _Store | None = None
-        self._rendered_at, self._stale = 0.0, True
+        self._rendered_at, self._rest_s, self._stale = 0.0, 0.0, True
         super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble)
 
     def place(self) -> Place | None:
@@ -119,7 +119,7 @@ class MlflowTracker(Follower):
         """Trials first, then what is drawn of them."""
         store = self._store or self._connect(opening)
         self._push(store, opening)
-        if last or (self._stale and time.monotonic() - self._rendered_at >= self._render_every_s):
+        if last or (self._stale and time.monotonic() - self._rendered_at >= self._rest_s):
             self._show(store, opening)
         if last:
             self._settle(store)
@@ -186,9 +186,10 @@ class MlflowTracker(Follower):
 
     def _show(self, store: _Store, opening: Event) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
-        self._rendered_at, self._stale = time.monotonic(), False
+        self._rendered_at, self._stale, self._rest_s = time.monotonic(), False, self._render_every_s
         if self._render is None or not any(record.ended for record in self.sofar.records.values()):
             return
+        began = time.monotonic()
         rendering = self._render(self.folder)
         for path, file in rendering.files.items():
             store.client.log_artifact(store.parent, str(file), str(Path(path).parent) if "/" in path else None)
@@ -202,6 +203,9 @@ class MlflowTracker(Follower):
         step = sum(record.ended for record in self.sofar.records.values())
         at = terms.milliseconds(self.sofar.at)
         store.log(store.parent, [terms.Point(key, value, at, step) for key, value in rendering.summary.items()])
+        # Drawing shares the driver's interpreter: it may take three hundredths of the time, no more.
+        self._rest_s = max(self._render_every_s, 30 * (time.monotonic() - began))
+        self._rendered_at = time.monotonic()
 
     def _describe(self, store: _Store, opening: Event, rendering: Rendering) -> None:
         note = pages.run_note(store.experiment, store.parent, rendering.page, rendering.picture, rendering.note)
