@@ -118,7 +118,7 @@ def test_restacking_layers_of_unlike_widths_is_refused():
     net.gru, net.fc = nn.GRU(3, 4, 2, batch_first=True), nn.Linear(4, 2)
     unstack_(net)
     add_neurons_(net, {"gru.0": 1}, mode="unfrozen")
-    with pytest.raises(GrowthError, match="layers of 5 and 4 units; .* has one width"):
+    with pytest.raises(GrowthError, match="layers of 5 and 4 units"):
         restack_(net)
 
 

@@ -1,0 +1,392 @@
+"""How long backward takes when a network grows beside a frozen base, as a share of full fine-tuning.
+
+    python benchmarks/backward.py                      all networks, on the CPU: one thread, its own CPU time
+    python benchmarks/backward.py --device cuda        on a GPU: CUDA events
+    python benchmarks/backward.py --write benchmarks/RESULTS.md
+
+All variants take turns in one process (A B C A B C …); a figure is the median over rounds of variant / full in the
+same round. `bound` is the share of floating-point operations, counted, that the variant has to do in backward.
+"""
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.freeze import learn_only_, trainable
+
+TITLE = "## Backward time"
+Forward = Callable[[nn.Module, Tensor], Tensor]
+
+
+@dataclass
+class Variant:
+    """One way to train a network, and what its steps took."""
+
+    name: str
+    net: nn.Module
+    forward: Forward
+    x: Tensor
+    goal: str = ""
+    step_goal: str = ""
+    backward_s: list[float] = field(default_factory=list)
+    step_s: list[float] = field(default_factory=list)
+    flops: float = 0.0
+    saved_mb: float = 0.0
+    optimizer: Any = None
+
+
+class Speech(nn.Module):
+    """A wav2vec2-base-shaped encoder, mean over time, a linear head."""
+
+    def __init__(self, attention: str) -> None:
+        super().__init__()
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+        off = {f"{where}_dropout": 0.0 for where in ("hidden", "attention", "activation", "feat_proj", "final")}
+        config = Wav2Vec2Config(layerdrop=0.0, mask_time_prob=0.0, attn_implementation=attention, **off)
+        self.encoder, self.fc = Wav2Vec2Model(config), nn.Linear(768, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc(self.encoder(x).last_hidden_state.mean(1))
+        return out
+
+    def cut(self, k: int) -> tuple[str, Forward]:
+        """Where the activations below layer k can be read, and how to go on from them."""
+
+        def suffix(net: Any, hidden: Tensor) -> Tensor:
+            for layer in net.encoder.encoder.layers[k:]:
+                hidden = layer(hidden)
+            out: Tensor = net.fc(hidden.mean(1))
+            return out
+
+        return f"encoder.encoder.layers.{k}", suffix
+
+
+class Block(nn.Module):
+    """A ResNet basic block."""
+
+    def __init__(self, size: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(size, width, 3, stride, 1, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        self.downsample = None
+        if stride != 1 or size != width:
+            self.downsample = nn.Sequential(nn.Conv2d(size, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + identity)
+        return out
+
+
+class ResNet18(nn.Module):
+    """ResNet18 in its usual shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        )
+        widths = (64, 64, 128, 256, 512)
+        for stage in range(1, 5):
+            first = Block(widths[stage - 1], widths[stage], 1 if stage == 1 else 2)
+            setattr(self, f"layer{stage}", nn.Sequential(first, Block(widths[stage], widths[stage], 1)))
+        self.fc = nn.Linear(512, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self.stem(x), 0)
+
+    def run(self, hidden: Tensor, first: int) -> Tensor:
+        """The blocks from number `first` on, and the head."""
+        for block in [block for s in range(1, 5) for block in getattr(self, f"layer{s}")][first:]:
+            hidden = block(hidden)
+        out: Tensor = self.fc(hidden.mean((2, 3)))
+        return out
+
+
+class Grus(nn.Module):
+    """A stack of GRUs, mean over time, a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.GRU(size, 256, batch_first=True) for size in (80, 256, 256))
+        self.fc = nn.Linear(256, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x, 0)
+
+    def run(self, x: Tensor, first: int) -> Tensor:
+        """The layers from number `first` on, and the head."""
+        for layer in self.layers[first:]:
+            x, _ = layer(x)
+        out: Tensor = self.fc(x.mean(1))
+        return out
+
+
+def whole(net: nn.Module, x: Tensor) -> Tensor:
+    """The network as it is."""
+    out: Tensor = net(x)
+    return out
+
+
+def speech_variants(attention: str) -> Iterator[Variant]:
+    """One head and 256 feed-forward units in layer k, against LoRA on the six linear layers of that layer."""
+    torch.manual_seed(0)
+    base, x = Speech(attention), torch.randn(2, 32_000)
+    yield Variant("full fine-tuning", base, whole, x)
+    goals = {0: ("0.28", "0.37"), 6: ("0.14", "0.18"), 11: ("0.025", "0.04")}
+    for k, (goal, step_goal) in goals.items():
+        grown = copy.deepcopy(base)
+        counts = {f"encoder.{k}.attention": 64, f"encoder.{k}.ffn": 256}
+        add_neurons_(grown, counts, mode="frozen", also=["fc"], generator=torch.Generator().manual_seed(k))
+        layer = f"encoder.encoder.layers.{k}"
+        names = ["attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"]
+        names += ["feed_forward.intermediate_dense", "feed_forward.output_dense"]
+        yield Variant(f"dropin, layer {k}", grown, whole, x, goal)
+        yield Variant(f"LoRA, layer {k}", lora(base, [f"{layer}.{name}" for name in names], size(grown)), whole, x)
+        path, suffix = base.cut(k)
+        yield Variant(f"dropin, layer {k}, cached prefix", grown, suffix, entering(grown, path, x), "", step_goal)
+
+
+def resnet_variants() -> Iterator[Variant]:
+    """A quarter more inner channels in one block, against LoRA on the block's two convolutions."""
+    torch.manual_seed(0)
+    base, x = ResNet18(), torch.randn(8, 3, 80, 200)
+    yield Variant("full fine-tuning", base, whole, x)
+    for site, number, goal, lora_goal in (("layer3.0", 4, "0.21", "0.22"), ("layer4.1", 7, "0.045", "0.075")):
+        grown = copy.deepcopy(base)
+        width = int(grown.get_submodule(site).conv1.out_channels)  # type: ignore[arg-type, union-attr]
+        add_neurons_(grown, {site: width // 4}, mode="frozen", also=["fc"])
+        yield Variant(f"dropin, {site}", grown, whole, x, goal)
+        low = lora(base, [f"{site}.conv1", f"{site}.conv2"], size(grown))
+        yield Variant(f"LoRA, {site}", low, whole, x, f"(study: {lora_goal})")
+        cached = entering(grown, site, x)
+        yield Variant(f"dropin, {site}, cached prefix", grown, lambda net, h, n=number: net.run(h, n), cached)
+
+
+def gru_variants() -> Iterator[Variant]:
+    """64 more units in layer k, which read the old ones one way."""
+    torch.manual_seed(0)
+    base, x = Grus(), torch.randn(16, 200, 80)
+    yield Variant("full fine-tuning", base, whole, x)
+    for k, goal in ((0, "0.56"), (1, "0.38"), (2, "0.13")):
+        grown = copy.deepcopy(base)
+        add_neurons_(grown, {f"gru.{k}": 64}, mode="frozen", also=["fc"])
+        yield Variant(f"dropin, layer {k}, one-way", grown, whole, x, goal)
+        cached = entering(grown, f"layers.{k}", x)
+        yield Variant(f"dropin, layer {k}, cached prefix", grown, lambda net, h, k=k: net.run(h, k), cached)
+
+
+def lora(base: nn.Module, targets: list[str], trainable_count: int) -> nn.Module:
+    """PEFT's LoRA on some layers, the rank solved for a trainable count, the head learning as in a dropin."""
+    from peft import LoraConfig, get_peft_model
+
+    def made(rank: int) -> nn.Module:
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets)
+        net: nn.Module = get_peft_model(copy.deepcopy(base), config)  # type: ignore[arg-type]
+        head = [name for name, _ in net.named_parameters() if ".fc." in f".{name}"]
+        learn_only_(net, [*head, *[name for name, _ in net.named_parameters() if "lora_" in name]])
+        return net
+
+    one, two = size(made(1)), size(made(2))
+    return made(max(1, round((trainable_count - one) / (two - one)) + 1))
+
+
+def size(net: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in trainable(net))
+
+
+def entering(net: nn.Module, path: str, x: Tensor) -> Tensor:
+    """What enters a module, computed once: the cached activations of the frozen prefix."""
+    from plastsearch.growth.site import outer
+
+    seen: list[Tensor] = []
+    handle = outer(net, path).register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    with torch.no_grad():
+        net.train()(x)
+    handle.remove()
+    return seen[0]
+
+
+class Clock:
+    """Seconds since the last mark: CPU time of this thread, or time on the GPU."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device.startswith("cuda")
+        self.last: Any = None
+
+    def mark(self) -> float:
+        """Seconds since the mark before."""
+        before = self.last
+        if self.cuda:
+            self.last = torch.cuda.Event(enable_timing=True)
+            self.last.record()
+            torch.cuda.synchronize()
+            return 0.0 if before is None else float(before.elapsed_time(self.last)) / 1000
+        self.last = time.thread_time()
+        return 0.0 if before is None else float(self.last - before)
+
+
+def step(variant: Variant, device: str) -> None:
+    """One training step, timed by parts."""
+    clock = Clock(device)
+    labels = torch.arange(variant.x.shape[0], device=device) % 2
+    clock.mark()
+    loss = nn.functional.cross_entropy(variant.forward(variant.net, variant.x), labels)
+    forward = clock.mark()
+    loss.backward()
+    backward = clock.mark()
+    variant.optimizer.step()
+    variant.optimizer.zero_grad()
+    variant.backward_s.append(backward)
+    variant.step_s.append(forward + backward + clock.mark())
+
+
+def count(variant: Variant) -> None:
+    """Counts the operations of one backward, and the bytes kept for it beside weights and inputs."""
+    kept: dict[int, int] = {}
+    known = {tensor.untyped_storage().data_ptr() for tensor in [*variant.net.parameters(), *variant.net.buffers()]}
+    known.add(variant.x.untyped_storage().data_ptr())
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = variant.forward(variant.net, variant.x).square().sum()
+    with FlopCounterMode(display=False) as counter:
+        loss.backward()
+    variant.net.zero_grad()
+    variant.flops, variant.saved_mb = float(counter.get_total_flops()), sum(kept.values()) / 2**20
+
+
+def measure(variants: list[Variant], device: str, rounds: int) -> None:
+    """Counts, warms up, then lets the variants take turns."""
+    for variant in variants:
+        variant.net.to(device).train()
+        variant.x = variant.x.to(device)
+        variant.optimizer = torch.optim.AdamW(trainable(variant.net), lr=1e-5)
+        count(variant)
+    for turn in range(rounds + 1):
+        for variant in variants:
+            step(variant, device)
+        if turn == 0:  # warm-up
+            for variant in variants:
+                variant.backward_s.clear()
+                variant.step_s.clear()
+
+
+def ratio(values: list[float], reference: list[float]) -> float:
+    """Median over rounds."""
+    return statistics.median(value / other for value, other in zip(values, reference, strict=True))
+
+
+def table(title: str, variants: list[Variant], bounds: list[Variant]) -> str:
+    """One network's rows in Markdown."""
+    full, most = variants[0], bounds[0].flops
+    lines = [
+        f"\n### {title}\n",
+        "| variant | trainable | backward | goal | FLOP bound | measured / bound | whole step | goal | saved MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for variant, counted in zip(variants, bounds, strict=True):
+        backward, bound = ratio(variant.backward_s, full.backward_s), counted.flops / most
+        whole_step = ratio(variant.step_s, full.step_s)
+        goal = f"≤ {variant.goal}" if variant.goal and "(" not in variant.goal else variant.goal
+        step_goal = f"≤ {variant.step_goal}" if variant.step_goal else ""
+        lines.append(
+            f"| {variant.name} | {size(variant.net):,} | {backward:.3f} | {goal} | {bound:.3f} | {backward / bound:.2f} "
+            f"| {whole_step:.3f} | {step_goal} | {variant.saved_mb:.1f} |"
+        )
+    seconds = statistics.median(full.backward_s), statistics.median(full.step_s)
+    lines.append(f"\nFull fine-tuning: backward {seconds[0] * 1000:.0f} ms, step {seconds[1] * 1000:.0f} ms.")
+    return "\n".join(lines)
+
+
+NETWORKS: dict[str, tuple[str, Callable[[], Iterator[Variant]], Callable[[], Iterator[Variant]]]] = {
+    "wav2vec2": (
+        "wav2vec2-base shape, 2 x 2 s; dropin of one head and 256 feed-forward units",
+        lambda: speech_variants("sdpa"),
+        lambda: speech_variants("eager"),  # the fused attention hides its matrix products from the counter
+    ),
+    "resnet18": ("ResNet18, 8 x 3 x 80 x 200; a quarter more inner channels", resnet_variants, resnet_variants),
+    "gru": ("3 GRUs of 256 units, 16 x 200 x 80; dropin of 64 units", gru_variants, gru_variants),
+}
+
+
+def bounds_of(name: str) -> list[Variant]:
+    """The same variants, counted on the CPU, where every matrix product is seen."""
+    counted = []
+    for variant in NETWORKS[name][2]():
+        variant.net.train()
+        count(variant)
+        variant.net = nn.Module()
+        counted.append(variant)
+    return counted
+
+
+def machine(device: str) -> str:
+    """The processor's name, for the record."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def write(path: Path, device: str, text: str) -> None:
+    """Replaces the part of this device in the section, and leaves the rest of the file alone."""
+    kind = "GPU" if device.startswith("cuda") else "CPU"
+    before = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
+    head, found, rest = before.partition(TITLE)
+    section, mark, after = rest.partition("\n## ") if found else ("\n", "", "")
+    begin, end = f"<!-- {kind} begin -->", f"<!-- {kind} end -->"
+    block = f"{begin}\n{text}\n{end}"
+    if begin in section:
+        section = section[: section.index(begin)] + block + section[section.index(end) + len(end) :]
+    else:
+        section = f"{section.rstrip()}\n\n{block}\n"
+    path.write_text(f"{head.rstrip()}\n\n{TITLE}\n{section.lstrip()}{mark}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measures, prints, and writes if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--write", type=Path)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    tables = []
+    for name in chosen.networks:
+        title, make, _ = NETWORKS[name]
+        bounds = bounds_of(name)
+        variants = list(make())
+        measure(variants, chosen.device, chosen.rounds)
+        tables.append(table(title, variants, bounds))
+        print(tables[-1], flush=True)
+    kind = "one thread, its CPU time" if chosen.device == "cpu" else "CUDA events"
+    intro = f"{machine(chosen.device)}, torch {torch.__version__}, float32, {kind}, {chosen.rounds} rounds, interleaved; "
+    intro += "ratios to full fine-tuning of the ungrown network."
+    if chosen.write:
+        write(chosen.write, chosen.device, intro + "\n" + "\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
