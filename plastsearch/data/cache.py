@@ -97,7 +97,10 @@ def fill(pool: PoolId, decoder: Decoder, root: Path, paths: pa.ChunkedArray, key
     index = read_pool(folder)
     if not index.lacks(keys).any():
         return index
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}; name a cache folder you may write to") from None
     with hold(folder / "lock", f"preparing {pool.corpus} {pool.split}", decoder.on_wait):
         lacking = np.flatnonzero(read_pool(folder).lacks(keys))  # whoever held the lock may have done the work
         if len(lacking):
@@ -118,8 +121,9 @@ def _fill(
 ) -> None:
     folder = pool.folder(decoder.cache)
     workers = decoder.workers or usable_cores()
-    for part in folder.glob(".*.part"):  # left by a killed process: we hold the lock, so nobody writes them
-        part.unlink(missing_ok=True)
+    # left by a killed process or machine: we hold the lock, so nobody writes them
+    for rest in (*folder.glob(".*.part"), *read_pool(folder).broken):
+        rest.unlink(missing_ok=True)
     _check_space(folder, root, paths, lacking, pool)
     size = max(SMALLEST_JOB, min(CLIPS_PER_SHARD, -(-len(lacking) // (4 * workers))))
     jobs = [_job(pool, folder, root, paths, keys, lacking[i : i + size]) for i in range(0, len(lacking), size)]

@@ -112,7 +112,7 @@ def _compare_list(path: Path, keyed: pa.Table, result: Manifest) -> None:
     if not path.is_file():
         result.notes.append(f"no audio list at {path}; the keys alone say which clips there are")
         return
-    listed, _ = read_columns(path, 1, "LA_E_9332881", "eval", result.problems)
+    listed, _ = read_columns(path, 1, (0,), "LA_E_9332881", "eval", result.problems)
     ids = listed["c0"].combine_chunks()
     unlisted = int(np.count_nonzero(~np.asarray(pc.is_in(keyed["id"], value_set=ids))))
     unkeyed = int(np.count_nonzero(~np.asarray(pc.is_in(ids, value_set=keyed["id"].combine_chunks()))))

@@ -44,6 +44,7 @@ class PoolIndex:
     shards: tuple[str, ...]
     number: tuple[int, ...]  # of the shard that each part belongs to
     parts: tuple[ShardIndex, ...]
+    broken: tuple[Path, ...] = ()  # shards that a crash of the machine cut; their clips count as lacking
 
     @cached_property
     def keys(self) -> pa.Array:
@@ -99,13 +100,23 @@ class PoolIndex:
 
 def read_pool(folder: Path) -> PoolIndex:
     """The index of all complete shards of a folder; an empty one if there is none."""
-    shards = sorted(folder.glob("*.arrow")) if folder.is_dir() else []
-    parts = [(number, part) for number, path in enumerate(shards) for part in read_index(path)]
+    shards: list[Path] = []
+    broken: list[Path] = []
+    parts: list[tuple[int, ShardIndex]] = []
+    for path in sorted(folder.glob("*.arrow")):
+        try:
+            found = read_index(path)
+        except (pa.ArrowInvalid, OSError):
+            broken.append(path)
+            continue
+        parts += [(len(shards), part) for part in found]
+        shards.append(path)
     return PoolIndex(
         folder.name.rsplit("-", 2)[1],  # the folder's own word for it, so that no caller can mislabel a pool
         tuple(str(path) for path in shards),
         tuple(number for number, _ in parts),
         tuple(part for _, part in parts),
+        tuple(broken),
     )
 
 

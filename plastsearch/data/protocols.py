@@ -1,6 +1,7 @@
 """Protocol and key files of ASVspoof 2019, 2021 and 5: columns, labels and line numbers, read without Python rows."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from plastsearch.data.manifest import NONE, label_of, rows
 from plastsearch.data.problems import KEPT, Problem, Problems
 from plastsearch.errors import DataError
 
-BLANKS = re.compile(rb"[ \t\r\f\v]+")
-EDGES = re.compile(rb" ?\n ?")
+ODD_BLANKS = re.compile(rb"[ \t\r\f\v]{2,}|[\t\r\f\v]")  # a single blank, by far the most common, needs no work
 NO_ATTACK = pa.array(["bonafide", "bona-fide", ""])
 
 
@@ -31,6 +31,11 @@ class Layout:
     condition: int = -1
     subset: int = -1
 
+    @property
+    def used(self) -> set[int]:
+        """The columns that are read."""
+        return {self.id, self.key, self.speaker, self.attack, self.condition, self.subset} - {-1}
+
 
 LA_2019 = Layout(5, "LA_0079 LA_T_1138215 - - bonafide", id=1, key=4, speaker=0, attack=3)
 PA_2019 = Layout(5, "PA_0079 PA_T_0000001 aaa - bonafide", id=1, key=4, speaker=0, attack=3, condition=2)
@@ -42,15 +47,18 @@ ASVSPOOF5 = Layout(10, "T_4850 T_0000000000 F - - - AC3 A05 spoof -",
                    id=1, key=8, speaker=0, attack=7, condition=3)  # fmt: skip
 
 
-def read_columns(path: Path, columns: int, example: str, split: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
-    """The whitespace-separated columns `c0`, `c1`, … of a file as strings, and the line number of each row."""
+def read_columns(
+    path: Path, columns: int, wanted: Iterable[int], example: str, split: str, problems: Problems
+) -> tuple[pa.Table, np.ndarray]:
+    """The wanted ones of the columns `c0`, `c1`, … of a file as strings, and the line number of each row."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such protocol file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    text = EDGES.sub(b"\n", BLANKS.sub(b" ", raw.removeprefix(b"\xef\xbb\xbf"))).rstrip(b" \n")
+    text = ODD_BLANKS.sub(b" ", raw.removeprefix(b"\xef\xbb\xbf"))
+    text = text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ").rstrip(b" \n")
     if not text:
         raise DataError(f"{path}: the protocol is empty; expected lines like `{example}`")
     skipped: list[int] = []
@@ -71,14 +79,17 @@ def read_columns(path: Path, columns: int, example: str, split: str, problems: P
                 delimiter=" ", quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={name: pa.string() for name in names}, strings_can_be_null=False
+                column_types={name: pa.string() for name in names},
+                include_columns=[f"c{i}" for i in sorted(wanted)],
+                strings_can_be_null=False,
             ),
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a protocol ({error}); expected lines like `{example}`") from None
     lines = np.setdiff1d(np.arange(1, len(table) + len(skipped) + 1), np.array(skipped, int), assume_unique=True)
-    empty = np.asarray(pc.equal(table["c1"], "")) if columns > 1 else np.asarray(pc.equal(table["c0"], ""))
-    table, lines = table.filter(pa.array(~empty)), lines[~empty]
+    empty = np.asarray(pc.equal(table[table.column_names[0]], ""))
+    if empty.any():
+        table, lines = table.filter(pa.array(~empty)), lines[~empty]
     if not len(table):
         raise DataError(f"{path}: no line has {columns} columns; expected lines like `{example}`")
     return table.combine_chunks(), lines
@@ -86,13 +97,15 @@ def read_columns(path: Path, columns: int, example: str, split: str, problems: P
 
 def read_protocol(path: Path, layout: Layout, audio: str, suffix: str, split: str, problems: Problems) -> pa.Table:
     """A protocol as a table of clips; `audio` is the folder of its files below the root."""
-    table, lines = read_columns(path, layout.columns, layout.example, split, problems)
+    table, lines = read_columns(path, layout.columns, layout.used, layout.example, split, problems)
     label = label_of(table[f"c{layout.key}"])
     unknown = np.asarray(pc.is_null(label))
     for i in np.flatnonzero(unknown)[:KEPT]:
         word = table[f"c{layout.key}"][int(i)].as_py()
         detail = f"'{word}' in column {layout.key + 1} is neither bonafide nor spoof"
-        problems.add(Problem(split, str(path), int(lines[i]), table["c1"][int(i)].as_py(), "unknown label", detail))
+        problems.add(
+            Problem(split, str(path), int(lines[i]), table[f"c{layout.id}"][int(i)].as_py(), "unknown label", detail)
+        )
     ids = table[f"c{layout.id}"]
     columns = {
         "id": ids,

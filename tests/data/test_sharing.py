@@ -129,3 +129,25 @@ def test_who_waits_is_told_who_holds_the_lock(tmp_path, monkeypatch):
     holder.communicate()
     assert len(said) == 1
     assert f"waiting for preparing noise: process {holder.pid} on " in said[0]
+
+
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_shard_cut_by_a_crash_is_made_again(tmp_path, left):
+    paths = write_noise(tmp_path / "audio", 70)
+    keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
+    pool = PoolId("noise", "train", 16_000, "int16")
+    whole = fill(pool, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys).audio(keys)
+    shard = Path(sorted(pool.folder(tmp_path / "cache").glob("*.arrow"))[0])
+    shard.write_bytes(shard.read_bytes()[:left])
+    done = []
+    decoder = Decoder(tmp_path / "cache", 1, progress=lambda what, n, total: done.append(total))
+    assert fill(pool, decoder, tmp_path / "audio", paths, keys).audio(keys).equals(whole)
+    assert 0 < done[-1] < 70
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    paths = write_noise(tmp_path / "audio", 1)
+    keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match="cannot be made: Not a directory; name a cache folder you may write to"):
+        fill(PoolId("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
