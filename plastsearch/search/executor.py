@@ -48,9 +48,17 @@ class Desk(Protocol):
 class Executor(Protocol):
     """Runs attempts until the desk has no more."""
 
-    slots: int
-    cpus: float  # of one trial
-    gpus: float
+    @property
+    def slots(self) -> int:
+        """Trials at a time."""
+
+    @property
+    def cpus(self) -> float:
+        """Cores of one trial."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of one trial."""
 
     def run(self, desk: Desk) -> None:
         """Serve the desk until it is over or stopping."""

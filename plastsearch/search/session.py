@@ -2,15 +2,12 @@
 
 import os
 import shlex
-import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 from plastsearch.search import worker
@@ -22,6 +19,7 @@ from plastsearch.search.finalists import finalists
 from plastsearch.search.folder import Opened, open_folder
 from plastsearch.search.halting import Halting
 from plastsearch.search.inline import InlineExecutor
+from plastsearch.search.interrupts import Interrupts
 from plastsearch.search.phases import Listed, Phase, Search
 from plastsearch.search.run import Listener, Sweep
 from plastsearch.search.standing import Aim, Standing
@@ -91,11 +89,12 @@ def run_sweep(spec: SweepSpec, options: Options, listen: Callable[[Path, View], 
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
     opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
-    with opened.journal:
+    with opened.journal, Interrupts() as interrupts:
         executor = open_executor(spec, options, opened.folder)
         try:
-            return _session(spec, options, opened, executor, listen)
+            return _session(spec, options, opened, executor, listen, interrupts)
         finally:
+            interrupts.hold()
             executor.close()
 
 
@@ -116,6 +115,7 @@ def _session(
     opened: Opened,
     executor: Executor,
     listen: Callable[[Path, View], Sequence[Closing]],
+    interrupts: Interrupts,
 ) -> Outcome:
     from plastsearch.search.space import open_space
     from plastsearch.search.study import open_study
@@ -144,12 +144,14 @@ def _session(
         slots=executor.slots,
         gpus=executor.gpus,
     )
+    interrupts.serve(sweep, patient=options.executor != "inline")
     try:
-        with _signals(sweep, patient=options.executor != "inline"):
-            _serve(executor, sweep)
+        _serve(executor, sweep)
     finally:
-        closing = _close(opened, sweep, search, listeners, spent_s + time.time() - began)
-    status, reason, notes = closing
+        interrupts.hold()
+        status, reason = _last_word(opened, sweep, search, listeners, spent_s + time.time() - began)
+    interrupts.release()
+    notes = _leave(listeners)
     return Outcome(opened.folder, status, options.command(opened.folder), reason, notes)
 
 
@@ -228,19 +230,27 @@ def _serve(executor: Executor, sweep: Sweep) -> None:
             sweep.interrupt()
 
 
-def _close(
+def _last_word(
     opened: Opened, sweep: Sweep, search: Search, listeners: Sequence[Closing], seconds: float
-) -> tuple[str, str | None, list[str]]:
-    """The last word in the journal, then whatever listeners still have to do."""
+) -> tuple[str, str | None]:
     status, reason = _verdict(sweep, search)
     finish = opened.journal.append("finish", status=status, reason=reason, seconds=round(seconds, 3))
-    notes = []
     for listener in listeners:
         listener.feed(finish)
-        note = listener.close()
-        if note:
-            notes.append(note)
-    return status, reason, notes
+    return status, reason
+
+
+def _leave(listeners: Sequence[Closing]) -> list[str]:
+    """Let every listener finish; a further interrupt means not to wait for the rest."""
+    notes = []
+    try:
+        for listener in listeners:
+            note = listener.close()
+            if note:
+                notes.append(note)
+    except KeyboardInterrupt:
+        notes.append("interrupted before every record was mirrored; the journal has all of it")
+    return notes
 
 
 def _verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
@@ -251,22 +261,3 @@ def _verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
     if search.ended_by in {"trials", "space", None}:
         return "done", None
     return "budget", search.ended_by
-
-
-@contextmanager
-def _signals(sweep: Sweep, *, patient: bool) -> Iterator[None]:
-    """Ctrl-C and SIGTERM: once to part at the next report, twice to stop now, in any state."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        times = sweep.interrupt()
-        if times == 1:
-            os.write(2, b"\nstopping at the next report of what runs; once more stops at once\n")
-        elif times > 2 or not patient:
-            raise KeyboardInterrupt
-
-    kept = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""Sweeps on a real Ray: one small cluster for the whole session, fake trials in its workers."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from plastsearch.errors import ClusterError
+from plastsearch.search.budget import Limits
+from plastsearch.search.halting import Halting
+from tests.search.conftest import AIMS
+from tests.search.fake_trials import Dice
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::Warning")]  # Ray's own, in its threads
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A local Ray of two cores; its workers find the fake trials."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from plastsearch.search.ray_tune import RayExecutor, Request
+
+        folder = tmp_path_factory.mktemp("ray")
+        executor = RayExecutor(folder, Request(cpu=1), parallel=2)
+        yield executor
+        executor.close()
+
+
+def run(rig, cluster, **more):
+    it = rig(options={"slots": 2, **more.pop("options", {})}, **more)
+    sweep = it.open()
+    try:
+        cluster.run(sweep)
+    finally:
+        it.journal.close()
+    assert sweep.over
+    return it.records()
+
+
+def test_trials_run_in_warm_workers_two_at_a_time(rig, cluster):
+    records = run(rig, cluster, limits=Limits(trials=10))
+    assert [r.state for r in records.values()] == ["done"] * 11
+    assert all(len(r.history) == 4 for r in records.values())
+    workers = {r.node for r in records.values()}
+    assert len(workers) <= 3
+    assert not any(node.endswith(f":{os.getpid()}") for node in workers)
+
+
+def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
+    orders = {
+        1: "error",
+        2: f"die-once:{tmp_path / 'died'}",
+        3: "bug",
+        4: f"hang-once:{tmp_path / 'hung'}",
+        5: "die",
+    }
+    limits = Limits(trials=8, max_failures=1, trial_timeout_s=4.0)
+    records = run(rig, cluster, dice=Dice(orders=orders), limits=limits)
+    assert [records[n].state for n in range(9)] == ["done", "failed", "done", "failed", "done", "failed"] + ["done"] * 3
+    assert records[2].reasons == ["its worker process died"]
+    assert records[4].reasons == ["no end after 4 s (the limit for one trial)"]
+    assert (records[5].reason, records[5].attempts) == ("its worker process died", 2)
+    assert (records[1].attempts, records[3].attempts) == (1, 1)
+
+
+def test_busy_stages_are_deferred_and_the_waiting_is_told(rig, cluster):
+    records = run(rig, cluster, dice=Dice(orders={2: "busy", 3: "busy"}), limits=Limits(trials=5))
+    assert {r.state for r in records.values()} == {"done"}
+    assert records[2].reasons == ["stage abc is being computed by another process"] * len(records[2].reasons)
+    assert records[2].failures == 0
+    assert records[2].metrics["waited_seconds"] > 0
+
+
+def test_halted_trials_make_room(rig, cluster):
+    records = run(rig, cluster, limits=Limits(trials=14), options={"halting": Halting("asha", AIMS, least=2)})
+    states = [r.state for r in records.values()]
+    assert states.count("halted") >= 3
+    assert set(states) == {"halted", "done"}
+
+
+def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
+    from plastsearch.search.ray_tune import RayExecutor, Request
+
+    with pytest.raises(ClusterError, match=r"asks for 4 GPUs \(the largest node has 0\).*lower resources.gpu"):
+        RayExecutor(tmp_path, Request(cpu=1, gpu=4))
+    with pytest.raises(ClusterError, match=r"1 robot .*resources.custom.robot"):
+        RayExecutor(tmp_path, Request(cpu=1, custom={"robot": 1}))
+
+
+def test_requests_follow_the_cluster():
+    from plastsearch.search.ray_tune import Request, Shape
+
+    assert Request().on([Shape({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
+    growing = Shape({"CPU": 8.0, "GPU": 2.0}, 3)
+    assert Request().on([growing]) == {"CPU": 4.0, "GPU": 1.0}
+    assert growing.holds({"CPU": 4.0, "GPU": 1.0}) == 6
+    assert Shape({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from plastsearch.search.budget import Limits
+from plastsearch.search.ray_tune import RayExecutor, Request
+from tests.search.conftest import Rig
+
+executor = RayExecutor(Path(sys.argv[1]), Request(cpu=1), parallel=1)
+rig = Rig(Path(sys.argv[1]) / "sweep", limits=Limits(trials=2))
+sweep = rig.open()
+executor.run(sweep)
+executor.close()
+heavy = {"torch", "transformers", "tensorboardX"} & set(sys.modules)
+print("over", sweep.over, "heavy", sorted(heavy))
+"""
+
+
+def processes_of(folder):
+    """Command lines of live processes that mention the folder."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(folder) in line and "ps -eo" not in line]
+
+
+def test_the_driver_is_silent_light_and_leaves_no_process(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    out, err = process.communicate(timeout=120)
+    assert (out, err) == ("over True heavy []\n", "")
+    assert process.returncode == 0
+    assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
+    assert not list(tmp_path.glob("**/.tune"))
