@@ -7,7 +7,7 @@ from typing import Any
 from numpy.random import Generator
 
 from plastsearch.errors import SpecError
-from plastsearch.models.catalog import SiteRow, site_table
+from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
 from plastsearch.search.canonical import canonical, reads
 from plastsearch.search.choosers import Chooser, Drawn, Given, Mutated, Pointed
 from plastsearch.search.parameters import Parameter, meets, parameter, unlabel, values_of
@@ -23,8 +23,11 @@ Point = dict[str, Any]  # key of the space → value
 
 
 def open_space(spec: SweepSpec) -> "Space":
-    """The space of a sweep over the sites of its network."""
-    return Space(spec, site_table(spec.base.model))
+    """The space of a sweep over the sites of its network; those of the preset, while a hub's weights are not here."""
+    try:
+        return Space(spec, site_table(spec.base.model))
+    except SitesUnknownError:
+        return Space(spec, site_table(spec.base.model.model_copy(update={"from_": None})))
 
 
 class Space:
@@ -82,7 +85,11 @@ class Space:
         """The sites of a network, by name."""
         key = model.model_dump_json()
         if key not in self._tables:
-            self._tables[key] = {row.name: row for row in site_table(model)}
+            try:
+                rows = site_table(model)
+            except SitesUnknownError:
+                rows = site_table(model.model_copy(update={"from_": None}))
+            self._tables[key] = {row.name: row for row in rows}
         return self._tables[key]
 
     def walk(self, chooser: Chooser) -> tuple[Params, Point]:

@@ -94,7 +94,7 @@ def _same(one: Any, other: Any) -> bool:
 def _key(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
     known = paths()
     if key not in known:
-        return [(("space", key), f"no such setting of a trial{suggest(key, known)}; known: {', '.join(known)}")]
+        return [(("space", key), f"no such setting of a trial{suggest(key, known)}; known: {_some(known)}")]
     if isinstance(domain, Subset) and key != "layers":
         return [(("space", key), "a subset chooses sites, so it stands under 'layers' only; use a choice of lists")]
     if key == "layers" and not isinstance(domain, Subset | Choice):
@@ -217,6 +217,12 @@ def describe_domain(domain: Domain) -> str:
         return f"{domain.min} to {domain.max or 'all'} of {', '.join(domain.patterns)}"
     step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""
     return f"{domain.low:g} to {domain.high:g}{step}{', logarithmic' if domain.log else ''}"
+
+
+def _some(known: Collection[str]) -> str:
+    """The settings of a trial itself; those of its sections by the section's name."""
+    sections = dict.fromkeys(name.split(".")[0] + ".…" if "." in name else name for name in known)
+    return ", ".join(sections)
 
 
 def suggest(name: str, known: Collection[str]) -> str:

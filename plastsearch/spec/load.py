@@ -144,7 +144,7 @@ def _refusals(model: type[BaseModel], error: ValidationError, data: Any) -> list
     found: dict[Path, list[str]] = {}
     errors = error.errors()
     for one in errors:
-        if one["type"] == "too_short" and any(other["loc"][:-1] == one["loc"] for other in errors):
+        if one["type"] == "too_short" and any(_below(other["loc"], one["loc"]) for other in errors):
             continue  # its items were refused one by one
         raised = (one.get("ctx") or {}).get("error")
         before = step_into(one["loc"], data)
@@ -154,6 +154,10 @@ def _refusals(model: type[BaseModel], error: ValidationError, data: Any) -> list
         else:
             found.setdefault(before, []).append(_message(model, dict(one)))
     return [(path, _joined(messages)) for path, messages in found.items()]
+
+
+def _below(inner: tuple[str | int, ...], outer: tuple[str | int, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _joined(messages: list[str]) -> str:
