@@ -34,7 +34,7 @@ class Material:
     """What an attacker has: the speech to imitate, a second recording of the same voice, and chance."""
 
     target: Utterance
-    other: Utterance
+    other: Callable[[], Utterance]  # made when asked for
     speaker: Speaker
     rate_hz: int
     rng: np.random.Generator
@@ -92,10 +92,11 @@ def concatenation(given: Material, strength: float) -> Floats:
     unit = int(given.rate_hz * (0.16 - 0.10 * strength))
     fade = _between(64, 4, strength)
     ramp = np.linspace(0, 1, fade)
+    other = given.other()
     for start in range(unit // 2, len(out) - unit, unit):
         if given.rng.random() > 0.3 + 0.6 * strength:
             continue
-        source = given.other.wave if given.rng.random() < 0.5 else given.target.wave
+        source = other.wave if given.rng.random() < 0.5 else given.target.wave
         at = int(given.rng.integers(0, len(source) - unit))
         piece = source[at : at + unit] * _rms(out[start : start + unit]) / (_rms(source[at : at + unit]) + 1e-9)
         mask = np.concatenate([ramp, np.ones(unit - 2 * fade), ramp[::-1]])

@@ -140,7 +140,7 @@ def _asvspoof2019(task: str, splits: dict[str, list[_Row]], surplus: int, rng: n
     for split, rows in splits.items():
         letter = {"train": "T", "dev": "D", "eval": "E"}[split]
         audio = PurePosixPath(task, f"ASVspoof2019_{task}_{split}", "flac")
-        extra = surplus if split != "train" else 0
+        extra = surplus if rows and split != "train" else 0
         numbers = rng.choice(9_000_000, len(rows) + extra, replace=False) + 1_000_000
         lines = []
         for row, number in zip(rows, numbers, strict=False):

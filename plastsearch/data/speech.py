@@ -126,10 +126,13 @@ def filter_by_blocks(source_T: Floats, poles: Floats, gain: Floats, hop: int) ->
     """All-pole filter: block b of `hop` samples goes through gain[b] / poles[b]."""
     wave_T = np.empty_like(source_T)
     state = np.zeros(poles.shape[1] - 1)
-    for b in range(-(-len(source_T) // hop)):
-        block = slice(b * hop, (b + 1) * hop)
-        at = min(b, len(poles) - 1)
-        wave_T[block], state = lfilter([gain[at]], poles[at], source_T[block], zi=state)
+    blocks = min(len(poles), -(-len(source_T) // hop))
+    # Neighbouring blocks with equal coefficients are filtered in one go.
+    fresh = np.any(poles[1:blocks] != poles[: blocks - 1], axis=1) | (gain[1:blocks] != gain[: blocks - 1])
+    starts = [0, *(np.flatnonzero(fresh) + 1).tolist()]
+    for b, end in zip(starts, [*(hop * b for b in starts[1:]), len(source_T)], strict=True):
+        part = slice(b * hop, end)
+        wave_T[part], state = lfilter([gain[b]], poles[b], source_T[part], zi=state)
     return wave_T
 
 

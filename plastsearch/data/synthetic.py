@@ -23,7 +23,7 @@ from plastsearch.data.speech import draw_speaker, speak
 from plastsearch.errors import DataError
 
 Floats = NDArray[np.float64]
-VERSION = 3  # part of every cache key: raised whenever a generated sample changes
+VERSION = 4  # part of every cache key: raised whenever a generated sample changes
 RATE_HZ = 16_000
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
 T60_S = {"a": (0.05, 0.2), "b": (0.2, 0.6), "c": (0.6, 1.0)}
@@ -74,14 +74,15 @@ def render(plan: ClipPlan, seed: int, difficulty: float, length_s: tuple[float, 
     target = speak(speaker, rng, n_samples, RATE_HZ)
     snr_db = rng.uniform(30, 50) - 15 * difficulty
     level_db = rng.uniform(-34, -18)
-    channel_rng, room_rng, attack_rng = rng.spawn(3)
+    channel_rng, room_rng, attack_rng, other_rng = rng.spawn(4)
     wave_T = target.wave
     strength = float(np.clip(1 - 0.6 * difficulty + attack_rng.uniform(-0.2, 0.2), 0.02, 1))
     if plan.environment:
         wave_T = _replay(wave_T, plan, strength, room_rng)
     else:
         if plan.attack != "-":
-            material = Material(target, speak(speaker, attack_rng, n_samples, RATE_HZ), speaker, RATE_HZ, attack_rng)
+            other = partial(speak, speaker, other_rng, n_samples, RATE_HZ)
+            material = Material(target, other, speaker, RATE_HZ, attack_rng)
             wave_T = _spoofed(material, plan.attack, strength)
         wave_T = rooms.reverberate(wave_T, _booth(room_rng))
     wave_T = rooms.channel(wave_T, channel_rng, RATE_HZ, snr_db)
