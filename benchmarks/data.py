@@ -69,13 +69,16 @@ def write_corpus(folder: Path, clips: int, shortest_s: float = 2.0, longest_s: f
 
 
 def alternately(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of both, and the median of first / second; taking turns evens out what else the machine does."""
+    """Median CPU seconds of both, and the median of first / second.
+
+    Taking turns, and CPU time instead of the clock, keep out what else the machine does; files are in the page cache.
+    """
     times = []
     for _ in range(rounds):
-        marks = [time.perf_counter()]
+        marks = [time.process_time()]
         for work in (first, second):
             work()
-            marks.append(time.perf_counter())
+            marks.append(time.process_time())
         times.append((marks[1] - marks[0], marks[2] - marks[1]))
     ratio = statistics.median(a / b for a, b in times)
     return statistics.median(a for a, _ in times), statistics.median(b for _, b in times), ratio
@@ -146,7 +149,7 @@ def main(clips: int) -> None:
             lambda: from_flac(train, place / "audio"), lambda: from_cache(train), ROUNDS
         )
         own, empty = private_mb(manifest, place / "cache0"), private_mb(tiny, place / "cache0")
-    print(f"{clips:,} FLAC clips of 2-6 s, {size:.0f} MB decoded (int16), {cpu_name()}, one thread unless said\n")
+    print(f"{clips:,} FLAC clips of 2-6 s, {size:.0f} MB decoded (int16), {cpu_name()}, one thread, CPU time\n")
     print("| measure | figure | goal |\n|---|---|---|")
     print(f"| batches of 32 × 64,600 samples from the cache | {n_batches / cached:.0f}/s | |")
     print(f"| the same, decoding FLAC with soundfile every epoch | {n_batches / decoding:.1f}/s | |")

@@ -101,11 +101,9 @@ def read_protocol(path: Path, layout: Layout, audio: str, suffix: str, split: st
     label = label_of(table[f"c{layout.key}"])
     unknown = np.asarray(pc.is_null(label))
     for i in np.flatnonzero(unknown)[:KEPT]:
-        word = table[f"c{layout.key}"][int(i)].as_py()
+        word, clip = table[f"c{layout.key}"][int(i)].as_py(), table[f"c{layout.id}"][int(i)].as_py()
         detail = f"'{word}' in column {layout.key + 1} is neither bonafide nor spoof"
-        problems.add(
-            Problem(split, str(path), int(lines[i]), table[f"c{layout.id}"][int(i)].as_py(), "unknown label", detail)
-        )
+        problems.add(Problem(split, str(path), int(lines[i]), clip, "unknown label", detail))
     ids = table[f"c{layout.id}"]
     columns = {
         "id": ids,
