@@ -54,7 +54,7 @@ class SpeechEncoder(Detector):
         projected = self.backbone.feature_projection(hidden.transpose(1, 2))
         hidden_BTD = projected[0] if isinstance(projected, tuple) else projected
         encoder = self.backbone.encoder
-        hidden_BTD = hidden_BTD + encoder.pos_conv_embed(hidden_BTD)
+        hidden_BTD = hidden_BTD + self._positions(hidden_BTD)
         if not self.final_norm_last:
             hidden_BTD = encoder.layer_norm(hidden_BTD)
         dropped: Tensor = encoder.dropout(hidden_BTD)
@@ -102,6 +102,16 @@ class SpeechEncoder(Detector):
             "dropout": self.head_dropout.p,
             "normalize": self.normalize,
         }
+
+    def _positions(self, hidden_BTD: Tensor) -> Tensor:
+        positions: Any = self.backbone.encoder.pos_conv_embed
+        if hidden_BTD.device.type != "cpu":
+            embedded_BTD: Tensor = positions(hidden_BTD)
+            return embedded_BTD
+        # On CPUs torch 2.11 computes narrow grouped convolutions in bfloat16 wrongly (more error than signal).
+        with torch.autocast("cpu", enabled=False):
+            exact_BTD: Tensor = positions(hidden_BTD.to(positions.conv.bias.dtype))
+        return exact_BTD
 
     def _position_bias(self, hidden_BTD: Tensor) -> Tensor:
         clips, frames = hidden_BTD.shape[:2]

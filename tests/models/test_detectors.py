@@ -181,6 +181,15 @@ def test_silence_gives_finite_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_half_precision_moves_the_scores_little_and_keeps_them_in_float32(name: str) -> None:
+    network = build(name).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(waves())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, network(waves()), atol=0.02, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_truncation_keeps_the_lowest_blocks_and_still_runs(name: str) -> None:
     network = build(name, preset="small" if name == "grnn" else "tiny").eval()
     expected = network.prefix(waves(), network.cuts()[2])
