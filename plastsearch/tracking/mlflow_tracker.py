@@ -34,6 +34,7 @@ _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "DO_NOT_TRACK": "true",
 }
+_SQLITE = "sqlite:///"
 _METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
 
@@ -234,7 +235,7 @@ class MlflowTracker(Follower):
 
 def mlflow_uri(folder: Path) -> str:
     """The store of a sweep that names no server: a SQLite file in its own folder."""
-    return f"sqlite:///{_database(folder)}"
+    return f"{_SQLITE}{_database(folder)}"
 
 
 def sync(folder: Path, uri: str | None = None, render: Renderer | None = None, timeout_s: float = 600.0) -> Place:
@@ -283,8 +284,8 @@ def open_store(uri: str) -> "MlflowClient":
     """A client of a store; a SQLite file is made in write-ahead mode before anyone else can open it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -315,12 +316,15 @@ def _experiment(client: "MlflowClient", opening: Event, folder: Path, uri: str) 
     name = terms.experiment_name(opening)
     known = client.get_experiment_by_name(name)
     if known is not None:
+        if known.lifecycle_stage == "deleted":
+            client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
-    if uri != mlflow_uri(folder):
-        return str(client.create_experiment(name))
-    own = _database(folder).with_name("artifacts")
-    _database(folder).with_name("location").write_text(str(own))
-    return str(client.create_experiment(name, artifact_location=own.as_uri()))
+    if not uri.startswith(_SQLITE):
+        return str(client.create_experiment(name))  # a server knows where its artifacts go
+    artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
+    if uri == mlflow_uri(folder):
+        artifacts.with_name("location").write_text(str(artifacts))
+    return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
 
 
 def _discard_if_moved(folder: Path) -> None:

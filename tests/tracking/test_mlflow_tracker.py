@@ -247,6 +247,16 @@ def test_addresses_are_shown_without_passwords():
     assert shown("sqlite:////tmp/x") == "sqlite:////tmp/x"
 
 
+def test_nothing_is_written_outside_the_store_and_a_deleted_experiment_comes_back(folder, store, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    place = sync(folder, store, drawn([0]))
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert (tmp_path / "artifacts" / place.run / "artifacts" / "pareto" / "pareto.html").exists()
+    open_store(store).delete_experiment(place.experiment)
+    assert sync(folder, store).experiment == place.experiment
+
+
 def test_a_folder_without_a_sweep(tmp_path):
     with pytest.raises(PlastsearchError, match="no sweep here"):
         sync(tmp_path)
