@@ -211,7 +211,7 @@ def size(net: nn.Module) -> int:
 
 def entering(net: nn.Module, path: str, x: Tensor) -> Tensor:
     """What enters a module, computed once: the cached activations of the frozen prefix."""
-    from plastsearch.growth.site import outer
+    from plastsearch.growth.paths import outer
 
     seen: list[Tensor] = []
     handle = outer(net, path).register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))

@@ -25,9 +25,10 @@ from plastsearch.growth.blocks import (
     twin,
 )
 from plastsearch.growth.initialise import he_normal
+from plastsearch.growth.paths import at, holder, outer
 from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
 from plastsearch.growth.resize import Values, unflatten
-from plastsearch.growth.site import Site, at, holder, outer
+from plastsearch.growth.site import Site
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastsearch.growth.paths import is_grown
 from plastsearch.growth.resize import unflatten
-from plastsearch.growth.site import is_grown
 
 
 class Wire:

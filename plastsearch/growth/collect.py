@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import Site, Slot, Tap, at
+from plastsearch.growth.paths import at
+from plastsearch.growth.site import Site, Slot, Tap
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
 Batches = Iterable[tuple[Tensor, Tensor]]

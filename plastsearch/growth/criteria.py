@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.collect import Batches, Loss, Need, Record, by_unit, collect
 from plastsearch.growth.estimate import absolute_correlation, bin_entropy, largest_twin, middle_ranks
-from plastsearch.growth.site import Site, Slot, at, find_sites, is_grown
+from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.site import Site, Slot, find_sites
 
 
 @dataclass(frozen=True)

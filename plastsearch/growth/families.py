@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import Site, at, conv_pair, ffn, head_width, heads, hidden, is_grown
+from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.site import Site, conv_pair, ffn, head_width, heads, hidden
 
 _STAGE = re.compile(r"layer[1-9]")
 
@@ -66,7 +67,7 @@ def gru_sites(module: nn.Module, order: int = 0) -> list[Site]:
         if at(module, path).num_layers != 1:
             raise GrowthError(
                 f"{path} is an nn.GRU of {at(module, path).num_layers} layers, which keeps all at one width; "
-                "convert it with growth.recurrent.unstack_(module), which keeps its weights and outputs"
+                "convert it with growth.stack.unstack_(module), which keeps its weights and outputs"
             )
     sites: list[Site] = []
     for index, path in enumerate(grus):

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU, Stacked, outermost
 from plastsearch.growth.freeze import unfreeze_
+from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import insert, sync_module_, widen_
-from plastsearch.growth.site import Site, Slot, at, chain, find_sites, holder, is_grown, outer
+from plastsearch.growth.site import Site, Slot, find_sites
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -10,7 +10,8 @@ from typing import Any, Self
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import find_sites, is_grown, pick
+from plastsearch.growth.paths import is_grown
+from plastsearch.growth.site import find_sites, pick
 
 
 class _Sticky:

@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.initialise import current, draw
+from plastsearch.growth.paths import at, outer
 from plastsearch.growth.resize import Values
-from plastsearch.growth.site import Site, at, outer
+from plastsearch.growth.site import Site
 
 
 def gradmax(

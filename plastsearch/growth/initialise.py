@@ -11,9 +11,10 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from plastsearch.growth.paths import at, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import Values, entries, insert, unflatten
-from plastsearch.growth.site import Site, Slot, at, is_grown, outer, plain_units
+from plastsearch.growth.site import Site, Slot, plain_units
 
 Init = Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"]
 INITS: tuple[Init, ...] = ("random", "orthogonal", "pairs", "copies", "net2net", "gradmax")

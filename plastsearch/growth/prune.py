@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.paths import at
 from plastsearch.growth.resize import narrow_
-from plastsearch.growth.site import Site, Slot, at, blocks_at, find_sites, pick
+from plastsearch.growth.site import Site, Slot, blocks_at, find_sites, pick
 
 Pool = Literal["added", "all"]
 

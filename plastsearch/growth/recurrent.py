@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from plastsearch.errors import GrowthError
 from plastsearch.growth.resize import insert, unflatten
 from plastsearch.growth.site import Slot
 
@@ -232,86 +231,3 @@ def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, le
             last = (lengths - 1).to(y.device)
             after = after.index_put((last, torch.arange(y.shape[1], device=y.device)), first[0])
         parts.append(after)
-
-
-class GRUStack(nn.Module):
-    """A stack of one-layer GRUs that takes and gives what a multi-layer nn.GRU does; each layer has its own width."""
-
-    def __init__(self, layers: list[Any], dropout: float, batch_first: bool) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
-        self.batch_first = batch_first
-
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
-        states: list[Tensor] = []
-        first = 0
-        for k, layer in enumerate(self.layers):
-            directions = 2 if layer.bidirectional else 1
-            given = None if hx is None else hx[first : first + directions, ..., : layer.hidden_size].contiguous()
-            input, state = layer(input, given)
-            if k + 1 < len(self.layers) and self.dropout.p:
-                input = _on_data(self.dropout, input)
-            states.append(state)
-            first += directions
-        width = max(state.shape[-1] for state in states)  # layers of unlike widths: padded with zeros
-        return input, torch.cat([nn.functional.pad(state, (0, width - state.shape[-1])) for state in states])
-
-
-def unstack_(module: nn.Module) -> list[str]:
-    """Replaces each multi-layer nn.GRU inside a network by an equal stack of one-layer ones; returns their paths."""
-    done: list[str] = []
-    for path, gru in [(name, part) for name, part in module.named_modules() if isinstance(part, nn.GRU)]:
-        if gru.num_layers == 1:
-            continue
-        if not path:
-            raise GrowthError("unstack_ replaces layers inside a network; put the nn.GRU into a module first")
-        parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, _stack(gru))
-        done.append(path)
-    return done
-
-
-def _stack(gru: nn.GRU) -> GRUStack:
-    layers: list[Any] = []
-    for k in range(gru.num_layers):
-        size = gru.input_size if k == 0 else gru.hidden_size * (2 if gru.bidirectional else 1)
-        layer = nn.GRU(
-            size, gru.hidden_size, bias=gru.bias, batch_first=gru.batch_first, bidirectional=gru.bidirectional
-        ).to(gru.all_weights[0][0])
-        for name, _ in list(layer.named_parameters()):
-            setattr(layer, name, getattr(gru, name.replace("_l0", f"_l{k}")))
-        layer.train(gru.training)
-        layers.append(layer)
-    return GRUStack(layers, gru.dropout, gru.batch_first)
-
-
-def restack_(module: nn.Module) -> list[str]:
-    """Turns stacks whose layers have one width back into multi-layer nn.GRUs; returns their paths."""
-    done: list[str] = []
-    for path, stack in [(name, part) for name, part in module.named_modules() if isinstance(part, GRUStack)]:
-        parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, _united(path, stack))
-        done.append(path)
-    return done
-
-
-def _united(path: str, stack: GRUStack) -> nn.GRU:
-    layers: list[Any] = list(stack.layers)
-    widths = [layer.hidden_size for layer in layers]
-    if len(set(widths)) > 1:
-        raise GrowthError(
-            f"{path} has layers of {' and '.join(map(str, widths))} units; nn.GRU has one width for all layers"
-        )
-    first = layers[0]
-    settings = {"bias": first.bias, "batch_first": first.batch_first, "bidirectional": first.bidirectional}
-    gru = nn.GRU(first.input_size, widths[0], len(layers), dropout=stack.dropout.p, device="meta", **settings)
-    gru.to_empty(device=first.weight_ih_l0.device)
-    for k, layer in enumerate(layers):
-        for name, parameter in list(layer.named_parameters()):
-            setattr(gru, name.replace("_l0", f"_l{k}"), parameter)
-    return gru.train(stack.training)
-
-
-def _on_data(change: nn.Module, value: Any) -> Any:
-    return value._replace(data=change(value.data)) if isinstance(value, PackedSequence) else change(value)

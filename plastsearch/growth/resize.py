@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plastsearch.growth.optimizer import Remap, swap_
-from plastsearch.growth.site import Site, Slot, at
+from plastsearch.growth.paths import at
+from plastsearch.growth.site import Site, Slot
 
 Values = dict[Slot, Tensor]  # for each slot the entries of new units, gate-major like the slot itself
 

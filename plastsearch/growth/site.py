@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.paths import at, chain, grown, outer
 
 Role = Literal["in", "out", "recurrent", "norm"]
 _STREAM = re.compile(r"(stream|residual|hidden_size|hidden|embed_dim|d_model)$|^encoder(\.\d+)?$")
@@ -179,7 +180,7 @@ def hidden(root: nn.Module, name: str, gru: str, consumers: Sequence[str], order
     if layer.num_layers != 1:
         raise GrowthError(
             f"site '{name}': {gru} has {layer.num_layers} layers, which nn.GRU keeps at one width; "
-            "convert it with growth.recurrent.unstack_(module) and grow one layer of the stack"
+            "convert it with growth.stack.unstack_(module) and grow one layer of the stack"
         )
     directions = 2 if layer.bidirectional else 1
     units = layer.hidden_size + grown(root, gru)
@@ -193,55 +194,6 @@ def hidden(root: nn.Module, name: str, gru: str, consumers: Sequence[str], order
     tap = Tap(gru, "output", -1, gates=directions)
     parts = {"gru": gru} | {f"reads.{k}": path for k, path in enumerate(consumers)}
     return Site(name, "hidden", units, 1, tuple(slots), tap, order, parts)
-
-
-def at(root: nn.Module, path: str) -> Any:
-    """The ordinary module at a dotted path, seen through any grown blocks on the way."""
-    found: Any = root
-    for part in path.split(".") if path else ():
-        while is_grown(found) and not hasattr(found, part):
-            found = found.base
-        if not hasattr(found, part):
-            raise GrowthError(f"{type(root).__name__} has no module '{path}' (nothing called '{part}')")
-        found = getattr(found, part)
-    while is_grown(found):
-        found = found.base
-    return found
-
-
-def outer(root: nn.Module, path: str) -> Any:
-    """What sits at a dotted path now: the outermost grown block, or the ordinary module itself."""
-    parent, name = holder(root, path)
-    return getattr(parent, name)
-
-
-def holder(root: nn.Module, path: str) -> tuple[Any, str]:
-    """The module that holds the one at `path`, and the name it holds it by."""
-    head, _, name = path.rpartition(".")
-    return at(root, head), name
-
-
-def is_grown(module: Any) -> bool:
-    """Whether a module is a grown block around a base."""
-    return getattr(type(module), "wraps_base", False)
-
-
-def grown(root: nn.Module, path: str) -> int:
-    """Units that grown blocks have added around the module at a path."""
-    found, total = outer(root, path), 0
-    while is_grown(found):
-        total += found.new_units
-        found = found.base
-    return total
-
-
-def chain(block: Any) -> list[Any]:
-    """The grown blocks around a base, outermost first."""
-    found = []
-    while is_grown(block):
-        found.append(block)
-        block = block.base
-    return found
 
 
 def pick(root: nn.Module, sites: Mapping[str, Site], name: str) -> Site:

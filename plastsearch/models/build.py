@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.growth.site import find_sites, is_grown
+from plastsearch.growth.paths import is_grown
+from plastsearch.growth.site import find_sites
 from plastsearch.models import wav2vec2
 from plastsearch.models.catalog import (
     BINS,

@@ -16,7 +16,8 @@ from torch import nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import freeze_base_, new_parameters
-from plastsearch.growth.site import Site, at, find_sites
+from plastsearch.growth.paths import at
+from plastsearch.growth.site import Site, find_sites
 from plastsearch.spec.config import TrialConfig
 
 ADAPTER = "default"

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from plastsearch.growth.criteria import score as score_units
 from plastsearch.growth.fold import fold_
+from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose
-from plastsearch.growth.site import Tap, at, find_sites
+from plastsearch.growth.site import Tap, find_sites
 from plastsearch.models.detector import Detector
 from plastsearch.trial import scoring
 from plastsearch.trial.bench import Bench

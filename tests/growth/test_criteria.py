@@ -15,7 +15,8 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.collect import split_activations
 from plastsearch.growth.criteria import CRITERIA, score
 from plastsearch.growth.estimate import bin_entropy, middle_ranks
-from plastsearch.growth.site import at, conv_pair, declare_, ffn, find_sites, hidden
+from plastsearch.growth.paths import at
+from plastsearch.growth.site import conv_pair, declare_, ffn, find_sites, hidden
 from plastsearch.models.build import build
 from plastsearch.spec.config import Criterion
 

@@ -12,8 +12,9 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.fold import fold
 from plastsearch.growth.freeze import freeze_base_
+from plastsearch.growth.paths import at
 from plastsearch.growth.resize import entries
-from plastsearch.growth.site import at, find_sites
+from plastsearch.growth.site import find_sites
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "wav2vec2_eager", "hubert", "wavlm")
 INITS = ("random", "orthogonal", "pairs", "copies", "net2net", "gradmax")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.initialise import draw
+from plastsearch.growth.paths import at
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.resize import widen_
-from plastsearch.growth.site import at, find_sites
+from plastsearch.growth.site import find_sites
 
 tp = pytest.importorskip("torch_pruning")
 

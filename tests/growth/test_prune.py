@@ -12,9 +12,10 @@ from torch.optim import SGD, AdamW
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.optimizer import load_state_, swap_
+from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose, remove_neurons_
 from plastsearch.growth.resize import entries, narrow_
-from plastsearch.growth.site import at, find_sites
+from plastsearch.growth.site import find_sites
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
 

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.fold import fold
-from plastsearch.growth.recurrent import restack_, unstack_
 from plastsearch.growth.site import declare_, find_sites, hidden
+from plastsearch.growth.stack import restack_, unstack_
 
 directions = st.booleans()
 
