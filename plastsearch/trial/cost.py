@@ -66,8 +66,9 @@ def count(module: nn.Module, learning: bool = False) -> int:
 
 
 def _parameters(journey: "Journey", measured: nn.Module, plain: nn.Module) -> dict[str, float]:
-    final = count(journey.load().module)
     largest, before = count(measured), count(plain)
+    # LoRA's adapters merge into the weights they sit beside.
+    final = before if journey.bench.config.method == "lora" else count(journey.load().module)
     return {
         "params_total": max(largest, final, before if journey.stages[0].name == "train" else 0),
         "params_final": final, "params_trainable": count(measured, learning=True),
