@@ -25,7 +25,10 @@ FRAMES_PER_CLIP = 8  # for correlations between units: neighbouring frames say l
 
 @dataclass
 class Record:
-    """What a pass saw at one site."""
+    """What a pass saw at one site.
+
+    The gate of a recurrent unit scales what leaves the layer, not what the layer reads of its own last state.
+    """
 
     clips: int = 0
     means: list[Tensor] = field(default_factory=list)  # [B, U] each: mean activation of a clip

@@ -1,5 +1,6 @@
 """Laws of every network: where it is cut does not matter, seeds decide, a folder gives it back."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from plastsearch.errors import GrowthError, PlastsearchError
+from plastsearch.growth.criteria import score
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.fold import fold
 from plastsearch.growth.freeze import freeze_base_
@@ -142,6 +144,26 @@ def test_what_is_saved_is_an_ordinary_transformers_folder(kind: str, tmp_path: P
     assert not notes["unexpected_keys"]
     own = network.backbone.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_relatives_of_wav2vec2_grow_fold_and_are_scored(kind: str, tmp_path: Path) -> None:
+    network = build("wav2vec2", source=str(hugging(kind, tmp_path))).eval()
+    logits = network(waves())
+    neurons = {"encoder.1.ffn": 5} | ({"encoder.2.attention": 6} if kind == "hubert" else {})
+    add_neurons_(network, neurons, mode="frozen", generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(waves()), logits)
+    plain = fold(network)
+    torch.testing.assert_close(plain(waves()), logits, atol=1e-5, rtol=1e-4)
+    added = {"encoder.1.ffn": 5, "encoder.2.attention": 1}
+    names = ["taylor", "entropy", "magnitude", "newest"]
+    batches = [(waves(), torch.tensor([0, 1, 1]))]
+    loss = functools.partial(nn.functional.cross_entropy, reduction="none")
+    found = score(plain, list(neurons), names, batches, loss, torch.Generator(), added)
+    for site in neurons:
+        new = list(range(find_sites(plain)[site].units))[-added[site] :]
+        assert all(found["taylor"][site][j] == 0 for j in new)  # their outgoing weights are still zero
+        assert sorted(found["newest"][site].argsort(stable=True)[: added[site]].tolist()) == new
 
 
 def test_grown_widths_are_not_saved_as_if_they_were_the_config(tmp_path: Path) -> None:
