@@ -123,3 +123,35 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def print_dry_run(spec: Any, as_json: bool) -> None:
+    """What `sweep --dry-run` says: size, networks, cost, sharing."""
+    from plastsearch.cli.output import console, print_json
+    from plastsearch.search.dry_run import dry_run, plain
+
+    forecast = dry_run(spec)
+    if as_json:
+        print_json({"name": spec.name, **plain(forecast)})
+        return
+    out = console()
+    unknown = "not known yet"
+    size = "no end of" if forecast.size is None else f"{forecast.size:,}"
+    lines = [
+        f"{spec.name}: {size} configurations; {forecast.sampled:,} sampled, {forecast.distinct:,} of them distinct"
+    ]
+    if forecast.params_total is not None:
+        least, middle, most = forecast.params_total
+        lines.append(
+            f"parameters: {forecast.params_baseline:,} untouched, {least:,} to {most:,} grown, median {middle:,}"
+        )
+    if forecast.infeasible is not None:
+        lines.append(f"beyond the constraints on parameters: {forecast.infeasible:.1%} of the samples")
+    cost = unknown
+    if forecast.trial_s is not None and forecast.total_s is not None:
+        cost = f"{forecast.trial_s:,.0f} s a trial at most, {forecast.total_s / 60:,.1f} min for {forecast.runs} runs"
+        cost += f" one after the other ({forecast.device}, {1e3 * (forecast.step_s or 0):,.0f} ms a step)"
+    lines.append(f"cost: {cost}")
+    lines.append(f"sharing stages between trials saves about {forecast.saved:.0%} of the search's steps")
+    for line in lines:
+        out.print(line, markup=False)

@@ -1,0 +1,114 @@
+"""A short-lived child of `--dry-run`: parameters on the meta device, and how long one training step takes here.
+
+Reads one JSON request on standard input and writes one JSON answer; the parent never imports torch.
+"""
+
+import json
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.growth.site import Site, find_sites
+from plastsearch.models.build import build
+from plastsearch.spec.config import ModelConfig, TrialConfig
+
+MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real weights for a forecast
+
+
+def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mapping[str, int], *, apart: bool) -> int:
+    """Parameters of a network with wider sites, from the shapes its unit maps imply.
+
+    `apart`: new recurrent units stand beside the old ones, which do not read them (frozen, lateral into_new).
+    """
+    shapes = {name: list(one.shape) for name, one in module.named_parameters()}
+    extra: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    unread = 0
+    for name, neurons in growth.items():
+        site = sites[name]
+        units = neurons // site.step
+        for slot in site.slots:
+            tensor = f"{slot.module}.{slot.tensor}" if slot.module else slot.tensor
+            if tensor in shapes:
+                extra[tensor][slot.dim] += units * slot.gates * slot.width
+            if apart and slot.tensor.startswith("weight_hh") and slot.role == "recurrent":
+                # Three gates of old units do not read the new ones, nor the candidate gate of new units the old ones.
+                unread += 4 * (shapes[tensor][0] // 3) * units if tensor in shapes else 0
+    wider = (
+        math.prod(size + extra[name][dim] if name in extra else size for dim, size in enumerate(shape))
+        for name, shape in shapes.items()
+    )
+    return sum(wider) - unread
+
+
+def _plain(model: ModelConfig, rate_hz: int) -> dict[str, Any]:
+    plain = model.model_dump(exclude={"from_", "name", "preset"})
+    return {**plain, "name": model.name, "preset": model.preset, "rate_hz": rate_hz}
+
+
+def _unfilled(config: TrialConfig) -> nn.Module:
+    """The network without memory for its weights; spectral front ends compute their filters, so they get some."""
+    with torch.device("meta" if config.model.name == "wav2vec2" else "cpu"):
+        return build(**_plain(config.model, config.data.rate_hz))
+
+
+def _step_seconds(config: TrialConfig) -> float | None:
+    """The median of three full training steps; None for networks too large to be built for that."""
+    module = build(**_plain(config.model, config.data.rate_hz))
+    if sum(one.numel() for one in module.parameters()) > MOST_TIMED:
+        return None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    module.to(device)
+    optimizer = torch.optim.AdamW(module.parameters())
+    wave_BT = torch.zeros(config.train.batch_size // config.train.accumulate, config.data.length_samples, device=device)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        for _ in range(config.train.accumulate):
+            module(wave_BT).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds[1:])[1]
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Count every configuration; time the first one's network if asked."""
+    configs = [TrialConfig.model_validate(one) for one in request["configs"]]
+    networks: dict[str, tuple[nn.Module, dict[str, Site]]] = {}
+    counts: list[dict[str, int] | None] = []
+    for config in configs:
+        key = config.model.model_dump_json()
+        if key not in networks:
+            module = _unfilled(config)
+            networks[key] = module, find_sites(module)
+        module, sites = networks[key]
+        apart = config.regime == "frozen" and config.lateral == "into_new"
+        base = sum(one.numel() for one in module.parameters())
+        known = config.operator != "stack" and config.method not in ("stack", "truncate")
+        total = grown_parameters(module, sites, config.growth(), apart=apart) if known else None
+        counts.append(None if total is None else {"params_baseline": base, "params_total": max(base, total)})
+    step_s = _step_seconds(configs[0]) if request.get("time") and configs else None
+    return {"counts": counts, "step_s": step_s, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+
+
+def main() -> None:
+    """Answer on standard output; a user's mistake as {"error": …}."""
+    torch.set_num_threads(1)
+    try:
+        result = answer(json.load(sys.stdin))
+    except PlastsearchError as error:
+        result = {"error": str(error)}
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
