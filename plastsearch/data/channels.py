@@ -3,6 +3,8 @@
 Axes: B clips, T samples, N bands, M masks.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ BAND_MASKS, BAND_MASK_SHARE = 2, 0.12  # the widest as a share of the band
 MASKED = 0.01  # -40 dB rather than nothing: a logarithm would turn silence into an outlier that networks latch on
 EDGE_S = 0.004
 SHARP_TAPS = 257
-LOSSY_SHARE = 0.25  # of the clips; encoders are the only change that is not computed in batches
+LOSSY_SHARE = 0.125  # of the clips; encoders are the only change that is not computed in batches
+MU, A = 255.0, 87.6  # of G.711
 LOSSY = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
 
 
@@ -60,20 +63,18 @@ def band_limit(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
 
 def codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """Each clip through one of: nothing, mu-law, A-law, 6 to 10 bit samples, or a telephone line with mu-law."""
-    which_B1 = draws.integers(0, 5, 1)
-    bits_B1 = draws.integers(6, 11, 1)
-    narrow_BT = torch.where(which_B1 == 4, _telephone(wave_BT, rate_hz), wave_BT)
-    peak_B1 = narrow_BT.abs().amax(dim=1, keepdim=True).clamp_min(1e-9)
-    unit_BT = narrow_BT / peak_B1
-    steps_B1 = 2.0 ** (bits_B1 - 1)
-    coarse_BT = torch.round(unit_BT * steps_B1) / steps_B1
-    out_BT = torch.where((which_B1 == 1) | (which_B1 == 4), _mu_law(unit_BT), unit_BT)
-    out_BT = torch.where(which_B1 == 2, _a_law(unit_BT), out_BT)
-    return torch.where(which_B1 == 0, wave_BT, torch.where(which_B1 == 3, coarse_BT, out_BT) * peak_B1)
+    which_B, bits_B1 = draws.integers(0, len(CODECS) + 1, 1)[:, 0], draws.integers(6, 11, 1)
+    out_BT = wave_BT.clone()
+    for kind, encode in enumerate(CODECS):
+        rows = torch.nonzero(which_B == kind)[:, 0]
+        if len(rows):
+            peak_B1 = wave_BT[rows].abs().amax(dim=1, keepdim=True).clamp_min(1e-9)
+            out_BT[rows] = encode(wave_BT[rows] / peak_B1, bits_B1[rows], rate_hz) * peak_B1
+    return out_BT
 
 
 def lossy_codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
-    """A quarter of the clips through MP3 or Ogg Vorbis at a random quality."""
+    """One clip in eight through MP3 or Ogg Vorbis at a random quality."""
     chosen, kind, quality = draws.chance(LOSSY_SHARE), draws.integers(0, len(LOSSY), 1), draws.uniform(0.0, 0.6, 1)
     out_BT = wave_BT.clone()
     for b in torch.nonzero(chosen).flatten().tolist():
@@ -83,20 +84,35 @@ def lossy_codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     return out_BT
 
 
-def _telephone(wave_BT: Tensor, rate_hz: int) -> Tensor:
-    low, high = (torch.full((1, 1), hz, device=wave_BT.device) for hz in (300.0, min(3400.0, 0.45 * rate_hz)))
-    return fir.convolve(wave_BT, fir.response(fir.band_passes(low, high, SHARP_TAPS, rate_hz)), SHARP_TAPS // 2)
+def _telephone(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:
+    low, high = (torch.full((1, 1), hz, device=unit_BT.device) for hz in (300.0, min(3400.0, 0.45 * rate_hz)))
+    response = fir.response(fir.band_passes(low, high, SHARP_TAPS, rate_hz))
+    return _mu_law(fir.convolve(unit_BT, response, SHARP_TAPS // 2).clamp(-1, 1), bits_B1, rate_hz)
 
 
-def _mu_law(unit_BT: Tensor, mu: float = 255.0) -> Tensor:
-    companded_BT = unit_BT.sign() * torch.log1p(mu * unit_BT.abs()) / np.log1p(mu)
-    coarse_BT = torch.round((companded_BT + 1) / 2 * mu) / mu * 2 - 1
-    return coarse_BT.sign() * torch.expm1(coarse_BT.abs() * np.log1p(mu)) / mu
+def _mu_law(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:
+    del bits_B1, rate_hz
+    coarse_BT = torch.round((_mu_curve(unit_BT) + 1) / 2 * MU) / MU * 2 - 1
+    return coarse_BT.sign() * torch.expm1(coarse_BT.abs() * math.log1p(MU)) / MU
 
 
-def _a_law(unit_BT: Tensor, a: float = 87.6) -> Tensor:
-    size_BT, scale = unit_BT.abs(), 1 + float(np.log(a))
-    # Linear below 1/a, logarithmic above.
-    companded_BT = torch.where(size_BT < 1 / a, a * size_BT, 1 + torch.log((a * size_BT).clamp_min(1))) / scale
+def _mu_curve(unit_BT: Tensor) -> Tensor:
+    return unit_BT.sign() * torch.log1p(MU * unit_BT.abs()) / math.log1p(MU)
+
+
+def _a_law(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:
+    del bits_B1, rate_hz
+    size_BT, scale = unit_BT.abs(), 1 + math.log(A)
+    # Linear below 1/A, logarithmic above.
+    companded_BT = torch.where(size_BT < 1 / A, A * size_BT, 1 + torch.log((A * size_BT).clamp_min(1))) / scale
     coarse_BT = torch.round(companded_BT * 127) / 127 * scale
-    return unit_BT.sign() * torch.where(coarse_BT < 1, coarse_BT / a, torch.exp(coarse_BT - 1) / a)
+    return unit_BT.sign() * torch.where(coarse_BT < 1, coarse_BT / A, torch.exp(coarse_BT - 1) / A)
+
+
+def _few_bits(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:
+    del rate_hz
+    steps_B1 = 2.0 ** (bits_B1 - 1)
+    return torch.round(unit_BT * steps_B1) / steps_B1
+
+
+CODECS = (_mu_law, _a_law, _few_bits, _telephone)

@@ -30,13 +30,21 @@ def response(filters_BNK: Tensor) -> Tensor:
 
 def convolve(wave_BT: Tensor, response_BF: Tensor, reach: int) -> Tensor:
     """The waves through centred filters that reach `reach` samples to either side; as long as before."""
+    return back_from_blocks(blocks(wave_BT, reach) * response_BF[:, None], reach, wave_BT.shape[-1])
+
+
+def blocks(wave_BT: Tensor, reach: int) -> Tensor:
+    """Spectra [B, J, F] of overlapping blocks, to be multiplied by responses and, if need be, summed."""
     n_samples, step = wave_BT.shape[-1], BLOCK - 2 * reach
-    blocks = -(-n_samples // step)
-    padded = torch.nn.functional.pad(wave_BT, (reach, reach + blocks * step - n_samples))
-    frames_BJT = padded.unfold(-1, BLOCK, step)
-    out_BJT: Tensor = torch.fft.irfft(torch.fft.rfft(frames_BJT) * response_BF[:, None], n=BLOCK)
-    # The ends of each block are wrapped around by the circular convolution; its middle is exact.
-    return out_BJT[..., reach : reach + step].flatten(-2)[..., :n_samples]
+    padded = torch.nn.functional.pad(wave_BT, (reach, reach + -(-n_samples // step) * step - n_samples))
+    spectra_BJF: Tensor = torch.fft.rfft(padded.unfold(-1, BLOCK, step))
+    return spectra_BJF
+
+
+def back_from_blocks(spectra_BJF: Tensor, reach: int, n_samples: int) -> Tensor:
+    """The waves of filtered blocks; the ends that a circular convolution wraps around are left out."""
+    out_BJT: Tensor = torch.fft.irfft(spectra_BJF, n=BLOCK)
+    return out_BJT[..., reach : BLOCK - reach].flatten(-2)[..., :n_samples]
 
 
 def _band_pass(low_hz_BN: Tensor, high_hz_BN: Tensor, taps_BN: Tensor, longest: int, rate_hz: int) -> Tensor:

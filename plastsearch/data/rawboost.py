@@ -26,22 +26,27 @@ REACH = NOTCHES * (LONGEST // 2)
 
 def convolutive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """1: powers of the signal, each through its own notches: microphones, amplifiers, transmission."""
-    out_BT = torch.zeros_like(wave_BT)
-    for order in range(1, POWERS + 1):
-        gain_db = -draws.uniform(*WEAKER_DB, 1) if order > 1 else 0.0
-        out_BT += fir.convolve(wave_BT**order, _notches(draws, rate_hz) * _amplitude(gain_db), REACH)
+    power_BT = wave_BT
+    total_BJF = fir.blocks(power_BT, REACH) * _notches(draws, rate_hz)[:, None]
+    for _ in range(2, POWERS + 1):
+        power_BT = power_BT * wave_BT
+        response_BF = _notches(draws, rate_hz) * _amplitude(-draws.uniform(*WEAKER_DB, 1))
+        total_BJF += fir.blocks(power_BT, REACH) * response_BF[:, None]
+    out_BT = fir.back_from_blocks(total_BJF, REACH, wave_BT.shape[1])
     return _unclipped(out_BT - out_BT.mean(dim=1, keepdim=True))
 
 
 def impulsive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """2: single samples scaled at random: clicks that follow the signal."""
     del rate_hz  # the same at any rate
-    n_samples = wave_BT.shape[1]
-    share_B1 = draws.uniform(0, IMPULSE_SHARE, 1)
-    # One uniform decides whether a sample is hit, and its remainder how: saves two thirds of the draws.
-    where_BT = draws.uniform(0, 1, n_samples)
-    size_BT = _product_of_two(where_BT / share_B1.clamp_min(1e-6))
-    return _unclipped(torch.where(where_BT < share_B1, wave_BT * (1 + IMPULSE_GAIN * size_BT), wave_BT))
+    # One candidate in every ten samples, at a random place of its ten: no sample is drawn twice, few draws are needed.
+    stride = round(1 / IMPULSE_SHARE)
+    count = wave_BT.shape[1] // stride
+    hit_BK = draws.uniform(0, IMPULSE_SHARE, 1) > draws.uniform(0, IMPULSE_SHARE, count)
+    at_BK = torch.arange(count, device=wave_BT.device) * stride + draws.integers(0, stride, count)
+    size_BK = draws.uniform(-1, 1, count) * draws.uniform(-1, 1, count)
+    factor_BK = torch.where(hit_BK, 1 + IMPULSE_GAIN * size_BK, 1.0)
+    return _unclipped(wave_BT.scatter(1, at_BK, wave_BT.gather(1, at_BK) * factor_BK))
 
 
 def stationary(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
@@ -86,13 +91,6 @@ def _notches(draws: Draws, rate_hz: int) -> Tensor:
     low_BN, high_BN = (centre_BN - half_BN).clamp_min(1e-3), (centre_BN + half_BN).clamp_max(top_hz - 1e-3)
     values_BF = fir.response(fir.band_stops(low_BN, high_BN, taps_BN, LONGEST, rate_hz))
     return values_BF / values_BF.abs().amax(dim=1, keepdim=True)
-
-
-def _product_of_two(uniform_BT: Tensor) -> Tensor:
-    """From one uniform variable on 0..1 two independent coarser ones, each on -1..1, multiplied."""
-    fine_BT = uniform_BT * 1024
-    first_BT = torch.floor(fine_BT)
-    return (first_BT / 511.5 - 1) * (2 * (fine_BT - first_BT) - 1)
 
 
 def _amplitude(db: Tensor | float) -> Tensor:
