@@ -148,7 +148,7 @@ def _savings(results: Results) -> list[Block]:
         f"Sharing finished stages and cached activations saved {age(totals['reused_seconds'])} of {age(whole)} of work "
         f"({100 * totals['reused_seconds'] / whole:.0f} %)"
     )
-    if totals["waited_seconds"]:
+    if totals["waited_seconds"] >= 1:
         line += f"; trials waited {age(totals['waited_seconds'])} for each other's stages"
     stages: Counter[str] = Counter()
     for row in _every(results):

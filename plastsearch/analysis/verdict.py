@@ -1,5 +1,6 @@
 """Whether growth paid, said plainly: the best grown trial against controls of equal budget, intervals and all."""
 
+import math
 from statistics import mean
 
 from plastsearch.analysis.figure import number
@@ -56,12 +57,14 @@ def _evaluated(results: Results) -> list[str]:
     baseline = [item for item in known if item[0].record.control == "baseline"]
     if not grown or not baseline:
         return []
-    best, base = min(grown, key=lambda item: item[1]), baseline[0]
-    word = "also beats" if best[1] < base[1] else "does not beat"
+    # The one the search would have named: picking by evaluation scores would be a search on them.
+    best, base = min(grown, key=lambda item: item[0].metrics.get(METRIC, math.inf)), baseline[0]
+    word = "beats" if best[1] < base[1] else "does not beat"
     seeds = min(len(best[2].rows), len(base[2].rows))
+    plural = "seed" if seeds == 1 else "seeds"
     apart = "" if _apart(best[2], base[2]) else ", though seeds of the two overlap"
     return [
-        f"On the evaluation split, {best[0].label} ({best[1]:.2f} % over {seeds} seeds) {word} the baseline "
+        f"On the evaluation split, {best[0].label} ({best[1]:.2f} % over {seeds} {plural}) {word} the baseline "
         f"({base[1]:.2f} %){apart}."
     ]
 

@@ -126,7 +126,8 @@ def _curve(name: str) -> str:
 
 
 def _params(values: dict[str, Any]) -> dict[str, str]:
-    return {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
+    texts = {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _key(name: str) -> str:
