@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plastsearch.errors import TrialError
+from plastsearch.models.catalog import SitesUnknownError, site_names
 from plastsearch.spec.config import Method, TrialConfig
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
@@ -75,6 +76,27 @@ def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
               config.train.lr * ratios.get(part.stage, 0.0))
         for part in parts
     )  # fmt: skip
+
+
+def check(config: TrialConfig) -> None:
+    """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
+    growth = config.growth()
+    if config.method in ("dropin", "plasticity", "stack") and not growth:
+        raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
+    if config.method == "plasticity":
+        lasting = config.operator == "stack" or (config.operator == "parallel" and config.model.name == "grnn")
+        if lasting:
+            raise TrialError(
+                f"operator {config.operator} adds layers to {config.model.name} that cannot be folded into its own, "
+                "so plasticity could not prune them: use operator widen, or method dropin"
+            )
+    try:
+        known = site_names(config.model)
+    except SitesUnknownError:
+        return  # a hub name: dropin will look
+    unknown = [name for name in (*config.layers, *growth) if name not in known]
+    if unknown:
+        raise TrialError(f"no site {unknown[0]!r} in {config.model.name}; its sites: {', '.join(known)}")
 
 
 def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[str, int]:

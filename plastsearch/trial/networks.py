@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastsearch.errors import GrowthError, TrialError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.fold import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
@@ -82,11 +81,9 @@ def change_(
 
 
 def _grow_(specimen: Specimen, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None) -> dict[str, Any]:
-    growth = config.growth()
-    if not growth:
-        raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
     dropin = add_neurons_(
-        specimen.module, growth, mode=config.regime, operator=operator, init=config.init, lateral=config.lateral,
+        specimen.module, config.growth(), mode=config.regime, operator=operator, init=config.init,
+        lateral=config.lateral,
         generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
         also=head_of(specimen.module) if config.train.train_head else (),
     )  # fmt: skip
@@ -174,11 +171,3 @@ def logits_from_wave(module: Detector, cut: str | None) -> Callable[[Tensor], Te
         return module.suffix(hidden, cut)
 
     return cut_in_two
-
-
-def check_sites(module: Detector, names: Sequence[str]) -> None:
-    """Refuse site names the network does not have."""
-    known = find_sites(module)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise GrowthError(f"no site {', '.join(unknown)}; the network has {', '.join(known)}")

@@ -15,7 +15,7 @@ from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.cost import costs
 from plastsearch.trial.fit import Progress
 from plastsearch.trial.keys import StageKey, base_key, stage_keys
-from plastsearch.trial.methods import Stage, plan
+from plastsearch.trial.methods import Stage, check, plan
 from plastsearch.trial.networks import Specimen, blank
 from plastsearch.trial.result import result
 from plastsearch.trial.stages import run_stage
@@ -79,8 +79,9 @@ def run_trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
 
 
 def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Journey:
-    """Open the clips and name the stages."""
+    """Refuse what cannot work before anything is trained, open the clips, name the stages."""
     began = time.monotonic()
+    check(config)
     bench = open_bench(config, settings, stop)
     stages = plan(config, len(bench.train))
     return Journey(bench, stages, stage_keys(config, stages, bench.surroundings), began)

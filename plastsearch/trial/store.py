@@ -174,13 +174,15 @@ class StageStore:
         """
         lease = self.lease(key)
         begin = time.monotonic()
+        waited_s = 0.0
         while not lease.acquire():
             if defer:
                 raise StageBusy(key)
             while_waiting()
             time.sleep(poll_s)
+            waited_s = time.monotonic() - begin
         try:
-            yield time.monotonic() - begin
+            yield waited_s
         finally:
             lease.release()
 

@@ -1,5 +1,6 @@
 """Trials end to end on tiny networks: every method, sharing, determinism, what is read."""
 
+import multiprocessing
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,38 @@ def test_a_finalist_is_scored_once_on_the_evaluation_split(settings) -> None:
     assert len({row[3] for row in rows}) > 2
 
 
-def test_unknown_sites_are_refused(settings) -> None:
-    with pytest.raises(PlastsearchError, match=r"no site 'gru\.9'"):
-        list(run_trial(make_config(layers=("gru.9",)), settings()))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layers": ("gru.9",)}, r"no site 'gru\.9' in grnn; its sites: gru\.0, gru\.1, gru\.2"),
+        ({"layers": ()}, "method plasticity adds neurons, but no site has any"),
+        ({"operator": "stack"}, "cannot be folded into its own"),
+        ({"operator": "parallel"}, "cannot be folded into its own"),
+        ({"train": {"steps": 3, "shares": {"train": 1, "retrain": 0, "consolidate": 1}}}, "leave none for retrain"),
+        ({"data": {"corpus": "asvspoof2019_la", "root": "/nowhere/LA"}}, "/nowhere/LA"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_trained(change, words, settings) -> None:
+    with pytest.raises(PlastsearchError, match=words):
+        list(run_trial(make_config(**{"method": "plasticity"} | change), settings()))
+    assert not (settings().store / "stages").exists()
+
+
+def _in_a_process(config: Any, settings: Any, barrier: Any, ends: Any) -> None:
+    barrier.wait()
+    final = last(run_trial(config, settings))
+    ends.put((final.metrics["waited_seconds"], final.details["stages"][0]["from"], steady(final)))
+
+
+def test_of_two_trials_at_once_one_trains_and_the_other_waits(settings) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier, ends = context.Barrier(2), context.SimpleQueue()
+    configs = [make_config(method=method) for method in ("dropin", "baseline")]
+    processes = [context.Process(target=_in_a_process, args=(c, settings(), barrier, ends)) for c in configs]
+    for process in processes:
+        process.start()
+    found = sorted((ends.get() for _ in processes), key=lambda end: end[0])
+    for process in processes:
+        process.join(60)
+    assert [origin for _, origin, _ in found] == ["computed", "reused"]
+    assert found[1][0] > 0 == found[0][0]
