@@ -176,15 +176,15 @@ def _report(
     for note in outcome.notes:
         print_error(note)
     if outcome.status == "failures":
-        print_error(f"stopped: {outcome.reason}")
+        print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
+    if outcome.status == "interrupted" and not as_json:
+        sys.stderr.write(f"go on with: {outcome.command}\n")
     if outcome.exit_code:
-        if not as_json:
-            sys.stderr.write(f"go on with: {outcome.command}\n")
         raise typer.Exit(outcome.exit_code)
 
 
 def _resume(outcome: "Outcome") -> str | None:
-    return outcome.command if outcome.exit_code else None
+    return outcome.command if outcome.status == "interrupted" else None
 
 
 def _ui_command(folder: Path, mlflow: str | None) -> str | None:
@@ -220,6 +220,6 @@ def _print_places(outcome: "Outcome", files: dict[str, str], show: str | None) -
 
 
 def _dry_run(spec: "SweepSpec", as_json: bool) -> None:
-    from plastsearch.search.dry_run import dry_run
+    from plastsearch.cli.check import print_dry_run
 
-    dry_run(spec, as_json)
+    print_dry_run(spec, as_json)

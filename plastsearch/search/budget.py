@@ -63,11 +63,11 @@ def _enough(
     return None
 
 
-def failing(limits: Limits, records: Sequence[TrialRecord]) -> str | None:
-    """The likely common cause, once too large a share of the trials has failed."""
+def failing(limits: Limits, records: Sequence[TrialRecord], *, at_end: bool = False) -> str | None:
+    """The likely common cause, once too large a share of the trials has failed; at the end, few are enough."""
     own = [record for record in records if record.ended and record.reuse_of is None]
     failed = [record for record in own if record.state == "failed"]
-    if len(failed) < limits.failed_floor or len(failed) <= limits.max_failed_fraction * len(own):
+    if len(failed) < (1 if at_end else limits.failed_floor) or len(failed) <= limits.max_failed_fraction * len(own):
         return None
     cause, count = common_cause(failed)
     return f"{len(failed)} of {len(own)} trials failed; {count} of them: {cause}"

@@ -10,7 +10,7 @@ from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import FILE, VERSION, Event, Journal, read
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
-FINISHED = {"done", "budget"}
+FINISHED = {"done", "budget", "failures"}
 # What may change when a sweep goes on: how much more to spend, and on what machine. The question may not.
 _MAY_CHANGE = {
     "search": {"trials", "wall_s", "gpu_hours", "target_hypervolume", "stagnation", "parallel"},

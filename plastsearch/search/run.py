@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from plastsearch.errors import TooManyFailuresError
 from plastsearch.search.budget import Limits, failing
 from plastsearch.search.executor import Attempt, Message
 from plastsearch.search.halting import Halting
@@ -153,10 +152,10 @@ class Sweep:
         """Whether someone asked to stop."""
         return self._interrupts > 0
 
-    def check_failures(self) -> None:
-        """Raise if too many trials failed."""
-        if self.failure:
-            raise TooManyFailuresError(self.failure)
+    def too_many_failures(self) -> str | None:
+        """The likely common cause, if too large a share of a finished sweep's trials failed."""
+        searched = [record for record in self.records.values() if record.role != "finalist"]
+        return failing(self._limits, searched, at_end=True)
 
     # choosing
 

@@ -258,6 +258,9 @@ def _verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
         return "failures", sweep.failure
     if sweep.interrupted or not sweep.over:
         return "interrupted", None
+    too_many = sweep.too_many_failures()
+    if too_many:
+        return "failures", too_many
     if search.ended_by in {"trials", "space", None}:
         return "done", None
     return "budget", search.ended_by

@@ -94,42 +94,44 @@ def test_other_budgets_end_a_search_early(tmp_path, override, reason):
     assert sum(r.role == "search" for r in records(outcome).values()) < 60
 
 
-def start(root, *more, resume="new"):
-    environment = {**os.environ, "FAKE_TRIAL_S": "0.2", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+def start(root, *more, resume="new", seconds=0.2):
+    environment = {**os.environ, "FAKE_TRIAL_S": str(seconds), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", "tests.search.session_process", str(root), resume, *more]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def wait_for_trial(process, number):
+def wait_for(process, kind, number):
     for line in process.stdout:
         event = json.loads(line)
-        if event.get("trial") == number and event["event"] == "report":
+        if event.get("trial") == number and event["event"] == kind:
             return
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
-def test_an_interrupt_ends_at_130_and_the_resume_command_goes_on(tmp_path, signals):
-    process = start(tmp_path, "inline", "search.trials=3")
-    wait_for_trial(process, 2)
+@pytest.mark.parametrize(
+    ("signals", "trial", "seconds"),
+    [([signal.SIGINT], 2, 0.2), ([signal.SIGTERM], 2, 0.2), ([signal.SIGINT, signal.SIGINT], 0, 60.0)],
+)
+def test_an_interrupt_ends_at_130_and_the_resume_command_goes_on(tmp_path, signals, trial, seconds):
+    process = start(tmp_path, "inline", "search.trials=3", seconds=seconds)
+    wait_for(process, "report" if seconds < 1 else "start", trial)
     for number in signals:
         process.send_signal(number)
-        time.sleep(0.02)
-    out, err = process.communicate(timeout=20)
+        time.sleep(0.1)
+    out, err = process.communicate(timeout=10)  # a second signal does not wait for a report, due in 15 s
     last = json.loads(out.splitlines()[-1])
     assert process.returncode == 130
     assert last["outcome"] == "interrupted"
     assert "stopping at the next report" in err
     assert last["command"].endswith("--resume --set search.trials=3 --executor inline")
     before = trials(read(tmp_path / "fake"))
-    assert before[2].state == "running"
+    assert before[trial].state == "running"
     outcome = session(tmp_path, "search.trials=3", resume=True)
     after = trials(read(outcome.folder))
-    assert after[2].state == "done"
-    assert after[2].attempts == 2
-    assert after[1].attempts == 1
+    assert (after[trial].state, after[trial].attempts) == ("done", 2)
+    assert all(record.attempts == 1 for number, record in after.items() if number != trial)
 
 
 def test_too_many_failures_end_at_4(tmp_path):

@@ -1,0 +1,109 @@
+"""Several Ray nodes on this machine: workers and nodes that die, nodes that come late, trials that hang."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from itertools import pairwise
+
+import pytest
+
+from plastsearch.search.budget import Limits
+from tests.search.fake_trials import Dice
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore::Warning"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture
+def nodes():
+    """A head without cores; `add` joins a node of so many."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    os.environ["FAKE_TRIAL_S"] = "1.0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from plastsearch.search import ray_tune  # sets the surroundings before ray is imported
+        from ray.cluster_utils import Cluster  # isort: skip
+
+        assert ray_tune.SILENT
+        small = {"include_dashboard": False, "object_store_memory": 80_000_000}
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        cluster.add = lambda cpus: cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000)
+        yield cluster
+        cluster.shutdown()
+    del os.environ["FAKE_TRIAL_S"]
+
+
+def run(rig, cluster, on_event=None, parallel=2, **more):
+    from plastsearch.search.ray_tune import RayExecutor, Request
+
+    it = rig(**more)
+    executor = RayExecutor(it.folder, Request(cpu=1), parallel=parallel, address=cluster.address)
+    it.options["slots"] = executor.slots
+    sweep = it.open()
+    if on_event is not None:
+        it.feed = on_event
+    try:
+        executor.run(sweep)
+    finally:
+        it.journal.close()
+        executor.close()
+    assert sweep.over
+    return it.records()
+
+
+def once(event_kind, number, action):
+    """A listener that acts in a thread, once, at this moment of the sweep."""
+    done = []
+
+    def feed(event):
+        if not done and event["event"] == event_kind and event.get("trial") == number:
+            done.append(event)
+            threading.Thread(target=action, args=(event,), daemon=True).start()
+
+    return feed
+
+
+def test_a_killed_worker_costs_one_attempt(rig, nodes):
+    nodes.add(2)
+    kill = once("report", 2, lambda event: os.kill(int(event["node"].rpartition(":")[2]), signal.SIGKILL))
+    records = run(rig, nodes, kill, limits=Limits(trials=5, max_failures=2))
+    assert {r.state for r in records.values()} == {"done"}
+    assert records[2].reasons == ["its worker process died"]
+    assert sum(r.failures for r in records.values()) == 1
+
+
+def test_a_killed_node_moves_its_trials_elsewhere(rig, nodes):
+    first, _ = nodes.add(1), nodes.add(1)
+    kill = once("report", 3, lambda _: nodes.remove_node(first, allow_graceful=False))
+    records = run(rig, nodes, kill, limits=Limits(trials=7, max_failures=2))
+    assert {r.state for r in records.values()} == {"done"}
+    reasons = [reason for r in records.values() for reason in r.reasons]
+    assert 1 <= len(reasons) <= 2
+    assert set(reasons) <= {"its node died", "its worker process died"}
+
+
+def test_a_late_node_is_used(rig, nodes, monkeypatch):
+    monkeypatch.setenv("FAKE_TRIAL_S", "6")  # longer than a worker takes to start
+    nodes.add(1)
+    records = run(rig, nodes, once("start", 1, lambda _: nodes.add(1)), limits=Limits(trials=5))
+    assert {r.state for r in records.values()} == {"done"}
+    spans = sorted((r.started_at, r.ended_at) for r in records.values())
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))  # two at a time
+    assert len({r.node for r in records.values()}) >= 2
+
+
+def test_a_hanging_trial_is_killed_and_tried_again(rig, nodes, tmp_path):
+    nodes.add(2)
+    dice, limits = Dice(orders={1: f"hang-once:{tmp_path / 'hung'}"}), Limits(trials=3, trial_timeout_s=6.0)
+    began = time.monotonic()
+    records = run(rig, nodes, dice=dice, limits=limits)
+    assert {r.state for r in records.values()} == {"done"}
+    assert records[1].reasons == ["no end after 6 s (the limit for one trial)"]
+    assert time.monotonic() - began < 200
