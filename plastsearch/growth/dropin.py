@@ -55,8 +55,8 @@ class Dropin:
     parameters: tuple[str, ...]  # parameters that did not exist before (frozen, parallel, stack)
 
     def new_units(self, site: str) -> range:
-        """Indices of the units that a site gained; none where a whole layer was stacked."""
-        count = self.units[site] if self.operator == "widen" else 0
+        """Indices of the units that a site gained; none where a whole layer was stacked on it."""
+        count = 0 if self.operator == "stack" else self.units[site]
         return range(self.first[site], self.first[site] + count)
 
     def plan(self) -> dict[str, Any]:

@@ -69,16 +69,6 @@ def add_group_(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None
     optimizer.add_param_group({"params": list(parameters), **settings})
 
 
-def forget_(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-    """Drops parameters that have left the network, and their state."""
-    gone = {id(parameter) for parameter in parameters}
-    for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in gone]
-    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]] or optimizer.param_groups
-    for parameter in [parameter for parameter in optimizer.state if id(parameter) in gone]:
-        del optimizer.state[parameter]
-
-
 def _moved(key: str, value: Any, old: nn.Parameter, remap: Remap) -> Any:
     if not isinstance(value, Tensor) or value.dim() == 0:
         return value

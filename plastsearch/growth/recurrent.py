@@ -6,6 +6,7 @@ new units does not see the old state: nn.GRU applies its reset gate to the whole
 the old state through the input side could not be folded into one layer again.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,7 +200,7 @@ def _one(
         if step.plain is not None:
             y, h = step.plain(wide.transpose(0, 1) if layer.batch_first else wide, h0)
             return (y.transpose(0, 1) if layer.batch_first else y), h
-        y, h = torch._VF.gru(wide, h0, flat, *settings, False)
+        y, h = _gru(wide, h0, flat, *settings, False)
         return y, h
     packed = pack_padded_sequence(wide, lengths.cpu(), enforce_sorted=False)
     if step.plain is not None:
@@ -209,10 +210,19 @@ def _one(
         assert order is not None
         assert packed.unsorted_indices is not None
         first = h0[:, order].contiguous()
-        data, h = torch._VF.gru(packed.data, packed.batch_sizes, first, flat, *settings)
+        data, h = _gru(packed.data, packed.batch_sizes, first, flat, *settings)
         h = h[:, packed.unsorted_indices]
         out = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
     return pad_packed_sequence(out, total_length=x_TBF.shape[0])[0], h
+
+
+def _gru(input: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    """torch's GRU on given weights; cuDNN packs assembled weights anew in each call, and need not say so each time."""
+    if not input.is_cuda:
+        return torch._VF.gru(input, *rest)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        return torch._VF.gru(input, *rest)
 
 
 _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -19,6 +19,12 @@ _STREAM = re.compile(r"(stream|residual|hidden_size|hidden|embed_dim|d_model)$|^
 Kind = Literal["channels", "hidden", "attention", "head_width", "ffn"]
 
 
+_WAVLM = (
+    "WavLM's attention hands its weights to one fused call with a fixed number of heads and gates them by position, "
+    "so heads cannot be added; its feed-forward sites can grow"
+)
+
+
 @dataclass(frozen=True)
 class Slot:
     """Entries of one tensor: along `dim`, unit j of gate g owns `offset + (g * n + j) * width + 0..width-1`."""
@@ -206,6 +212,8 @@ def pick(root: nn.Module, sites: Mapping[str, Site], name: str) -> Site:
             ": the residual stream cannot grow without changing the function, since LayerNorm averages over the stream "
             "and new channels would move its mean and variance; grow an inner width"
         )
+    if name.endswith((".attention", ".head_width")) and any(hasattr(m, "gru_rel_pos_const") for m in root.modules()):
+        reason = f": {_WAVLM}"
     raise GrowthError(f"no site '{name}' in {type(root).__name__}{reason}; its sites: {', '.join(sites)}")
 
 
@@ -246,10 +254,7 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
     if lacking:
         raise GrowthError(f"site '{name}': {type(module).__name__} at {path} has no {', '.join(lacking)}")
     if hasattr(module, "gru_rel_pos_const"):
-        raise GrowthError(
-            f"site '{name}': WavLM's attention hands its weights to one fused call with a fixed number of heads "
-            "and gates them by position, so heads cannot be added; its feed-forward sites can grow"
-        )
+        raise GrowthError(f"site '{name}': {_WAVLM}")
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
     new = sum(block.new_units for block in chain(outer(root, path)))

@@ -48,7 +48,7 @@ def grow(case, data, mode, operator, init, lateral, seed):
 
 
 @given(cases, st.booleans(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=120)
 def test_the_function_stays(nets, drawn, training, data):
     """To 1e-12 in float64; bit for bit with separate blocks whose outgoing weights are zero."""
     name, seed, mode, operator, init, lateral = drawn
@@ -94,12 +94,12 @@ def test_padding_masks_reach_what_is_new(nets, name, kind):
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:4]), st.integers(0, 9))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_no_new_unit_is_dead(nets, name, mode, init, seed):
     """One backward gives each new unit a gradient on one side; after two steps each has moved on both."""
     case = nets.build(name, seed)
     sites = find_sites(case.net)
-    names = [site for site in sites if not site.endswith("head_width")][:4]
+    names = [site for site in sites if not site.endswith("head_width")][:3]
     first = {site: sites[site].units for site in names}
     steps = {site: 2 * sites[site].step for site in names}
     add_neurons_(case.net, steps, mode=mode, init=init, lateral="both", generator=torch.Generator().manual_seed(seed))
@@ -107,16 +107,16 @@ def test_no_new_unit_is_dead(nets, name, mode, init, seed):
     case.net.train()
     optimizer = torch.optim.SGD([p for p in case.net.parameters() if p.requires_grad], lr=0.1)
     nets.train_(case, 1, optimizer)
-    sides = {site: _sides(start, case.net, site, first[site]) for site in names}
+    start = fold(start)
+    sides = {site: _sides(start, fold(case.net), site, first[site]) for site in names}
     assert all(sum(moved) >= 1 for both in sides.values() for moved in both), sides
     nets.train_(case, 2, optimizer)
-    sides = {site: _sides(start, case.net, site, first[site]) for site in names}
+    sides = {site: _sides(start, fold(case.net), site, first[site]) for site in names}
     assert all(all(moved) for both in sides.values() for moved in both), sides
 
 
 def _sides(start, now, site, first):
     """For each new unit: whether its incoming and its outgoing entries have changed."""
-    start, now = fold(start), fold(now)
     found = find_sites(now)[site]
     changed = []
     for unit in range(first, found.units):

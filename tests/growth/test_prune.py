@@ -40,7 +40,7 @@ def same(first, second):
     st.sampled_from(("adamw", "sgd")),
     st.data(),
 )
-@settings(max_examples=30)
+@settings(max_examples=25)
 def test_grow_then_prune_the_newest_is_the_identity(nets, name, init, kind, data):
     """Bit for bit: weights, buffers, attributes, optimiser state; several sites, grown twice."""
     case = nets.build(name, dtype=torch.float32)

@@ -18,7 +18,7 @@ ADD = [
     ("wav2vec2", {"encoder.0.attention": 6}, {}, "multiples of 4, its head width; try 4 or 8"),
     ("wav2vec2", {"encoder.0.head_width": 2}, {}, "multiples of 4, its number of heads; try 4"),
     ("wav2vec2", {"encoder.7.ffn": 4}, {}, r"no site 'encoder\.7\.ffn' in Speech; its sites: encoder\.0\.attention"),
-    ("wavlm", {"encoder.0.attention": 4}, {}, "no site 'encoder.0.attention'"),
+    ("wavlm", {"encoder.0.attention": 4}, {}, "WavLM's attention hands its weights to one fused call"),
     ("wav2vec2", {"encoder.0.ffn": 4}, {"mode": "froze"}, "unknown mode 'froze'; known: frozen, unfrozen"),
     ("wav2vec2", {"encoder.0.ffn": 4}, {"init": "zero"}, "unknown init 'zero'; known: random, orthogonal, pairs"),
     ("wav2vec2", {"encoder.0.ffn": 4}, {"operator": "wide"}, "unknown operator 'wide'"),
