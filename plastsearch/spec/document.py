@@ -12,6 +12,7 @@ import yaml
 from plastsearch.errors import SpecError
 
 Path = tuple[str | int, ...]
+_STANDARD = "tag:yaml.org,2002:"
 MAX_NODES = 100_000  # aliases can make a small file unfold without end
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
@@ -129,6 +130,10 @@ def _convert(node: yaml.Node, path: Path, document: Document, above: frozenset[i
     if id(node) in above:
         document.mistakes.append((path, "an alias that contains itself"))
         return None
+    if not node.tag.startswith(_STANDARD) or "python/" in node.tag:
+        tag = node.tag.replace(_STANDARD, "!!")
+        document.mistakes.append((path, f"the tag {tag} is not read; write a plain value"))
+        return None
     above = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document, above)
@@ -156,9 +161,6 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: froz
 
 def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
     text = str(node.value)
-    if node.tag.startswith("!") or "python" in node.tag:
-        document.mistakes.append((path, f"the tag {node.tag} is not read; write a plain value"))
-        return None
     if isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}:
         return text
     if text in _WORDS:
