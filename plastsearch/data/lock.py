@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from plastsearch.errors import DataError
+
 log = logging.getLogger(__name__)
 PATIENCE_S = 2.0  # silent waiting before `on_wait` hears of it
 
@@ -24,7 +26,11 @@ def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
+            except OSError as error:
+                if not isinstance(error, BlockingIOError):
+                    raise DataError(
+                        f"{path}: files cannot be locked here ({error.strerror}); name a folder on a local or NFS disk"
+                    ) from None
                 if not told and time.monotonic() - started > PATIENCE_S:
                     file.seek(0)
                     on_wait(f"waiting for {file.read().strip() or 'another process'} ({path})")
