@@ -37,7 +37,7 @@ SPACES = {
         "pool": {"kind": "choice", "of": ["all", "added"], "when": {"criterion": ["taylor", "entropy"]}},
         "compensate": {"kind": "choice", "of": ["none", "mean"], "when": {"pool": "added"}},
     },
-    "per_layer": {"layers": {**LAYERS, "max": 2}, "neurons": {"kind": "int", "low": 16, "high": 32, "step": 16, "per_layer": True}},
+    "per_layer": {"layers": {**LAYERS, "max": 2}, "neurons": {**NEURONS, "high": 32, "per_layer": True}},
     "methods": {"layers": LAYERS, "neurons": NEURONS, "method": {"kind": "choice", "of": ["dropin", "baseline"]}},
     "steps": {"layers": LAYERS, "neurons": NEURONS, "keep": {"kind": "float", "low": 0, "high": 1, "step": 0.25}},
     "lists": {"layers": {"kind": "choice", "of": [["encoder.{0..1}.ffn"], ["encoder.5.ffn"]]}, "neurons": NEURONS,
