@@ -79,7 +79,9 @@ def sweep(
     overrides = [*(sets or []), *_short(trials, parallel)]
     spec = _load(space, overrides, executor)
     if dry_run:
-        _dry_run(spec, as_json)
+        from plastsearch.cli.check import print_dry_run
+
+        print_dry_run(spec, as_json)
         return
     from plastsearch.search.session import Options, run_sweep
 
@@ -217,9 +219,3 @@ def _print_places(outcome: "Outcome", files: dict[str, str], show: str | None) -
     rows = {"Results": str(outcome.folder), "Report": files["report.md"], "Figure": files["pareto.html"]}
     for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
         out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
-
-
-def _dry_run(spec: "SweepSpec", as_json: bool) -> None:
-    from plastsearch.cli.check import print_dry_run
-
-    print_dry_run(spec, as_json)

@@ -1,5 +1,6 @@
 """When a sweep has had enough: trials, wall time, GPU-hours, a volume reached, no gain for long, too many failures."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,6 @@ def common_cause(failed: Sequence[TrialRecord]) -> tuple[str, int]:
     groups: dict[str, list[str]] = {}
     for record in failed:
         reason = record.reason or "no reason given"
-        groups.setdefault("".join("#" if c.isdigit() else c for c in reason), []).append(reason)
+        groups.setdefault(re.sub(r"\d+", "#", reason), []).append(reason)
     members = max(groups.values(), key=len)
     return members[0], len(members)

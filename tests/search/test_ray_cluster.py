@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 import time
 import warnings
 from itertools import pairwise
@@ -59,13 +58,13 @@ def run(rig, cluster, on_event=None, parallel=2, **more):
 
 
 def once(event_kind, number, action):
-    """A listener that acts in a thread, once, at this moment of the sweep."""
+    """A listener that acts once, at this moment of the sweep."""
     done = []
 
     def feed(event):
         if not done and event["event"] == event_kind and event.get("trial") == number:
             done.append(event)
-            threading.Thread(target=action, args=(event,), daemon=True).start()
+            action(event)
 
     return feed
 

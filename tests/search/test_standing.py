@@ -1,0 +1,92 @@
+"""Where a sweep stands: fronts under limits, volumes, budgets, who is a finalist, what the controls are."""
+
+import pytest
+
+from plastsearch.search.budget import Limits, Spent, common_cause, exhausted
+from plastsearch.search.controls import against_best, baseline
+from plastsearch.search.finalists import choose, finalists
+from plastsearch.search.standing import Aim, Standing
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.constraints import parse_constraint
+from plastsearch.tracking.journal import TrialRecord
+
+SITES = [f"encoder.{i}.ffn" for i in range(6)]
+
+
+def record(number, eer=None, ratio=0.5, size=1000.0, role="search", control=None, state="done", **more):
+    config = TrialConfig(method="plasticity", layers=tuple(SITES[:2]), neurons=16).model_dump(
+        mode="json", by_alias=True
+    )
+    metrics = {"dev_eer": eer, "backward_ratio": ratio, "params_total": size, "params_baseline": 1000.0}
+    known = {name: value for name, value in metrics.items() if value is not None}
+    return TrialRecord(number, "id", role, control, {}, config, state=state, metrics=known, fidelity=1.0, **more)
+
+
+def standing(*limits):
+    aims = [Aim("dev_eer", "min", 50.0), Aim("backward_ratio"), Aim("params_total")]
+    return Standing(aims, [parse_constraint(text) for text in limits])
+
+
+def test_the_front_leaves_out_whatever_is_no_result():
+    halted, failed = record(3, 1.0, state="halted"), record(4, 1.0, state="failed")
+    finalist = record(5, 1.0, role="finalist")
+    found = standing().front(
+        [record(1, 20.0, 0.9), record(2, 30.0, 0.2), record(6, 31.0, 0.9), halted, failed, finalist]
+    )
+    assert [r.number for r in found] == [1, 2]
+
+
+def test_limits_relative_to_the_baseline_wait_for_it():
+    where = standing("params_total <= 1.05 * baseline", "backward_ratio <= 0.5 * baseline")
+    light, heavy, slow = record(1, 20.0, 0.4, 1040), record(2, 10.0, 0.4, 1100), record(3, 15.0, 0.6, 1000)
+    assert [r.number for r in where.front([light, heavy, slow])] == [3, 1]
+    where.note(record(0, 40.0, 1.0, role="control", control="baseline"))
+    assert [r.number for r in where.front([light, heavy, slow])] == [1]
+
+
+def test_a_metric_that_is_needed_and_missing_is_named():
+    assert standing().missing({"dev_eer": 1.0}) == "backward_ratio"
+    assert standing("turnover <= 1").missing(record(1, 1.0).metrics) == "turnover"
+    assert standing().missing(record(1, 1.0).metrics) is None
+
+
+def test_references_default_to_chance_full_cost_and_half_as_much_again():
+    volume = standing().hypervolume([record(1, 25.0, 0.6, 1000.0)])
+    assert volume == pytest.approx((50 - 25) * (1.1 - 0.6) * (1500 - 1000))
+    assert Standing([Aim("train_loss")]).hypervolume([record(1, 25.0)]) is None
+
+
+def test_budgets():
+    records = [record(n, 20.0, ended_at=float(n), gpu_seconds=1800.0) for n in range(4)]
+    limits = {"trials": 4}, {"wall_s": 60.0}, {"gpu_hours": 2.0}, {"hypervolume": 1.0}, {"stagnation": 3}
+    reasons = [exhausted(Limits(**limit), standing(), Spent(records, 60.0)) for limit in limits]
+    assert [reason and reason.split(":")[0] for reason in reasons] == [
+        "trials", "wall time", "GPU-hours", "hypervolume", "stagnation",
+    ]  # fmt: skip
+    assert exhausted(Limits(trials=5, wall_s=61, gpu_hours=3, stagnation=4), standing(), Spent(records, 60.0)) is None
+
+
+def test_the_common_cause_forgives_numbers():
+    failed = [record(n, state="failed", reason=f"CUDA error {n} at {n * 7}") for n in range(3)]
+    assert common_cause([*failed, record(9, state="failed", reason="other")]) == ("CUDA error 0 at 0", 3)
+
+
+def test_controls_answer_to_the_best_member():
+    records = {r.number: r for r in [record(1, 20.0), record(2, 10.0, 0.9)]}
+    lora, other = against_best(["lora", "random"], standing(), SITES, seed=0)(records)
+    assert (lora.config.method, lora.config.layers, lora.extra) == ("lora", tuple(SITES[:2]), {"of": 2})
+    assert len(other.config.layers) == 2
+    assert set(other.config.layers) != set(SITES[:2])
+    assert against_best(["random"], standing(), SITES[:2], seed=0)(records) == []
+    assert against_best(["lora"], standing(), SITES, seed=0)({}) == []
+    assert baseline(TrialConfig(method="plasticity", layers=tuple(SITES), neurons=8)).config.growth() == {}
+
+
+def test_finalists_are_the_best_the_knee_and_the_next_best_with_fresh_seeds():
+    records = [record(n, eer, ratio) for n, (eer, ratio) in enumerate([(10, 0.9), (11, 0.85), (15, 0.3), (40, 0.1)])]
+    assert [r.number for r in choose(standing(), records, 2)] == [0, 2]
+    assert [r.number for r in choose(standing(), records, 3)] == [0, 2, 1]
+    by_number = {r.number: r for r in [*records, record(9, 45.0, 1.0, role="control", control="baseline")]}
+    plans = finalists(standing(), 2, 2)(by_number)
+    assert [(p.extra["of"], p.config.seed) for p in plans] == [(0, 1), (2, 1), (9, 1), (0, 2), (2, 2), (9, 2)]
+    assert all(plan.role == "finalist" for plan in plans)
