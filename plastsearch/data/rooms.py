@@ -36,16 +36,17 @@ def reverberate(wave_T: Floats, response: Floats) -> Floats:
     return np.asarray(fftconvolve(wave_T, response)[: len(wave_T)])
 
 
-def loudspeaker(wave_T: Floats, quality: str, rng: np.random.Generator, rate_hz: int) -> Floats:
-    """A device of quality A (nearly perfect), B or C: less bass, resonances, soft clipping."""
-    low_hz, drive, depth = {"A": (60.0, 0.3, 0.05), "B": (250.0, 1.0, 0.35), "C": (550.0, 2.0, 0.7)}[quality]
+def loudspeaker(wave_T: Floats, quality: str, strength: float, rng: np.random.Generator, rate_hz: int) -> Floats:
+    """A device of quality A (the best), B or C: less bass, resonances, a membrane that gives way on one side first."""
+    low_hz, drive, depth = {"A": (60.0, 0.5, 0.1), "B": (250.0, 1.0, 0.4), "C": (550.0, 1.6, 0.8)}[quality]
     sos = butter(2, low_hz * rng.uniform(0.8, 1.2), "highpass", fs=rate_hz, output="sos")
     wave_T = np.asarray(sosfilt(sos, wave_T))
     for centre_hz in rng.uniform(400, min(6000, 0.4 * rate_hz), 3):
         angle, radius = 2 * np.pi * centre_hz / rate_hz, rng.uniform(0.93, 0.98)
         wave_T = wave_T + depth * lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], wave_T)
-    peak = np.abs(wave_T).max() + 1e-9
-    return np.asarray(np.tanh(drive * wave_T / peak) / drive * peak)
+    scale = drive * (0.3 + 1.4 * strength) / (np.sqrt(np.mean(wave_T**2)) + 1e-12)
+    bent_T = np.tanh(scale * wave_T + 0.5) - np.tanh(0.5)
+    return np.asarray(bent_T / scale)
 
 
 def like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:

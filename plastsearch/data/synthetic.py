@@ -23,7 +23,7 @@ from plastsearch.data.speech import draw_speaker, speak
 from plastsearch.errors import DataError
 
 Floats = NDArray[np.float64]
-VERSION = 4  # part of every cache key: raised whenever a generated sample changes
+VERSION = 5  # part of every cache key: raised whenever a generated sample changes
 RATE_HZ = 16_000
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
 T60_S = {"a": (0.05, 0.2), "b": (0.2, 0.6), "c": (0.6, 1.0)}
@@ -108,7 +108,7 @@ def _replay(wave_T: Floats, plan: ClipPlan, strength: float, rng: np.random.Gene
         return heard_T
     far, quality = tuple(plan.attack)
     recording = rooms.impulse_response(rng, *room, strength * 2 * rng.uniform(*ATTACKER_M[far]), RATE_HZ)
-    played_T = rooms.loudspeaker(rooms.reverberate(wave_T, recording), quality, rng, RATE_HZ)
+    played_T = rooms.loudspeaker(rooms.reverberate(wave_T, recording), quality, strength, rng, RATE_HZ)
     replayed = rooms.impulse_response(rng, *room, rng.uniform(*DISTANCE_M[distance]), RATE_HZ)
     return rooms.like(rooms.reverberate(played_T, replayed), heard_T, RATE_HZ)
 
