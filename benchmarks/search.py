@@ -3,7 +3,7 @@
     python benchmarks/search.py --seeds 20 --trials 100 --out search.json
 
 `sparse`: four random layers help; `smooth`: a bump over depth. Both saturate with neurons, are noisy (one draw per
-trial) and cost what the lowest chosen layer costs, since back-propagation must reach it. Plain arms sample the same flat
+trial) and cost what the lowest chosen layer costs, which back-propagation must reach. Plain arms sample the same flat
 parameters through Optuna as a user would: no anchors, no repair, an empty subset counts as training nothing.
 """
 

@@ -90,7 +90,8 @@ class Detector(nn.Module):
             counts_B = (share_B.to(frames_BTD.device) * frames).ceil().clamp(1, frames)
             mask_BT = torch.arange(frames, device=frames_BTD.device) < counts_B[:, None]
         with torch.autocast(frames_BTD.device.type, enabled=False):
-            pooled_BD = self.pool(frames_BTD.to(self.head.weight.dtype), mask_BT)
+            dtype = next(self.head.parameters()).dtype  # a grown head has parts, but no weight of its own
+            pooled_BD = self.pool(frames_BTD.to(dtype), mask_BT)
             logits_BC: Tensor = self.head(self.head_dropout(pooled_BD))
         return logits_BC
 
