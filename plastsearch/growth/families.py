@@ -84,8 +84,16 @@ def _reader(module: nn.Module, path: str, later: str | None) -> str:
         return later
     names = [name for name, _ in _walk(module)]
     after = names[names.index(path) + 1 :]
+    for name in after:
+        part = at(module, name)
+        width = getattr(part, "normalized_shape", (getattr(part, "num_features", 0),))[-1]
+        if width and width % size == 0:
+            raise GrowthError(
+                f"{path} cannot grow: {name}, a {type(part).__name__} over its {size} features, would average over new "
+                "units too; only a GRU read by linear or recurrent layers keeps its function"
+            )
     linear = [(name, at(module, name)) for name in after if isinstance(at(module, name), nn.Linear)]
-    fits = [name for name, layer in linear if layer.in_features % size == 0]
+    fits = [name for name, layer in linear if layer.in_features % size == 0 and not _fed_in_sequence(module, name)]
     if len(fits) != 1:
         found = ", ".join(fits) or "none"
         raise GrowthError(
@@ -93,6 +101,17 @@ def _reader(module: nn.Module, path: str, later: str | None) -> str:
             "declare them with growth.site.declare_(module, lambda net: [hidden(net, 'gru.0', …)])"
         )
     return fits[0]
+
+
+def _fed_in_sequence(module: nn.Module, path: str) -> bool:
+    """Whether a linear layer follows another one in an nn.Sequential, and so reads that one."""
+    parent, _, name = path.rpartition(".")
+    held = at(module, parent)
+    if not isinstance(held, nn.Sequential):
+        return False
+    names = list(held._modules)
+    earlier = [at(module, f"{parent}.{other}".strip(".")) for other in names[: names.index(name)]]
+    return any(isinstance(layer, nn.Linear) for layer in earlier)
 
 
 def _encoder_layers(module: nn.Module) -> list[str]:

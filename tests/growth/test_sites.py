@@ -61,6 +61,20 @@ def test_a_network_of_another_kind_is_refused():
         find_sites(nn.Sequential(nn.GRU(3, 4, num_layers=2), nn.Linear(4, 2)))
 
 
+def test_the_reader_of_a_gru_is_found_or_asked_for():
+    """The first linear layer of a sequence reads it; with two candidates, or a norm between, nothing is guessed."""
+    net = Net()
+    net.fc = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert find_sites(net)["gru.0"].parts["reads.0"] == "fc.0"
+    net.score = nn.Linear(4, 1)
+    with pytest.raises(GrowthError, match=r"cannot tell which layers read the output of gru .*fc\.0, score"):
+        find_sites(net)
+    net = Net()
+    net.norm = nn.LayerNorm(4)
+    with pytest.raises(GrowthError, match="gru cannot grow: norm, a LayerNorm over its 4 features"):
+        find_sites(net)
+
+
 def test_a_unit_owns_disjoint_entries():
     torch.manual_seed(0)
     net = Net()
