@@ -55,22 +55,23 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny networks")
+    parser.add_argument("--clips", type=int, default=24, help="training clips; each stage of (a) has 8 epochs of them")
     parser.add_argument("--only", choices=["a", "b"])
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, configs in spaces(options.quick).items():
+        for name, configs in spaces(options.quick, options.clips).items():
             if options.only in (None, name):
                 found[name] = compare(name, configs, Path(folder) / name, Path(folder) / "clips")
     if options.out:
         options.out.write_text(json.dumps(found, indent=1))
 
 
-def spaces(quick: bool) -> dict[str, list[TrialConfig]]:
+def spaces(quick: bool, clips: int) -> dict[str, list[TrialConfig]]:
     """The trials of both questions."""
-    preset, layers, clips, seconds = ("tiny", 6, 16, 0.5) if quick else ("small", 12, 24, 0.5)
+    preset, layers, clips, seconds = ("tiny", 6, 16, 0.5) if quick else ("small", 12, clips, 0.5)
     epochs = 4 if quick else 8
     sites = [f"encoder.{i}.ffn" for i in range(layers)] + [f"encoder.{i}.attention" for i in range(layers)][
         : layers * 2 // 3

@@ -38,7 +38,7 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
     key = EvaluationKey(f"finalist {bench.config.trial_id()}")
     clips = open_evaluation(bench.config.data, bench.settings.cache, key, workers=max(1, bench.settings.loader_workers))
     scores = _scores(bench, journey.load().module, clips)
-    summary = scoring.dev_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
+    summary = scoring.split_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
     metrics = split_metrics("eval", summary)
     if baseline and journey.stages[0].name == "train":
         trained = blank(bench.config, journey.stages[:1], bench.device)

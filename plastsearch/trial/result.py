@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plastsearch.spec.report import Report
-from plastsearch.trial.scoring import dev_summary
+from plastsearch.trial.scoring import split_summary
 from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.stages import dev_scores
 from plastsearch.trial.store import StageRecord
@@ -19,7 +19,7 @@ SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_d
 def result(journey: "Journey", costs: "Costs") -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
     bench = journey.bench
-    summary = dev_summary(
+    summary = split_summary(
         dev_scores(bench, journey.load().module), bench.search_dev, derive_seed(bench.config.seed, "dev")
     )
     metrics = split_metrics("dev", summary) | _stage_metrics(journey.records) | costs.metrics

@@ -44,7 +44,7 @@ def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:
     return Quality(eer(bona, spoof)[0], float(loss))
 
 
-def dev_summary(scores: Scores, clips: ClipSet, seed: int) -> dict[str, Any]:
+def split_summary(scores: Scores, clips: ClipSet, seed: int) -> dict[str, Any]:
     """Every metric of a split, with its interval and the EER per attack."""
     _split(scores, clips.labels)
     return summary(scores, clips.labels, list(clips.attacks), list(clips.speakers), seed=seed)

@@ -104,7 +104,7 @@ class StageStore:
         except ValueError:
             self.discard(key)
             return None
-        return StageRecord(**plain) if plain.get("format") == FORMAT else None
+        return StageRecord(**plain) if plain["format"] == FORMAT else None
 
     def save(self, record: StageRecord, tensors: dict[str, Tensor]) -> StageRecord:
         """Publish a stage in one rename; tensors that the parent holds bit for bit are referred to, not written."""
