@@ -94,8 +94,9 @@ class Sweep:
         """Drop what runs: a second interrupt, or the grace after the first is over."""
         if self._interrupts > 1 or self.failure:
             return True
-        waiting = self._running and time.monotonic() - self._interrupted_at < self._grace_s
-        return self._interrupts == 1 and not waiting
+        at_work = any(self.records[number].state == "running" for number in self._running)
+        patient = at_work and time.monotonic() - self._interrupted_at < self._grace_s
+        return self._interrupts == 1 and not patient
 
     def started(self, attempt: Attempt, node: str | None = None) -> None:
         """Write the start down."""

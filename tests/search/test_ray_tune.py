@@ -1,8 +1,11 @@
 """Sweeps on a real Ray: one small cluster for the whole session, fake trials in its workers."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -10,8 +13,10 @@ import pytest
 from plastsearch.errors import ClusterError
 from plastsearch.search.budget import Limits
 from plastsearch.search.halting import Halting
+from plastsearch.tracking.journal import read, trials
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
+from tests.search.test_session import start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::Warning")]  # Ray's own, in its threads
 
@@ -136,3 +141,20 @@ def test_the_driver_is_silent_light_and_leaves_no_process(tmp_path):
     assert process.returncode == 0
     assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
     assert not list(tmp_path.glob("**/.tune"))
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 2.0), (2, 400.0)])
+def test_an_interrupt_parts_or_stops_and_leaves_no_process(tmp_path, times, seconds):
+    process = start(tmp_path, "tune", "search.trials=4", "search.parallel=2", "resources.cpu=1", seconds=seconds)
+    wait_for(process, "start", 1)
+    began = time.monotonic()
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out.splitlines()[-1])["outcome"] == "interrupted"
+    assert time.monotonic() - began < 40
+    assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
+    states = {record.state for record in trials(read(tmp_path / "fake")).values()}
+    assert "failed" not in states  # what we stop ourselves is nobody's failure

@@ -1,5 +1,9 @@
 """The sweep as a state machine: whole sweeps of fake trials in this process."""
 
+from dataclasses import replace
+
+import pytest
+
 from plastsearch.search.budget import Limits
 from tests.search.fake_trials import Dice
 
@@ -69,3 +73,31 @@ def test_an_exhausted_space_ends_the_sweep(rig):
     it = rig(dice=Dice(space=3), limits=Limits(trials=50))
     assert it.run().over
     assert len(it.records()) == 4
+
+
+class Repeats(Dice):
+    """Proposes trial 1 again and again."""
+
+    def ask(self, number):
+        proposal = super().ask(1)
+        return replace(proposal, reuse_of=1) if number > 1 else proposal
+
+
+@pytest.mark.parametrize(("order", "state"), [(None, "reused"), ("error", "failed")])
+def test_a_duplicate_takes_over_the_result_without_running(rig, order, state):
+    it = rig(dice=Repeats(orders={1: order}), limits=Limits(trials=4))
+    it.run()
+    records = it.records()
+    assert [records[n].state for n in (2, 3, 4)] == [state] * 3
+    assert [event["trial"] for event in it.heard if event["event"] == "start"] == [0, 1]
+    assert records[2].metrics == records[1].metrics
+    assert [n for n, _ in it.dice.told] == [0, 1, 2, 3, 4]
+
+
+def test_a_stage_that_another_process_computes_is_waited_for_in_the_end(rig):
+    it = rig(dice=Dice(orders={1: "busy"}), limits=Limits(trials=2), options={"slots": 2})
+    it.run()
+    records = it.records()
+    assert {r.state for r in records.values()} == {"done"}
+    assert records[1].failures == 0
+    assert records[1].metrics["waited_seconds"] >= 0
