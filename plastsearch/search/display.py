@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from plastsearch.search.standing import Standing
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.journal import Event, TrialRecord, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -71,12 +71,12 @@ class Silent:
 class JsonLines:
     """Every event of the journal, as it is written."""
 
-    def __init__(self, stream: IO[str] = sys.stdout) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
 
     def feed(self, event: Event) -> None:
         """One object per line, flushed, for machines."""
-        self._stream.write(json.dumps(event, allow_nan=True) + "\n")
+        self._stream.write(json.dumps(plain(event), allow_nan=False) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -86,8 +86,8 @@ class JsonLines:
 class Lines:
     """One plain line per event, for logs and pipes."""
 
-    def __init__(self, view: View, stream: IO[str] = sys.stderr) -> None:
-        self._view, self._stream = view, stream
+    def __init__(self, view: View, stream: IO[str] | None = None) -> None:
+        self._view, self._stream = view, stream or sys.stderr
 
     def feed(self, event: Event) -> None:
         """Say what happened, if a person cares."""

@@ -77,7 +77,7 @@ class Journal:
     def append(self, event: str, /, **content: Any) -> Event:
         """Write one event down; when this returns, a killed driver cannot lose it."""
         record: Event = {"event": event, "at": round(time.time(), 6), **content}
-        line = json.dumps(_plain(record), separators=(",", ":"), allow_nan=False)
+        line = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         if event in DURABLE:
@@ -198,14 +198,14 @@ def _parse(line: bytes, path: Path, number: int) -> Event:
     return dict(event)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: a number that is none becomes null, and null metrics do not count as results."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

@@ -1,0 +1,70 @@
+"""`plastsearch sweep` as typed: what it prints, where results lie, exit statuses. Trials are fake and run here."""
+
+import functools
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import plastsearch.search.session
+from plastsearch.cli.main import app
+from plastsearch.errors import PlastsearchError
+from tests.search.fake_trials import FUNCTION
+from tests.search.session_process import SPACE
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Type `plastsearch sweep fake.yaml …`."""
+    options = plastsearch.search.session.Options
+    fakes = functools.partial(options, trial=FUNCTION, finalist=FUNCTION)
+    monkeypatch.setattr(plastsearch.search.session, "Options", fakes)
+    (tmp_path / "fake.yaml").write_text(SPACE)
+
+    def typed(*words):
+        line = ["sweep", str(tmp_path / "fake.yaml"), "--out", str(tmp_path / "runs"), "--executor", "inline"]
+        return CliRunner().invoke(app, [*line, "--mlflow", "none", *words])
+
+    return typed
+
+
+def test_a_sweep_ends_with_the_front_and_where_the_results_lie(sweep, tmp_path):
+    result = sweep("--trials", "3")
+    assert result.exit_code == 0, result.output
+    assert "dev EER" in result.stdout
+    assert f"Results: {tmp_path / 'runs' / 'fake'}" in result.stdout
+    assert (tmp_path / "runs" / "fake" / "report" / "report.md").is_file()
+    assert "\x1b" not in result.output
+    assert "1 started: plasticity" in result.stderr
+
+
+def test_json_is_one_document_and_nothing_else(sweep):
+    result = sweep("--trials", "2", "--no-finalists", "--json")
+    document = json.loads(result.stdout)
+    assert document["status"] == "done"
+    assert document["resume"] is None
+    assert result.stderr == ""
+
+
+def test_json_lines_stream_the_events(sweep):
+    events = [json.loads(line)["event"] for line in sweep("--trials", "1", "--json-lines").stdout.splitlines()]
+    assert events[:3] == ["sweep", "session", "propose"]
+    assert events[-1] == "finish"
+
+
+def test_quiet_says_the_result_alone(sweep):
+    result = sweep("--trials", "1", "--no-finalists", "--quiet")
+    assert result.stderr == ""
+    assert "Results:" in result.stdout
+
+
+def test_an_unknown_executor_is_refused(sweep):
+    with pytest.raises(PlastsearchError, match="--executor slurm: unknown; known: tune, inline"):
+        raise sweep("--executor", "slurm").exception
+
+
+def test_overrides_are_kept_with_the_results(sweep, tmp_path):
+    sweep("--trials", "2", "--no-finalists", "--set", "space.neurons.high=32", "--name", "other")
+    head = json.loads((tmp_path / "runs" / "other" / "trials.jsonl").read_text().splitlines()[0])
+    assert head["overrides"] == ["space.neurons.high=32", "search.trials=2"]
+    assert head["spec"]["space"]["neurons"]["high"] == 32
