@@ -156,7 +156,6 @@ def counted(journey: Journey, configs: list[TrialConfig], shared: bool) -> float
                 continue
             seen.add(key)
             total += _stage_work(journey, config, stages, at, shared, kept, train, dev)
-        total += dev * _passes(journey, config, stages, len(stages), None)[0]
     return total
 
 

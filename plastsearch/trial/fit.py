@@ -46,6 +46,7 @@ class Quality:
 
     eer: float
     loss: float
+    scores: Tensor | None = None  # of every clip, so that the best state need not be scored again
 
     def better_than(self, other: "Quality | None") -> bool:
         return other is None or (self.eer, self.loss) < (other.eer, other.loss)
@@ -234,7 +235,7 @@ def _restore_best(module: nn.Module, state: FitState) -> None:
 
 def _snapshot(on: Ingredients, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
     plain = {name: value for name, value in vars(state).items() if name != "best"}
-    best = None if state.best is None else [state.best.eer, state.best.loss]
+    best = None if state.best is None else [state.best.eer, state.best.loss, state.best.scores]
     return {
         "state": plain | {"best": best},
         "moving": _moving(on.module),

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plastsearch.spec.report import Report
-from plastsearch.trial.scoring import split_summary
+from plastsearch.trial.scoring import Scores, split_summary, unpacked
 from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.stages import dev_scores
 from plastsearch.trial.store import StageRecord
@@ -19,9 +19,7 @@ SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_d
 def result(journey: "Journey", costs: "Costs") -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
     bench = journey.bench
-    summary = split_summary(
-        dev_scores(bench, journey.load().module), bench.search_dev, derive_seed(bench.config.seed, "dev")
-    )
+    summary = split_summary(_final_scores(journey), bench.search_dev, derive_seed(bench.config.seed, "dev"))
     metrics = split_metrics("dev", summary) | _stage_metrics(journey.records) | costs.metrics
     metrics |= {"bad_clips": bench.corpus.bad_clips, "waited_seconds": journey.waited_s + costs.waited_s}
     metrics |= _savings(journey)
@@ -39,6 +37,12 @@ def result(journey: "Journey", costs: "Costs") -> Report:
         details["unequal_budget"] = True
     plain = {name: float(value) for name, value in metrics.items()}
     return Report("result", journey.steps_total, journey.steps_total, plain, final=True, details=details)
+
+
+def _final_scores(journey: "Journey") -> Scores:
+    """Dev scores of the final network: its last stage kept those of its best state, which is the final one."""
+    text = journey.records[-1].details.get("dev_scores")
+    return unpacked(text) if text else dev_scores(journey.bench, journey.load().module)
 
 
 def split_metrics(split: str, summary: dict[str, Any]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Scores of a set of clips: logit differences in float32, higher = bona fide."""
 
+import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,13 +42,23 @@ def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:
     """EER in percent, and the class-balanced log loss that decides between equal EERs."""
     bona, spoof = _split(scores, labels)
     loss = 0.5 * (np.logaddexp(0, -bona).mean() + np.logaddexp(0, spoof).mean())
-    return Quality(eer(bona, spoof)[0], float(loss))
+    return Quality(eer(bona, spoof)[0], float(loss), torch.from_numpy(scores))
 
 
 def split_summary(scores: Scores, clips: ClipSet, seed: int) -> dict[str, Any]:
     """Every metric of a split, with its interval and the EER per attack."""
     _split(scores, clips.labels)
     return summary(scores, clips.labels, list(clips.attacks), list(clips.speakers), seed=seed)
+
+
+def packed(scores: Scores | Tensor) -> str:
+    """Scores as text for a record: float32, base64."""
+    return base64.b64encode(np.asarray(scores, "<f4").tobytes()).decode()
+
+
+def unpacked(text: str) -> Scores:
+    """What `packed` packed."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
 
 
 def _split(scores: Scores, labels: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -178,6 +178,8 @@ def _train_(
         metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     details: dict[str, Any] = {"history": state.history, "best_step": state.best_step, "steps_taken": state.step,
                                "fit_seconds": round(state.seconds, 3), "prefix": kept is not None}  # fmt: skip
+    if state.best.scores is not None:
+        details["dev_scores"] = scoring.packed(state.best.scores.cpu())
     if state.halved:
         details["out_of_memory"] = f"retried with {state.micro} micro-batches of the same effective batch"
     if state.step < stage.steps:
