@@ -24,9 +24,9 @@ def print_json(document: Any) -> None:
 
 
 def print_error(message: str) -> None:
-    """The message of a user's mistake, one `error:` line each."""
-    for line in message.splitlines():
-        sys.stderr.write(f"error: {line}\n")
+    """The message of a user's mistake; what follows its first line is set under it."""
+    first, *rest = message.splitlines() or [""]
+    sys.stderr.write("\n".join([f"error: {first}", *(f"       {line}" for line in rest)]) + "\n")
 
 
 def _plain(value: Any) -> Any:
