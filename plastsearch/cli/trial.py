@@ -13,6 +13,7 @@ SHOWN = (
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_eer_baseline", "dev_eer_grown", "dev_eer_pruned", "turnover",
     "eval_eer", "eval_eer_low", "eval_eer_high", "backward_ratio", "backward_ms", "forward_ms", "optimizer_ms",
     "params_total", "params_final", "params_trainable", "params_added", "peak_memory_mb", "seconds", "reused_seconds",
+    "bad_clips", "eval_bad_clips",
 )  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def trial(
 
     settings = RunSettings(
         device=device, threads=threads, loader_workers=workers, store=out / "store", cache=out / "cache",
-        share_stages=share, cache_prefix=cache,
+        share_stages=share, cache_prefix=cache, data_progress=True,
     )  # fmt: skip
     final = _run(config, settings, evaluation)
     if as_json:
@@ -76,11 +77,15 @@ def _run(config: "TrialConfig", settings: Any, evaluation: bool) -> "Report":
     from plastsearch.errors import TrialError
 
     if evaluation:
-        from plastsearch.trial.finalist import run_finalist as run
+        from plastsearch.trial.finalist import run_finalist
+
+        reports = run_finalist(config, settings)
     else:
-        from plastsearch.trial.run import run_trial as run
+        from plastsearch.trial.run import run_trial
+
+        reports = run_trial(config, settings)
     err = console(stderr=True)
-    for report in run(config, settings):
+    for report in reports:
         if report.final:
             return report
         found = "  ".join(f"{name} {value:.3f}" for name, value in report.metrics.items())
@@ -99,6 +104,10 @@ def _print(config: "TrialConfig", final: "Report") -> None:
     print_table(out, Table(("metric", "value"), rows, frozenset({"metric"})))
     for stage in final.details["stages"]:
         out.print(f"{stage['stage']:12} {stage['from']:9} {stage['seconds']:8.1f} s  {stage['key']}", markup=False)
+    for split, name in (("train and search-dev", "bad_clips"), ("evaluation", "eval_bad_clips")):
+        if final.metrics.get(name):
+            text = f"{final.metrics[name]:,.0f} {split} clips could not be used and were left out"
+            console(stderr=True).print(f"warning: {text} (`plastsearch data inspect` lists them)", markup=False)
     for warning in final.details["warnings"]:
         console(stderr=True).print(f"warning: {warning}", markup=False)
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from plastsearch.data import channels
+from plastsearch.data.augment_names import place, split_name
 from plastsearch.data.draws import Draws
 from plastsearch.data.folders import AddedNoise, AddedRoom
 from plastsearch.data.rawboost import ALGORITHMS, rawboost
-from plastsearch.errors import DataError
 
 Augment = Callable[[Tensor, Tensor], Tensor]
 Change = Callable[[Tensor, Draws, int], Tensor]
@@ -49,14 +49,9 @@ class Augmentation:
 
 def build_augment(names: Sequence[str], rate_hz: int, root: Path | None = None) -> Augmentation:
     """Changes by name, in order; `noise:FOLDER` and `reverb:FOLDER` take recordings, relative to `root`."""
-    return Augmentation([_change(name, rate_hz, root or Path()) for name in names], rate_hz)
+    return Augmentation([_change(name, rate_hz, root) for name in names], rate_hz)
 
 
-def _change(name: str, rate_hz: int, root: Path) -> Change:
-    kind, _, folder = name.partition(":")
-    if kind in CHANGES and not folder:
-        return CHANGES[kind]
-    if kind in FOLDERS and folder:
-        return FOLDERS[kind](root / Path(folder).expanduser(), rate_hz)
-    known = ", ".join([*CHANGES, *(f"{kind}:FOLDER" for kind in FOLDERS)])
-    raise DataError(f"unknown augmentation {name!r}; known: {known}")
+def _change(name: str, rate_hz: int, root: Path | None) -> Change:
+    kind, folder = split_name(name)
+    return FOLDERS[kind](place(folder, root), rate_hz) if folder else CHANGES[kind]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from plastsearch.data.augment_names import recordings_of
 from plastsearch.data.cache import Decoder
 from plastsearch.data.corpora import EVALUATION_ONLY
 from plastsearch.data.decoded import check_files
@@ -42,11 +43,12 @@ def choose_rows(data: DataRequest, decoder: Decoder, also: Collection[str] = ())
 
 
 def check_data(data: DataRequest, *, evaluation: bool = False) -> None:
-    """Raise DataError for whatever can be known to be wrong without decoding: names, protocols, files, attacks.
+    """Raise DataError for what can be known to be wrong without decoding: names, protocols, files, attacks, folders.
 
     With `evaluation` the evaluation split's files must be there, too, so that finalists do not fail after a long
     search. A generated corpus is checked by name alone, for it would first have to be written.
     """
+    recordings_of(data.augment, Path(data.root).expanduser() if data.root else None)
     if data.corpus == "synthetic":
         if (data.variant or "la") not in LAYOUTS:
             raise DataError(f"synthetic: unknown `data.variant` '{data.variant}'; known layouts: {', '.join(LAYOUTS)}")

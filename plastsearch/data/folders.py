@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plastsearch.data.audio import SUFFIXES, BadAudioError, decode
+from plastsearch.data.audio import BadAudioError, decode
+from plastsearch.data.augment_names import recordings
 from plastsearch.data.draws import Draws
 from plastsearch.errors import DataError
 
@@ -66,11 +67,9 @@ class AddedRoom:
 
 def read_folder(folder: Path, rate_hz: int) -> list[NDArray[np.float32]]:
     """Every recording below a folder, in order of names, up to one hour of audio."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of recordings for augmentation")
     waves: list[NDArray[np.float32]] = []
     total_s = 0.0
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+    for path in recordings(folder):
         try:
             samples, scale = decode(path, rate_hz, "float32")
         except BadAudioError as error:
@@ -79,8 +78,6 @@ def read_folder(folder: Path, rate_hz: int) -> list[NDArray[np.float32]]:
         total_s += len(samples) / rate_hz
         if total_s > LIMIT_S:
             raise DataError(f"{folder}: more than {LIMIT_S / 3600:g} hour of recordings; point to a smaller selection")
-    if not waves:
-        raise DataError(f"{folder}: no audio files ({', '.join(sorted(SUFFIXES))}) for augmentation")
     return waves
 
 

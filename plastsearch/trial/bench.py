@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from plastsearch.data.augment import build_augment
+from plastsearch.data.augment_names import recordings_of
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import CorpusView, open_corpus
 from plastsearch.data.dataset import Augment
+from plastsearch.data.progress import progress_lines
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.checkpoint import Stopped
@@ -74,6 +76,7 @@ class Bench:
             device=self.device.type,
             precision=("bf16" if self.bf16 else "float32") + half,
             torch=torch.__version__.split("+")[0],
+            recordings=recordings_of(self.config.data.augment, self.corpus_root),
             owner="" if self.settings.share_stages else self.config.trial_id(),
         )
 
@@ -88,11 +91,16 @@ class Bench:
             augment=self.augment, workers=self.settings.loader_workers,
         )  # fmt: skip
 
+    @property
+    def corpus_root(self) -> Path | None:
+        """Folders of recordings are named relative to it."""
+        root = self.config.data.root
+        return Path(root).expanduser() if root else None
+
     @cached_property
     def augment(self) -> Augment | None:
         data = self.config.data
-        root = Path(data.root).expanduser() if data.root else None
-        return build_augment(data.augment, data.rate_hz, root) if data.augment else None
+        return build_augment(data.augment, data.rate_hz, self.corpus_root) if data.augment else None
 
     @cached_property
     def loss(self) -> Loss:
@@ -116,7 +124,9 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-    corpus = open_corpus(config.data, settings.cache, workers=max(1, settings.loader_workers))
+    # all cores: only the first of many trials decodes, and the others wait for it
+    said = progress_lines() if settings.data_progress else None
+    corpus = open_corpus(config.data, settings.cache, progress=said, on_wait=said.say if said else None)
     prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
     return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)
 

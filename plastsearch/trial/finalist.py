@@ -8,6 +8,7 @@ from pathlib import Path
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation
 from plastsearch.data.evaluation import EvaluationKey
+from plastsearch.data.progress import progress_lines
 from plastsearch.models.detector import Detector
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
@@ -36,10 +37,13 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
     """Open the evaluation split, score its clips once, and add what comes out."""
     bench = journey.bench
     key = EvaluationKey(f"finalist {bench.config.trial_id()}")
-    clips = open_evaluation(bench.config.data, bench.settings.cache, key, workers=max(1, bench.settings.loader_workers))
+    said = progress_lines() if bench.settings.data_progress else None
+    clips = open_evaluation(
+        bench.config.data, bench.settings.cache, key, progress=said, on_wait=said.say if said else None
+    )
     scores = _scores(bench, journey.load().module, clips)
     summary = scoring.split_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
-    metrics = split_metrics("eval", summary)
+    metrics = split_metrics("eval", summary) | {"eval_bad_clips": float(clips.bad_clips)}
     if baseline and journey.stages[0].name == "train":
         trained = blank(bench.config, journey.stages[:1], bench.device)
         load_weights(trained, bench.store.load(journey.keys[0].key))

@@ -26,6 +26,7 @@ class Surroundings:
     device: str  # cpu | cuda
     precision: str  # float32 | bf16
     torch: str
+    recordings: str = ""  # names, sizes and times of the files that `noise:` and `reverb:` folders hold
     owner: str = ""  # the trial's id where stages are not to be shared
 
 
@@ -45,6 +46,8 @@ def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surrounding
     before: str | None = None
     for stage in stages:
         reads = _reads(config, stage)
+        if stage.steps and around.recordings:
+            reads |= {"recordings": around.recordings}
         key = content_id({"stage": stage.name, "reads": reads, "after": parent}, 24)
         if not keys:
             reads = reads | {"start": start_reads(config, around)}

@@ -8,7 +8,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from plastsearch.data.augment import CHANGES, build_augment
+from plastsearch.data import augment_names
+from plastsearch.data.augment import CHANGES, FOLDERS, build_augment
+from plastsearch.data.augment_names import recordings_of
 from plastsearch.errors import DataError
 
 RATE = 16_000
@@ -169,3 +171,23 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("not audio")
     with pytest.raises(DataError, match=r"a.wav: .*mend or remove it"):
         build_augment([f"noise:{tmp_path}"], RATE)
+
+
+def test_names_known_without_torch_are_those_that_can_be_built() -> None:
+    assert (set(augment_names.CHANGES), set(augment_names.FOLDERS)) == (set(CHANGES), set(FOLDERS))
+
+
+def test_a_folder_of_recordings_is_known_by_its_content(tmp_path: Path) -> None:
+    names = ["codec", "noise:noise"]
+    assert recordings_of(["codec"], tmp_path) == ""
+    with pytest.raises(DataError, match="no such folder"):
+        recordings_of(names, tmp_path)
+    (tmp_path / "noise").mkdir()
+    soundfile.write(tmp_path / "noise" / "fan.wav", np.zeros(100), RATE)
+    first = recordings_of(names, tmp_path)
+    (tmp_path / "noise" / "read.me").write_text("not a recording")
+    assert recordings_of(names, tmp_path) == first
+    soundfile.write(tmp_path / "noise" / "fan.wav", np.zeros(101), RATE)
+    second = recordings_of(names, tmp_path)
+    soundfile.write(tmp_path / "noise" / "street.wav", np.zeros(100), RATE)
+    assert len({first, second, recordings_of(names, tmp_path)}) == 3

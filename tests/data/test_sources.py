@@ -82,6 +82,10 @@ def test_checking_reads_no_audio(la_tree, monkeypatch):
         check_data(data.model_copy(update={"search_dev": SearchDev(policy="held_out_attacks", attacks=("A33",))}))
     with pytest.raises(DataError, match="is missing; it names the folder"):
         check_data(DataConfig(corpus="asvspoof2019_la"))
+    with pytest.raises(DataError, match="unknown augmentation 'codek'; known: rawboost1"):
+        check_data(data.model_copy(update={"augment": ("codek",)}))
+    with pytest.raises(DataError, match="nowhere: no such folder of recordings"):
+        check_data(data.model_copy(update={"augment": ("noise:nowhere",)}))
 
 
 def test_checking_writes_nothing(tmp_path, monkeypatch, la_tree):

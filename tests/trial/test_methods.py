@@ -1,5 +1,7 @@
 """Every method takes the same total of steps, and trials share a key exactly where they agree."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +81,9 @@ def test_a_trial_that_shares_nothing_has_keys_of_its_own() -> None:
 
 def test_data_defaults_spelt_out_change_no_key() -> None:
     assert keys() == keys(data=DataConfig(balance="weights").model_dump())
+
+
+def test_other_recordings_for_augmentation_are_another_training() -> None:
+    config = TrialConfig(method="baseline", data=DataConfig(augment=("noise:fans",)))
+    one, two = (stage_keys(config, plan(config, 240), replace(AROUND, recordings=content)) for content in "ab")
+    assert not {stage.key for stage in one} & {stage.key for stage in two}
