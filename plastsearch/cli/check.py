@@ -70,7 +70,10 @@ def describe(spec: Any, findings: Any) -> dict[str, Any]:
         "budget": {
             "trials": search.trials,
             "controls": list(spec.controls),
-            "finalists": spec.finalists.top * spec.finalists.seeds,
+            # The baseline is run again beside the members: without it their scores have nothing to stand against.
+            "finalists": (spec.finalists.top + ("baseline" in spec.controls)) * spec.finalists.seeds
+            if spec.finalists.top
+            else 0,
             **{key: value for key, value in limits.items() if value is not None},
         },
         "sampler": search.sampler,
