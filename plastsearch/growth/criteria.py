@@ -18,6 +18,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.collect import Batches, Loss, Need, Record, by_unit, collect
 from plastsearch.growth.estimate import absolute_correlation, bin_entropy, largest_twin, middle_ranks
 from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.rules import criterion_refused
 from plastsearch.growth.site import Site, Slot, find_sites
 
 
@@ -139,7 +140,8 @@ def _magnitude(e: Evidence) -> Tensor:
 def _bn_gamma(e: Evidence) -> Tensor:
     gamma = _gamma(e)
     if gamma is None:
-        raise GrowthError(f"criterion 'bn_gamma' needs BatchNorm; site '{e.site.name}' has none: use 'magnitude' there")
+        reason = criterion_refused(e.site.name, "without a norm", "bn_gamma")
+        raise GrowthError(reason)
     return gamma
 
 

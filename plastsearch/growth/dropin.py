@@ -28,6 +28,7 @@ from plastsearch.growth.gradmax import gradmax
 from plastsearch.growth.initialise import INITS, Init, draw, split_units
 from plastsearch.growth.optimizer import add_group_
 from plastsearch.growth.resize import Values, widen_
+from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site, blocks_at, find_sites, pick
 
 Mode = Literal["frozen", "unfrozen"]
@@ -86,7 +87,7 @@ def add_neurons_(
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
     for name in names:
-        _check(module, sites[name], units, operator, init, separate)
+        _check(module, sites[name], units, mode, operator, init)
     learning_under(module, also)
     before = new_parameters(module)
     known = {id(parameter) for parameter in module.parameters()}
@@ -143,26 +144,25 @@ def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int
 
 
 def _check(
-    module: nn.Module, site: Site, units: Mapping[str, int], operator: Operator, init: Init, separate: bool
+    module: nn.Module,
+    site: Site,
+    units: Mapping[str, int],
+    mode: Mode,
+    operator: Operator,
+    init: Init,
 ) -> None:
     """Refuses what cannot be done at a site, with the reason and a way out, before anything has changed."""
-    if init == "pairs" and units[site.name] % 2:
-        raise GrowthError(f"site '{site.name}': pairs need an even number of units; {units[site.name]} is odd")
-    if init == "net2net" and separate:
-        raise GrowthError(
-            f"site '{site.name}': net2net shares out the outgoing weights of the original, which a frozen base or a "
-            "separate branch must not change; use it with mode='unfrozen', operator='widen'"
-        )
-    if operator == "parallel" and site.kind == "head_width":
-        raise GrowthError(
-            f"site '{site.name}': wider heads mix old and new dimensions in one score, so no branch can be "
-            f"added beside them; grow '{site.name.replace('head_width', 'attention')}' in parallel, or widen"
-        )
+    reason = growth_refused(
+        site.name, site.kind, units[site.name], mode=mode, operator=operator, init=init, together=units
+    )
+    if reason:
+        raise GrowthError(reason)
     if operator == "stack":
-        if site.kind == "head_width" or not {"layer", "gru"} & set(site.parts):
-            why = "head width is no layer" if site.kind == "head_width" else "its layer was not declared (`layer=`)"
+        if not {"layer", "gru"} & set(site.parts):
+            why = "its layer was not declared (`layer=`)"
             raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on an attention or ffn site")
         return
+    separate = mode == "frozen" or operator != "widen"
     blocked = blocks_at(module, site)
     if not separate and blocked:
         raise GrowthError(
@@ -171,6 +171,5 @@ def _check(
     if site.kind == "hidden" and not all(hasattr(block, "extend") or hasattr(block, "gates") for block in blocked):
         raise GrowthError(f"site '{site.name}' or its reader has a branch beside it or a layer on top; it cannot grow")
     other = {"attention": GrownProjection, "head_width": GrownHeads}.get(site.kind)
-    rival = site.name.replace("head_width", "attention") if site.kind == "head_width" else None
-    if separate and ((other and any(isinstance(block, other) for block in blocked)) or rival in units):
+    if separate and other and any(isinstance(block, other) for block in blocked):
         raise GrowthError(f"site '{site.name}': heads and head width of one layer cannot both carry blocks; fold first")

@@ -14,6 +14,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.initialise import current, draw
 from plastsearch.growth.paths import at, outer
 from plastsearch.growth.resize import Values
+from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site
 
 
@@ -44,11 +45,12 @@ def gradmax(
 
 
 def _check(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor] | None) -> None:
-    if site.kind != "ffn":
-        raise GrowthError(
-            f"site '{site.name}': gradmax starts from zero incoming weights, so it needs a smooth activation and one "
-            "linear layer on each side; it works at feed-forward sites; elsewhere take random, orthogonal or pairs"
-        )
+    width = at(module, site.parts["out"]).out_features if site.kind == "ffn" else None
+    reason = growth_refused(
+        site.name, site.kind, count, mode="unfrozen", operator="widen", init="gradmax", directions=width
+    )
+    if reason:
+        raise GrowthError(reason)
     act: Any = at(module, site.parts["act"])
     zero = torch.zeros(1, requires_grad=True)
     if not float(torch.autograd.grad(act(zero).sum(), zero)[0]):
@@ -58,9 +60,6 @@ def _check(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor]
         )
     if loss is None:
         raise GrowthError("gradmax needs `loss`, a function without arguments that computes the loss of some batches")
-    width = at(module, site.parts["out"]).out_features
-    if count > width:
-        raise GrowthError(f"site '{site.name}': gradmax has {width} directions to offer, {count} were asked for")
 
 
 def _crossed(module: nn.Module, sites: Sequence[Site], loss: Callable[[], Tensor]) -> dict[str, Tensor]:

@@ -103,9 +103,7 @@ def _fresh(
     return each.repeat_interleave(2, slot.dim + 1).flatten(slot.dim, slot.dim + 2)
 
 
-def _outgoing(
-    tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, generator: Generator | None
-) -> Tensor:
+def _outgoing(tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, generator: Generator | None) -> Tensor:
     """Zero, or opposite pairs; among themselves the new units of a recurrent site are connected at random."""
     if slot.role == "recurrent":
         if init in ("pairs", "copies"):

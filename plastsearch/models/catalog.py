@@ -85,6 +85,7 @@ class SiteRow:
     units: int  # channels, hidden units, heads, dims per head, intermediate units
     step: int  # neurons per unit
     parameters_per_neuron: float  # of the next unit, over its neurons; grows with the width in a recurrent layer
+    directions: int | None = None  # of a feed-forward site's output, as many as gradmax can steer units along
 
     @property
     def neurons(self) -> int:
@@ -229,7 +230,7 @@ def _transformer_table(widths: Widths) -> list[SiteRow]:
         if widths["model_type"] != "wavlm":
             rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
             rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))
-        rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn))
+        rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, hidden))
     return rows
 
 

@@ -84,7 +84,7 @@ def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
             if stage.change == "layers":
                 reads |= _named(config, ("layers",))
         case "lora":
-            reads |= _named(config, ("rank", "lora_on", "layers")) | {"growth": config.growth()}
+            reads |= _named(config, ("rank", "lora_on", "layers", "lateral")) | {"growth": config.growth()}
         case "truncate":
             reads |= _named(config, ("truncate_to",))
         case "remove":

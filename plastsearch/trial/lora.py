@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.freeze import freeze_base_, new_parameters
+from plastsearch.growth.dropin import Mode, add_neurons_
+from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
 from plastsearch.growth.site import Site, find_sites
 from plastsearch.spec.config import TrialConfig
@@ -61,10 +61,11 @@ def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
-    generator = torch.Generator().manual_seed(0)
-    add_neurons_(copy, growth, mode="frozen", operator="widen", lateral=config.lateral, generator=generator)
-    new = new_parameters(copy)
-    return sum(parameter.numel() for name, parameter in copy.named_parameters() if name in new)
+    # Heads and their width cannot both carry blocks; in a transformer the enlarged tensors have the same entries.
+    mode: Mode = "unfrozen" if any(name.endswith(".head_width") for name in growth) else "frozen"
+    add_neurons_(copy, growth, mode=mode, lateral=config.lateral, generator=torch.Generator().manual_seed(0))
+    before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (module, copy))
+    return after - before
 
 
 def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:

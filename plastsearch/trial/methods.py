@@ -5,11 +5,13 @@ can share its result; what a method does not spend on `consolidate` it spends on
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from plastsearch.errors import TrialError
-from plastsearch.models.catalog import SitesUnknownError, site_names
+from plastsearch.growth.rules import criterion_refused, growth_refused
+from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
 from plastsearch.spec.config import Method, TrialConfig
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
@@ -91,12 +93,36 @@ def check(config: TrialConfig) -> None:
                 "so plasticity could not prune them: use operator widen, or method dropin"
             )
     try:
-        known = site_names(config.model)
+        known = {row.name: row for row in site_table(config.model)}
     except SitesUnknownError:
         return  # a hub name: dropin will look
     unknown = [name for name in (*config.layers, *growth) if name not in known]
     if unknown:
         raise TrialError(f"no site {unknown[0]!r} in {config.model.name}; its sites: {', '.join(known)}")
+    reason = _growth_refused(config, growth, known)
+    if reason:
+        raise TrialError(reason)
+
+
+def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:
+    """What growth, or the criterion after it, would refuse only once the baseline is trained."""
+    if config.method not in ("dropin", "plasticity", "stack", "lora"):
+        return None
+    for name, neurons in growth.items():
+        row = rows[name]
+        if neurons < 0 or neurons % row.step:
+            return f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {row.step}, 1 or more of them"
+        if config.method == "lora":
+            continue
+        reason = growth_refused(
+            name, row.kind, neurons // row.step, mode=config.regime, init=config.init, together=growth,
+            operator="stack" if config.method == "stack" else config.operator, directions=row.directions,
+        )  # fmt: skip
+        if config.method == "plasticity":
+            reason = reason or criterion_refused(name, row.kind, config.criterion)
+        if reason:
+            return reason
+    return None
 
 
 def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[str, int]:

@@ -73,7 +73,6 @@ def test_gradmax_is_the_best_direction(nets):
         assert norm_of_gradient(grown, loss, up) <= best * (1 + 1e-9)
 
 
-
 def norm_of_gradient(net, loss, up):
     net.zero_grad()
     loss(net).backward()

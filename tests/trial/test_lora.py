@@ -73,6 +73,16 @@ def test_it_starts_as_the_same_function_with_the_budget_of_the_dropin(
     json.dumps(record)
 
 
+def test_it_matches_heads_and_their_width_together() -> None:
+    """Frozen blocks of both cannot stand in one layer, but the unfrozen dropin that it is compared with can."""
+    base = network("wav2vec2")
+    grown = deepcopy(base)
+    neurons = {"encoder.4.attention": 12, "encoder.4.head_width": 8}
+    add_neurons_(grown, neurons, mode="unfrozen", generator=torch.Generator().manual_seed(0))
+    before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown))
+    assert add_lora_(base, config(neurons))["matched_to"] == after - before
+
+
 @pytest.mark.parametrize(("name", "bidirectional", "neurons"), CASES, ids=ids)
 def test_only_adapters_and_head_move(name: str, bidirectional: bool, neurons: dict[str, int]) -> None:
     module = network(name, bidirectional)
