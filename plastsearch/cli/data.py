@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from plastsearch.data.cache import Decoder
     from plastsearch.data.counts import SplitCounts
     from plastsearch.data.manifest import Manifest
+    from plastsearch.data.request import Source
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 
@@ -32,10 +34,14 @@ def inspect(
 ) -> None:
     """Count clips per split, class, attack and speaker, and say whether they equal the published counts."""
     from plastsearch.cli.output import print_json
+    from plastsearch.cli.progress import drawing
+    from plastsearch.data.cache import Decoder
     from plastsearch.data.counts import count
     from plastsearch.data.decoded import check_files
+    from plastsearch.data.request import Source
 
-    found = _read(name, root, variant, manifest, cache, None)
+    with drawing() as (progress, say):
+        found = _read(Source(name, root, variant, manifest), Decoder(cache, None, progress, say))
     counts = count(found)
     if files:
         for split, table in found.splits.items():
@@ -65,17 +71,21 @@ def prepare(
     from dataclasses import asdict
 
     from plastsearch.cli.output import print_json
+    from plastsearch.cli.progress import drawing
+    from plastsearch.data.cache import Decoder
     from plastsearch.data.preparing import prepare_splits
+    from plastsearch.data.request import Source
     from plastsearch.errors import DataError
 
     if storage not in ("int16", "float32") or on_bad not in ("refuse", "skip"):
         raise DataError("--storage is int16 or float32, --on-bad is refuse or skip")
-    found = _read(name, root, variant, manifest, cache, workers)
-    chosen = [split.strip() for split in splits.split(",")] if splits else list(found.splits)
-    unknown = [split for split in chosen if split not in found.splits]
-    if unknown:
-        raise DataError(f"{name} has no split {', '.join(unknown)}; it has {', '.join(found.splits)}")
-    with _progress(cache, workers) as decoder:
+    with drawing() as (progress, say):
+        decoder = Decoder(cache, workers, progress, say)
+        found = _read(Source(name, root, variant, manifest), decoder)
+        chosen = [split.strip() for split in splits.split(",")] if splits else list(found.splits)
+        unknown = [split for split in chosen if split not in found.splits]
+        if unknown:
+            raise DataError(f"{name} has no split {', '.join(unknown)}; it has {', '.join(found.splits)}")
         done = prepare_splits(found, chosen, rate_hz, "float32" if storage == "float32" else "int16", decoder)
     if as_json:
         print_json({"splits": [asdict(split) for split in done], "problems": _problems(found)})
@@ -87,42 +97,11 @@ def prepare(
         found.problems.refuse(name)
 
 
-def _read(
-    name: str, root: str | None, variant: str | None, manifest: str | None, cache: Path, workers: int | None
-) -> "Manifest":
-    from plastsearch.data.cache import Decoder
+def _read(source: "Source", decoder: "Decoder") -> "Manifest":
     from plastsearch.data.corpora import EVALUATION_ONLY
-    from plastsearch.data.request import Source
     from plastsearch.data.sources import read_source
 
-    needed = ("eval",) if name in EVALUATION_ONLY else ()
-    return read_source(Source(name, root, variant, manifest), Decoder(cache, workers), needed=needed)
-
-
-def _progress(cache: Path, workers: int | None) -> Any:
-    """A decoder whose progress is drawn on standard error, for the length of a `with`."""
-    from contextlib import contextmanager
-
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from plastsearch.cli.output import console
-    from plastsearch.data.cache import Decoder
-
-    @contextmanager
-    def drawing() -> Any:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        screen = console(stderr=True)
-        with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
-            tasks: dict[str, Any] = {}
-
-            def advance(what: str, done: int, total: int) -> None:
-                task = tasks.setdefault(what, None) or bar.add_task(what, total=total)
-                tasks[what] = task
-                bar.update(task, completed=done)
-
-            yield Decoder(cache, workers, advance, lambda text: screen.print(text))
-
-    return drawing()
+    return read_source(source, decoder, needed=("eval",) if source.corpus in EVALUATION_ONLY else ())
 
 
 def _print_counts(found: "Manifest", counts: list["SplitCounts"]) -> None:

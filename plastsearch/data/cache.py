@@ -59,6 +59,11 @@ class Decoder:
     progress: Progress | None = None
     on_wait: Callable[[str], None] | None = None
 
+    def say(self, what: str, done: int, total: int) -> None:
+        """Tell whoever hears."""
+        if self.progress is not None:
+            self.progress(what, done, total)
+
 
 def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Size and time of change (ns) of each file; size -1 where there is none."""
@@ -132,8 +137,7 @@ def _fill(
     def advance(n: int) -> None:
         nonlocal done
         done += n
-        if decoder.progress is not None:
-            decoder.progress(f"decoding {pool.corpus} {pool.split}", done, len(lacking))
+        decoder.say(f"decoding {pool.corpus} {pool.split}", done, len(lacking))
 
     decode_all(jobs, workers, advance)
 

@@ -52,6 +52,8 @@ def check_data(data: DataRequest, *, evaluation: bool = False) -> None:
     if data.corpus == "synthetic":
         if (data.variant or "la") not in LAYOUTS:
             raise DataError(f"synthetic: unknown `data.variant` '{data.variant}'; known layouts: {', '.join(LAYOUTS)}")
+        if data.search_dev.policy == "held_out_attacks":
+            _check_generated_attacks(data.variant or "la", data.search_dev.attacks)
         return
     chosen = choose_rows(data, Decoder(Path()), ("eval",) if evaluation else ())
     check_files(chosen.main, "train", chosen.train)
@@ -62,6 +64,19 @@ def check_data(data: DataRequest, *, evaluation: bool = False) -> None:
         chosen.main.problems.extend(chosen.other.problems)
     if data.on_bad == "refuse":
         chosen.main.problems.refuse(chosen.main.corpus)
+
+
+def _check_generated_attacks(layout: str, held_out: Collection[str]) -> None:
+    """As `held_out_rows` does for a corpus that has been written."""
+    from plastsearch.data.attacks import KNOWN
+    from plastsearch.data.layouts import REPLAYS
+
+    known = {"la": tuple(KNOWN), "pa": tuple(REPLAYS)}.get(layout, ())
+    unknown = [name for name in held_out if name not in known] if known else []
+    if unknown:
+        raise DataError(
+            f"search_dev: no dev clip of synthetic has attack {', '.join(unknown)}; known: {', '.join(known)}"
+        )
 
 
 def source_of(data: DataRequest) -> Source:

@@ -52,12 +52,12 @@ def read_corpus(
         raise DataError(f"unknown corpus '{corpus}'; known: synthetic, {', '.join(READERS)}")
     if root is None and corpus != "manifest":
         raise DataError(f"{corpus}: `data.root` is missing; it names the folder that holds the corpus")
-    place = Path(root) if root is not None else Path(manifest or ".").parent
+    table = Path(manifest).expanduser() if manifest is not None else None
+    place = Path(root).expanduser() if root is not None else (table or Path()).parent
     if not place.is_dir():
         raise DataError(f"{corpus}: root {place} is {'not a folder' if place.exists() else 'missing'}")
     if variant is not None and corpus != "fake_or_real":
         raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
-    table = Path(manifest) if manifest is not None else None
     result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
     check_ids(result)
     if needed:

@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 from plastsearch.data.cache import Decoder, Progress
 from plastsearch.data.choice import choose_rows, source_of
 from plastsearch.data.clips import ClipSet
-from plastsearch.data.decoded import decode_rows, pool_of, present
+from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.policy import stratified
-from plastsearch.data.pool import read_pool
 from plastsearch.data.problems import SAME_AUDIO
 from plastsearch.data.request import DataRequest
 from plastsearch.data.sources import read_source
@@ -83,7 +82,8 @@ def open_evaluation(
     clips = _clips(data, decoder, manifest, "eval", manifest.splits["eval"], key)
     for split in ("train", "dev"):
         if split in manifest.splits:
-            clips = _without(clips, _known_audio(data, decoder, manifest, split), manifest, split)
+            known = known_audio(manifest, split, data.rate_hz, data.storage, decoder)
+            clips = _without(clips, known, manifest, split)
     _check(data, manifest, [clips])
     clips.bad_clips = len(manifest.problems)
     return clips
@@ -102,13 +102,6 @@ def _clips(
     pool = pool_of(manifest, split, data.rate_hz, data.storage)
     usable, keys, index = decode_rows(manifest, split, table, pool, decoder)
     return ClipSet(split, usable, index.locate(keys, key), data.rate_hz, data.storage, key)
-
-
-def _known_audio(data: DataRequest, decoder: Decoder, manifest: Manifest, split: str) -> pa.Array:
-    """The audio of another split as far as it was ever decoded here."""
-    pool = pool_of(manifest, split, data.rate_hz, data.storage)
-    _, keys, _ = present(manifest, manifest.splits[split])
-    return read_pool(pool.folder(decoder.cache)).audio(keys)
 
 
 def _without(later: ClipSet, hashes: pa.Array, manifest: Manifest, earlier: str) -> ClipSet:

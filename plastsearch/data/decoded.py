@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from plastsearch.data.audio import Storage
 from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
 from plastsearch.data.manifest import Manifest, keep, note_rows
-from plastsearch.data.pool import PoolIndex
+from plastsearch.data.pool import PoolIndex, read_pool
 from plastsearch.data.problems import KEPT, Problem
 from plastsearch.errors import DataError
 
@@ -41,6 +41,13 @@ def decode_rows(
     fine = np.ones(len(table), bool)
     fine[bad] = False
     return keep(table, fine), keys.filter(pa.array(fine)), index
+
+
+def known_audio(manifest: Manifest, split: str, rate_hz: int, storage: Storage, decoder: Decoder) -> pa.Array:
+    """The audio hashes of a split, as far as it was ever decoded here."""
+    pool = pool_of(manifest, split, rate_hz, storage)
+    _, keys, _ = present(manifest, manifest.splits[split])
+    return read_pool(pool.folder(decoder.cache)).audio(keys)
 
 
 def check_files(

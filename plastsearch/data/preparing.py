@@ -1,4 +1,4 @@
-"""`data prepare`: decodes whole splits ahead of any sweep, the evaluation split included, without opening it."""
+"""Decodes whole splits ahead of trials (`data prepare`, sweeps), the evaluation split included, without opening it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 
 from plastsearch.data.audio import Storage
 from plastsearch.data.cache import Decoder
-from plastsearch.data.decoded import decode_rows, pool_of
+from plastsearch.data.choice import source_of
+from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.problems import SAME_AUDIO
+from plastsearch.data.request import DataRequest
+from plastsearch.data.sources import read_source
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,25 @@ def prepare_splits(
         folder = str(pool.folder(decoder.cache))
         result.append(Prepared(split, len(table), len(listed), samples / rate_hz / 3600, size, folder))
     return result
+
+
+def prepare_evaluation(data: DataRequest, decoder: Decoder) -> int:
+    """Decode the evaluation split without opening it, so that nothing about it fails after a long search.
+
+    Returns how many of its clips cannot be used; raises DataError if there are any, unless `on_bad` says to skip them.
+    """
+    manifest = read_source(source_of(data), decoder, needed=("eval",))
+    pool = pool_of(manifest, "eval", data.rate_hz, data.storage)
+    table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], pool, decoder)
+    hashes = index.audio(keys)
+    for split in ("train", "dev"):
+        if split in manifest.splits:
+            known = known_audio(manifest, split, data.rate_hz, data.storage, decoder)
+            leaked = np.asarray(pc.is_in(hashes, value_set=known))
+            note_rows(manifest, "eval", table, leaked, SAME_AUDIO, partial(_also_in, split))
+    if data.on_bad == "refuse":
+        manifest.problems.refuse(manifest.corpus)
+    return len(manifest.problems)
 
 
 def _also_in(split: str, row: int) -> str:

@@ -26,6 +26,7 @@ LAYOUTS = {
 }
 FEWEST_TO_SCORE = 64  # in dev and in evaluation: an EER needs some of both classes
 SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
+WRITING = "writing the synthetic corpus"
 WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
 GENERATE = (
     "import json, sys; from pathlib import Path; from plastsearch.data.synthetic import write_corpus; "
@@ -61,7 +62,10 @@ def generate(source: Source, layout: str, decoder: Decoder) -> Path:
             if not folder.is_dir():
                 sizes = {"train": train, "dev": other, "eval_": other}
                 ask = {"layout": layout, "seed": source.seed, "difficulty": source.difficulty, **sizes}
-                _write(folder, ask, decoder.workers or usable_cores(), train + 2 * other)
+                clips = train + 2 * other
+                decoder.say(WRITING, 0, clips)
+                _write(folder, ask, decoder.workers or usable_cores(), clips)
+                decoder.say(WRITING, clips, clips)
     return folder
 
 

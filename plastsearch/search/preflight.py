@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
-from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.errors import DataError, PlastsearchError, SpecError
 from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
 from plastsearch.search.parameters import values_of
 from plastsearch.search.space import Space
@@ -14,6 +14,8 @@ from plastsearch.spec.config import DataConfig, ModelConfig, TrialConfig
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
+
+MOST_DATA = 16  # data sections of one space that are looked at
 
 
 @dataclass
@@ -26,18 +28,20 @@ class Findings:
     space: Space | None = None
 
 
-def preflight(spec: SweepSpec, *, data: bool = True) -> Findings:
-    """Look everything up; SpecError names all that is missing at once."""
-    found = examine(spec, data=data)
+def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
+    """Look everything up; SpecError names all that is missing at once. Finalists need the evaluation split, too."""
+    found = examine(spec, data=data, evaluation=evaluation)
     if found.mistakes:
         raise SpecError([f"{'.'.join(map(str, path))}: {message}" for path, message in found.mistakes])
     return found
 
 
-def examine(spec: SweepSpec, *, data: bool = True) -> Findings:
+def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
     """The same without raising, for `check`, which adds lines to the places."""
     found = Findings()
-    found.mistakes += _data(spec.base.data, look=data)
+    found.mistakes += _places(spec.base.data, look=data)
+    if data and not found.mistakes:
+        found.mistakes += _clips(spec, evaluation and has_finalists(spec))
     try:
         found.rows, assumed = sites_of(spec.base.model)
         found.notes += [assumed] if assumed else []
@@ -66,7 +70,43 @@ def sites_of(model: ModelConfig) -> tuple[list[SiteRow], str | None]:
         )
 
 
-def _data(config: DataConfig, *, look: bool) -> list[Mistake]:
+def has_finalists(spec: SweepSpec) -> bool:
+    """Whether the evaluation split will be opened at the end."""
+    return spec.finalists.top * spec.finalists.seeds > 0
+
+
+def data_of(spec: SweepSpec) -> list[DataConfig]:
+    """Every data section the space can choose, the base's first."""
+    keys = [key for key, domain in spec.space.items() if key.startswith("data.") and isinstance(domain, Choice)]
+    options = [spec.space[key].of for key in keys]  # type: ignore[union-attr]
+    chosen = (set_at(spec.base, dict(zip(keys, values, strict=True))).data for values in product(*options))
+    return list(dict.fromkeys([spec.base.data, *islice(chosen, MOST_DATA)]))
+
+
+def _clips(spec: SweepSpec, evaluation: bool) -> list[Mistake]:
+    """What is wrong with protocols, files, held-out attacks and augmentations; no audio is read."""
+    found: dict[str, None] = {}
+    for config in data_of(spec):
+        message = _refused(config, evaluation=False)
+        if message is None and evaluation:
+            message = _refused(config, evaluation=True)
+            message = message and f"{message}\nfinalists need the evaluation split; without them: `finalists.top: 0`"
+        if message:
+            found[message] = None
+    return [(("base", "data"), message) for message in found]
+
+
+def _refused(config: DataConfig, *, evaluation: bool) -> str | None:
+    from plastsearch.data.choice import check_data
+
+    try:
+        check_data(config, evaluation=evaluation)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _places(config: DataConfig, *, look: bool) -> list[Mistake]:
     """Corpora have a place, and there is something at it."""
     found: list[Mistake] = []
     wanted: list[tuple[Sequence[str], str | None, str, bool]] = []

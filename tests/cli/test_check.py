@@ -62,6 +62,34 @@ def test_what_does_not_exist(tmp_path, text, options, words):
     assert words in result.output
 
 
+def test_the_corpus_is_looked_at_before_anything_starts(tmp_path):
+    lines = [f"{i}.wav,{'real' if i % 2 else 'fake'},{'train' if i < 8 else 'dev'}" for i in range(12)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines, ""]))
+    for i in range(11):
+        (tmp_path / f"{i}.wav").write_bytes(b"not looked into")
+    space = tmp_path / "space.yaml"
+    data = f"data: {{corpus: manifest, manifest: {tmp_path / 'clips.csv'}}}"
+    space.write_text(HEAD.replace("plasticity}", f"plasticity, {data}}}") + LAYERS)
+    for command in (["check"], ["sweep", "--out", str(tmp_path / "runs")]):
+        result = CliRunner().invoke(app, [command[0], str(space), *command[1:]])
+        said = result.output + str(result.exception)
+        assert "11.wav: missing file" in said
+        assert "data.on_bad: skip" in said
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "11.wav").write_bytes(b"not looked into")
+    result = check(space)
+    assert (result.exit_code, "finalists need the evaluation split" in result.output) == (2, True)
+    assert check(space, "--set", "finalists.top=0").exit_code == 0
+    assert check(space, "--no-data").exit_code == 0
+    assert "codek" in check(space, "--set", "finalists.top=0", "--set", "base.data.augment=[codek]").output
+
+
+def test_attacks_to_hold_out_exist():
+    held_out = ["--set", "base.data.search_dev={policy: held_out_attacks, attacks: [A07]}"]
+    result = check(ROOT / "search_spaces" / "smoke.yaml", *held_out)
+    assert "no dev clip of synthetic has attack A07; known: A01, A02" in result.output
+
+
 def test_mistakes_of_form_and_of_fact_come_together(tmp_path):
     (tmp_path / "space.yaml").write_text(HEAD + LAYERS.replace("ffn", "fnn") + "serach: {}\n")
     lines = check(tmp_path / "space.yaml").output.splitlines()

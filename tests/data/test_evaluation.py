@@ -16,6 +16,7 @@ from plastsearch.data.corpora import read_corpus
 from plastsearch.data.corpus import open_corpus, open_evaluation
 from plastsearch.data.decoded import decode_rows, pool_of
 from plastsearch.data.evaluation import KEEPER, KEEPER_FILE, EvaluationKey
+from plastsearch.data.preparing import prepare_evaluation
 from plastsearch.errors import DataError, EvaluationClosedError
 from plastsearch.spec.config import DataConfig, SearchDev
 
@@ -114,3 +115,15 @@ def test_evaluation_audio_that_was_trained_on_is_found(data, la_tree, tmp_path):
     skipping = data.model_copy(update={"on_bad": "skip"})
     clips = open_evaluation(skipping, tmp_path / "cache", genuine_key())
     assert (len(clips), clips.bad_clips) == (7, 1)
+
+
+def test_preparing_ahead_finds_what_the_finalists_would_stumble_over(data, la_tree, tmp_path):
+    decoder = Decoder(tmp_path / "cache")
+    open_corpus(data, decoder.cache)
+    assert prepare_evaluation(data, decoder) == 0
+    stolen = (la_tree / "ASVspoof2019_LA_train/flac/LA_T_1001.flac").read_bytes()
+    (la_tree / "ASVspoof2019_LA_eval/flac/LA_E_1029.flac").write_bytes(stolen)
+    (la_tree / "ASVspoof2019_LA_eval/flac/LA_E_1031.flac").write_bytes(stolen[:700])
+    with pytest.raises(DataError, match=r"2 clip\(s\)(.|\n)*LA_E_1031.*\n.*LA_E_1029: same audio in two splits"):
+        prepare_evaluation(data, decoder)
+    assert prepare_evaluation(data.model_copy(update={"on_bad": "skip"}), decoder) == 2
