@@ -77,7 +77,7 @@ def sweep(
     fit a trial, 4 too many failures, 130 interrupted.
     """
     overrides = [*(sets or []), *_short(trials, parallel)]
-    spec = _load(space, overrides, executor)
+    spec, notes = _load(space, overrides, executor)
     if dry_run:
         from plastsearch.cli.check import print_dry_run
 
@@ -91,8 +91,28 @@ def sweep(
     )  # fmt: skip
     if not (quiet or as_json or json_lines):
         _opening(spec)
-    outcome = run_sweep(spec, options, _listeners(mlflow, quiet or as_json, json_lines))
+    if not quiet:
+        for text in notes:
+            sys.stderr.write(f"Note: {text}.\n")
+    try:
+        outcome = run_sweep(spec, options, _listeners(mlflow, quiet or as_json, json_lines))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped before any trial had begun; the same command starts again\n")
+        raise typer.Exit(130) from None
     _report(outcome, options, mlflow, as_json=as_json, json_lines=json_lines, quiet=quiet)
+    if outcome.stuck:
+        _leave_at_once(outcome.exit_code)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _leave_at_once(code: int) -> None:
+    """A dead Ray would hold back the interpreter's end, and then end the process with a status of its own."""
+    import os
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _short(trials: int | None, parallel: int | None) -> list[str]:
@@ -100,8 +120,8 @@ def _short(trials: int | None, parallel: int | None) -> list[str]:
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _load(space: Path, overrides: Sequence[str], executor: str) -> "SweepSpec":
-    """The spec, with everything it names found to exist."""
+def _load(space: Path, overrides: Sequence[str], executor: str) -> "tuple[SweepSpec, list[str]]":
+    """The spec, with everything it names found to exist, and what is worth knowing about it."""
     from plastsearch.errors import PlastsearchError
     from plastsearch.search.preflight import preflight
     from plastsearch.spec.load import load_sweep
@@ -109,8 +129,8 @@ def _load(space: Path, overrides: Sequence[str], executor: str) -> "SweepSpec":
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
     spec = load_sweep(space, overrides)
-    preflight(spec)
-    return spec
+    found = preflight(spec)
+    return spec, found.notes
 
 
 def _opening(spec: "SweepSpec") -> None:
@@ -126,7 +146,7 @@ def _opening(spec: "SweepSpec") -> None:
 def _listeners(mlflow: str | None, quiet: bool, json_lines: bool) -> "Callable[[Path, View], Sequence[Closing]]":
     def listen(folder: Path, view: "View") -> "Sequence[Closing]":
         display = _display(view, quiet, json_lines)
-        return [display] if mlflow == "none" else [display, _Mirror(folder, mlflow)]
+        return [display] if mlflow == "none" else [display, _Mirror(folder, mlflow, display)]
 
     return listen
 
@@ -147,11 +167,12 @@ def _display(view: "View", quiet: bool, json_lines: bool) -> "Closing":
 class _Mirror:
     """MLflow, given time at the end."""
 
-    def __init__(self, folder: Path, uri: str | None) -> None:
+    def __init__(self, folder: Path, uri: str | None, display: "Closing") -> None:
         from plastsearch.analysis.publish import render
+        from plastsearch.search.display import note
         from plastsearch.tracking.mlflow_tracker import MlflowTracker
 
-        self._tracker = MlflowTracker(folder, uri, render=render)
+        self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))
         self.feed = self._tracker.feed
 
     def close(self) -> str | None:
@@ -181,8 +202,6 @@ def _report(
         print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
     if outcome.status == "interrupted" and not as_json:
         sys.stderr.write(f"go on with: {outcome.command}\n")
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
 
 
 def _resume(outcome: "Outcome") -> str | None:

@@ -1,11 +1,11 @@
-"""What a person or a pipe sees while a sweep runs: a live table on a terminal, else a line per event, or JSON lines."""
+"""What is seen while a sweep runs: a live table on a terminal, else a line per start and end, or JSON lines."""
 
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from plastsearch.search.standing import Standing
@@ -13,8 +13,10 @@ from plastsearch.tracking.journal import Event, TrialRecord, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
-_SHOWN = 8  # rows of the front
+_SHOWN = 8  # rows of the front, and of running trials
+_EVERY_S = 30.0  # between two summaries where there is no table
 
 
 @dataclass
@@ -27,6 +29,29 @@ class View:
     slots: int = 1
     wall_s: float = 0.0  # spent by earlier sessions
     began: float = 0.0
+    awaits: dict[int, int] = field(default_factory=dict)  # trial → the one that computes what it begins with
+    _known: tuple[int, list[TrialRecord], float | None] | None = None
+
+    def note(self, event: Event) -> None:
+        """Keep what the records do not."""
+        if event["event"] == "start":
+            self.awaits.pop(event["trial"], None)
+            if event.get("awaits") is not None:
+                self.awaits[event["trial"]] = event["awaits"]
+
+    def awaited(self, record: TrialRecord) -> TrialRecord | None:
+        """The trial it still waits for."""
+        other = self.records.get(self.awaits.get(record.number, -1))
+        waits = other is not None and other.state == "running" and other.stage in {None, "train"}
+        return other if waits and record.state == "running" and record.stage is None else None
+
+    def standings(self) -> tuple[list[TrialRecord], float | None]:
+        """The front and its volume, worked out anew only when a trial has ended."""
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._known is None or self._known[0] != ended:
+            self._known = ended, self.standing.front(records), self.standing.hypervolume(records)
+        return self._known[1:]
 
     def counts(self) -> Counter[str]:
         """State → how many."""
@@ -37,7 +62,7 @@ class View:
         records, counts = list(self.records.values()), self.counts()
         names = ("done", "running", "halted", "failed", "reused")
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
-        volume = self.standing.hypervolume(records)
+        volume = self.standings()[1]
         if volume:
             parts.append(f"hypervolume {volume:.4g}")
         gpu = sum(record.gpu_seconds for record in records)
@@ -51,11 +76,25 @@ class View:
 
     def left_s(self, records: list[TrialRecord]) -> float | None:
         """Trials to come × their mean time ÷ slots."""
-        took = [record.seconds for record in records if record.state == "done" and record.role == "search"]
+        took = [
+            record.seconds - record.metrics.get("waited_seconds", 0.0)
+            for record in records
+            if record.state == "done" and record.role == "search"
+        ]
         if self.trials is None or not took:
             return None
         to_come = self.trials - sum(record.ended for record in records if record.role == "search")
-        return max(0, to_come) * sum(took) / len(took) / self.slots
+        return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
+
+    def best(self) -> str:
+        """The front's first member, by the first objective."""
+        members = self.standings()[0]
+        return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
+
+
+def note(text: str) -> Event:
+    """Something to tell that is no part of the journal."""
+    return {"event": "note", "at": round(time.time(), 6), "text": text}
 
 
 class Silent:
@@ -84,18 +123,32 @@ class JsonLines:
 
 
 class Lines:
-    """One plain line per event, for logs and pipes."""
+    """A plain line for every start and end, and a summary now and then, for logs and pipes."""
 
     def __init__(self, view: View, stream: IO[str] | None = None) -> None:
         self._view, self._stream = view, stream or sys.stderr
+        self._said = time.monotonic()
 
     def feed(self, event: Event) -> None:
         """Say what happened, if a person cares."""
+        self._view.note(event)
         text = self._text(event)
         if text is not None:
-            clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
-            self._stream.write(f"{clock} {text}\n")
-            self._stream.flush()
+            self._say(text, event["at"])
+        self.tick()
+
+    def tick(self) -> None:
+        """Say where the sweep stands, every half a minute."""
+        if time.monotonic() - self._said < _EVERY_S:
+            return
+        self._said = time.monotonic()
+        if any(record.state == "running" for record in list(self._view.records.values())):
+            self._say(f"… {self._view.summary()} · {self._view.best()}", time.time())
+
+    def _say(self, text: str, at: float) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(at))
+        self._stream.write(f"{clock} {text}\n")
+        self._stream.flush()
 
     def close(self) -> None:
         """The last word."""
@@ -103,21 +156,27 @@ class Lines:
 
     def _text(self, event: Event) -> str | None:
         kind = event["event"]
-        if kind == "finish":
-            return f"sweep {event['status']}"
-        if "trial" not in event or kind == "propose":
+        if kind in {"finish", "note"}:
+            return event["text"] if kind == "note" else f"sweep {event['status']}"
+        if kind not in {"start", "retry", "end"}:
             return None
         record = self._view.records[event["trial"]]
         if kind == "start":
             again = f" (attempt {event['attempt']})" if event["attempt"] > 1 else ""
-            return f"{title(record)} started{again}: {describe(record)}"
-        if kind == "report":
-            scores = numbers(event["metrics"])
-            return f"{title(record)} {event['stage']} {event['step']}/{event['steps_total']}{scores}"
+            return f"{title(record)} started{again}: {describe(record)}{self._waits(record)}"
         if kind == "retry":
+            if event.get("waits"):
+                return f"{title(record)} waits for a stage that another trial computes"
             return f"{title(record)} will run again: {event['reason']}"
         outcome = f": {event['reason']}" if event.get("reason") else numbers(event["metrics"])
         return f"{title(record)} {event['state']}{outcome} · {self._progress()}"
+
+    def _waits(self, record: TrialRecord) -> str:
+        other = self._view.awaited(record)
+        if other is None:
+            return ""
+        what = "baseline" if other.control == "baseline" else "start"
+        return f"; waits for the {what} that trial {other.number} trains"
 
     def _progress(self) -> str:
         ended = sum(r.ended for r in self._view.records.values() if r.role == "search")
@@ -130,14 +189,22 @@ class Live:
     def __init__(self, view: View, console: "Console") -> None:
         from rich.live import Live as RichLive
 
-        self._view = view
+        self._view, self._console = view, console
         self._live = RichLive(
             console=console, get_renderable=self._draw, refresh_per_second=2, redirect_stdout=False, transient=True
         )
         self._live.start()
 
     def feed(self, event: Event) -> None:
-        """The next redraw shows it."""
+        """The next redraw shows it; what will not be seen in the table is said above it, and stays."""
+        self._view.note(event)
+        kind = event["event"]
+        if kind == "note":
+            self._console.print(event["text"], markup=False, highlight=False)
+        elif (kind == "end" and event["state"] == "failed") or (kind == "retry" and event.get("failure")):
+            record = self._view.records[event["trial"]]
+            outcome = "failed" if kind == "end" else "will run again"
+            self._console.print(f"{title(record)} {outcome}: {event['reason']}", markup=False, highlight=False)
 
     def close(self) -> None:
         """Clear the table: the report comes next."""
@@ -148,30 +215,50 @@ class Live:
         from rich.text import Text
 
         records = list(self._view.records.values())
-        return Group(self._running(records), self._front(records), Text(self._view.summary()))
+        running = [record for record in records if record.state == "running"]
+        footer = Text(self._view.summary(), style="dim")
+        return Group(self._running(running), Text(), *self._front(), footer)
 
-    def _running(self, records: list[TrialRecord]) -> "RenderableType":
-        from rich.table import Table
-
-        table = Table(title="running", title_justify="left", box=None, pad_edge=False)
-        for name in ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
-        for record in (r for r in records if r.state == "running"):
+    def _running(self, running: list[TrialRecord]) -> "RenderableType":
+        table = _table("running", ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"))
+        for record in running[:_SHOWN]:
             step = f"{record.step}/{record.steps_total}" if record.steps_total else ""
             age = _span(time.time() - (record.started_at or time.time()))
-            table.add_row(title(record), describe(record), record.stage or "", step, *scores(record.metrics), age)
+            table.add_row(title(record), describe(record), self._stage(record), step, *scores(record.metrics), age)
+        if len(running) > _SHOWN:
+            table.add_row("", f"and {len(running) - _SHOWN} more")
         return table
 
-    def _front(self, records: list[TrialRecord]) -> "RenderableType":
-        from rich.table import Table
+    def _stage(self, record: TrialRecord) -> str:
+        other = self._view.awaited(record)
+        return f"waits for {other.number}" if other is not None else record.stage or "starts"
 
-        members = self._view.standing.front(records)
-        table = Table(title=f"front ({len(members)})", title_justify="left", box=None, pad_edge=False)
-        for name in ("trial", "what", "dev EER", "ratio", "parameters"):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
+    def _front(self) -> "list[RenderableType]":
+        from rich.text import Text
+
+        members, _ = self._view.standings()
+        if not members:
+            return []
+        table = _table(f"front ({len(members)})", ("trial", "what", "dev EER", "ratio", "parameters"))
         for record in members[:_SHOWN]:
             table.add_row(title(record), describe(record), *scores(record.metrics))
-        return table
+        if len(members) > _SHOWN:
+            table.add_row("", f"and {len(members) - _SHOWN} more")
+        return [table, Text()]
+
+
+def _table(name: str, columns: Sequence[str]) -> "Table":
+    """Without lines; numbers to the right, and only descriptions cut short."""
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        right = column in {"step", "dev EER", "ratio", "parameters", "age"}
+        width = 12 if column in {"trial", "stage"} and name == "running" else None  # nothing jumps between redraws
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", min_width=width
+        )
+    return table
 
 
 def title(record: TrialRecord) -> str:

@@ -60,6 +60,10 @@ class Executor(Protocol):
     def gpus(self) -> float:
         """GPUs of one trial."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it ended before the desk was over and can do nothing more; the process should be left at once."""
+
     def run(self, desk: Desk) -> None:
         """Serve the desk until it is over or stopping."""
 

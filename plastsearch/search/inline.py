@@ -17,6 +17,7 @@ class InlineExecutor:
 
     slots = 1
     gpus = 0.0
+    trouble: str | None = None
 
     def __init__(self, timeout_s: float | None = None, cpus: float = 1.0) -> None:
         self._timeout_s = timeout_s

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import time
 from types import FrameType
 from typing import Any, Self
 
 from plastsearch.search.run import Sweep
+
+ECHO_S = 0.05  # `timeout` and some batch systems signal a process and then its whole group: that is one request
 
 
 class Interrupts:
@@ -13,6 +16,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self._last = -ECHO_S
         self._sweep: Sweep | None = None
         self._raise_at: int | None = 1  # nothing has begun
         self._kept: dict[signal.Signals, Any] = {}
@@ -38,6 +42,9 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        before, self._last = self._last, time.monotonic()
+        if self._last - before < ECHO_S:
+            return
         self.count += 1
         if self._sweep is not None and self._sweep.interrupt() == 1 and self._raise_at is not None:
             os.write(2, b"\nstopping at the next report of what runs; once more stops at once\n")

@@ -5,14 +5,16 @@ ever reads the snapshots it insists on: the journal is the truth, and every star
 """
 # ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
+import atexit
 import json
 import logging
 import os
 import shutil
 import signal
 import tempfile
+import threading
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,7 @@ from plastsearch.search import worker  # noqa: E402
 from plastsearch.search.executor import Attempt, Desk  # noqa: E402
 
 SILENT = 100  # above every log level
+_PATIENCE_S = 5.0
 _UNBOUNDED = 64  # nodes of a group without a limit
 _SPELT = {"CPU": "cpu", "GPU": "gpu", "memory": "memory_gb"}
 Result = dict[str, Any]
@@ -100,9 +103,11 @@ class RayExecutor:
         *,
         parallel: int | None = None,
         address: str | None = None,
+        abandon: Callable[[str], None] | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder, self._abandon = folder, abandon
         self._temp: Path | None = None
+        self.trouble: str | None = None
         self._own = not ray.is_initialized()
         if self._own:
             self._open(address)
@@ -129,7 +134,7 @@ class RayExecutor:
         """Serve the desk until it is over or stopping."""
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
         scratch = self._folder / ".tune"
-        bridge = _Bridge(desk)
+        bridge = _Bridge(desk, watched=self._own)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
@@ -151,14 +156,37 @@ class RayExecutor:
             ),
         )
         try:
-            with _own_signals(), _hush():
+            with _own_signals(), _hush(), self._watch(bridge):
                 tuner.fit()
+        except Exception:
+            self.trouble = bridge.fallen()
+            if self.trouble is None:
+                raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    @contextmanager
+    def _watch(self, bridge: "_Bridge") -> Iterator[None]:
+        """Tune asks Ray in calls that do not return once Ray is dead: then only another thread can say so."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_PATIENCE_S):
+                fallen = bridge.fallen()
+                if fallen is not None and self._abandon is not None and not done.wait(_PATIENCE_S):
+                    self._abandon(fallen)
+
+        threading.Thread(target=watch, name="ray watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
     def close(self) -> None:
         """End our own Ray; leave a foreign one alone."""
-        if self._own and ray.is_initialized():
+        if self._own and self.trouble is not None:
+            _bury()
+        elif self._own and ray.is_initialized():
             ray.shutdown()
         if self._temp is not None:
             shutil.rmtree(self._temp, ignore_errors=True)
@@ -167,7 +195,7 @@ class RayExecutor:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
         # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
         ray._private.worker.print_to_stdstream = _swallow
-        with _own_signals(), _hush():
+        with _own_signals(), _own_session(), _hush():
             if address is not None:
                 _connect(address, quiet)
                 return
@@ -221,6 +249,11 @@ class _Bridge:
     desk: Desk
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
+    watched: bool = False  # Ray's daemons are ours
+
+    def fallen(self) -> str | None:
+        """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
+        return _fallen() if self.watched else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # what Tune pickles is never read
@@ -286,6 +319,9 @@ class _Watch(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.bridge.desk.tick()
+        fallen = self.bridge.fallen()
+        if fallen is not None:
+            raise ClusterError(fallen)  # out of Tune
         overdue = {attempt.trial: reason for attempt, reason in self.bridge.desk.overdue()}
         if self.bridge.desk.stopping:
             overdue = {attempt.trial: "stopped" for attempt in self.bridge.attempts.values()}
@@ -390,6 +426,43 @@ def _short_folder() -> Path:
 
 
 @contextmanager
+def _own_session() -> Iterator[None]:
+    """Ray's processes apart from ours: Ctrl-C and batch systems signal a whole group, and only we know what to do."""
+    services = ray._private.services
+    plain = services.ConsolePopen
+
+    class Apart(plain):  # type: ignore[misc, valid-type]
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **{**more, "start_new_session": True})
+
+    services.ConsolePopen = Apart
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
+def _daemons() -> dict[str, Any]:
+    """The processes of our own Ray by kind."""
+    node = ray._private.worker._global_node
+    return {} if node is None else {kind: entry.process for kind, some in node.all_processes.items() for entry in some}
+
+
+def _fallen() -> str | None:
+    dead = [kind for kind, process in _daemons().items() if process.poll() is not None]
+    vital = [kind for kind in dead if kind in {"gcs_server", "raylet"}]
+    return f"Ray's {vital[0]} on this machine was killed; what ran goes on with the next session" if vital else None
+
+
+def _bury() -> None:
+    """End what is left of a Ray that can no longer be asked to end."""
+    atexit.unregister(ray._private.worker.shutdown)
+    for process in _daemons().values():
+        if process.poll() is None:
+            process.kill()
+
+
+@contextmanager
 def _own_signals() -> Iterator[None]:
     """Ray and Tune put their own handlers in place; ours, which part in peace, come back at once."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -400,8 +473,6 @@ def _own_signals() -> Iterator[None]:
 
 
 def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    import threading
-
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from plastsearch.search.budget import Limits, failing
 from plastsearch.search.executor import Attempt, Message
@@ -22,6 +22,14 @@ class Listener(Protocol):
         """Take in one event; must not raise."""
 
 
+@runtime_checkable
+class Ticking(Protocol):
+    """A listener that also wants to know when nothing happens."""
+
+    def tick(self) -> None:
+        """Called a few times a second; must not raise."""
+
+
 class Sweep:
     """The desk of one sweep folder. One thread at a time calls it."""
 
@@ -36,6 +44,7 @@ class Sweep:
         *,
         proposer: Proposer,
         halting: Halting | None = None,
+        first_stage: Callable[[TrialRecord], str | None] | None = None,
         listeners: Sequence[Listener] = (),
         slots: int = 1,
         gpus: float = 0.0,
@@ -57,6 +66,8 @@ class Sweep:
             gpus,
             grace_s,
         )
+        self._first_stage = first_stage
+        self._firsts: dict[int, str | None] = {}  # what a trial begins with
         self._running: dict[int, tuple[Attempt, float]] = {}  # and when it was handed out
         self._again: list[int] = []  # retries and resumed trials, first come first served
         self._deferred: dict[int, tuple[int, float]] = {}  # → trials ended by then, since when
@@ -100,7 +111,11 @@ class Sweep:
 
     def started(self, attempt: Attempt, node: str | None = None) -> None:
         """Write the start down."""
-        self._write("start", trial=attempt.trial, attempt=attempt.attempt, node=node)
+        awaits = self._awaits(attempt.trial)
+        self._write(
+            "start", trial=attempt.trial, attempt=attempt.attempt, node=node,
+            **({} if awaits is None else {"awaits": awaits}),
+        )  # fmt: skip
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Write down what a worker said; False: drop the attempt."""
@@ -138,7 +153,10 @@ class Sweep:
         return [(attempt, reason) for attempt in late]
 
     def tick(self) -> None:
-        """Nothing to do so far: budgets are looked at when a trial is proposed."""
+        """Let those know who look at the clock: budgets are looked at when a trial is proposed."""
+        for listener in self._listeners:
+            if isinstance(listener, Ticking):
+                listener.tick()
 
     # what the owner calls
 
@@ -212,7 +230,18 @@ class Sweep:
         )
         return self.records[len(self.records) - 1]
 
+    def _awaits(self, number: int) -> int | None:
+        """The earlier running trial that is just computing what this one begins with."""
+        for other in (number, *self._running):
+            if other not in self._firsts:
+                self._firsts[other] = self._first_stage(self.records[other]) if self._first_stage else None
+        own = self._firsts[number]
+        busy = (n for n in self._running if n < number and self.records[n].stage in {None, "train"})
+        return next((n for n in busy if own is not None and self._firsts[n] == own), None)
+
     def _hand_out(self, record: TrialRecord, defer: bool) -> Attempt:
+        # Where all begin alike, nobody else has work for the slot: waiting in it, with everything loaded, is best.
+        defer = defer and (self._awaits(record.number) is None or len(set(self._firsts.values())) > 1)
         attempt = Attempt(record.number, record.attempts + 1, self._task(record, defer and self.slots > 1))
         self._running[record.number] = (attempt, time.monotonic())
         return attempt
@@ -222,7 +251,7 @@ class Sweep:
     def _close(self, attempt: Attempt, message: Message) -> None:
         record = self.records[attempt.trial]
         if message["state"] == "busy":
-            self._retry(attempt, message["reason"], failure=False)
+            self._retry(attempt, message["reason"], failure=False, waits=True)
             self._deferred[record.number] = (self._ended, time.monotonic())
             return
         if message["state"] == "done" and (lacking := self._standing.missing(message["metrics"])):
@@ -233,11 +262,17 @@ class Sweep:
             return
         self._end(record, message)
 
-    def _retry(self, attempt: Attempt, reason: str, *, failure: bool) -> None:
+    def _retry(self, attempt: Attempt, reason: str, *, failure: bool, **more: Any) -> None:
         _, since = self._running.pop(attempt.trial)
         spent = round((time.monotonic() - since) * self._gpus, 3)
         self._write(
-            "retry", trial=attempt.trial, attempt=attempt.attempt, reason=reason, failure=failure, gpu_seconds=spent
+            "retry",
+            trial=attempt.trial,
+            attempt=attempt.attempt,
+            reason=reason,
+            failure=failure,
+            gpu_seconds=spent,
+            **more,
         )
 
     def _halt(self, record: TrialRecord) -> None:

@@ -6,14 +6,16 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from plastsearch.errors import PlastsearchError
 from plastsearch.search import worker
 from plastsearch.search.budget import Limits, Spent, exhausted
 from plastsearch.search.controls import against_best, baseline
-from plastsearch.search.display import View
+from plastsearch.search.display import View, note
 from plastsearch.search.executor import Executor
 from plastsearch.search.finalists import finalists
 from plastsearch.search.folder import Opened, open_folder
@@ -21,11 +23,18 @@ from plastsearch.search.halting import Halting
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.interrupts import Interrupts
 from plastsearch.search.phases import Listed, Phase, Search
+from plastsearch.search.preparing import Preparing
 from plastsearch.search.run import Listener, Sweep
 from plastsearch.search.standing import Aim, Standing
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import Event, TrialRecord, seconds_so_far, trials
+from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.trial.methods import plan
+
+_SOME = 1000  # clips: their number is the same for all
+if TYPE_CHECKING:
+    from plastsearch.search.study import Study
 
 EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
 
@@ -46,6 +55,10 @@ class Options:
     finalist: str = worker.FINALIST
     space_file: Path | None = None
     overrides: Sequence[str] = ()
+
+    def cache_of(self, root: Path) -> Path:
+        """Where decoded clips are kept."""
+        return (self.cache or root / "cache").resolve()
 
     def command(self, folder: Path) -> str:
         """What to type to go on with it."""
@@ -70,6 +83,7 @@ class Outcome:
     command: str  # to resume
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
+    stuck: bool = False  # the executor cannot be closed: leave without a word to it
 
     @property
     def exit_code(self) -> int:
@@ -89,16 +103,30 @@ def run_sweep(spec: SweepSpec, options: Options, listen: Callable[[Path, View], 
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
     opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
-    with opened.journal, Interrupts() as interrupts:
-        executor = open_executor(spec, options, opened.folder)
+    command = options.command(opened.folder)
+    with opened.journal, Interrupts() as interrupts, _preparing(spec, options) as preparing:
+        executor = open_executor(spec, options, opened.folder, lambda reason: _abandon(reason, command))
         try:
-            return _session(spec, options, opened, executor, listen, interrupts)
+            return _session(spec, options, opened, executor, listen, interrupts, preparing)
         finally:
             interrupts.hold()
             executor.close()
 
 
-def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
+def _preparing(spec: SweepSpec, options: Options) -> AbstractContextManager[Preparing | None]:
+    """Real trials on this machine need clips; on a cluster the first worker decodes them, where the cores are."""
+    if options.trial != worker.TRIAL or options.address is not None:
+        return nullcontext()
+    return closing(Preparing([spec.base.data], options.cache_of(options.root)))
+
+
+def _abandon(reason: str, command: str) -> None:
+    """The last resort, from another thread: the journal is whole, and the main thread may never come back."""
+    os.write(2, f"error: {reason}\ngo on with: {command}\n".encode())
+    os._exit(EXIT["interrupted"])
+
+
+def open_executor(spec: SweepSpec, options: Options, folder: Path, abandon: Callable[[str], None]) -> Executor:
     """This process, or Ray, which is imported only here."""
     if options.executor == "inline":
         return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0)
@@ -106,7 +134,7 @@ def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
 
     asked = spec.resources
     request = Request(asked.cpu, asked.gpu, asked.memory_gb, asked.custom)
-    return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address)
+    return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address, abandon=abandon)
 
 
 def _session(
@@ -116,6 +144,7 @@ def _session(
     executor: Executor,
     listen: Callable[[Path, View], Sequence[Closing]],
     interrupts: Interrupts,
+    preparing: Preparing | None,
 ) -> Outcome:
     from plastsearch.search.space import open_space
     from plastsearch.search.study import open_study
@@ -130,6 +159,11 @@ def _session(
     )
     view = View(records, standing, spec.search.trials, executor.slots, spent_s, began)
     listeners = listen(opened.folder, view)
+    try:
+        _prepare(preparing, study, listeners)
+    except BaseException:
+        _leave(listeners)
+        raise
     _announce(opened, listeners)
     sweep = Sweep(
         opened.journal,
@@ -140,6 +174,7 @@ def _session(
         task_of(options, executor, opened.folder),
         proposer=study,
         halting=halting_of(spec, standing),
+        first_stage=_first_stage,
         listeners=listeners,
         slots=executor.slots,
         gpus=executor.gpus,
@@ -151,8 +186,22 @@ def _session(
         interrupts.hold()
         status, reason = _last_word(opened, sweep, search, listeners, spent_s + time.time() - began)
     interrupts.release()
-    notes = _leave(listeners)
-    return Outcome(opened.folder, status, options.command(opened.folder), reason, notes)
+    notes = [*([executor.trouble] if executor.trouble else []), *_leave(listeners)]
+    stuck = executor.trouble is not None
+    return Outcome(opened.folder, status, options.command(opened.folder), reason, notes, stuck)
+
+
+def _prepare(preparing: Preparing | None, study: "Study", listeners: Sequence[Closing]) -> None:
+    """Wait for the clips, saying so."""
+
+    def say(text: str) -> None:
+        for listener in listeners:
+            listener.feed(note(text))
+
+    if study.rebuilt:
+        say("optuna.log did not agree with trials.jsonl and was made anew from it")
+    if preparing is not None:
+        preparing.wait(say)
 
 
 def limits_of(spec: SweepSpec) -> Limits:
@@ -186,7 +235,7 @@ def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[Tri
         device="auto" if executor.gpus or options.executor == "inline" else "cpu",
         threads=max(1, int(executor.cpus)),
         store=(options.store or folder.parent / "store").resolve(),
-        cache=(options.cache or folder.parent / "cache").resolve(),
+        cache=options.cache_of(folder.parent),
     )
 
     def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
@@ -195,6 +244,16 @@ def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[Tri
         return worker.task(function, config, settings.model_copy(update={"defer_busy": defer}))
 
     return task
+
+
+def _first_stage(record: TrialRecord) -> str | None:
+    """What a trial shares with others from the start, by the name it would have in the stage store; None: nothing."""
+    config = TrialConfig.model_validate(record.config)
+    try:
+        first = plan(config, _SOME)[0]
+        return stage_keys(config, [first], Surroundings("", "", "", "", ""))[0].key if first.name == "train" else None
+    except PlastsearchError:
+        return None  # the trial will say what is wrong
 
 
 def _phases(spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search) -> list[Phase]:

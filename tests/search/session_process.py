@@ -1,6 +1,7 @@
 """A whole session in a process of its own, to be interrupted. Arguments: root, trials, executor, further overrides."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -46,4 +47,6 @@ if __name__ == "__main__":
         executor=executor,
     )
     print(json.dumps({"outcome": outcome.status, "command": outcome.command}), flush=True)
+    if outcome.stuck:
+        os._exit(outcome.exit_code)
     sys.exit(outcome.exit_code)

@@ -7,9 +7,10 @@ import time
 from rich.console import Console
 
 from plastsearch.search.budget import Limits
-from plastsearch.search.display import JsonLines, Lines, Live, View
+from plastsearch.search.display import JsonLines, Lines, Live, View, note
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.standing import Standing
+from plastsearch.tracking.journal import TrialRecord
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 
@@ -26,18 +27,19 @@ def watched(rig, make, **more):
     return display, view
 
 
-def test_a_pipe_gets_one_plain_line_per_event(rig):
+def test_a_pipe_gets_a_plain_line_per_start_and_end(rig):
     stream = io.StringIO()
     orders = {2: "error"}
     display, _ = watched(rig, lambda view: Lines(view, stream), dice=Dice(orders=orders), limits=Limits(trials=3))
     display.close()
     lines = stream.getvalue().splitlines()
     assert "\x1b" not in stream.getvalue()
+    assert len(lines) == 2 * 4 + 1  # reports are for the table and for machines
     assert lines[0].endswith("0 (baseline) started: train only")
     assert any(line.endswith("2 failed: this configuration is poisonous · 2/3 trials") for line in lines)
     assert sum(" done: EER " in line for line in lines) == 3
     assert lines[-1].startswith("3 done 0 running 1 failed · hypervolume ")
-    assert "left about 0 s" in lines[-1]
+    assert "left about" not in lines[-1]
 
 
 def test_json_lines_are_the_journal_s_events(rig):
@@ -63,3 +65,50 @@ def test_a_terminal_shows_running_trials_the_front_and_a_footer(rig):
     assert "1 min 15 s" in text
     assert "front (" in text
     assert "8 done 1 running" in text
+
+
+def event(kind, trial=1, **more):
+    return {"event": kind, "at": 0.0, "trial": trial, "attempt": 1, **more}
+
+
+def record(number, **more):
+    return TrialRecord(number, str(number), "search", None, {}, {"method": "baseline"}, **more)
+
+
+def lines_of(records, *events):
+    stream = io.StringIO()
+    lines = Lines(View({one.number: one for one in records}, Standing(AIMS), 4, began=time.time()), stream)
+    for one in events:
+        lines.feed(one)
+    return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()], lines, stream
+
+
+def test_waiting_is_told_in_plain_words():
+    first, second = record(0, state="running", stage="train"), record(1, state="running")
+    first.control = "baseline"
+    found, _, _ = lines_of(
+        [first, second], event("start", awaits=0), event("retry", reason="stage ab is busy", waits=True)
+    )
+    assert found == [
+        "1 started: train only; waits for the baseline that trial 0 trains",
+        "1 waits for a stage that another trial computes",
+    ]
+
+
+def test_half_a_minute_without_an_end_brings_a_summary(monkeypatch):
+    found, lines, stream = lines_of([record(1, state="running")], event("start"))
+    assert len(found) == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 31)
+    lines.tick()
+    lines.tick()
+    assert stream.getvalue().count("… 0 done 1 running") == 1
+
+
+def test_a_note_is_told_everywhere():
+    assert lines_of([], note("MLflow is down"))[0] == ["MLflow is down"]
+    stream = io.StringIO()
+    live = Live(View({}, Standing(AIMS), 4), Console(file=stream, force_terminal=True, width=100))
+    live.feed(note("MLflow is down"))
+    live.close()
+    assert "MLflow is down" in stream.getvalue()

@@ -125,8 +125,8 @@ print("over", sweep.over, "heavy", sorted(heavy))
 
 def processes_of(folder):
     """Command lines of live processes that mention the folder."""
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if str(folder) in line and "ps -eo" not in line]
+    found = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(folder) in line and "ps -eww" not in line]
 
 
 def test_the_driver_is_silent_light_and_leaves_no_process(tmp_path):
@@ -143,18 +143,42 @@ def test_the_driver_is_silent_light_and_leaves_no_process(tmp_path):
     assert not list(tmp_path.glob("**/.tune"))
 
 
-@pytest.mark.parametrize(("times", "seconds"), [(1, 2.0), (2, 400.0)])
-def test_an_interrupt_parts_or_stops_and_leaves_no_process(tmp_path, times, seconds):
+@pytest.mark.parametrize(
+    ("number", "times", "seconds"),
+    [
+        (signal.SIGTERM, 1, 2.0),
+        pytest.param(signal.SIGINT, 1, 2.0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, 400.0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 2, 400.0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_to_the_whole_group_parts_or_stops_and_leaves_no_process(tmp_path, number, times, seconds):
+    """What a terminal does on Ctrl-C and a batch system at its limit: Ray must not die of it."""
     process = start(tmp_path, "tune", "search.trials=4", "search.parallel=2", "resources.cpu=1", seconds=seconds)
     wait_for(process, "start", 1)
     began = time.monotonic()
     for _ in range(times):
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, number)
         time.sleep(0.2)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
     assert json.loads(out.splitlines()[-1])["outcome"] == "interrupted"
     assert time.monotonic() - began < 40
     assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
     states = {record.state for record in trials(read(tmp_path / "fake")).values()}
     assert "failed" not in states  # what we stop ourselves is nobody's failure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("daemon", ["raylet/raylet", "gcs_server"])
+def test_a_ray_that_dies_ends_at_130_with_the_resume_command(tmp_path, daemon):
+    process = start(tmp_path, "tune", "search.trials=4", "search.parallel=2", "resources.cpu=1", seconds=400.0)
+    wait_for(process, "start", 1)
+    found = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
+    ours = [line.split() for line in found.splitlines() if f"ps-{os.getuid()}/{process.pid}" in line]
+    os.kill(next(int(pid) for pid, program, *_ in ours if program.endswith(daemon)), signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in out + err
+    assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
+    assert trials(read(tmp_path / "fake"))[1].state == "running"
