@@ -15,6 +15,7 @@ the network's own tensors larger and everything goes on learning. checkpoint.sav
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 from torch import Generator, Tensor, nn
@@ -29,6 +30,7 @@ from plastsearch.growth.initialise import INITS, Init, draw, split_units
 from plastsearch.growth.optimizer import add_group_
 from plastsearch.growth.resize import Values, widen_
 from plastsearch.growth.rules import growth_refused
+from plastsearch.growth.sharing import refuse_shared
 from plastsearch.growth.site import Site, blocks_at, find_sites, pick
 
 Mode = Literal["frozen", "unfrozen"]
@@ -88,6 +90,7 @@ def add_neurons_(
     separate = mode == "frozen" or operator != "widen"
     for name in names:
         _check(module, sites[name], units, mode, operator, init)
+    also = (also,) if isinstance(also, str) else also
     learning_under(module, also)
     before = new_parameters(module)
     known = {id(parameter) for parameter in module.parameters()}
@@ -101,7 +104,7 @@ def add_neurons_(
             _enlarge_(module, site, units[name], init, steered.get(name), optimizer, generator)
     first = {name: sites[name].units for name in names}
     added = tuple(sorted(new_parameters(module) - before))
-    dropin = Dropin(mode, operator, init, lateral, first, units, {name: neurons[name] for name in names}, added)
+    dropin = Dropin(mode, operator, init, lateral, first, units, {name: int(neurons[name]) for name in names}, added)
     if separate:
         module.__dict__.setdefault("_dropins", []).append(dropin.plan())
     if mode == "frozen":
@@ -131,7 +134,7 @@ def _enlarge_(
 def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int) -> int:
     """Neurons as units of their site, or an error that says what would fit."""
     site = pick(module, sites, name)
-    if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons <= 0:
+    if isinstance(neurons, bool) or not isinstance(neurons, Integral) or neurons <= 0:
         raise GrowthError(f"site '{name}' cannot grow by {neurons!r}: give a whole number above 0 or leave it out")
     if neurons % site.step:
         low = neurons - neurons % site.step
@@ -140,7 +143,7 @@ def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int
         raise GrowthError(
             f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {site.step}, its {what}; try {near}"
         )
-    return neurons // site.step
+    return int(neurons) // site.step
 
 
 def _check(
@@ -157,6 +160,7 @@ def _check(
     )
     if reason:
         raise GrowthError(reason)
+    refuse_shared(module, site)
     if operator == "stack":
         if not {"layer", "gru"} & set(site.parts):
             why = "its layer was not declared (`layer=`)"

@@ -5,9 +5,13 @@ layers above the first grown one need; a one-layer GRU computes the same in both
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Self
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import ParametrizationList
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import is_grown
@@ -15,30 +19,25 @@ from plastsearch.growth.site import find_sites, pick
 
 
 class _Sticky:
-    """BatchNorm that stays in eval mode whatever train() says, so that its statistics cannot drift."""
+    """Makes a layer stay in eval mode whatever train() says, so that its running statistics cannot drift."""
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         return super().train(False)  # type: ignore[misc, no-any-return]
 
-
-class FrozenBatchNorm1d(_Sticky, nn.BatchNorm1d):
-    """A frozen BatchNorm1d."""
-
-
-class FrozenBatchNorm2d(_Sticky, nn.BatchNorm2d):
-    """A frozen BatchNorm2d."""
+    def __reduce__(self) -> Any:
+        return _again, (type(self).__mro__[2],), self.__dict__  # pickle cannot find classes made on the way
 
 
-class FrozenBatchNorm3d(_Sticky, nn.BatchNorm3d):
-    """A frozen BatchNorm3d."""
+@cache
+def _frozen(kind: type) -> type:
+    """The frozen form of a kind of layer."""
+    return type(f"Frozen{kind.__name__}", (_Sticky, kind), {"__doc__": f"A frozen {kind.__name__}."})
 
 
-_FROZEN: dict[type, type] = {
-    nn.BatchNorm1d: FrozenBatchNorm1d,
-    nn.BatchNorm2d: FrozenBatchNorm2d,
-    nn.BatchNorm3d: FrozenBatchNorm3d,
-}
-_PLAIN = {frozen: plain for plain, frozen in _FROZEN.items()}
+def _again(kind: type) -> nn.Module:
+    frozen: Any = _frozen(kind)
+    made: nn.Module = frozen.__new__(frozen)
+    return made
 
 
 def freeze_base_(module: nn.Module, also: Sequence[str] = ()) -> list[str]:
@@ -61,9 +60,8 @@ def unfreeze_(module: nn.Module) -> None:
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     for part in module.modules():
-        if type(part) in _PLAIN:
-            part.__class__ = _PLAIN[type(part)]
-            part.train(module.training)
+        if isinstance(part, _Sticky):
+            _thaw_(part, module.training)
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -127,15 +125,28 @@ def learning_under(module: nn.Module, prefixes: Sequence[str]) -> list[str]:
 
 
 def _norms_(module: nn.Module) -> None:
-    """Frozen are the BatchNorms none of whose parameters learn; those without parameters follow the whole network."""
+    """Frozen are layers with running statistics none of whose parameters learn; some have no parameters at all.
+
+    Beside every kind of batch and instance norm that is spectral norm, which goes on iterating in train mode; its
+    weight is a parameter of the parametrization that holds it.
+    """
+    held = {id(part): whole for whole in module.modules() if isinstance(whole, ParametrizationList) for part in whole}
     for part in module.modules():
-        learns = any(parameter.requires_grad for parameter in part.parameters(recurse=False))
-        if type(part) in _FROZEN and not learns:
-            part.__class__ = _FROZEN[type(part)]
+        if not isinstance(part, _NormBase | _SpectralNorm):
+            continue
+        owner = held.get(id(part), part)
+        learns = any(parameter.requires_grad for parameter in owner.parameters(recurse=False))
+        if learns and isinstance(part, _Sticky):
+            _thaw_(part, module.training)
+        elif not learns and not isinstance(part, _Sticky):
+            kind: Any = type(part)
+            part.__class__ = _frozen(kind)
             part.eval()
-        elif type(part) in _PLAIN and learns:
-            part.__class__ = _PLAIN[type(part)]
-            part.train(module.training)
+
+
+def _thaw_(part: Any, training: bool) -> None:
+    part.__class__ = type(part).__mro__[2]
+    part.train(training)
 
 
 def _under(name: str, prefix: str) -> bool:

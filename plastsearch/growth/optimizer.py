@@ -25,7 +25,8 @@ def swap_(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, remap: Rem
     if state is None:
         return
     if "exp_avg" in state and float(state["step"]) > 0:
-        state.setdefault("own_step", torch.full_like(old, float(state["step"])))
+        counting = torch.promote_types(old.dtype, torch.float32)  # half precision cannot count beyond 256
+        state.setdefault("own_step", torch.full_like(old, float(state["step"]), dtype=counting))
     moved = {key: _moved(key, value, old, remap) for key, value in state.items()}
     own = moved.get("own_step")
     if own is not None and bool((own == float(moved["step"])).all()):
@@ -95,7 +96,7 @@ def _rescale(parameter: nn.Parameter, before: Tensor, group: dict[str, Any], sta
     own, age = state["own_step"].add_(1), float(state["step"])
     beta1, beta2 = (float(beta) for beta in group["betas"])
     first = (1 - beta1**age) / (1 - beta1**own)
-    second = (1 - beta2**own) / (1 - beta2**age)
+    second = (1 - beta2**own) / (1 - beta2**age) if "exp_avg_sq" in state else torch.ones_like(own)
     rate = float(group["lr"]) * float(group["weight_decay"]) if group.get("decoupled_weight_decay") else 0.0
     rest = before * (1 - rate)
     parameter.copy_(torch.where(own == age, parameter, rest + (parameter - rest) * first * second.sqrt()))

@@ -1,6 +1,7 @@
 """Neurons out: which units go, given scores and a count, and a network that is physically smaller afterwards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import at
 from plastsearch.growth.resize import narrow_
+from plastsearch.growth.sharing import refuse_shared
 from plastsearch.growth.site import Site, Slot, blocks_at, find_sites, pick
 
 Pool = Literal["added", "all"]
@@ -25,6 +27,10 @@ def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pa
         raise GrowthError(f"{bad} of {len(scores)} neuron scores are not finite; a criterion must score every neuron")
     if pool not in ("added", "all"):
         raise GrowthError(f"unknown pool '{pool}'; known: added, all")
+    if scores.dim() != 1:
+        raise GrowthError(f"scores are one number for each unit, not a tensor of shape {tuple(scores.shape)}")
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise GrowthError(f"cannot remove {count!r} units: give a whole number")
     total = len(scores)
     first = total - added if pool == "added" else 0
     if not 0 <= added <= total:
@@ -40,7 +46,7 @@ def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pa
 
 def remove_neurons_(
     module: nn.Module,
-    units: Mapping[str, Tensor],
+    units: Mapping[str, Tensor | Sequence[int]],
     optimizer: Optimizer | None = None,
     *,
     means: Mapping[str, Tensor] | None = None,
@@ -50,10 +56,9 @@ def remove_neurons_(
     `means`: each site's mean activation, one entry per feature at its tap; given, the consumers' biases make up for it.
     """
     sites = find_sites(module)
-    for name, chosen in units.items():
-        _check(module, sites, name, chosen)
+    removed = {name: _check(module, sites, name, chosen) for name, chosen in units.items()}
     left: dict[str, int] = {}
-    for name, chosen in units.items():
+    for name, chosen in removed.items():
         site = find_sites(module)[name]
         gone = set(chosen.tolist())
         if means is not None and name in means:
@@ -63,17 +68,24 @@ def remove_neurons_(
     return left
 
 
-def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tensor) -> None:
+def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tensor | Sequence[int]) -> Tensor:
+    """The indices as a tensor, if those units can go."""
     site = pick(module, sites, name)
     if blocks_at(module, site):
         raise GrowthError(f"site '{name}' carries grown blocks; fold the network first (growth.fold.fold_)")
-    indices = chosen.tolist()
+    refuse_shared(module, site)
+    given = torch.as_tensor(chosen).cpu()
+    if given.dim() != 1 or (given.numel() and (given.is_floating_point() or given.dtype == torch.bool)):
+        kind = f"a tensor of {given.dtype} and shape {tuple(given.shape)}"
+        raise GrowthError(f"site '{name}': units to remove are a row of whole numbers (indices), not {kind}")
+    indices = given.long().tolist()
     if len(set(indices)) >= site.units:
         raise GrowthError(f"site '{name}' has {site.units} units; cannot remove {len(set(indices))}, one must stay")
     wrong = [j for j in indices if not 0 <= j < site.units]
     if wrong or len(set(indices)) != len(indices):
         what = f"unit {wrong[0]} does not exist" if wrong else "a unit is named twice"
         raise GrowthError(f"site '{name}' has units 0 to {site.units - 1}: {what}")
+    return given.long()
 
 
 def _with_pairs(values: Tensor, count: int, first: int, old: int) -> Tensor:

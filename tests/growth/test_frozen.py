@@ -1,6 +1,7 @@
 """Frozen means: no parameter and no buffer of the original moves, and no gradient goes where none is needed."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -172,3 +173,44 @@ def test_names_see_through_grown_blocks(nets):
     add_neurons_(net, {"encoder.0.ffn": 4, "encoder.0.attention": 4}, mode="frozen")
     assert before <= set(logical_names(net).values())
     assert learn_only_(net, ["fc.bias"]) == ["fc.bias"]
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """Somebody's subclass."""
+
+
+@pytest.mark.parametrize("kind", ["subclass", "sync", "instance", "no weights", "spectral"])
+def test_every_kind_of_running_statistics_stays(nets, kind):
+    """Statistics of frozen layers do not move in train mode, whatever class holds them; unfreezing lets them move."""
+    case = nets.build("resnet", dtype=torch.float32)
+    stem = case.net.stem
+    match kind:
+        case "subclass":
+            stem[1] = OwnNorm(4)
+        case "sync":
+            stem[1] = nn.SyncBatchNorm(4)
+        case "instance":
+            stem[1] = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
+        case "no weights":
+            stem[1] = nn.BatchNorm2d(4, affine=False)
+        case _:
+            stem[0] = nn.utils.parametrizations.spectral_norm(stem[0])
+    plain = [type(part) for part in case.net.modules()]
+    freeze_base_(case.net, ["fc"])
+    net = copy.deepcopy(case.net).train()
+    before = tensors(net)
+    net(case.x)
+    assert [key for key, tensor in tensors(net).items() if not torch.equal(tensor, before[key])] == []
+    unfreeze_(net)
+    assert [type(part) for part in net.modules()] == plain
+    if kind != "sync":  # which trains on GPUs only
+        net(case.x)
+        assert any(not torch.equal(tensor, before[key]) for key, tensor in tensors(net).items() if "stem" in key)
+
+
+def test_a_frozen_network_can_be_pickled(nets):
+    case = nets.build("resnet")
+    add_neurons_(case.net, {"layer1.1": 2})
+    again = pickle.loads(pickle.dumps(case.net)).train()
+    assert torch.equal(again(case.x), case.net.train()(case.x))
+    assert [type(part) for part in again.modules()] == [type(part) for part in case.net.modules()]

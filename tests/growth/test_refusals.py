@@ -8,6 +8,7 @@ from torch import nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.fold import fold
 from plastsearch.growth.prune import choose, remove_neurons_
 from plastsearch.growth.site import conv_pair, declare_, find_sites, hidden
 
@@ -109,3 +110,61 @@ def test_modules_of_another_kind_are_refused(nets):
     declare_(gru, lambda net: [hidden(net, "gru", "layers.0", ["layers.1"], 0)] * 2)
     with pytest.raises(GrowthError, match="declared twice"):
         find_sites(gru)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+@pytest.mark.parametrize("what", ["layer", "weight", "attention"])
+def test_weights_that_stand_elsewhere_too_are_refused(nets, mode, what):
+    """Growing them in one place would break the other, or tear a tie apart without a word."""
+    net = nets.build("wav2vec2").net
+    first, last = (net.encoder.encoder.layers[k] for k in (0, 2))
+    if what == "layer":
+        last.feed_forward.intermediate_dense = first.feed_forward.intermediate_dense
+    elif what == "weight":
+        last.feed_forward.intermediate_dense.weight = first.feed_forward.intermediate_dense.weight
+    else:
+        last.attention = first.attention
+    site = "encoder.0.attention" if what == "attention" else "encoder.0.ffn"
+    with pytest.raises(GrowthError, match=r"is also .*layers\.2"):
+        add_neurons_(net, {site: 4}, mode=mode)
+    with pytest.raises(GrowthError, match=r"is also .*layers\.2"):
+        remove_neurons_(net, {site: [0]})
+
+
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+def test_a_whole_block_used_twice_grows_in_both_places(nets, mode):
+    case = nets.build("wav2vec2")
+    case.net.encoder.encoder.layers[2] = case.net.encoder.encoder.layers[0]
+    before = case.net(case.x)
+    add_neurons_(case.net, {"encoder.0.ffn": 3, "encoder.0.attention": 4}, mode=mode)
+    torch.testing.assert_close(case.net(case.x), before, rtol=1e-12, atol=1e-12)
+    nets.stir_(case.net)
+    torch.testing.assert_close(fold(case.net)(case.x), case.net(case.x), rtol=1e-12, atol=1e-12)
+
+
+def test_a_recurrent_layer_that_reads_itself_is_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = self.second = nn.GRU(4, 4, batch_first=True)
+            self.fc = nn.Linear(4, 2)
+
+    with pytest.raises(GrowthError, match="first is also second"):
+        add_neurons_(Twice(), {"gru.0": 2})
+
+
+@pytest.mark.parametrize("units", [torch.tensor([True, False]), torch.tensor([0.5]), torch.tensor([[0]]), 3])
+def test_units_to_remove_are_indices(nets, units):
+    with pytest.raises(GrowthError, match="units to remove are a row of whole numbers"):
+        remove_neurons_(nets.build("resnet").net, {"layer1.0": units})
+
+
+def test_plain_and_foreign_whole_numbers_are_welcome(nets):
+    net = nets.build("resnet").net
+    dropin = add_neurons_(net, {"layer1.0": torch.ones(3).numpy().astype(int).sum()}, mode="unfrozen", also="fc")
+    assert dropin.neurons == {"layer1.0": 3}
+    assert remove_neurons_(net, {"layer1.0": [0, 5]}) == {"layer1.0": 5}
+    with pytest.raises(GrowthError, match=r"cannot remove 1\.5 units"):
+        choose(torch.ones(3), 1.5)
+    with pytest.raises(GrowthError, match="one number for each unit"):
+        choose(torch.ones(3, 2), 1)
