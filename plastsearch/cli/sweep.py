@@ -77,7 +77,7 @@ def sweep(
     fit a trial, 4 too many failures, 130 interrupted.
     """
     overrides = [*(sets or []), *_short(trials, parallel)]
-    spec, notes = _load(space, overrides, executor)
+    spec, notes = _load(space, overrides, executor, final)
     if dry_run:
         from plastsearch.cli.check import print_dry_run
 
@@ -120,7 +120,7 @@ def _short(trials: int | None, parallel: int | None) -> list[str]:
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _load(space: Path, overrides: Sequence[str], executor: str) -> "tuple[SweepSpec, list[str]]":
+def _load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> "tuple[SweepSpec, list[str]]":
     """The spec, with everything it names found to exist, and what is worth knowing about it."""
     from plastsearch.errors import PlastsearchError
     from plastsearch.search.preflight import preflight
@@ -129,7 +129,7 @@ def _load(space: Path, overrides: Sequence[str], executor: str) -> "tuple[SweepS
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
     spec = load_sweep(space, overrides)
-    found = preflight(spec)
+    found = preflight(spec, evaluation=final)
     return spec, found.notes
 
 

@@ -139,6 +139,7 @@ def _fill(
         done += n
         decoder.say(f"decoding {pool.corpus} {pool.split}", done, len(lacking))
 
+    advance(0)
     decode_all(jobs, workers, advance)
 
 

@@ -23,6 +23,7 @@ from plastsearch.search.halting import Halting
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.interrupts import Interrupts
 from plastsearch.search.phases import Listed, Phase, Search
+from plastsearch.search.preflight import data_of, has_finalists
 from plastsearch.search.preparing import Preparing
 from plastsearch.search.run import Listener, Sweep
 from plastsearch.search.standing import Aim, Standing
@@ -117,7 +118,8 @@ def _preparing(spec: SweepSpec, options: Options) -> AbstractContextManager[Prep
     """Real trials on this machine need clips; on a cluster the first worker decodes them, where the cores are."""
     if options.trial != worker.TRIAL or options.address is not None:
         return nullcontext()
-    return closing(Preparing([spec.base.data], options.cache_of(options.root)))
+    evaluation = options.finalists and has_finalists(spec)
+    return closing(Preparing(data_of(spec), options.cache_of(options.root), evaluation=evaluation))
 
 
 def _abandon(reason: str, command: str) -> None:
