@@ -116,7 +116,7 @@ class Maker:
         metrics = self.metrics(**known, criterion=config["criterion"], regime=config["regime"], method=config["method"])
         if propose.get("role") == "finalist":
             metrics |= {"eval_eer": metrics["dev_eer"] * 1.4, "eval_eer_low": metrics["dev_eer"] * 1.25,
-                        "eval_eer_high": metrics["dev_eer"] * 1.55}  # fmt: skip
+                        "eval_eer_high": metrics["dev_eer"] * 1.55, "eval_bad_clips": 3.0}  # fmt: skip
         self.run(number, metrics)
         self.end(number, "done", metrics)
         return number

@@ -220,11 +220,15 @@ def _missing(results: Results, row: Row) -> str:
 
 
 def _data(results: Results) -> list[Block]:
-    bad = max((int(row.metrics.get("bad_clips", 0)) for row in results.rows), default=0)
     data: dict[str, Any] = (results.spec.get("base") or {}).get("data") or {}
     text = f"Corpus `{data.get('corpus', 'synthetic')}`. The search saw train and search-dev clips only."
-    if bad:
-        text += f" {bad} clips could not be used and were left out; `plastsearch data inspect` lists them."
+    rows = [*results.rows, *(row for finalist in results.finalists for row in finalist.rows)]
+    for name, of in (("bad_clips", "train and search-dev"), ("eval_bad_clips", "evaluation")):
+        bad = max((int(row.metrics.get(name, 0)) for row in rows), default=0)
+        if bad:
+            text += f" {bad:,} {of} clips or lines could not be used and were left out."
+    if "left out" in text:
+        text += " `plastsearch data prepare` with `--on-bad skip` lists them."
     return [Heading("Data"), Text(text)]
 
 

@@ -107,7 +107,8 @@ def _print(config: "TrialConfig", final: "Report") -> None:
     for split, name in (("train and search-dev", "bad_clips"), ("evaluation", "eval_bad_clips")):
         if final.metrics.get(name):
             text = f"{final.metrics[name]:,.0f} {split} clips could not be used and were left out"
-            console(stderr=True).print(f"warning: {text} (`plastsearch data inspect` lists them)", markup=False)
+            listed = "`plastsearch data prepare … --on-bad skip` lists them"
+            console(stderr=True).print(f"warning: {text}; {listed}", markup=False)
     for warning in final.details["warnings"]:
         console(stderr=True).print(f"warning: {warning}", markup=False)
 

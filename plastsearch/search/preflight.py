@@ -15,6 +15,7 @@ from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 
+WITHOUT_FINALISTS = "finalists need the evaluation split; without them: `finalists.top: 0`"
 MOST_DATA = 16  # data sections of one space that are looked at
 
 
@@ -87,12 +88,12 @@ def _clips(spec: SweepSpec, evaluation: bool) -> list[Mistake]:
     """What is wrong with protocols, files, held-out attacks and augmentations; no audio is read."""
     found: dict[str, None] = {}
     for config in data_of(spec):
-        message = _refused(config, evaluation=False)
-        if message is None and evaluation:
-            message = _refused(config, evaluation=True)
-            message = message and f"{message}\nfinalists need the evaluation split; without them: `finalists.top: 0`"
+        own = _refused(config, evaluation=False)
+        message = _refused(config, evaluation=True) if evaluation else own
+        if own and message and "\n" not in message:  # it ended early, before the clips of other splits were listed
+            found[own] = None
         if message:
-            found[message] = None
+            found[message if own else f"{message}\n{WITHOUT_FINALISTS}"] = None
     return [(("base", "data"), message) for message in found]
 
 

@@ -89,7 +89,8 @@ def test_the_report_names_every_loss(results):
     text = as_markdown(report(results))
     for part in (
         "loss became NaN at step 41 of retrain", "worker process died", "Halted early", "no backward_ratio",
-        "2 clips could not be used", "timings vary by 17 % (1 trial)", "`train` 32 times",
+        "2 train and search-dev clips or lines could not be used", "3 evaluation clips or lines",
+        "timings vary by 17 % (1 trial)", "`train` 32 times",
         "Finalists", "eval EER", "How to do it again", "space.yaml",
     ):  # fmt: skip
         assert part in text
