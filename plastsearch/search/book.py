@@ -1,5 +1,6 @@
 """The Optuna study on disk, for dashboards and Optuna's tools: a projection of trials.jsonl, mended or made anew."""
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,26 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from plastsearch.search.samplers import distributions, running
+from plastsearch.search.samplers import distributions, running, settle
 from plastsearch.search.space import Space
 from plastsearch.tracking.journal import mend
 
 FILE = "optuna.log"
 NUMBER = "plastsearch.trial"
+
+
+class _Unlocked(JournalFileBackend):  # type: ignore[misc]
+    """Appends without a lock of its own and without waiting for the disk: the sweep folder is locked, and what a power
+    cut takes is written again from trials.jsonl."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """One write, so that readers see whole lines."""
+        with self._path.open("ab") as file:
+            file.write(b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs))
 
 
 @dataclass(frozen=True)
@@ -79,8 +94,7 @@ class Book:
                 writer.set_user_attr(key, value)
         for key, value in entry.violations.items():
             writer.set_constraint(key, value)
-        state = None if entry.values is not None else TrialState.FAIL
-        self._study.tell(place, list(entry.values) if entry.values is not None else None, state=state)
+        settle(self._study, writer._trial_id, entry.values)
 
     def _opened(self) -> "optuna.Study":
         # A killed driver may have left a lock behind; the sweep folder's own lock says that nobody else writes.
@@ -99,7 +113,7 @@ class Book:
         return study
 
     def _loaded(self) -> "optuna.Study":
-        storage = JournalStorage(JournalFileBackend(str(self._path)))
+        storage = JournalStorage(_Unlocked(self._path))
         study = optuna.create_study(
             study_name=self._name, storage=storage, directions=self._directions, load_if_exists=True
         )

@@ -217,9 +217,11 @@ class Live:
         records = list(self._view.records.values())
         running = [record for record in records if record.state == "running"]
         footer = Text(self._view.summary(), style="dim")
-        return Group(self._running(running), Text(), *self._front(), footer)
+        return Group(*(self._running(running) if running else []), *self._front(), footer)
 
-    def _running(self, running: list[TrialRecord]) -> "RenderableType":
+    def _running(self, running: list[TrialRecord]) -> "list[RenderableType]":
+        from rich.text import Text
+
         table = _table("running", ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"))
         for record in running[:_SHOWN]:
             step = f"{record.step}/{record.steps_total}" if record.steps_total else ""
@@ -227,7 +229,7 @@ class Live:
             table.add_row(title(record), describe(record), self._stage(record), step, *scores(record.metrics), age)
         if len(running) > _SHOWN:
             table.add_row("", f"and {len(running) - _SHOWN} more")
-        return table
+        return [table, Text()]
 
     def _stage(self, record: TrialRecord) -> str:
         other = self._view.awaited(record)

@@ -143,7 +143,7 @@ class RayExecutor:
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda _: "attempt",  # one for all: nothing stays there but the last error
             ),
             run_config=tune.RunConfig(
                 name="attempts",
@@ -156,7 +156,7 @@ class RayExecutor:
             ),
         )
         try:
-            with _own_signals(), _hush(), self._watch(bridge):
+            with _own_signals(), _hush(), _lean(), self._watch(bridge):
                 tuner.fit()
         except Exception:
             self.trouble = bridge.fallen()
@@ -423,6 +423,35 @@ def _short_folder() -> Path:
     folder = root / str(os.getpid())
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    """Spare Tune what costs and serves nobody here: it imports mlflow (5 s, 60 MB) only to count the callbacks that are
+    its own, and asks the cluster five times per trial for the one class it was given."""
+    from ray.air._internal import usage
+    from ray.tune.registry import _global_registry as registry
+
+    tag, usage.tag_callbacks = usage.tag_callbacks, lambda callbacks: False  # noqa: ARG005
+    registry.contains, registry.get = _remembering(registry.contains), _remembering(registry.get)
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = tag
+        del registry.contains, registry.get  # the class's own are back
+
+
+def _remembering(ask: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Answers of the registry; what it does not have yet is asked again."""
+    known: dict[tuple[str, str], Any] = {}
+
+    def answer(category: str, key: str) -> Any:
+        found = known.get((category, key)) or ask(category, key)
+        if found:
+            known[category, key] = found
+        return found
+
+    return answer
 
 
 @contextmanager

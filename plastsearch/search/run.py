@@ -154,6 +154,7 @@ class Sweep:
 
     def tick(self) -> None:
         """Let those know who look at the clock: budgets are looked at when a trial is proposed."""
+        self._journal.tick()
         for listener in self._listeners:
             if isinstance(listener, Ticking):
                 listener.tick()

@@ -40,6 +40,7 @@ class Mind:
             directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._bridge
         )
         self._told = 0
+        self._rows: dict[tuple[int, frozenset[str]], dict[str, float]] = {}
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -79,7 +80,7 @@ class Mind:
             for key, value in violations.items():
                 writer.set_constraint(key, value)
             self._told += 1
-        self._study.tell(order, values, state=None if values is not None else TrialState.FAIL)
+        settle(self._study, trial._trial_id, values)
 
     def _draw(self, inner: BaseSampler | None, study: Any, trial: FrozenTrial, order: int, dice: Generator) -> Params:
         self._mark(trial, order)
@@ -106,9 +107,9 @@ class Mind:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             match name:
                 case "tpe":
-                    return optuna.samplers.TPESampler(
-                        seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES
-                    )
+                    made = _Tpe(seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES)
+                    made.known = self._rows
+                    return made
                 case "nsga2":
                     return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
                 case "nsga3":
@@ -131,6 +132,37 @@ def _enter_generation(inner: BaseSampler | None, study: Any, trial: FrozenTrial)
     """
     if isinstance(inner, optuna.samplers.NSGAIISampler | optuna.samplers.NSGAIIISampler):
         inner.get_parent_population(study, inner.get_trial_generation(study, trial))
+
+
+def settle(study: optuna.Study, trial_id: int, values: Sequence[float] | None) -> None:
+    """`Study.tell` without the copies it makes of the trial; None: the trial failed."""
+    state = TrialState.COMPLETE if values is not None else TrialState.FAIL
+    study._thread_local.cached_all_trials = None
+    study._storage.set_trial_state_values(trial_id, state, [float(value) for value in values] if values else None)
+
+
+class _Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped here
+    """Remembers each trial's numbers: otherwise all of them are worked out again for every proposal."""
+
+    known: dict[tuple[int, frozenset[str]], dict[str, float]]
+
+    def _get_internal_repr(
+        self,
+        trials: list[FrozenTrial],
+        search_space: dict[str, BaseDistribution],
+        study: Any,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        names = frozenset(search_space)
+        rows = [self._row(trial, search_space, names) for trial in trials if names <= trial.params.keys()]
+        return {name: np.asarray([row[name] for row in rows]) for name in search_space}
+
+    def _row(
+        self, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution], names: frozenset[str]
+    ) -> dict[str, float]:
+        key = trial.number, names
+        if key not in self.known:
+            self.known[key] = {name: one.to_internal_repr(trial.params[name]) for name, one in search_space.items()}
+        return self.known[key]
 
 
 def running(

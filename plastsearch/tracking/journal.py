@@ -15,8 +15,10 @@ from plastsearch.errors import PlastsearchError
 FILE = "trials.jsonl"
 LOCK = "driver.lock"
 VERSION = 1
-# A power cut may cost reports (they only inform) but never a proposal or a result.
-DURABLE = frozenset({"sweep", "propose", "end", "retry", "finish"})
+# A power cut may cost reports, which only inform, and proposals of the last moment, which follow from the seed and come
+# again; never a result, nor anything written before one.
+DURABLE = frozenset({"sweep", "end", "retry", "finish"})
+SETTLE_S = 0.5
 
 Event = dict[str, Any]
 
@@ -67,6 +69,7 @@ class Journal:
         self.folder = folder
         self.path = folder / FILE
         self._lock = _lock(folder)
+        self._unsettled_s = 0.0  # since when something waits for the disk
         try:
             mend(self.path)
             self._file: IO[bytes] = self.path.open("ab")
@@ -80,9 +83,19 @@ class Journal:
         line = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
+        self._unsettled_s = self._unsettled_s or time.monotonic()
         if event in DURABLE:
-            os.fsync(self._file.fileno())
+            self._sync()
         return record
+
+    def tick(self) -> None:
+        """Called now and then: what is not on the disk for half a second is put there."""
+        if self._unsettled_s and time.monotonic() - self._unsettled_s > SETTLE_S:
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._unsettled_s = 0.0
 
     def clear(self) -> None:
         """Start over: for a sweep that was opened and never ran a trial."""
