@@ -195,6 +195,7 @@ def _new_gru(like: Any, count: int, size: int | None, generator: Generator | Non
     made: nn.GRU = _bare(nn.GRU, size or like.input_size, count, like=like.weight_ih_l0, **settings)
     for name, parameter in made.named_parameters():
         parameter.data = he_normal(parameter, generator) if name.startswith("weight") else torch.zeros_like(parameter)
+    made.flatten_parameters()  # else cuDNN packs them anew, with a warning, at each call
     return made.train(like.training)
 
 

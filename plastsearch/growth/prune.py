@@ -113,9 +113,9 @@ def _compensate_(module: nn.Module, site: Site, chosen: Tensor, means: Tensor) -
             values = means.view(site.tap.gates, site.units, -1)[1:]
         else:
             values = means.view(site.tap.gates, site.units, -1)[:gates]
-        index = _columns(slot, site.units, chosen, gates)
-        shift = weight.index_select(1, index).flatten(2).sum(-1) if weight.dim() > 2 else weight.index_select(1, index)
-        _shift_bias_(module, site, slot, shift @ values[:, chosen].flatten().to(weight))
+        read = weight.index_select(1, _columns(slot, site.units, chosen, gates).to(weight.device))
+        shift = read.flatten(2).sum(-1) if weight.dim() > 2 else read
+        _shift_bias_(module, site, slot, shift @ values[:, chosen.to(values.device)].flatten().to(weight))
 
 
 def _columns(slot: Slot, units: int, chosen: Tensor, gates: int) -> Tensor:

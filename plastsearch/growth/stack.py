@@ -56,6 +56,7 @@ def _stack(gru: nn.GRU) -> GRUStack:
         ).to(gru.all_weights[0][0])
         for name, _ in list(layer.named_parameters()):
             setattr(layer, name, getattr(gru, name.replace("_l0", f"_l{k}")))
+        layer.flatten_parameters()
         layer.train(gru.training)
         layers.append(layer)
     return GRUStack(layers, gru.dropout, gru.batch_first)
@@ -85,6 +86,7 @@ def _united(path: str, stack: GRUStack) -> nn.GRU:
     for k, layer in enumerate(layers):
         for name, parameter in list(layer.named_parameters()):
             setattr(gru, name.replace("_l0", f"_l{k}"), parameter)
+    gru.flatten_parameters()
     return gru.train(stack.training)
 
 

@@ -132,7 +132,8 @@ class Detector(nn.Module):
 
     def _new_head_(self, features: int) -> None:
         """A head and pooling for another width, drawn from the global generator."""
-        device, dtype = self.head.weight.device, self.head.weight.dtype
+        weight = next(self.head.parameters())  # a grown head has parts, but no weight of its own
+        device, dtype = weight.device, weight.dtype
         self.pool = build_pool(self.pooling, features).to(device, dtype)
         self.head = nn.Linear(features * self._copies(), CLASSES, device=device, dtype=dtype)
 

@@ -22,7 +22,7 @@ NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "wavlm")
 
 
 @given(st.sampled_from(NAMES), st.data())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_save_load_continue_is_never_having_stopped(nets, tmp_path, name, data):
     """After any history of growth, folding and pruning; optimiser included."""
     case = nets.build(name, dtype=torch.float32)

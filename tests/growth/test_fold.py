@@ -19,7 +19,7 @@ NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "w
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 99), st.sampled_from(("into_new", "both")), st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, data):
     """Three rounds of growth, at any sites, the same ones again included; to 1e-12 in float64."""
     case = nets.build(name, seed)

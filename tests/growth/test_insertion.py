@@ -48,7 +48,7 @@ def grow(case, data, mode, operator, init, lateral, seed):
 
 
 @given(cases, st.booleans(), st.data())
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_the_function_stays(nets, drawn, training, data):
     """To 1e-12 in float64; bit for bit with separate blocks whose outgoing weights are zero."""
     name, seed, mode, operator, init, lateral = drawn
@@ -94,7 +94,7 @@ def test_padding_masks_reach_what_is_new(nets, name, kind):
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:4]), st.integers(0, 9))
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_no_new_unit_is_dead(nets, name, mode, init, seed):
     """One backward gives each new unit a gradient on one side; after two steps each has moved on both."""
     case = nets.build(name, seed)
@@ -133,7 +133,7 @@ def _sides(start, now, site, first):
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_parameters_grow_by_what_the_map_says(nets, name, mode, data):
     case = nets.build(name)
     site = data.draw(st.sampled_from(list(find_sites(case.net).values())))

@@ -72,7 +72,7 @@ def one_place_each(net, optimizer):
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 99), st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_pruned_network_equals_the_masked_one(nets, name, seed, data):
     """Removing units is setting what reads them to zero, to 1e-12; two prunes are one."""
     case = nets.build(name, seed)
@@ -95,7 +95,7 @@ def test_a_pruned_network_equals_the_masked_one(nets, name, seed, data):
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 99), st.data())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_reordering_units_keeps_the_function(nets, name, seed, data):
     case = nets.build(name, seed)
     site = data.draw(st.sampled_from(list(find_sites(case.net).values())))
