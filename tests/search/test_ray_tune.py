@@ -46,13 +46,22 @@ def run(rig, cluster, **more):
     return it.records()
 
 
-def test_trials_run_in_warm_workers_two_at_a_time(rig, cluster):
-    records = run(rig, cluster, limits=Limits(trials=10))
-    assert [r.state for r in records.values()] == ["done"] * 11
-    assert all(len(r.history) == 4 for r in records.values())
+def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):
+    """One sweep for all three: workers take seconds to start."""
+    halting = Halting("asha", AIMS, least=2)
+    dice, limits = Dice(orders={2: "busy", 3: "busy"}), Limits(trials=14)
+    records = run(rig, cluster, dice=dice, limits=limits, options={"halting": halting})
+    states = [r.state for r in records.values()]
+    assert states.count("halted") >= 3
+    assert set(states) == {"halted", "done"}
+    assert all(len(r.history) == 4 for r in records.values() if r.state == "done")
     workers = {r.node for r in records.values()}
     assert len(workers) <= 3
     assert not any(node.endswith(f":{os.getpid()}") for node in workers)
+    assert records[2].reasons == ["stage abc is being computed by another process"] * len(records[2].reasons)
+    assert len(records[2].reasons) >= 1
+    assert records[2].failures == 0
+    assert records[2].metrics["waited_seconds"] > 0
 
 
 def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
@@ -70,21 +79,6 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
     assert records[4].reasons == ["no end after 4 s (the limit for one trial)"]
     assert (records[5].reason, records[5].attempts) == ("its worker process died", 2)
     assert (records[1].attempts, records[3].attempts) == (1, 1)
-
-
-def test_busy_stages_are_deferred_and_the_waiting_is_told(rig, cluster):
-    records = run(rig, cluster, dice=Dice(orders={2: "busy", 3: "busy"}), limits=Limits(trials=5))
-    assert {r.state for r in records.values()} == {"done"}
-    assert records[2].reasons == ["stage abc is being computed by another process"] * len(records[2].reasons)
-    assert records[2].failures == 0
-    assert records[2].metrics["waited_seconds"] > 0
-
-
-def test_halted_trials_make_room(rig, cluster):
-    records = run(rig, cluster, limits=Limits(trials=14), options={"halting": Halting("asha", AIMS, least=2)})
-    states = [r.state for r in records.values()]
-    assert states.count("halted") >= 3
-    assert set(states) == {"halted", "done"}
 
 
 def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):

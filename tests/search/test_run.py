@@ -1,10 +1,12 @@
 """The sweep as a state machine: whole sweeps of fake trials in this process."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from plastsearch.search.budget import Limits
+from plastsearch.tracking.journal import Journal
 from tests.search.fake_trials import Dice
 
 
@@ -101,3 +103,33 @@ def test_a_stage_that_another_process_computes_is_waited_for_in_the_end(rig):
     assert {r.state for r in records.values()} == {"done"}
     assert records[1].failures == 0
     assert records[1].metrics["waited_seconds"] >= 0
+
+
+def test_what_all_begin_with_is_waited_for_in_the_slot(rig):
+    """Nobody else has work for the slot; where trials begin differently they make room instead."""
+    for first_stage, defer, awaits in [(lambda r: "train", False, 0), (lambda r: str(r.number), True, None)]:
+        it = rig(f"defer-{defer}", options={"slots": 2, "first_stage": first_stage})
+        sweep = it.open()
+        baseline, trial = sweep.next(), sweep.next()
+        for attempt in (baseline, trial):
+            sweep.started(attempt)
+        it.journal.close()
+        assert baseline.task["settings"]["defer_busy"] is True
+        assert trial.task["settings"]["defer_busy"] is defer
+        assert it.heard[-1].get("awaits") == awaits
+
+
+def test_proposals_reach_the_disk_soon_and_results_at_once(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    with Journal(tmp_path) as journal:
+        journal.append("propose", trial=0)
+        journal.tick()
+        assert synced == []
+        later = time.monotonic() + 1
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        journal.tick()
+        journal.tick()
+        assert len(synced) == 1
+        journal.append("end", trial=0)
+        assert len(synced) == 2
