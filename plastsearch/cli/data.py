@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 
-Name = Annotated[str, typer.Argument(help="asvspoof2019_la, fake_or_real, manifest, synthetic, …")]
+CORPORA = (
+    "asvspoof2019_la, asvspoof2019_pa, asvspoof2021_la, asvspoof2021_df, asvspoof5, fake_or_real, in_the_wild, "
+    "manifest or synthetic."
+)
+Name = Annotated[str, typer.Argument(help=CORPORA)]
 Root = Annotated[str | None, typer.Option(help="The folder that holds the corpus.")]
-Variant = Annotated[str | None, typer.Option(help="fake_or_real: for-norm, …; synthetic: la, pa, for or itw.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(help="fake_or_real: for-original, for-norm, for-2sec or for-rerec; synthetic: la, pa, for or itw."),
+]
 Table = Annotated[str | None, typer.Option("--manifest", help="manifest: a CSV or Parquet table.")]
 Cache = Annotated[Path, typer.Option(help="Where decoded clips and generated corpora are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]

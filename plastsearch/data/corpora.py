@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,15 @@ def read_corpus(
 ) -> Manifest:
     """The manifest of a corpus: every split that is there, and an error if a needed one is not; no audio is read."""
     if corpus not in READERS:
-        raise DataError(f"unknown corpus '{corpus}'; known: synthetic, {', '.join(READERS)}")
+        near = get_close_matches(corpus, READERS, n=1)
+        guess = f"did you mean '{near[0]}'? " if near else ""
+        raise DataError(f"unknown corpus '{corpus}'; {guess}known: synthetic, {', '.join(READERS)}")
     if root is None and corpus != "manifest":
-        raise DataError(f"{corpus}: `data.root` is missing; it names the folder that holds the corpus")
+        raise DataError(f"{corpus}: `data.root` (--root) is missing; it names the folder that holds the corpus")
     table = Path(manifest).expanduser() if manifest is not None else None
     place = Path(root).expanduser() if root is not None else (table or Path()).parent
     if not place.is_dir():
-        raise DataError(f"{corpus}: root {place} is {'not a folder' if place.exists() else 'missing'}")
+        raise DataError(f"{corpus}: root {place} {'is not a folder' if place.exists() else 'does not exist'}")
     if variant is not None and corpus != "fake_or_real":
         raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
     result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
@@ -177,7 +180,9 @@ def _in_the_wild(ask: Ask) -> Manifest:
 
 def _manifest(ask: Ask) -> Manifest:
     if ask.manifest is None:
-        raise DataError("manifest: `manifest:` is missing; it names a CSV or Parquet file with path, label, split")
+        raise DataError(
+            "manifest: `data.manifest` (--manifest) is missing; it names a CSV or Parquet file with path, label, split"
+        )
     return read_table(ask.manifest, ask.root)
 
 

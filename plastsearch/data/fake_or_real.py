@@ -48,7 +48,7 @@ def _base(root: Path, variant: str) -> Path:
     if (root / "training").is_dir():
         hint = f"this looks like the inside of one variant; set `root` to the folder above it that is named {variant}"
     elif others:
-        hint = f"it holds {', '.join(others)}: set `data.variant` to one of them"
+        hint = f"it holds {', '.join(others)}: set `data.variant` (--variant) to what it holds"
     else:
         hint = f"`root` must hold {variant}/{INNER[variant]}/training/real and its siblings"
     raise DataError(f"fake_or_real: {root} has no training folder of {variant}; {hint}")

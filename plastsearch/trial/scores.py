@@ -83,6 +83,11 @@ def joined(scores: Scores, key: Key) -> NDArray[np.float64]:
     """Scores in the key's order: every clip of the key has one, and none is left over."""
     mistakes = Mistakes()
     position = {name: n for n, name in enumerate(scores.ids)}
+    if not any(name in position for name in key.ids):
+        raise DataError(
+            f"none of the {len(key.ids):,} clips of {key.source} (the first is {key.ids[0]}) has a score in "
+            f"{scores.source} (the first is {scores.ids[0]}); is that the protocol of these scores?"
+        )
     for name, line in zip(key.ids, key.lines, strict=True):
         if name not in position:
             mistakes.add(f"{key.source}:{line}", f"{name} has no score in {scores.source}")

@@ -122,7 +122,7 @@ def test_fake_or_real_finds_the_inner_folder_as_shipped(tmp_path, variant, place
 
 def test_fake_or_real_at_the_wrong_level_says_so(tmp_path):
     touch(tmp_path / "for-norm", "training/real/a.wav")
-    with pytest.raises(DataError, match=r"it holds for-norm: set `data\.variant` to one of them"):
+    with pytest.raises(DataError, match=r"it holds for-norm: set `data\.variant` \(--variant\)"):
         read_corpus("fake_or_real", tmp_path, variant="for-2sec")
     with pytest.raises(DataError, match="known: for-original, for-norm, for-2sec, for-rerec"):
         read_corpus("fake_or_real", tmp_path, variant="for-3sec")
@@ -217,11 +217,11 @@ def test_a_clip_in_two_splits_is_found(la_tree, protocol_of):
 WRONG = [
     ("..", "asvspoof2019_la", r"holds no ASVspoof2019_LA_cm_protocols; did you mean `root: .*/LA`\?"),
     ("ASVspoof2019_LA_train", "asvspoof2019_la", r"did you mean `root: .*/LA`\?"),
-    ("nowhere", "asvspoof2019_la", r"root .*nowhere is missing"),
+    ("nowhere", "asvspoof2019_la", r"root .*nowhere does not exist"),
     (".", "asvspoof2019_pa", r"`root` must be the folder `PA` of the distribution"),
     (".", "asvspoof5", r"holds no ASVspoof5\.train\.tsv"),
     (".", "in_the_wild", r"holds no release_in_the_wild"),
-    (".", "asvspoof2019", r"unknown corpus 'asvspoof2019'; known: synthetic, asvspoof2019_la"),
+    (".", "asvspoof2019", r"unknown corpus 'asvspoof2019'; did you mean 'asvspoof2019_\w\w'\? known: synthetic, "),
 ]
 
 

@@ -141,7 +141,7 @@ def test_a_second_corpus_gives_the_search_dev_clips(la_tree, tmp_path, write_cli
     (tmp_path / "other" / "clips.csv").write_text("\n".join(lines) + "\n")
     second = SearchDev(policy="second_corpus", corpus="manifest", root=str(tmp_path / "other"))
     data = config(la_tree, search_dev=second)
-    with pytest.raises(DataError, match=r"`manifest:` is missing"):
+    with pytest.raises(DataError, match=r"`data\.manifest` \(--manifest\) is missing"):
         open_corpus(data, tmp_path / "cache")
     data = config(la_tree, search_dev=second.model_copy(update={"manifest": str(tmp_path / "other" / "clips.csv")}))
     view = open_corpus(data, tmp_path / "cache")

@@ -80,7 +80,7 @@ def test_checking_reads_no_audio(la_tree, monkeypatch):
         check_data(data, evaluation=True)
     with pytest.raises(DataError, match="has attack A33; known: A01, A02"):
         check_data(data.model_copy(update={"search_dev": SearchDev(policy="held_out_attacks", attacks=("A33",))}))
-    with pytest.raises(DataError, match="is missing; it names the folder"):
+    with pytest.raises(DataError, match=r"\(--root\) is missing; it names the folder"):
         check_data(DataConfig(corpus="asvspoof2019_la"))
     with pytest.raises(DataError, match="unknown augmentation 'codek'; known: rawboost1"):
         check_data(data.model_copy(update={"augment": ("codek",)}))

@@ -96,6 +96,12 @@ def test_mismatched_rows_are_named_with_file_and_line(tmp_path):
     ]
 
 
+def test_the_protocol_of_another_split_is_recognised(tmp_path):
+    write_scores(tmp_path / "s.txt", ["x1", "x2"], VALUES[:2])
+    with pytest.raises(DataError, match=r"none of the 4 clips of .* \(the first is u1\) has a score .*first is x1"):
+        joined(read_scores(tmp_path / "s.txt"), read_key(protocol(tmp_path, "2019")))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
