@@ -20,7 +20,7 @@ def verdict(results: Results) -> list[str]:
     grown = [row for row in grown if METRIC in row.metrics]
     if not grown:
         return ["No trial that grows a network has finished with a dev EER, so nothing can be said about growth."]
-    best = min(grown, key=lambda row: (row.metrics[METRIC], row.number))
+    best = min(grown, key=lambda row: (row.metrics[METRIC], not row.in_front, row.number))
     sentences = [_against(best, results.control("baseline"), "the equal-budget baseline (no growth)", "growth")]
     for name, called in (("lora", "LoRA on the same sites"), ("random", "growth at random sites")):
         control = results.control(name)
