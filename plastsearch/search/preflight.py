@@ -18,6 +18,8 @@ from plastsearch.spec.sweep import SweepSpec
 WITHOUT_FINALISTS = "finalists need the evaluation split; without them: `finalists.top: 0`"
 MOST_DATA = 16  # data sections of one space that are looked at
 
+SAMPLED = 200  # points that are asked whether they could run
+
 
 @dataclass
 class Findings:
@@ -253,6 +255,27 @@ def _points(spec: SweepSpec, found: Findings) -> None:
     if spec.search.sampler == "grid" and found.space.size is None:
         found.mistakes.append((("search", "sampler"), "grid needs a finite space; give every float range a `step:`"))
     found.notes += notes_on(spec, found.space)
+    _runnable(found, found.space)
+
+
+def _runnable(found: Findings, space: Space) -> None:
+    """Points that every trial would refuse before it trains: a note, or a mistake if that is all of them."""
+    import numpy as np
+
+    from plastsearch.trial.methods import check
+
+    dice = np.random.default_rng(0)
+    reasons: list[str] = []
+    for _ in range(SAMPLED):
+        try:
+            check(space.config(space.draw(dice)))
+        except PlastsearchError as error:
+            reasons.append(str(error))
+    if len(reasons) == SAMPLED:
+        found.mistakes.append((("space",), f"no point of it can run: {reasons[0]}"))
+    elif reasons:
+        share = f"{100 * len(reasons) / SAMPLED:.0f} % of points drawn at random"
+        found.notes.append(f"{share} cannot run and will fail at once, before training, e.g.: {reasons[0]}")
 
 
 def notes_on(spec: SweepSpec, space: Space) -> list[str]:
