@@ -87,7 +87,7 @@ def sweep(
 
     options = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
-        finalists=final, space_file=space, overrides=overrides,
+        finalists=final, space_file=space, overrides=overrides, mlflow=mlflow,
     )  # fmt: skip
     if not (quiet or as_json or json_lines):
         _opening(spec)

@@ -1,6 +1,7 @@
 """What is seen while a sweep runs: a live table on a terminal, else a line per start and end, or JSON lines."""
 
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ class View:
     wall_s: float = 0.0  # spent by earlier sessions
     began: float = 0.0
     awaits: dict[int, int] = field(default_factory=dict)  # trial → the one that computes what it begins with
+    drawn: bool = False  # by a live table
+    last_hint: str = ""
     _known: tuple[int, list[TrialRecord], float | None] | None = None
 
     def note(self, event: Event) -> None:
@@ -38,6 +41,12 @@ class View:
             self.awaits.pop(event["trial"], None)
             if event.get("awaits") is not None:
                 self.awaits[event["trial"]] = event["awaits"]
+
+    def hint(self, text: str) -> None:
+        """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
+        self.last_hint = text
+        if not self.drawn:
+            os.write(2, f"\n{text}\n".encode())
 
     def awaited(self, record: TrialRecord) -> TrialRecord | None:
         """The trial it still waits for."""
@@ -194,6 +203,7 @@ class Live:
             console=console, get_renderable=self._draw, refresh_per_second=2, redirect_stdout=False, transient=True
         )
         self._live.start()
+        view.drawn = True
 
     def feed(self, event: Event) -> None:
         """The next redraw shows it; what will not be seen in the table is said above it, and stays."""
@@ -208,6 +218,7 @@ class Live:
 
     def close(self) -> None:
         """Clear the table: the report comes next."""
+        self._view.drawn = False
         self._live.stop()
 
     def _draw(self) -> "RenderableType":
@@ -217,6 +228,8 @@ class Live:
         records = list(self._view.records.values())
         running = [record for record in records if record.state == "running"]
         footer = Text(self._view.summary(), style="dim")
+        if self._view.last_hint:
+            footer.append(f"\n{self._view.last_hint}", style="bold not dim")
         return Group(*(self._running(running) if running else []), *self._front(), footer)
 
     def _running(self, running: list[TrialRecord]) -> "list[RenderableType]":

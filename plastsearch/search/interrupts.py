@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM while a sweep runs: once to part in peace, again to stop now, never in the middle of a record."""
 
-import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -18,12 +18,13 @@ class Interrupts:
         self.count = 0
         self._last = -ECHO_S
         self._sweep: Sweep | None = None
+        self._say: Callable[[str], None] = lambda text: None  # noqa: ARG005
         self._raise_at: int | None = 1  # nothing has begun
         self._kept: dict[signal.Signals, Any] = {}
 
-    def serve(self, sweep: Sweep, *, patient: bool) -> None:
+    def serve(self, sweep: Sweep, say: Callable[[str], None], *, patient: bool) -> None:
         """From here on the sweep knows what to do; without a second thread it can be stopped only by an exception."""
-        self._sweep, self._raise_at = sweep, self.count + (3 if patient else 2)
+        self._sweep, self._say, self._raise_at = sweep, say, self.count + (3 if patient else 2)
 
     def hold(self) -> None:
         """What follows is short and must not be broken."""
@@ -47,6 +48,6 @@ class Interrupts:
             return
         self.count += 1
         if self._sweep is not None and self._sweep.interrupt() == 1 and self._raise_at is not None:
-            os.write(2, b"\nstopping at the next report of what runs; once more stops at once\n")
+            self._say("stopping at the next report of what runs; once more stops at once")
         if self._raise_at is not None and self.count >= self._raise_at:
             raise KeyboardInterrupt

@@ -240,9 +240,15 @@ class Sweep:
         busy = (n for n in self._running if n < number and self.records[n].stage in {None, "train"})
         return next((n for n in busy if own is not None and self._firsts[n] == own), None)
 
+    def _all_wait(self, record: TrialRecord) -> bool:
+        """While all begin with the same stage, nobody else has work for the slot: best is to wait in it, all loaded."""
+        self._awaits(record.number)
+        if len(set(self._firsts.values())) > 1 or self._firsts[record.number] is None:
+            return False
+        return all(one.stage in {None, "train"} and not one.ended for one in self.records.values())
+
     def _hand_out(self, record: TrialRecord, defer: bool) -> Attempt:
-        # Where all begin alike, nobody else has work for the slot: waiting in it, with everything loaded, is best.
-        defer = defer and (self._awaits(record.number) is None or len(set(self._firsts.values())) > 1)
+        defer = defer and not self._all_wait(record)
         attempt = Attempt(record.number, record.attempts + 1, self._task(record, defer and self.slots > 1))
         self._running[record.number] = (attempt, time.monotonic())
         return attempt

@@ -56,6 +56,7 @@ class Options:
     finalist: str = worker.FINALIST
     space_file: Path | None = None
     overrides: Sequence[str] = ()
+    mlflow: str | None = None
 
     def cache_of(self, root: Path) -> Path:
         """Where decoded clips are kept."""
@@ -68,8 +69,8 @@ class Options:
         words += [word for text in self.overrides for word in ("--set", text)]
         if self.executor != "tune":
             words += ["--executor", self.executor]
-        if self.address:
-            words += ["--address", self.address]
+        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": self.mlflow}
+        words += [word for key, value in given.items() if value for word in (key, str(value))]
         if not self.finalists:
             words.append("--no-finalists")
         return shlex.join(words)
@@ -181,7 +182,7 @@ def _session(
         slots=executor.slots,
         gpus=executor.gpus,
     )
-    interrupts.serve(sweep, patient=options.executor != "inline")
+    interrupts.serve(sweep, view.hint, patient=options.executor != "inline")
     try:
         _serve(executor, sweep)
     finally:
