@@ -10,7 +10,10 @@ from plastsearch.errors import GrowthError
 
 
 class GRUStack(nn.Module):
-    """A stack of one-layer GRUs that takes and gives what a multi-layer nn.GRU does; each layer has its own width."""
+    """A stack of one-layer GRUs that takes and gives what a multi-layer nn.GRU does; each layer has its own width.
+
+    Final states of unlike widths do not fit into one tensor: they are a tuple, to be indexed alike (`h_n[-1]`).
+    """
 
     def __init__(self, layers: list[Any], dropout: float, batch_first: bool) -> None:
         super().__init__()
@@ -18,19 +21,21 @@ class GRUStack(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.batch_first = batch_first
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Any, hx: Tensor | tuple[Tensor, ...] | None = None) -> tuple[Any, Any]:
         states: list[Tensor] = []
         first = 0
         for k, layer in enumerate(self.layers):
             directions = 2 if layer.bidirectional else 1
-            given = None if hx is None else hx[first : first + directions, ..., : layer.hidden_size].contiguous()
+            mine = None if hx is None else hx[first : first + directions]
+            given = torch.stack(mine) if isinstance(mine, tuple) else mine
             input, state = layer(input, given)
             if k + 1 < len(self.layers) and self.dropout.p:
                 input = _on_data(self.dropout, input)
             states.append(state)
             first += directions
-        width = max(state.shape[-1] for state in states)  # layers of unlike widths: padded with zeros
-        return input, torch.cat([nn.functional.pad(state, (0, width - state.shape[-1])) for state in states])
+        if len({state.shape[-1] for state in states}) > 1:
+            return input, tuple(row for state in states for row in state)
+        return input, torch.cat(states)
 
 
 def unstack_(module: nn.Module) -> list[str]:

@@ -388,3 +388,33 @@ def test_a_multi_layer_gru_comes_back(both):
     restack_(net)
     same(net.state_dict(), plain.state_dict())
     close(net(x), plain(x))
+
+
+class LastState(nn.Module):
+    """The usual recurrent classifier: it reads the final states of the last layer."""
+
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 4, num_layers=2, batch_first=True, bidirectional=both)
+        self.fc = nn.Linear(8 if both else 4, 2)
+
+    def forward(self, x, first=None):
+        state = self.rnn(x, first)[1]
+        return self.fc(torch.cat([state[-2], state[-1]], -1) if self.rnn.layers[0].bidirectional else state[-1])
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+@pytest.mark.parametrize("site", ["gru.0", "gru.1"])
+def test_a_head_on_the_final_states_keeps_its_function(both, mode, site):
+    torch.manual_seed(0)
+    net, x = LastState(both).double(), torch.randn(3, 6, 3).double()
+    unstack_(net)
+    before = net(x)
+    add_neurons_(net, {site: 3}, mode=mode)
+    close(net(x), before)
+    take_(net, AdamW(trainable(net), lr=1e-2), x, torch.tensor([0, 1, 0]))
+    close(fold(net)(x), net(x))
+    zeros = net.rnn(x)[1]
+    zeros = tuple(torch.zeros_like(state) for state in zeros)
+    close(net(x, zeros), net(x))
