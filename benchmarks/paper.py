@@ -35,6 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "LoRA, same sites": {"method": "lora"},
 }
 COLUMNS = ("dev_eer", "eval_eer", "backward_ratio", "params_trainable", "params_final")
+INTERVALS = ("dev_eer_low", "dev_eer_high", "eval_eer_low", "eval_eer_high")  # bootstrap, per seed
 
 
 def main() -> None:
@@ -86,7 +87,7 @@ def compare(network: str, options: argparse.Namespace, settings: RunSettings) ->
         for seed in range(options.seeds):
             config = configure(network, options, seed, SITES[network], **arm)
             metrics = last(run_finalist(config, settings, baseline=name == "longer training"))
-            note(found[name], {column: metrics[column] for column in COLUMNS})
+            note(found[name], {column: metrics[column] for column in (*COLUMNS, *INTERVALS)})
             if name == "longer training":
                 note(found["baseline"], baseline_of(metrics))
             errors = f"dev {metrics['dev_eer']:.2f} %, eval {metrics['eval_eer']:.2f} %"

@@ -49,6 +49,7 @@ def costs(journey: "Journey") -> Costs:
     with turn(bench.device, bench.settings.exclusive_timing) as found.waited_s:
         timing = interleave(step, reference, config.timing_steps, bench.device)
     found.metrics |= timing.metrics()
+    found.device["rounds"] = timing.rounds
     found.warnings += _steadiness(timing)
     return found
 
@@ -105,6 +106,6 @@ def describe(bench: Bench) -> dict[str, str | int]:
     name = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "cpu"
     return {
         "name": name, "batch": bench.config.timing_batch, "length_samples": bench.length_samples,
-        "dtype": "bf16 autocast" if bench.bf16 else "float32", "rounds": bench.config.timing_steps,
+        "dtype": "bf16 autocast" if bench.bf16 else "float32",
         "clock": "events" if bench.device.type == "cuda" else "cpu time of one thread",
     }  # fmt: skip

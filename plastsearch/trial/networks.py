@@ -1,7 +1,9 @@
 """The network of a trial: how it is built, what each stage changes in it, and what learns in each stage."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,9 +16,10 @@ from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.site import find_sites
 from plastsearch.models.build import build, seeded
 from plastsearch.models.detector import HEAD_CUT, Detector
-from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.seeds import derive_seed
+from plastsearch.trial.weights import weights_id
 
 LAST_K = 2  # blocks that `last_k` trains where the configuration does not say
 
@@ -32,11 +35,16 @@ class Specimen:
 
 def new_specimen(config: TrialConfig) -> Specimen:
     """The network before its first stage: random weights, or those that `model.from` names."""
-    model = config.model
     seed = derive_seed(config.seed, "weights")
-    return Specimen(
-        build(model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
-              bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=config.data.rate_hz, seed=seed)
+    return Specimen(copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed)))
+
+
+@lru_cache(maxsize=1)
+def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Detector:
+    """Kept: a trial builds its network some four times, most trials of a sweep share it, and a copy costs less."""
+    return build(
+        model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
+        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=rate_hz, seed=seed,
     )  # fmt: skip
 
 

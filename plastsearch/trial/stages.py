@@ -33,6 +33,7 @@ from plastsearch.trial.networks import (
 from plastsearch.trial.seeds import derive_seed
 
 CALIBRATION_BATCH = 32
+PROBE_CLIPS = 2  # enough to see whether growth changed the function
 
 
 @dataclass
@@ -57,20 +58,23 @@ def run_stage(
 
 def drop_in_(bench: Bench, specimen: Specimen, stage: Stage) -> Outcome:
     """Change the network; for growth, check on a few clips that its function did not change."""
-    module = specimen.module
-    probe_BT = next(scoring.waves(bench.search_dev, bench.length_samples, bench.device, 8))
-    before = _logits(module, probe_BT)
+    module, first = specimen.module, specimen.module.cuts()[0]  # no method touches what is below the first block
+    module.eval()
+    with torch.inference_mode():
+        hidden = module.prefix(
+            next(scoring.waves(bench.search_dev, bench.length_samples, bench.device, PROBE_CLIPS)), first
+        )
+    before = _logits(module, hidden, first)
     details = change_(specimen, bench.config, stage, loss=_calibration_loss(bench, module))
     if stage.change != "truncate":
-        details["insertion_error"] = float((_logits(module, probe_BT) - before).abs().max())
+        details["insertion_error"] = float((_logits(module, hidden, first) - before).abs().max())
     return Outcome(details=details)
 
 
-def _logits(module: Detector, wave_BT: Tensor) -> Tensor:
+def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
     module.eval()
     with torch.inference_mode():
-        found: Tensor = module(wave_BT).double()
-    return found
+        return module.suffix(hidden, cut).double()
 
 
 def _calibration_loss(bench: Bench, module: Detector) -> Callable[[], Tensor]:

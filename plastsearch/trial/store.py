@@ -250,8 +250,9 @@ class StageStore:
 
 def _digest(tensor: Tensor) -> str:
     """Kind, shape and bytes."""
-    head = f"{tensor.dtype}{tuple(tensor.shape)}".encode()
-    return hashlib.sha256(head + tensor.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()[:40]
+    digest = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # read in place: no copy of the weights
+    return digest.hexdigest()[:40]
 
 
 def _sync(path: Path) -> None:
