@@ -1,0 +1,78 @@
+"""How well one timing repeats: the backward ratio of a configuration measured ten times on a busy machine.
+
+python benchmarks/timing.py                 # three configurations beside two busy processes
+python benchmarks/timing.py --busy 0        # beside whatever runs anyway
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.cost import costs
+from plastsearch.trial.run import Journey, start, travel
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "wav2vec2 tiny, frozen dropin at encoder.3.ffn": {"model": {"name": "wav2vec2"}, "layers": ("encoder.3.ffn",)},
+    "resnet18 tiny, frozen dropin at layer3.0": {"model": {"name": "resnet18"}, "layers": ("layer3.0",)},
+    "grnn tiny, frozen dropin at gru.1": {"model": {"name": "grnn"}, "layers": ("gru.1",)},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--busy", type=int, default=2, help="busy processes beside it")
+    parser.add_argument("--times", type=int, default=10)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(
+        "| configuration | rounds | backward ratio | lowest – highest | largest deviation | coefficient of variation |"
+    )
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        journeys = {name: travelled(values, Path(folder)) for name, values in CONFIGURATIONS.items()}
+        stop = multiprocessing.Event()
+        load = [multiprocessing.Process(target=burn, args=(stop,), daemon=True) for _ in range(options.busy)]
+        for process in load:
+            process.start()
+        for name, journey in journeys.items():
+            print(row(name, [costs(journey) for _ in range(options.times)]), flush=True)
+        stop.set()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def travelled(values: dict[str, Any], folder: Path) -> Journey:
+    """A trial up to its last stage; how it learns does not matter here."""
+    config = TrialConfig.model_validate(
+        {"method": "dropin", "neurons": 16, "data": {"clips": 16, "length_samples": 16_000}, "train": {"steps": 4}}
+        | values
+    )
+    journey = start(config, RunSettings(store=folder / "store", cache=folder / "cache", device="cpu"), lambda: False)
+    for _ in travel(journey):
+        pass
+    return journey
+
+
+def row(name: str, found: list[Any]) -> str:
+    ratios = [cost.metrics["backward_ratio"] for cost in found]
+    middle = statistics.median(ratios)
+    worst = max(abs(ratio - middle) for ratio in ratios)
+    scatter = statistics.median(cost.metrics["backward_cv"] for cost in found)
+    return (f"| {name} | {min(cost.device['rounds'] for cost in found)} | {middle:.3f} | {min(ratios):.3f} – "
+            f"{max(ratios):.3f} | {worst:.3f} ({worst / middle:.1%}) | {scatter:.0%} |")  # fmt: skip
+
+
+def burn(stop: Any) -> None:
+    x = torch.randn(300, 300)
+    while not stop.is_set():
+        x @ x
+
+
+if __name__ == "__main__":
+    main()
