@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +29,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -50,15 +51,11 @@ def _register() -> None:
 
 
 def _command(name: str, panel: str) -> None:
-    if find_spec(f"plastsearch.cli.{name}") is None:
-        return
     function: Callable[..., Any] = getattr(import_module(f"plastsearch.cli.{name}"), name)
     app.command(name, rich_help_panel=panel)(function)
 
 
 def _group(name: str, panel: str) -> None:
-    if find_spec(f"plastsearch.cli.{name}") is None:
-        return
     app.add_typer(import_module(f"plastsearch.cli.{name}").app, name=name, rich_help_panel=panel)
 
 

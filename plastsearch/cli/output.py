@@ -14,7 +14,9 @@ def console(*, stderr: bool = False) -> "Console":
 
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
-    return Console(file=stream, no_color=not terminal, width=None if terminal else 160, highlight=False, soft_wrap=not terminal)
+    return Console(
+        file=stream, no_color=not terminal, width=None if terminal else 160, highlight=False, soft_wrap=not terminal
+    )
 
 
 def print_json(document: Any) -> None:

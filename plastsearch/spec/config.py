@@ -133,7 +133,7 @@ class TrialConfig(Closed):
         """Site name → neurons to add, sites in the order of `layers`."""
         if isinstance(self.neurons, dict):
             return {site: n for site, n in self.neurons.items() if n}
-        return {site: self.neurons for site in self.layers} if self.neurons else {}
+        return dict.fromkeys(self.layers, self.neurons) if self.neurons else {}
 
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""

@@ -117,9 +117,7 @@ def _kinds(path: Path, rows: Sequence[Row], column: int, mistakes: Mistakes) -> 
 def _kinds_apart(path: Path, count: int, subset: str | None, mistakes: Mistakes) -> list[str]:
     rows = of_width(path, read_rows(path), 8, "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval", mistakes)
     if len(rows) != count:
-        raise DataError(
-            f"{path}: {len(rows)} rows for {count} verifier scores; both files have the same order"
-        )
+        raise DataError(f"{path}: {len(rows)} rows for {count} verifier scores; both files have the same order")
     kinds = _kinds(path, rows, 5, mistakes)
     wanted = subset or MOST_USED
     return [kind if words[7] == wanted else "elsewhere" for kind, (_, words) in zip(kinds, rows, strict=True)]

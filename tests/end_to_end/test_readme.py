@@ -1,4 +1,4 @@
-"""Each command of the README does what it says: run as a person would, on a reduced budget, with a real Ray and MLflow."""
+"""Each command of the README does what it says: run as a person would, with a real Ray and MLflow, on a small budget."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def commands() -> list[str]:
 
 
 class Person:
-    """Types the README's commands in a copy of the folder's surroundings, with paths to what is there."""
+    """Types the README's commands in a folder of their own, with paths to what is there."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

@@ -58,7 +58,9 @@ def walk(node: Any) -> Iterator[tuple[str, Any]]:
 def test_every_manifest_file_is_listed() -> None:
     known = {"kustomization.yaml", "name-references.yaml"}
     files = {file.name for file in K8S.glob("*.yaml")} - known
-    assert files == {name for name in yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"] if "/" not in name}
+    assert files == {
+        name for name in yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"] if "/" not in name
+    }
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda doc: f"{doc['kind']}-{doc['metadata']['name']}")
