@@ -1,4 +1,4 @@
-"""Each command of the README does what it says: run as a person would, with a real Ray and MLflow, on a small budget."""
+"""Each command of the README does what it says: run as a person would, real Ray and MLflow, on a small budget."""
 
 import json
 import os
