@@ -34,7 +34,7 @@ def verdict(results: Results) -> list[str]:
 def _against(best: Row, control: Row | None, called: str, subject: str) -> str:
     if control is None or METRIC not in control.metrics:
         return (
-            f"There is no finished {called} to compare with, so whether {subject} helps cannot be told from this sweep."
+            f"Nothing finished to compare with ({called}), so whether {subject} helps cannot be told from this sweep."
         )
     mine, its = best.metrics[METRIC], control.metrics[METRIC]
     pair = f"{best.label}: {_with_interval(best)}; {called}: {_with_interval(control)}"

@@ -185,7 +185,8 @@ def test_a_stale_lock_does_not_hold_up_a_resume(tmp_path):
     one = spec()
     records = go(open_study(one, tmp_path, []), 3)
     (tmp_path / f"{FILE}.lock").symlink_to(tmp_path / FILE)
-    go(open_study(one, tmp_path, records), 4, records)
+    assert len(go(open_study(one, tmp_path, records), 4, records)) == 4
+    assert [trial.number for trial in loaded(tmp_path).trials] == [0, 1, 2, 3]
 
 
 def test_the_search_learns():
