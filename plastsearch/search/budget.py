@@ -18,6 +18,7 @@ class Limits:
     hypervolume: float | None = None
     stagnation: int | None = None  # trials without gain in hypervolume
     max_failures: int = 2  # of one trial, before it counts as failed
+    max_losses: int = 8  # nodes that went down under one trial: it may be the cause, so this has an end, too
     max_failed_fraction: float = 0.5
     failed_floor: int = 4  # so many failed trials at least, before their share counts
     trial_timeout_s: float | None = None

@@ -35,8 +35,8 @@ class Desk(Protocol):
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Take a message down; False: listen no further and drop the attempt."""
 
-    def lost(self, attempt: Attempt, reason: str) -> None:
-        """Its worker is gone without a word."""
+    def lost(self, attempt: Attempt, reason: str, *, blameless: bool = False) -> None:
+        """Its worker is gone without a word; `blameless`: with its whole node."""
 
     def overdue(self) -> list[tuple[Attempt, str]]:
         """Attempts whose worker must be killed, each with the reason."""

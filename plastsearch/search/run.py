@@ -2,32 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
+from plastsearch.search.beginnings import Beginnings
 from plastsearch.search.budget import Limits, failing
 from plastsearch.search.executor import Attempt, Message
 from plastsearch.search.halting import Halting
+from plastsearch.search.lineup import Lineup
+from plastsearch.search.listening import Ledger
 from plastsearch.search.phases import Phase, Plan
 from plastsearch.search.proposer import Proposer
 from plastsearch.search.standing import Standing
-from plastsearch.tracking.journal import Event, Journal, TrialRecord, fold
+from plastsearch.tracking.journal import TrialRecord
 
 INTERRUPTED = "the driver was interrupted"
-
-
-class Listener(Protocol):
-    """A display or a tracker: told of every event after it is written down."""
-
-    def feed(self, event: Event) -> None:
-        """Take in one event; must not raise."""
-
-
-@runtime_checkable
-class Ticking(Protocol):
-    """A listener that also wants to know when nothing happens."""
-
-    def tick(self) -> None:
-        """Called a few times a second; must not raise."""
+GRACE_S = 20.0  # between a first interrupt and the end of who has not reported
 
 
 class Sweep:
@@ -35,8 +24,7 @@ class Sweep:
 
     def __init__(
         self,
-        journal: Journal,
-        records: dict[int, TrialRecord],
+        ledger: Ledger,
         phases: Sequence[Phase],
         standing: Standing,
         limits: Limits,
@@ -44,34 +32,18 @@ class Sweep:
         *,
         proposer: Proposer,
         halting: Halting | None = None,
-        first_stage: Callable[[TrialRecord], str | None] | None = None,
-        listeners: Sequence[Listener] = (),
+        beginnings: Beginnings | None = None,
         slots: int = 1,
         gpus: float = 0.0,
-        grace_s: float = 20.0,
+        grace_s: float = GRACE_S,
     ) -> None:
-        self.records = records
-        self.slots = slots
-        self._journal, self._phases, self._standing, self._limits, self._task = (
-            journal,
-            list(phases),
-            standing,
-            limits,
-            task,
-        )
-        self._proposer, self._halting, self._listeners, self._gpus, self._grace_s = (
-            proposer,
-            halting,
-            listeners,
-            gpus,
-            grace_s,
-        )
-        self._first_stage = first_stage
-        self._firsts: dict[int, str | None] = {}  # what a trial begins with
+        self.records, self._ledger, self._write = ledger.records, ledger, ledger.write
+        self._phases, self._standing, self._limits, self._task = list(phases), standing, limits, task
+        self._proposer, self._halting = proposer, halting
+        self._beginnings = beginnings or Beginnings(ledger.records, lambda _: None)
+        self.slots, self._gpus, self._grace_s = slots, gpus, grace_s
         self._running: dict[int, tuple[Attempt, float]] = {}  # and when it was handed out
-        self._again: list[int] = []  # retries and resumed trials, first come first served
-        self._deferred: dict[int, tuple[int, float]] = {}  # → trials ended by then, since when
-        self._waited: dict[int, float] = {}
+        self._lineup = Lineup()
         self._twins: list[int] = []  # take over a result that is still to come
         self._ended = 0
         self._interrupts = 0
@@ -86,10 +58,10 @@ class Sweep:
         """The attempt to start now."""
         if self._interrupts or self.failure or len(self._running) >= (1 if self._alone else self.slots):
             return None
-        chosen = self._old()
+        chosen = self._lineup.ready(self._ended, self.slots)
         if chosen is None:
             record = self._new()
-            chosen = (record, True) if record is not None else self._waiting()
+            chosen = (record.number, True) if record is not None else self._lineup.longest()
         return self._hand_out(*chosen) if chosen is not None else None
 
     @property
@@ -97,7 +69,7 @@ class Sweep:
         """Nothing runs, and nothing is left to run."""
         if self._running:
             return False
-        left = self._phases or self._again or self._deferred or self._twins
+        left = self._phases or self._lineup or self._twins
         return bool(self._interrupts or self.failure) or not left
 
     @property
@@ -111,11 +83,7 @@ class Sweep:
 
     def started(self, attempt: Attempt, node: str | None = None) -> None:
         """Write the start down."""
-        awaits = self._awaits(attempt.trial)
-        self._write(
-            "start", trial=attempt.trial, attempt=attempt.attempt, node=node,
-            **({} if awaits is None else {"awaits": awaits}),
-        )  # fmt: skip
+        self._write("start", trial=attempt.trial, attempt=attempt.attempt, node=node)
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Write down what a worker said; False: drop the attempt."""
@@ -125,9 +93,10 @@ class Sweep:
         if message["kind"] == "end":
             self._close(attempt, message)
             return False
-        said = {key: message[key] for key in ("stage", "step", "steps_total", "metrics", "node")}
+        said = {key: value for key, value in message.items() if key != "kind"}
         self._write("report", trial=attempt.trial, attempt=attempt.attempt, **said)
         record = self.records[attempt.trial]
+        self._beginnings.hear(record)
         if record.role == "search" and self._halting is not None and self._halting.halts(record):
             self._halt(record)
             return False
@@ -136,11 +105,12 @@ class Sweep:
             return False
         return True
 
-    def lost(self, attempt: Attempt, reason: str) -> None:
+    def lost(self, attempt: Attempt, reason: str, *, blameless: bool = False) -> None:
         """A worker died or was killed: again elsewhere, or failed."""
         held = self._running.get(attempt.trial)
         if held is not None and held[0] == attempt and not self.stopping:  # what we end ourselves is not its failure
-            self._close(attempt, {"state": "failed", "metrics": {}, "reason": reason, "again": True})
+            end = {"state": "failed", "metrics": {}, "reason": reason, "again": True, "blameless": blameless}
+            self._close(attempt, end)
 
     def overdue(self) -> list[tuple[Attempt, str]]:
         """Attempts beyond the time limit."""
@@ -154,10 +124,7 @@ class Sweep:
 
     def tick(self) -> None:
         """Let those know who look at the clock: budgets are looked at when a trial is proposed."""
-        self._journal.tick()
-        for listener in self._listeners:
-            if isinstance(listener, Ticking):
-                listener.tick()
+        self._ledger.tick()
 
     # what the owner calls
 
@@ -179,31 +146,11 @@ class Sweep:
 
     # choosing
 
-    def _old(self) -> tuple[TrialRecord, bool] | None:
-        """A trial to run again; deferred ones as soon as some trial has ended since."""
-        if self._again:
-            return self.records[self._again.pop(0)], True
-        ready = [number for number, (ended, _) in self._deferred.items() if ended < self._ended]
-        if ready:
-            return self._undefer(ready[0], True)
-        if len(self._deferred) >= self.slots:
-            return self._waiting()
-        return None
-
-    def _waiting(self) -> tuple[TrialRecord, bool] | None:
-        """The longest deferred trial, this time to wait for its stage in its own slot."""
-        return self._undefer(next(iter(self._deferred)), False) if self._deferred else None
-
-    def _undefer(self, number: int, defer: bool) -> tuple[TrialRecord, bool]:
-        _, since = self._deferred.pop(number)
-        self._waited[number] = self._waited.get(number, 0.0) + time.monotonic() - since
-        return self.records[number], defer
-
     def _new(self) -> TrialRecord | None:
         """The next trial of the current phase, duplicates settled on the way."""
         while self._phases:
             phase = self._phases[0]
-            if phase.barrier and (self._running or self._again or self._deferred or self._twins):
+            if phase.barrier and (self._running or self._lineup or self._twins):
                 return None
             self._alone = phase.alone
             plan = phase.plan(len(self.records), self.records)
@@ -218,39 +165,17 @@ class Sweep:
 
     def _propose(self, plan: Plan) -> TrialRecord:
         self._write(
-            "propose",
-            trial=len(self.records),
-            id=plan.config.trial_id(),
-            role=plan.role,
-            control=plan.control,
-            params=plan.params,
-            config=plan.config.model_dump(mode="json", by_alias=True),
-            origin=plan.origin,
-            reuse_of=plan.reuse_of,
-            **plan.extra,
-        )
+            "propose", trial=len(self.records), id=plan.config.trial_id(), role=plan.role, control=plan.control,
+            params=plan.params, config=plan.config.model_dump(mode="json", by_alias=True), origin=plan.origin,
+            reuse_of=plan.reuse_of, **plan.extra,
+        )  # fmt: skip
         return self.records[len(self.records) - 1]
 
-    def _awaits(self, number: int) -> int | None:
-        """The earlier running trial that is just computing what this one begins with."""
-        for other in (number, *self._running):
-            if other not in self._firsts:
-                self._firsts[other] = self._first_stage(self.records[other]) if self._first_stage else None
-        own = self._firsts[number]
-        busy = (n for n in self._running if n < number and self.records[n].stage in {None, "train"})
-        return next((n for n in busy if own is not None and self._firsts[n] == own), None)
-
-    def _all_wait(self, record: TrialRecord) -> bool:
-        """While all begin with the same stage, nobody else has work for the slot: best is to wait in it, all loaded."""
-        self._awaits(record.number)
-        if len(set(self._firsts.values())) > 1 or self._firsts[record.number] is None:
-            return False
-        return all(one.stage in {None, "train"} and not one.ended for one in self.records.values())
-
-    def _hand_out(self, record: TrialRecord, defer: bool) -> Attempt:
-        defer = defer and not self._all_wait(record)
-        attempt = Attempt(record.number, record.attempts + 1, self._task(record, defer and self.slots > 1))
-        self._running[record.number] = (attempt, time.monotonic())
+    def _hand_out(self, number: int, may_defer: bool) -> Attempt:
+        record = self.records[number]
+        defer = may_defer and self.slots > 1 and not self._beginnings.all_wait(record)
+        attempt = Attempt(number, record.attempts + 1, self._task(record, defer))
+        self._running[number] = (attempt, time.monotonic())
         return attempt
 
     # what becomes of an attempt
@@ -258,29 +183,30 @@ class Sweep:
     def _close(self, attempt: Attempt, message: Message) -> None:
         record = self.records[attempt.trial]
         if message["state"] == "busy":
-            self._retry(attempt, message["reason"], failure=False, waits=True)
-            self._deferred[record.number] = (self._ended, time.monotonic())
+            self._retry(attempt, message["reason"], waits=True)
+            self._lineup.defer(record.number, self._ended)
             return
         if message["state"] == "done" and (lacking := self._standing.missing(message["metrics"])):
             message = {**message, "state": "failed", "reason": f"the trial ended without '{lacking}'"}
-        if message["state"] == "failed" and message.get("again") and record.failures < self._limits.max_failures:
-            self._retry(attempt, message["reason"], failure=True)
-            self._again.append(record.number)
+        if message["state"] == "failed" and message.get("again") and self._bears(record, message):
+            blame = "lost" if message.get("blameless") else "failure"
+            self._retry(attempt, message["reason"], **{blame: True})
+            self._lineup.again(record.number)
             return
         self._end(record, message)
 
-    def _retry(self, attempt: Attempt, reason: str, *, failure: bool, **more: Any) -> None:
+    def _bears(self, record: TrialRecord, message: Message) -> bool:
+        """Whether the trial may run once more; nodes that went down under it are counted apart from its failures."""
+        if message.get("blameless"):
+            return record.losses < self._limits.max_losses
+        return record.failures < self._limits.max_failures
+
+    def _retry(self, attempt: Attempt, reason: str, **why: bool) -> None:
+        """Write down that an attempt is over and the trial is not; `why`: waits, failure or lost."""
         _, since = self._running.pop(attempt.trial)
         spent = round((time.monotonic() - since) * self._gpus, 3)
-        self._write(
-            "retry",
-            trial=attempt.trial,
-            attempt=attempt.attempt,
-            reason=reason,
-            failure=failure,
-            gpu_seconds=spent,
-            **more,
-        )
+        why = {"failure": False, **why}
+        self._write("retry", trial=attempt.trial, attempt=attempt.attempt, reason=reason, gpu_seconds=spent, **why)
 
     def _halt(self, record: TrialRecord) -> None:
         rule = self._halting.rule if self._halting is not None else ""
@@ -291,21 +217,15 @@ class Sweep:
         _, since = self._running.pop(record.number, (None, time.monotonic()))
         seconds = message.get("seconds") or time.monotonic() - since
         metrics = dict(message["metrics"])
-        if record.number in self._waited:
-            metrics["waited_seconds"] = metrics.get("waited_seconds", 0.0) + self._waited.pop(record.number)
+        waited_s = self._lineup.waited_s(record.number)
+        if waited_s is not None:
+            metrics["waited_seconds"] = metrics.get("waited_seconds", 0.0) + waited_s
         self._write(
-            "end",
-            trial=record.number,
-            attempt=record.attempts,
-            state=message["state"],
-            metrics=metrics,
-            details=message.get("details") or {},
-            reason=message.get("reason"),
-            seconds=round(seconds, 3),
+            "end", trial=record.number, attempt=record.attempts, state=message["state"], metrics=metrics,
+            details=message.get("details") or {}, reason=message.get("reason"), seconds=round(seconds, 3),
             gpu_seconds=round(metrics.get("gpu_seconds", seconds * self._gpus), 3),
-            fidelity=1.0 if message["state"] == "done" else _share(record),
-            node=message.get("node"),
-        )
+            fidelity=1.0 if message["state"] == "done" else _share(record), node=message.get("node"),
+        )  # fmt: skip
         self._settle(record)
 
     def _settle(self, record: TrialRecord) -> None:
@@ -330,17 +250,9 @@ class Sweep:
         state = "reused" if original.state in {"done", "reused"} else original.state
         reason = original.reason and f"as trial {original.number}: {original.reason}"
         self._write(
-            "end",
-            trial=record.number,
-            attempt=0,
-            state=state,
-            metrics=original.metrics,
-            details={"reused": original.number},
-            reason=reason,
-            seconds=0.0,
-            gpu_seconds=0.0,
-            fidelity=original.fidelity,
-        )
+            "end", trial=record.number, attempt=0, state=state, metrics=original.metrics, reason=reason,
+            details={"reused": original.number}, seconds=0.0, gpu_seconds=0.0, fidelity=original.fidelity,
+        )  # fmt: skip
         self._settle(record)
 
     # the journal
@@ -364,20 +276,10 @@ class Sweep:
             heard = record.history[-1]["at"] if record.history else record.started_at
             spent = max(0.0, (heard or 0.0) - (record.started_at or 0.0)) * self._gpus
             self._write(
-                "retry",
-                trial=record.number,
-                attempt=record.attempts,
-                reason=INTERRUPTED,
-                failure=False,
+                "retry", trial=record.number, attempt=record.attempts, reason=INTERRUPTED, failure=False,
                 gpu_seconds=round(spent, 3),
-            )
-        self._again.append(record.number)
-
-    def _write(self, event: str, **content: Any) -> None:
-        written = self._journal.append(event, **content)
-        fold(self.records, written)
-        for listener in self._listeners:
-            listener.feed(written)
+            )  # fmt: skip
+        self._lineup.again(record.number)
 
 
 def _share(record: TrialRecord) -> float:

@@ -1,103 +1,35 @@
 """One session of a sweep, first or resumed: opens folder, executor and study, runs the desk, writes the last word."""
 
 import os
-import shlex
 import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from plastsearch.errors import PlastsearchError
 from plastsearch.search import worker
-from plastsearch.search.budget import Limits, Spent, exhausted
-from plastsearch.search.controls import against_best, baseline
-from plastsearch.search.display import View, note
+from plastsearch.search.beginnings import Beginnings
+from plastsearch.search.budget import Spent, exhausted
 from plastsearch.search.executor import Executor
-from plastsearch.search.finalists import finalists
 from plastsearch.search.folder import Opened, open_folder
-from plastsearch.search.halting import Halting
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.interrupts import Interrupts
-from plastsearch.search.phases import Listed, Phase, Search
+from plastsearch.search.listening import Closing, Ledger
+from plastsearch.search.options import EXIT, Options, Outcome
+from plastsearch.search.parts import halting_of, limits_of, phases_of, task_of
+from plastsearch.search.phases import Search
 from plastsearch.search.preflight import data_of, has_finalists
 from plastsearch.search.preparing import Preparing
-from plastsearch.search.run import Listener, Sweep
+from plastsearch.search.run import Sweep
 from plastsearch.search.standing import Aim, Standing
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.search.view import View, note
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import Event, TrialRecord, seconds_so_far, trials
-from plastsearch.trial.keys import Surroundings, stage_keys
-from plastsearch.trial.methods import plan
+from plastsearch.tracking.journal import Event, seconds_so_far, trials
 
-_SOME = 1000  # clips: their number is the same for all
 if TYPE_CHECKING:
     from plastsearch.search.study import Study
-
-EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where and how a sweep runs; nothing here changes what it asks."""
-
-    root: Path
-    name: str | None = None
-    resume: bool = False
-    executor: str = "tune"
-    address: str | None = None
-    store: Path | None = None
-    cache: Path | None = None
-    finalists: bool = True
-    trial: str = worker.TRIAL
-    finalist: str = worker.FINALIST
-    space_file: Path | None = None
-    overrides: Sequence[str] = ()
-    mlflow: str | None = None
-
-    def cache_of(self, root: Path) -> Path:
-        """Where decoded clips are kept."""
-        return (self.cache or root / "cache").resolve()
-
-    def command(self, folder: Path) -> str:
-        """What to type to go on with it."""
-        words = ["plastsearch", "sweep", str(self.space_file or "SPACE"), "--out", str(folder.parent)]
-        words += ["--name", folder.name, "--resume"]
-        words += [word for text in self.overrides for word in ("--set", text)]
-        if self.executor != "tune":
-            words += ["--executor", self.executor]
-        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": self.mlflow}
-        words += [word for key, value in given.items() if value for word in (key, str(value))]
-        if not self.finalists:
-            words.append("--no-finalists")
-        return shlex.join(words)
-
-
-@dataclass
-class Outcome:
-    """How the session ended."""
-
-    folder: Path
-    status: str  # done | budget | failures | interrupted
-    command: str  # to resume
-    reason: str | None = None
-    notes: list[str] = field(default_factory=list)
-    stuck: bool = False  # the executor cannot be closed: leave without a word to it
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 4 too many failures, 130 interrupted and resumable."""
-        return EXIT[self.status]
-
-
-class Closing(Listener, Protocol):
-    """A listener that has something to finish."""
-
-    def close(self) -> str | None:
-        """A message if anything is missing."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, listen: Callable[[Path, View], Sequence[Closing]]) -> Outcome:
@@ -133,7 +65,8 @@ def open_executor(spec: SweepSpec, options: Options, folder: Path, abandon: Call
     """This process, or Ray, which is imported only here."""
     if options.executor == "inline":
         return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0)
-    from plastsearch.search.ray_tune import RayExecutor, Request
+    from plastsearch.search.ray_tune import RayExecutor
+    from plastsearch.search.resources import Request
 
     asked = spec.resources
     request = Request(asked.cpu, asked.gpu, asked.memory_gb, asked.custom)
@@ -160,7 +93,8 @@ def _session(
     search = Search(
         study, lambda r: exhausted(limits, standing, Spent(list(r.values()), spent_s + time.time() - began))
     )
-    view = View(records, standing, spec.search.trials, executor.slots, spent_s, began)
+    beginnings = Beginnings(records)
+    view = View(records, standing, spec.search.trials, executor.slots, spent_s, began, beginnings)
     listeners = listen(opened.folder, view)
     try:
         _prepare(preparing, study, listeners)
@@ -169,16 +103,14 @@ def _session(
         raise
     _announce(opened, listeners)
     sweep = Sweep(
-        opened.journal,
-        records,
-        _phases(spec, options, open_space(spec), standing, search),
+        Ledger(opened.journal, records, listeners),
+        phases_of(spec, options, open_space(spec), standing, search),
         standing,
         limits,
         task_of(options, executor, opened.folder),
         proposer=study,
         halting=halting_of(spec, standing),
-        first_stage=_first_stage,
-        listeners=listeners,
+        beginnings=beginnings,
         slots=executor.slots,
         gpus=executor.gpus,
     )
@@ -205,71 +137,6 @@ def _prepare(preparing: Preparing | None, study: "Study", listeners: Sequence[Cl
         say("optuna.log did not agree with trials.jsonl and was made anew from it")
     if preparing is not None:
         preparing.wait(say)
-
-
-def limits_of(spec: SweepSpec) -> Limits:
-    """What the spec allows to spend and to bear."""
-    asked = spec.search
-    return Limits(
-        trials=asked.trials,
-        wall_s=asked.wall_s,
-        gpu_hours=asked.gpu_hours,
-        hypervolume=asked.target_hypervolume,
-        stagnation=asked.stagnation,
-        max_failures=spec.max_failures,
-        max_failed_fraction=spec.max_failed_fraction,
-        trial_timeout_s=spec.trial_timeout_s,
-    )
-
-
-def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
-    """The halting rule; those on one metric take its goal from the objectives, if it is one."""
-    halt = spec.halt
-    if halt.kind == "none":
-        return None
-    own = next((aim for aim in standing.aims if aim.metric == halt.metric), Aim(halt.metric))
-    aims = standing.aims if halt.kind == "moasha" else [own]
-    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
-
-
-def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[TrialRecord, bool], dict[str, Any]]:
-    """How a record becomes what a worker runs."""
-    settings = RunSettings(
-        device="auto" if executor.gpus or options.executor == "inline" else "cpu",
-        threads=max(1, int(executor.cpus)),
-        store=(options.store or folder.parent / "store").resolve(),
-        cache=options.cache_of(folder.parent),
-    )
-
-    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
-        function = options.finalist if record.role == "finalist" else options.trial
-        config = TrialConfig.model_validate(record.config)
-        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer}))
-
-    return task
-
-
-def _first_stage(record: TrialRecord) -> str | None:
-    """What a trial shares with others from the start, by the name it would have in the stage store; None: nothing."""
-    config = TrialConfig.model_validate(record.config)
-    try:
-        first = plan(config, _SOME)[0]
-        return stage_keys(config, [first], Surroundings("", "", "", "", ""))[0].key if first.name == "train" else None
-    except PlastsearchError:
-        return None  # the trial will say what is wrong
-
-
-def _phases(spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search) -> list[Phase]:
-    phases: list[Phase] = []
-    if "baseline" in spec.controls:
-        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
-    phases.append(search)
-    others = [name for name in spec.controls if name != "baseline"]
-    if others:
-        phases.append(Listed(against_best(others, standing, space.candidates, spec.search.seed)))
-    if options.finalists and spec.finalists.top:
-        phases.append(Listed(finalists(standing, spec.finalists.top, spec.finalists.seeds), alone=True))
-    return phases
 
 
 def _announce(opened: Opened, listeners: Sequence[Closing]) -> None:

@@ -75,6 +75,7 @@ def _report(report: Report, node: str) -> Message:
         "steps_total": report.steps_total,
         "metrics": _floats(report.metrics),
         "node": node,
+        **({"boundary": True} if report.details.get("boundary") else {}),  # the stage is finished and kept
     }
 
 

@@ -39,6 +39,7 @@ class TrialRecord:
     state: str = "proposed"  # proposed | running | done | failed | halted | reused
     attempts: int = 0
     failures: int = 0  # attempts that ended in a failure
+    losses: int = 0  # attempts that went down with their node
     metrics: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     reason: str | None = None
@@ -258,6 +259,7 @@ def _retried(record: TrialRecord, event: Event) -> None:
     record.state = "proposed"
     record.reasons.append(event["reason"])
     record.failures += bool(event.get("failure"))
+    record.losses += bool(event.get("lost"))
     record.gpu_seconds += event.get("gpu_seconds", 0.0)
 
 

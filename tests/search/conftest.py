@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from plastsearch.search import worker
+from plastsearch.search.beginnings import Beginnings, FirstStage
 from plastsearch.search.budget import Limits, Spent, exhausted
 from plastsearch.search.inline import InlineExecutor
+from plastsearch.search.listening import Ledger
 from plastsearch.search.phases import Listed, Phase, Plan, Search
 from plastsearch.search.run import Sweep
 from plastsearch.search.standing import Aim, Standing
@@ -29,6 +31,7 @@ class Rig:
     limits: Limits = field(default_factory=lambda: Limits(trials=6))
     phases: list[Phase] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    first_stage: FirstStage = lambda record: None
     heard: list[Event] = field(default_factory=list)
 
     def open(self) -> Sweep:
@@ -38,15 +41,15 @@ class Rig:
         standing = Standing(AIMS)
         search = Search(self.dice, lambda r: exhausted(self.limits, standing, Spent(list(r.values()), 0.0)))
         baseline = Listed(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
+        records = trials(events)
         return Sweep(
-            self.journal,
-            trials(events),
+            Ledger(self.journal, records, [self]),
             self.phases if self.phases is not None else [baseline, search],
             standing,
             self.limits,
             self.task,
             proposer=self.dice,
-            listeners=[self],
+            beginnings=Beginnings(records, self.first_stage),
             **self.options,
         )
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from plastsearch.search.display import JsonLines
-from plastsearch.search.session import Options, Outcome, run_sweep
+from plastsearch.search.options import Options, Outcome
+from plastsearch.search.session import run_sweep
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
 from tests.search.fake_trials import FUNCTION

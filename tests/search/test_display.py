@@ -6,10 +6,13 @@ import time
 
 from rich.console import Console
 
+from plastsearch.search.beginnings import Beginnings
 from plastsearch.search.budget import Limits
-from plastsearch.search.display import JsonLines, Lines, Live, View, note
+from plastsearch.search.display import JsonLines, Lines
 from plastsearch.search.inline import InlineExecutor
+from plastsearch.search.live import Live
 from plastsearch.search.standing import Standing
+from plastsearch.search.view import View, note
 from plastsearch.tracking.journal import TrialRecord
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
@@ -76,19 +79,18 @@ def record(number, **more):
 
 
 def lines_of(records, *events):
-    stream = io.StringIO()
-    lines = Lines(View({one.number: one for one in records}, Standing(AIMS), 4, began=time.time()), stream)
+    stream, known = io.StringIO(), {one.number: one for one in records}
+    beginnings = Beginnings(known, lambda record: "train")
+    lines = Lines(View(known, Standing(AIMS), 4, began=time.time(), beginnings=beginnings), stream)
     for one in events:
         lines.feed(one)
     return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()], lines, stream
 
 
 def test_waiting_is_told_in_plain_words():
-    first, second = record(0, state="running", stage="train"), record(1, state="running")
+    first, second = record(0, state="running", stage="train"), record(1, state="running", started_at=1.0)
     first.control = "baseline"
-    found, _, _ = lines_of(
-        [first, second], event("start", awaits=0), event("retry", reason="stage ab is busy", waits=True)
-    )
+    found, _, _ = lines_of([first, second], event("start"), event("retry", reason="stage ab is busy", waits=True))
     assert found == [
         "1 started: train only; waits for the baseline that trial 0 trains",
         "1 waits for a stage that another trial computes",

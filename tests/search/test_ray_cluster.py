@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from plastsearch.search.budget import Limits
+from plastsearch.search.resources import Request
 from tests.search.fake_trials import Dice
 
 pytestmark = [
@@ -27,10 +28,10 @@ def nodes():
     os.environ["FAKE_TRIAL_S"] = "1.0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from plastsearch.search import ray_tune  # sets the surroundings before ray is imported
+        from plastsearch.search import ray_cluster  # sets the surroundings before ray is imported
         from ray.cluster_utils import Cluster  # isort: skip
 
-        assert ray_tune.SILENT
+        assert ray_cluster.SILENT
         small = {"include_dashboard": False, "object_store_memory": 80_000_000}
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
         cluster.add = lambda cpus: cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000)
@@ -40,7 +41,7 @@ def nodes():
 
 
 def run(rig, cluster, on_event=None, parallel=2, **more):
-    from plastsearch.search.ray_tune import RayExecutor, Request
+    from plastsearch.search.ray_tune import RayExecutor
 
     it = rig(**more)
     executor = RayExecutor(it.folder, Request(cpu=1), parallel=parallel, address=cluster.address)

@@ -13,6 +13,7 @@ import pytest
 from plastsearch.errors import ClusterError
 from plastsearch.search.budget import Limits
 from plastsearch.search.halting import Halting
+from plastsearch.search.resources import Request, Shape
 from plastsearch.tracking.journal import read, trials
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
@@ -27,7 +28,7 @@ def cluster(tmp_path_factory):
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from plastsearch.search.ray_tune import RayExecutor, Request
+        from plastsearch.search.ray_tune import RayExecutor
 
         folder = tmp_path_factory.mktemp("ray")
         executor = RayExecutor(folder, Request(cpu=1), parallel=2)
@@ -82,7 +83,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
 
 
 def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
-    from plastsearch.search.ray_tune import RayExecutor, Request
+    from plastsearch.search.ray_tune import RayExecutor
 
     with pytest.raises(ClusterError, match=r"asks for 4 GPUs \(the largest node has 0\).*lower resources.gpu"):
         RayExecutor(tmp_path, Request(cpu=1, gpu=4))
@@ -91,8 +92,6 @@ def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
 
 
 def test_requests_follow_the_cluster():
-    from plastsearch.search.ray_tune import Request, Shape
-
     assert Request().on([Shape({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
     growing = Shape({"CPU": 8.0, "GPU": 2.0}, 3)
     assert Request().on([growing]) == {"CPU": 4.0, "GPU": 1.0}
@@ -104,7 +103,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from plastsearch.search.budget import Limits
-from plastsearch.search.ray_tune import RayExecutor, Request
+from plastsearch.search.ray_tune import RayExecutor
+from plastsearch.search.resources import Request
 from tests.search.conftest import Rig
 
 executor = RayExecutor(Path(sys.argv[1]), Request(cpu=1), parallel=1)

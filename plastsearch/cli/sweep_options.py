@@ -1,0 +1,50 @@
+"""The options of `plastsearch sweep`, each as the type of its argument."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DRIVER = "Where and how it runs"
+_OUTPUT = "Output"
+
+Space = Annotated[Path, typer.Argument(help="A search space, e.g. search_spaces/w2v_layers.yaml.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change the space, e.g. --set base.train.steps=100."),
+]
+Trials = Annotated[int | None, typer.Option(min=1, help="How many, short for --set search.trials=N.")]
+Name = Annotated[str | None, typer.Option(help="The sweep's folder below --out; else the space's name.")]
+Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the sweep in that folder, if there is one.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, sample and predict; run nothing.")]
+Final = Annotated[
+    bool, typer.Option("--finalists/--no-finalists", help="Run the front again with fresh seeds at the end.")
+]
+Parallel = Annotated[
+    int | None, typer.Option(min=1, help="Trials at a time; else as many as fit.", rich_help_panel=_DRIVER)
+]
+Executor = Annotated[str, typer.Option(help="tune (Ray) or inline (this process).", rich_help_panel=_DRIVER)]
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster; else a local one.", rich_help_panel=_DRIVER)]
+Store = Annotated[
+    Path | None,
+    typer.Option(help="Finished stages; else OUT/store.", envvar="PLASTSEARCH_STORE", rich_help_panel=_DRIVER),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Decoded clips; else OUT/cache.", envvar="PLASTSEARCH_CACHE", rich_help_panel=_DRIVER),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="MLflow store or server; else one in the sweep's folder. 'none' for none.",
+        envvar="MLFLOW_TRACKING_URI",
+        rich_help_panel=_DRIVER,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
+JsonLines = Annotated[
+    bool, typer.Option("--json-lines", help="Every event as a line of JSON, as it happens.", rich_help_panel=_OUTPUT)
+]

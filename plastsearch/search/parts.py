@@ -1,0 +1,74 @@
+"""What a spec asks for as the parts of a sweep: limits, halting, phases, and the tasks of its workers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from plastsearch.search import worker
+from plastsearch.search.budget import Limits
+from plastsearch.search.controls import against_best, baseline
+from plastsearch.search.executor import Executor
+from plastsearch.search.finalists import finalists
+from plastsearch.search.halting import Halting
+from plastsearch.search.options import Options
+from plastsearch.search.phases import Listed, Phase, Search
+from plastsearch.search.standing import Aim, Standing
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.tracking.journal import TrialRecord
+
+
+def limits_of(spec: SweepSpec) -> Limits:
+    """What the spec allows to spend and to bear."""
+    asked = spec.search
+    return Limits(
+        trials=asked.trials,
+        wall_s=asked.wall_s,
+        gpu_hours=asked.gpu_hours,
+        hypervolume=asked.target_hypervolume,
+        stagnation=asked.stagnation,
+        max_failures=spec.max_failures,
+        max_failed_fraction=spec.max_failed_fraction,
+        trial_timeout_s=spec.trial_timeout_s,
+    )
+
+
+def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
+    """The halting rule; those on one metric take its goal from the objectives, if it is one."""
+    halt = spec.halt
+    if halt.kind == "none":
+        return None
+    own = next((aim for aim in standing.aims if aim.metric == halt.metric), Aim(halt.metric))
+    aims = standing.aims if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
+
+
+def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+    """How a record becomes what a worker runs."""
+    settings = RunSettings(
+        device="auto" if executor.gpus or options.executor == "inline" else "cpu",
+        threads=max(1, int(executor.cpus)),
+        store=(options.store or folder.parent / "store").resolve(),
+        cache=options.cache_of(folder.parent),
+    )
+
+    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
+        function = options.finalist if record.role == "finalist" else options.trial
+        config = TrialConfig.model_validate(record.config)
+        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer}))
+
+    return task
+
+
+def phases_of(spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search) -> list[Phase]:
+    """Baseline, search, other controls, finalists."""
+    phases: list[Phase] = []
+    if "baseline" in spec.controls:
+        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
+    phases.append(search)
+    others = [name for name in spec.controls if name != "baseline"]
+    if others:
+        phases.append(Listed(against_best(others, standing, space.candidates, spec.search.seed)))
+    if options.finalists and spec.finalists.top:
+        phases.append(Listed(finalists(standing, spec.finalists.top, spec.finalists.seeds), alone=True))
+    return phases

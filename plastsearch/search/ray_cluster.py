@@ -1,0 +1,194 @@
+"""The Ray that attempts run on: one of our own on this machine, or a running cluster; silent, watched, gone at the end.
+
+The only door to ray, with ray_hooks.py and ray_tune.py, which take it from here: it must be imported in the right
+surroundings.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Read when ray is imported: silence, no telemetry, no loggers that would import torch into the driver.
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",  # spelt as Ray spells it
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in _QUIET.items():
+    os.environ.setdefault(_name, _value)
+# Since 2.60 an unset mode makes a local cluster leave a token in the home directory; a cluster of one machine is
+# reachable from that machine only. A real cluster's own mode is in its environment already.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations among Ray's own modules
+    import ray
+
+from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.search.resources import Shape  # noqa: E402
+
+SILENT = 100  # above every log level
+_UNBOUNDED = 64  # nodes of a group without a limit
+
+
+class Cluster:
+    """A Ray of our own, or the one at `address`."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self._temp: Path | None = None
+        self.own = not ray.is_initialized()  # else somebody in this process has opened it and will close it
+        if self.own:
+            self._open(address)
+
+    def shapes(self) -> list[Shape]:
+        """The nodes there are, or all those that the cluster's autoscaler may bring."""
+        with hush():
+            config = ray._private.state.state.get_cluster_config()
+        groups = config.node_group_configs if config is not None else []
+        if groups:
+            most = ((group, group.max_count if group.max_count >= 0 else _UNBOUNDED) for group in groups)
+            return [Shape(dict(group.resources), count) for group, count in most]
+        return [Shape(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
+
+    def fallen(self) -> str | None:
+        """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
+        if not self.own:
+            return None
+        dead = [kind for kind, process in _daemons().items() if process.poll() is not None]
+        vital = [kind for kind in dead if kind in {"gcs_server", "raylet"}]
+        return f"Ray's {vital[0]} on this machine was killed; what ran goes on with the next session" if vital else None
+
+    def close(self, *, dead: bool = False) -> None:
+        """End our own Ray; leave a foreign one alone."""
+        if self.own and dead:
+            _bury()
+        elif self.own and ray.is_initialized():
+            ray.shutdown()
+        if self._temp is not None:
+            shutil.rmtree(self._temp, ignore_errors=True)
+
+    def _open(self, address: str | None) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
+        # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
+        ray._private.worker.print_to_stdstream = _swallow
+        with own_signals(), _own_session(), hush():
+            if address is not None:
+                _connect(address, quiet)
+                return
+            self._temp = _short_folder()
+            # `local`: a Ray that somebody else started on this machine is none of our business.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+                _temp_dir=str(self._temp),
+                **quiet,
+            )
+
+
+def _swallow(data: Any, ignore_prefix: bool) -> None:
+    """Print nothing."""
+
+
+def _connect(address: str, quiet: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); "
+            "check --address, or leave it out to use this machine alone"
+        ) from None
+
+
+def _short_folder() -> Path:
+    """Ray's sockets live below it, and their paths may not exceed 107 bytes. Leftovers of dead drivers are removed."""
+    root = Path(tempfile.gettempdir()) / f"ps-{os.getuid()}"
+    if len(str(root)) > 30:
+        root = Path("/tmp") / root.name
+    root.mkdir(mode=0o700, exist_ok=True)
+    for old in root.iterdir():
+        if old.name.isdigit() and not Path("/proc", old.name).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / str(os.getpid())
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _own_session() -> Iterator[None]:
+    """Ray's processes apart from ours: Ctrl-C and batch systems signal a whole group, and only we know what to do."""
+    services = ray._private.services
+    plain = services.ConsolePopen
+
+    class Apart(plain):  # type: ignore[misc, valid-type]
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **{**more, "start_new_session": True})
+
+    services.ConsolePopen = Apart
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
+def _daemons() -> dict[str, Any]:
+    """The processes of our own Ray by kind."""
+    node = ray._private.worker._global_node
+    return {} if node is None else {kind: entry.process for kind, some in node.all_processes.items() for entry in some}
+
+
+def _bury() -> None:
+    """End what is left of a Ray that can no longer be asked to end."""
+    atexit.unregister(ray._private.worker.shutdown)
+    for process in _daemons().values():
+        if process.poll() is None:
+            process.kill()
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Ray and Tune put their own handlers in place; ours, which part in peace, come back at once."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _restore(kept)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def hush() -> Iterator[None]:
+    """No log line and no warning of Ray's reaches the user: what matters comes back as a reason."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(SILENT)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

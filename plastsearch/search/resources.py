@@ -1,0 +1,61 @@
+"""What one trial asks for, and whether the nodes of a cluster can ever give it; knows no Ray but its words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plastsearch.errors import ClusterError
+
+_SPELT = {"CPU": "cpu", "GPU": "gpu", "memory": "memory_gb"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one trial asks for; None: a GPU if there are any, and an equal share of the cores."""
+
+    cpu: float | None = None
+    gpu: float | None = None
+    memory_gb: float | None = None
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def on(self, shapes: "Sequence[Shape]") -> dict[str, float]:
+        """The request in Ray's words, for a cluster of these nodes."""
+        cpus, gpus = (sum(shape.resources.get(name, 0.0) * shape.count for shape in shapes) for name in ("CPU", "GPU"))
+        gpu = self.gpu if self.gpu is not None else min(1.0, gpus)
+        share = cpus * gpu / gpus if gpu and gpus else 1.0
+        wanted = {"CPU": self.cpu if self.cpu is not None else max(1.0, float(int(share)))}
+        if gpu:
+            wanted["GPU"] = gpu
+        if self.memory_gb:
+            wanted["memory"] = self.memory_gb * 1e9
+        return {**wanted, **self.custom}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of node: what it has, and how many there are or may be."""
+
+    resources: Mapping[str, float]
+    count: int
+
+    def holds(self, request: Mapping[str, float]) -> int:
+        """How many such requests all its nodes take together."""
+        fits = min((int(self.resources.get(k, 0) / v + 1e-9) for k, v in request.items() if v), default=1)
+        return fits * self.count
+
+
+def check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
+    """Refuse a request that no node can ever meet: Ray would wait for ever."""
+    if any(shape.holds(request) for shape in shapes):
+        return
+    best = {name: max((shape.resources.get(name, 0.0) for shape in shapes), default=0.0) for name in request}
+    short = [f"{v:g} {_word(k)} (the largest node has {best[k]:g})" for k, v in request.items() if best[k] < v]
+    lacking = " and ".join(short) or "all of it on one node"
+    lower = ", ".join(f"resources.{_SPELT.get(k, f'custom.{k}')}" for k, v in request.items() if best[k] < v)
+    raise ClusterError(
+        f"one trial asks for {lacking}, and no node can ever give it; "
+        f"lower {lower or 'resources'} in the space (or with --set), or add such a node to the cluster"
+    )
+
+
+def _word(resource: str) -> str:
+    return {"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"}.get(resource, resource)

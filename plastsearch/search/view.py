@@ -1,0 +1,137 @@
+"""The numbers and words that every display draws from: who runs, what waits for what, the front, the footer."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plastsearch.search.beginnings import Beginnings
+from plastsearch.search.standing import Standing
+from plastsearch.tracking.journal import Event, TrialRecord
+
+
+@dataclass
+class View:
+    """The numbers every display draws from."""
+
+    records: Mapping[int, TrialRecord]
+    standing: Standing
+    trials: int | None  # planned
+    slots: int = 1
+    wall_s: float = 0.0  # spent by earlier sessions
+    began: float = 0.0
+    beginnings: Beginnings | None = None
+    drawn: bool = False  # by a live table
+    last_hint: str = ""
+    _known: tuple[int, list[TrialRecord], float | None] | None = None
+
+    def hint(self, text: str) -> None:
+        """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
+        self.last_hint = text
+        if not self.drawn:
+            os.write(2, f"\n{text}\n".encode())
+
+    def awaited(self, record: TrialRecord) -> TrialRecord | None:
+        """The trial it still waits for."""
+        return self.beginnings.awaited(record) if self.beginnings is not None else None
+
+    def standings(self) -> tuple[list[TrialRecord], float | None]:
+        """The front and its volume, worked out anew only when a trial has ended."""
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._known is None or self._known[0] != ended:
+            self._known = ended, self.standing.front(records), self.standing.hypervolume(records)
+        return self._known[1:]
+
+    def counts(self) -> Counter[str]:
+        """State → how many."""
+        return Counter(record.state for record in list(self.records.values()))
+
+    def summary(self) -> str:
+        """The footer."""
+        records, counts = list(self.records.values()), self.counts()
+        names = ("done", "running", "halted", "failed", "reused")
+        parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
+        volume = self.standings()[1]
+        if volume:
+            parts.append(f"hypervolume {volume:.4g}")
+        gpu = sum(record.gpu_seconds for record in records)
+        spent = sum(record.seconds for record in records)
+        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {span(spent)} of trials")
+        parts.append(f"elapsed {span(self.wall_s + time.time() - self.began)}")
+        left = self.left_s(records)
+        if left is not None:
+            parts.append(f"left about {span(left)}")
+        return " · ".join(parts)
+
+    def left_s(self, records: list[TrialRecord]) -> float | None:
+        """Trials to come × their mean time ÷ slots."""
+        took = [
+            record.seconds - record.metrics.get("waited_seconds", 0.0)
+            for record in records
+            if record.state == "done" and record.role == "search"
+        ]
+        if self.trials is None or not took:
+            return None
+        to_come = self.trials - sum(record.ended for record in records if record.role == "search")
+        return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
+
+    def best(self) -> str:
+        """The front's first member, by the first objective."""
+        members = self.standings()[0]
+        return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
+
+
+def note(text: str) -> Event:
+    """Something to tell that is no part of the journal."""
+    return {"event": "note", "at": round(time.time(), 6), "text": text}
+
+
+def title(record: TrialRecord) -> str:
+    """How a trial is called."""
+    if record.role == "finalist":
+        return f"{record.number} (finalist, again {record.extra.get('of')})"
+    return f"{record.number} ({record.control})" if record.control else str(record.number)
+
+
+def describe(record: TrialRecord) -> str:
+    """Sites, widths and criterion in a few words."""
+    config = record.config
+    if config.get("method") == "baseline":
+        return "train only"
+    neurons = config.get("neurons") or 0
+    if isinstance(neurons, dict):
+        where = ", ".join(f"{site}+{n}" for site, n in neurons.items() if n)
+    else:
+        where = f"{', '.join(config.get('layers') or ())} +{neurons}"
+    words = [str(config.get("method")), where, str(config.get("regime"))]
+    if config.get("method") == "plasticity":
+        words.append(str(config.get("criterion")))
+    return " ".join(words)
+
+
+def scores(metrics: Mapping[str, float]) -> tuple[str, str, str]:
+    """EER in percent, backward ratio, parameters; empty where not known yet."""
+    eer, ratio, size = (metrics.get(name) for name in ("dev_eer", "backward_ratio", "params_total"))
+    return (
+        f"{eer:.2f} %" if eer is not None else "",
+        f"{ratio:.3f}" if ratio is not None else "",
+        f"{size:,.0f}" if size is not None else "",
+    )
+
+
+def numbers(metrics: Mapping[str, Any]) -> str:
+    """The three scores in a line."""
+    known = {name: value for name, value in metrics.items() if value is not None}
+    words = zip(("EER", "ratio", "parameters"), scores(known), strict=True)
+    text = ", ".join(f"{name} {value}" for name, value in words if value)
+    return f": {text}" if text else ""
+
+
+def span(seconds: float) -> str:
+    """A duration in two units."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
