@@ -1,6 +1,7 @@
-"""After the search: members of the front again, with fresh seeds, timed alone, and scored on the evaluation split.
+"""After the search: members of the front again, with fresh seeds, timed again, and scored on the evaluation split.
 
-Seeds are fresh because the front was chosen for its scores: the seed that won is the one that overstates.
+Seeds are fresh because the front was chosen for its scores: the seed that won is the one that overstates. Finalists run
+beside each other like any trials, since what must not overlap, the timing, takes its turn on each node.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +14,19 @@ from plastsearch.tracking.journal import TrialRecord
 
 
 def finalists(standing: Standing, top: int, seeds: int) -> Callable[[Records], list[Plan]]:
-    """Plans for `top` members of the front and the baseline, `seeds` of each; one seed of all before the next."""
+    """Plans for `top` members of the front and the baseline, `seeds` of each.
+
+    The best member opens every seed, so that what the others of that seed begin with is trained without anybody
+    waiting; then one seed of all before the next.
+    """
 
     def plans(records: Records) -> list[Plan]:
         members = choose(standing, [r for r in records.values() if r.role == "search"], top)
         entrants = members + [r for r in records.values() if r.control == "baseline" and r.state == "done"]
-        return [_again(record, seed) for seed in range(1, seeds + 1) for record in entrants] if members else []
+        if not members:
+            return []
+        groups = (entrants[:1], entrants[1:])
+        return [_again(one, seed) for group in groups for seed in range(1, seeds + 1) for one in group]
 
     return plans
 

@@ -60,7 +60,9 @@ def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[Tri
     return task
 
 
-def phases_of(spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search) -> list[Phase]:
+def phases_of(
+    spec: SweepSpec, options: Options, space: Any, standing: Standing, search: Search, *, shared_gpu: bool
+) -> list[Phase]:
     """Baseline, search, other controls, finalists."""
     phases: list[Phase] = []
     if "baseline" in spec.controls:
@@ -70,5 +72,6 @@ def phases_of(spec: SweepSpec, options: Options, space: Any, standing: Standing,
     if others:
         phases.append(Listed(against_best(others, standing, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:
-        phases.append(Listed(finalists(standing, spec.finalists.top, spec.finalists.seeds), alone=True))
+        again = finalists(standing, spec.finalists.top, spec.finalists.seeds)
+        phases.append(Listed(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
     return phases

@@ -48,7 +48,7 @@ class Sweep:
         self._ended = 0
         self._interrupts = 0
         self._interrupted_at = 0.0
-        self._alone = False
+        self._phase: Phase | None = None  # the one that has begun
         self.failure: str | None = None
         self._resume()
 
@@ -56,7 +56,8 @@ class Sweep:
 
     def next(self) -> Attempt | None:
         """The attempt to start now."""
-        if self._interrupts or self.failure or len(self._running) >= (1 if self._alone else self.slots):
+        alone = self._phase is not None and self._phase.alone
+        if self._interrupts or self.failure or len(self._running) >= (1 if alone else self.slots):
             return None
         chosen = self._lineup.ready(self._ended, self.slots)
         if chosen is None:
@@ -150,9 +151,9 @@ class Sweep:
         """The next trial of the current phase, duplicates settled on the way."""
         while self._phases:
             phase = self._phases[0]
-            if phase.barrier and (self._running or self._lineup or self._twins):
+            if phase is not self._phase and phase.barrier and (self._running or self._lineup or self._twins):
                 return None
-            self._alone = phase.alone
+            self._phase = phase
             plan = phase.plan(len(self.records), self.records)
             if plan is None:
                 self._phases.pop(0)

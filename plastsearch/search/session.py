@@ -104,7 +104,7 @@ def _session(
     _announce(opened, listeners)
     sweep = Sweep(
         Ledger(opened.journal, records, listeners),
-        phases_of(spec, options, open_space(spec), standing, search),
+        phases_of(spec, options, open_space(spec), standing, search, shared_gpu=executor.gpus % 1 > 0),
         standing,
         limits,
         task_of(options, executor, opened.folder),
