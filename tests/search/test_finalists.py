@@ -1,0 +1,75 @@
+"""Finalists run beside each other, survive a kill, and come out as if nothing had happened."""
+
+from plastsearch.search import worker
+from plastsearch.search.budget import Limits, Spent, exhausted
+from plastsearch.search.finalists import finalists
+from plastsearch.search.phases import Listed, Search
+from plastsearch.search.standing import Standing
+from tests.search.conftest import AIMS
+from tests.search.fake_trials import Dice
+
+
+class Killed(BaseException):
+    """The driver is gone."""
+
+
+class Beside:
+    """Attempts of several slots in turns, one message each: what a cluster does, in this process."""
+
+    def __init__(self, messages_left=10**6):
+        self.messages_left = messages_left
+        self.together = 0
+
+    def run(self, desk):
+        running = []
+        while not desk.stopping:
+            while (attempt := desk.next()) is not None:
+                desk.started(attempt)
+                running.append((attempt, worker.messages(attempt.task)))
+            if not running:
+                return
+            finalist = [a for a, _ in running if desk.records[a.trial].role == "finalist"]
+            self.together = max(self.together, len(finalist))
+            for pair in list(running):
+                self.messages_left -= 1
+                if self.messages_left < 0:
+                    raise Killed
+                if not desk.heard(pair[0], next(pair[1])):
+                    pair[1].close()
+                    running.remove(pair)
+
+
+def sweep(rig, name, executor, *, alone=False):
+    standing, dice, limits = Standing(AIMS), Dice(), Limits(trials=4)
+    search = Search(dice, lambda r: exhausted(limits, standing, Spent(list(r.values()), 0.0)))
+    again = Listed(finalists(standing, 2, 2), alone=alone)
+    it = rig(name, dice=dice, limits=limits, phases=[search, again], options={"slots": 2})
+    desk = it.open()
+    try:
+        executor.run(desk)
+    finally:
+        it.journal.close()
+    return it.records()
+
+
+def outcome(records):
+    return [(r.number, r.role, r.state, r.extra, r.config, r.metrics) for r in records.values()]
+
+
+def test_finalists_share_the_slots_unless_they_share_a_gpu(rig):
+    beside, alone = Beside(), Beside()
+    found = sweep(rig, "beside", beside)
+    assert [r.role for r in found.values()] == ["search"] * 4 + ["finalist"] * 4
+    assert (beside.together, {r.state for r in found.values()}) == (2, {"done"})
+    assert outcome(sweep(rig, "alone", alone, alone=True)) == outcome(found)
+    assert alone.together == 1
+
+
+def test_a_kill_among_finalists_loses_and_repeats_none(rig):
+    expected = outcome(sweep(rig, "whole", Beside()))
+    for after in (21, 24, 30, 39):  # of 40 messages; the search takes the first 20
+        try:
+            sweep(rig, f"killed-{after}", Beside(after))
+        except Killed:
+            found = sweep(rig, f"killed-{after}", Beside())
+        assert outcome(found) == expected
