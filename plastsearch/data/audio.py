@@ -1,7 +1,8 @@
 """One audio file → mono samples at the wanted rate, or the reason why not; soundfile is used here and nowhere else."""
 
+from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,15 @@ import soundfile
 
 Storage = Literal["int16", "float32"]
 Samples = npt.NDArray[Any]  # int16 or float32, one-dimensional
+Room = Callable[[int], Samples]  # somewhere to put so many samples of the wanted storage
+DTYPES: dict[str, Any] = {"int16": np.int16, "float32": np.float32}
 SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au"})
 EXACT_INT16 = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})  # 16 bits hold every value of these
 COUNTED = frozenset({"FLAC", "WAV", "WAVEX", "AIFF", "AU", "RF64", "W64"})  # the header's frame count is exact
 UNKNOWN_SIZE = 0x7FFFF000  # a RIFF size at or above this was written by a stream that could not seek back
 LARGEST_TERM = 1000  # of a resampling ratio: beyond it the filter bank would fill the memory
+MOST_FRAMES = 1 << 32  # three days at 16 kHz: a header that says more does not know
+PEEK = 512  # samples that nearly always show that a clip sounds
 
 
 class BadAudioError(Exception):
@@ -27,27 +32,34 @@ class BadAudioError(Exception):
         super().__init__(f"{kind}: {detail}" if detail else kind)
 
 
-def decode(path: str | Path, rate_hz: int, storage: Storage = "int16") -> tuple[Samples, float]:
-    """Mono samples at `rate_hz` and the scale that turns them into values; raises BadAudioError.
+def decode(
+    path: str | Path, rate_hz: int, storage: Storage = "int16", room: Room | None = None
+) -> tuple[Samples, float]:
+    """Mono samples at `rate_hz`, in the room offered if any, and the scale that turns them into values.
 
     `int16` keeps 16-bit mono files at their own rate bit for bit (scale 2^-15). Everything else is rounded to 16 bits;
-    a peak beyond 1 (resampling, float files) widens the scale instead of clipping.
+    a peak beyond 1 (resampling, float files) widens the scale instead of clipping. Raises BadAudioError.
     """
+    room = room or partial(np.empty, dtype=DTYPES[storage])
     try:
         with soundfile.SoundFile(str(path)) as file:
             if storage == "int16" and file.subtype in EXACT_INT16 and file.channels == 1 and file.samplerate == rate_hz:
-                exact: Samples = _read(file, path, "int16")[:, 0]
-                return _sounding(exact), 2.0**-15
-            wave = _mono(_read(file, path, "float32"))
-            source_hz = file.samplerate
+                return _sounding(_read(file, path, room)), 2.0**-15
+            channels, source_hz = file.channels, file.samplerate
+            wave = _mono(_read(file, path, lambda n: np.empty((n, channels), np.float32)))
     except soundfile.LibsndfileError as error:
         raise BadAudioError(*_why_unreadable(Path(path), error.error_string)) from None
+    except MemoryError as error:
+        raise BadAudioError("too long for the memory", str(error)) from None
     if not np.isfinite(wave).all():
         raise BadAudioError("NaN or infinite samples", f"{int((~np.isfinite(wave)).sum()):,} of {len(wave):,}")
     _sounding(wave)
     if source_hz != rate_hz:
         wave = resample(wave, source_hz, rate_hz)
-    return (wave, 1.0) if storage == "float32" else to_int16(wave)
+    stored, scale = (wave, 1.0) if storage == "float32" else to_int16(wave)
+    samples = room(len(stored))
+    samples[:] = stored
+    return samples, scale
 
 
 def to_int16(wave: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int16], float]:
@@ -78,12 +90,14 @@ def _resampler(source: int, target: int) -> Any:
     return Resample(source, target)
 
 
-def _read(file: soundfile.SoundFile, path: str | Path, dtype: str) -> Samples:
+def _read(file: soundfile.SoundFile, path: str | Path, room: Room) -> Samples:
     expected = file.frames
     if expected == 0:
         raise BadAudioError("no samples")
+    if expected > MOST_FRAMES:
+        raise BadAudioError("no length in the header", "written through a pipe? encode it again, into a file")
     try:
-        data: Samples = file.read(dtype=dtype, always_2d=True)
+        data: Samples = file.read(out=room(expected))
     except soundfile.LibsndfileError as error:
         raise BadAudioError("truncated or damaged", error.error_string) from None
     if file.format in COUNTED and len(data) < expected:
@@ -119,7 +133,8 @@ def _check_riff(path: Path) -> None:
 
 
 def _sounding(samples: Samples) -> Samples:
-    if not samples.any():
+    middle = len(samples) // 2
+    if not samples[middle : middle + PEEK].any() and not samples.any():
         raise BadAudioError("every sample is zero")
     return samples
 

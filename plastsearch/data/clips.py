@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from plastsearch.data.audio import DTYPES
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.pool import Located
-from plastsearch.data.shards import DTYPES
 from plastsearch.errors import DataError
 
 MAPPED_SHARDS = 256  # kept open per process; a descriptor each, far below the usual limit of 1,024
