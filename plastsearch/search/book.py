@@ -2,14 +2,14 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from plastsearch.search.samplers import distributions, running, settle
@@ -20,18 +20,44 @@ FILE = "optuna.log"
 NUMBER = "plastsearch.trial"
 
 
-class _Unlocked(JournalFileBackend):  # type: ignore[misc]
+_OVER = optuna.trial.create_trial(state=TrialState.FAIL)
+
+
+class _File(BaseJournalBackend):  # type: ignore[misc] # optuna is untyped here
     """Appends without a lock of its own and without waiting for the disk: the sweep folder is locked, and what a power
-    cut takes is written again from trials.jsonl."""
+    cut takes is written again from trials.jsonl. Remembers how far it was read, not where each line begins."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
         self._path = path
+        path.touch()
+        self._read, self._offset = 0, 0  # whole lines, and where they end
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Whole lines from that number on."""
+        if log_number_from < self._read:
+            self._read, self._offset = 0, 0
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read, self._offset = self._read + 1, self._offset + len(line)
+                if self._read > log_number_from:
+                    yield json.loads(line)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """One write, so that readers see whole lines."""
         with self._path.open("ab") as file:
             file.write(b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs))
+
+
+class _Storage(JournalStorage):  # type: ignore[misc] # optuna is untyped here
+    """Keeps only trials that still run: of the others nothing is asked any more, and each takes 10 KB."""
+
+    def forget(self, trial_id: int) -> None:
+        """Free what a finished trial takes; the file has it."""
+        with self._thread_lock:
+            self._replay_result._trials[trial_id] = _OVER
 
 
 @dataclass(frozen=True)
@@ -54,66 +80,74 @@ class Book:
         self._name, self._metrics = name, list(metrics)
         self._directions = ["maximize" if goal == "max" else "minimize" for goal in goals]
         self._distributions = distributions(space)
-        self._study = self._opened()
-        self._places: dict[int, int] = {}
+        self._open: dict[int, int] = {}  # trials that run → Optuna's ids
+        self._study, self._storage = self._opened()
 
     def reconcile(self, entries: Iterable[Entry]) -> bool:
-        """Bring the study in line with the journal's trials; True if it had to be made anew."""
+        """Bring the study in line with the journal's trials, once, after opening; True if it had to be made anew."""
         wanted = {entry.number: entry for entry in entries}
         kept = self._study.get_trials(deepcopy=False)
         anew = any(self._contradicts(trial, wanted) for trial in kept)
         if anew:
             self._path.unlink()
-            self._study = self._opened()
+            self._study, self._storage = self._opened()
             kept = []
-        self._places = {trial.user_attrs[NUMBER]: trial.number for trial in kept if trial.user_attrs[NUMBER] in wanted}
+        known = set()
         for trial in kept:
-            if trial.state == TrialState.RUNNING and trial.user_attrs[NUMBER] not in wanted:
-                self._study.tell(trial.number, state=TrialState.FAIL)  # proposed, but never written to the journal
+            number = trial.user_attrs.get(NUMBER)
+            known.add(number)
+            if trial.state != TrialState.RUNNING:
+                self._storage.forget(trial._trial_id)
+            elif number not in wanted:  # proposed, but never written to the journal
+                self._settle(trial._trial_id, None)
+            else:
+                self._open[number] = trial._trial_id
         for entry in wanted.values():
-            if entry.number not in self._places:
+            if entry.number not in known:
                 self.add(entry)
-            elif entry.ended and kept[self._places[entry.number]].state == TrialState.RUNNING:
+            elif entry.ended and entry.number in self._open:
                 self.end(entry)
         return anew
 
     def add(self, entry: Entry) -> None:
         """Write down a trial."""
-        self._places[entry.number] = len(self._study.get_trials(deepcopy=False))
-        notes = {NUMBER: entry.number, **entry.notes}
-        self._study.add_trial(running(entry.params, self._distributions, notes))
+        template = running(entry.params, self._distributions, {NUMBER: entry.number, **entry.notes})
+        self._open[entry.number] = self._storage.create_new_trial(self._study._study_id, template)
         if entry.ended:
             self.end(entry)
 
     def end(self, entry: Entry) -> None:
         """Write down how it ended."""
-        place = self._places[entry.number]
-        writer = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[place]._trial_id)
+        trial_id = self._open.pop(entry.number)
+        writer = optuna.trial.Trial(self._study, trial_id)
         for key, value in entry.notes.items():
             if writer.user_attrs.get(key) != value:
                 writer.set_user_attr(key, value)
         for key, value in entry.violations.items():
             writer.set_constraint(key, value)
-        settle(self._study, writer._trial_id, entry.values)
+        self._settle(trial_id, entry.values)
 
-    def _opened(self) -> "optuna.Study":
+    def _settle(self, trial_id: int, values: Sequence[float] | None) -> None:
+        settle(self._study, trial_id, values)
+        self._storage.forget(trial_id)
+
+    def _opened(self) -> tuple["optuna.Study", _Storage]:
         # A killed driver may have left a lock behind; the sweep folder's own lock says that nobody else writes.
         for stale in self._path.parent.glob(f"{FILE}.lock*"):
             stale.unlink(missing_ok=True)
         mend(self._path)
         try:
-            study = self._loaded()
-            study.get_trials(deepcopy=False)
+            study, storage = self._loaded()
         except Exception:  # noqa: BLE001 whatever is wrong with the file, the journal can replace it
             self._set_aside()
-            study = self._loaded()
+            study, storage = self._loaded()
         if [one.name for one in study.directions] != [name.upper() for name in self._directions]:
             self._set_aside()
-            study = self._loaded()
-        return study
+            study, storage = self._loaded()
+        return study, storage
 
-    def _loaded(self) -> "optuna.Study":
-        storage = JournalStorage(_Unlocked(self._path))
+    def _loaded(self) -> tuple["optuna.Study", _Storage]:
+        storage = _Storage(_File(self._path))
         study = optuna.create_study(
             study_name=self._name, storage=storage, directions=self._directions, load_if_exists=True
         )
@@ -121,7 +155,7 @@ class Book:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names(self._metrics)
-        return study
+        return study, storage
 
     def _set_aside(self) -> None:
         self._path.replace(self._path.with_suffix(".broken"))

@@ -19,10 +19,10 @@ from plastsearch.search.choosers import Drawn
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import Params, Space
 from plastsearch.search.subsets import Encoding, OnOff
+from plastsearch.search.tpe import Memory, Tpe
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
-CANDIDATES = 24
 _GENERATION = "NSGAIISampler:generation"
 
 Draw = Callable[[], Params]
@@ -40,7 +40,7 @@ class Mind:
             directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._bridge
         )
         self._told = 0
-        self._rows: dict[tuple[int, frozenset[str]], dict[str, float]] = {}
+        self._memory = Memory(self._distributions, [-1.0 if goal == "max" else 1.0 for goal in goals])
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -107,9 +107,7 @@ class Mind:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             match name:
                 case "tpe":
-                    made = _Tpe(seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES)
-                    made.known = self._rows
-                    return made
+                    return Tpe(seed, self._memory)
                 case "nsga2":
                     return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
                 case "nsga3":
@@ -139,30 +137,6 @@ def settle(study: optuna.Study, trial_id: int, values: Sequence[float] | None) -
     state = TrialState.COMPLETE if values is not None else TrialState.FAIL
     study._thread_local.cached_all_trials = None
     study._storage.set_trial_state_values(trial_id, state, [float(value) for value in values] if values else None)
-
-
-class _Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped here
-    """Remembers each trial's numbers: otherwise all of them are worked out again for every proposal."""
-
-    known: dict[tuple[int, frozenset[str]], dict[str, float]]
-
-    def _get_internal_repr(
-        self,
-        trials: list[FrozenTrial],
-        search_space: dict[str, BaseDistribution],
-        study: Any,  # noqa: ARG002
-    ) -> dict[str, Any]:
-        names = frozenset(search_space)
-        rows = [self._row(trial, search_space, names) for trial in trials if names <= trial.params.keys()]
-        return {name: np.asarray([row[name] for row in rows]) for name in search_space}
-
-    def _row(
-        self, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution], names: frozenset[str]
-    ) -> dict[str, float]:
-        key = trial.number, names
-        if key not in self.known:
-            self.known[key] = {name: one.to_internal_repr(trial.params[name]) for name, one in search_space.items()}
-        return self.known[key]
 
 
 def running(
@@ -263,7 +237,7 @@ class _Units(Drawn):
         if not isinstance(names, OnOff):
             return names.repair({one.name: self.value(one) for one in names.parameters}, self._dice)
         size = names.least + int(self._size * (names.most - names.least + 1))
-        ranked = sorted(names.names, key=lambda name: -self._unit[f"layers.{name}"])
+        ranked = sorted(names.names, key=lambda name: -self._unit[names.switches[name]])
         return names.encode(ranked[:size]) or {}
 
 

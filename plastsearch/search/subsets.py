@@ -58,22 +58,26 @@ class Encoding(ABC):
 class OnOff(Encoding):
     """One switch for each site."""
 
+    def __init__(self, names: Sequence[str], least: int, most: int) -> None:
+        super().__init__(names, least, most)
+        self.switches = {name: f"layers.{name}" for name in names}  # every point's keys are these very strings
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """`layers.<site>`, true or false."""
-        return tuple(Parameter(f"layers.{name}", "layers", (False, True)) for name in self.names)
+        return tuple(Parameter(switch, "layers", (False, True)) for switch in self.switches.values())
 
     def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The sites that are on."""
-        return tuple(name for name in self.names if params[f"layers.{name}"])
+        return tuple(name for name, switch in self.switches.items() if params[switch])
 
     def encode(self, chosen: Sequence[str]) -> Params | None:
         """Every subset has a form."""
-        return {f"layers.{name}": name in chosen for name in self.names}
+        return {switch: name in chosen for name, switch in self.switches.items()}
 
     def repair(self, params: Params, dice: Generator) -> Params:
         """Switch random sites off, or on."""
-        on = [name for name in self.names if params[f"layers.{name}"]]
+        on = list(self.decode(params))
         if len(on) > self.most:
             on = [on[at] for at in dice.choice(len(on), self.most, replace=False)]
         elif len(on) < self.least:

@@ -1,101 +1,170 @@
-"""Multivariate TPE whose proposals cost the same however long the sweep is. A sampler for any Optuna study.
+"""Multivariate TPE whose proposals cost the same however long the sweep is: a sampler for any Optuna study.
 
-Up to `MOST` finished trials it is Optuna's own, number for number. Beyond, it looks at the best and at the newest: what
-a bad trial of long ago has to say, later ones have said again. Which ones follows from the trials alone, so that a
-resumed sweep looks at the same.
+Up to `MOST` finished trials it proposes what Optuna's own does, number for number. Beyond, it looks at the best and at
+the newest: what a bad trial of long ago has to say, later ones have said again. Which ones those are follows from the
+trials alone, so that a resumed sweep looks at the same.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna._hypervolume import solve_hssp
+from optuna._hypervolume import _solve_hssp
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from plastsearch.pareto.front import Goal, rank
+from plastsearch.pareto.front import rank
 
-MOST = 300  # finished trials looked at
+MOST = 250  # finished trials looked at
 CANDIDATES = 24
-_SHARE, _MOST_GOOD = 0.1, 25  # of the finished trials, how many count as good; with one objective at most so many
+_GOOD, _MOST_GOOD = 0.1, 25  # the share that counts as good; with a single objective no more than so many
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+Spread = Callable[[Floats, int], Places]  # how to choose some of many that are equally good
 
 
 class Memory:
-    """Each trial of a study in numbers, read once: parameters (NaN: it has none), losses, by how much it violates."""
+    """The trials of a study in numbers, each read once: parameters (NaN: it has none), losses, excess over limits."""
 
-    def __init__(self, known: Mapping[str, BaseDistribution], goals: Sequence[Goal]) -> None:
-        self.names = {name: at for at, name in enumerate(known)}
-        self._known, self._goals = dict(known), list(goals)
+    def __init__(self, known: Mapping[str, BaseDistribution], signs: Sequence[float]) -> None:
+        self.places = {name: at for at, name in enumerate(known)}
+        self._known, self._signs = dict(known), np.array(signs)
         self.numbers: Places = np.empty(0, dtype=np.int64)
         self.params: Floats = np.empty((0, len(known)))
-        self.losses: Floats = np.empty((0, len(goals)))
+        self.losses: Floats = np.empty((0, len(signs)))
         self.excess: Floats = np.empty(0)
         self._open: list[int] = []
         self._seen = 0
 
-    def read(self, study: optuna.Study, but: int) -> list[FrozenTrial]:
-        """Take in what has finished; the trials that still run, without number `but`."""
+    def read(self, study: optuna.Study) -> list[FrozenTrial]:
+        """Take in what has finished since; the trials that still run."""
         trials = study.get_trials(deepcopy=False)
-        looked_at = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
-        finished = [trial for trial in looked_at if trial.state == TrialState.COMPLETE]
-        running = [trial for trial in looked_at if not trial.state.is_finished()]
+        news = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
+        running = [trial for trial in news if not trial.state.is_finished()]
         self._seen, self._open = len(trials), [trial.number for trial in running]
+        finished = [trial for trial in news if trial.state == TrialState.COMPLETE]
         if finished:
-            signs = np.array([-1.0 if goal == "max" else 1.0 for goal in self._goals])
             excess = [sum(max(value, 0.0) for value in trial.constraints.values()) for trial in finished]
             self.numbers = np.append(self.numbers, [trial.number for trial in finished])
             self.params = np.vstack([self.params, *(self.row(trial.params) for trial in finished)])
-            self.losses = np.vstack([self.losses, *(np.array(trial.values) * signs for trial in finished)])
+            self.losses = np.vstack([self.losses, *(np.array(trial.values) * self._signs for trial in finished)])
             self.excess = np.append(self.excess, excess)
-        return [trial for trial in running if trial.number != but]
+        return running
 
     def row(self, params: Mapping[str, Any]) -> Floats:
         """Parameters in Optuna's numbers."""
-        found = np.full((1, len(self.names)), np.nan)
+        found = np.full(len(self.places), np.nan)
         for name, value in params.items():
-            found[0, self.names[name]] = self._known[name].to_internal_repr(value)
+            found[self.places[name]] = self._known[name].to_internal_repr(value)
         return found
 
-    def looked_at(self) -> Places:
+    def attended(self) -> Places:
         """Rows of the trials that count, the oldest first."""
-        by_age: Places = np.argsort(self.numbers)
-        if len(by_age) <= MOST:
-            return by_age
-        best = np.isin(by_age, by_age[self._best(by_age, MOST // 2, spread_evenly)])
-        newest = by_age[~best][-(MOST - int(best.sum())) :]
-        return by_age[best | np.isin(by_age, newest)]
+        rows: Places = np.argsort(self.numbers)
+        if len(rows) <= MOST:
+            return rows
+        counts = np.zeros(len(rows), dtype=np.bool_)
+        counts[self._best(rows, MOST // 2, evenly)] = True
+        counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
+        return rows[counts]
 
     def split(self, rows: Places) -> tuple[Places, Places]:
         """The good ones and the rest."""
-        count = math.ceil(_SHARE * len(rows))
+        count = math.ceil(_GOOD * len(rows))
+        if len(self._signs) == 1:
+            count = min(count, _MOST_GOOD)
         good = np.zeros(len(rows), dtype=np.bool_)
-        good[self._best(rows, count if len(self._goals) > 1 else min(count, _MOST_GOOD), spread_by_volume)] = True
+        good[self._best(rows, count, by_volume)] = True
         return rows[good], rows[~good]
 
-    def _best(self, rows: Places, count: int, spread: "Spread") -> Places:
-        """Places among `rows` of the best `count`: rank by rank, then those that violate least."""
+    def _best(self, rows: Places, count: int, spread: Spread) -> Places:
+        """Which of the rows are the best `count`: front after front, then those that exceed limits least."""
         losses, excess = self.losses[rows], self.excess[rows]
-        allowed = np.flatnonzero(excess <= 0)
+        allowed, others = np.flatnonzero(excess <= 0), np.flatnonzero(excess > 0)
         if len(allowed) <= count:
-            others = np.flatnonzero(excess > 0)
-            least = others[np.argsort(excess[others], kind="stable")[: count - len(allowed)]]
-            return np.concatenate([allowed, least])
+            least = others[np.argsort(excess[others], kind="stable")]
+            return np.append(allowed, least[: count - len(allowed)])
+        losses = losses[allowed]
         if losses.shape[1] == 1:
-            return allowed[np.argsort(losses[allowed, 0], kind="stable")[:count]]
-        ranks = rank(losses[allowed], ["min"] * losses.shape[1])
-        full = np.cumsum(np.bincount(ranks)) <= count
-        last = int(full.sum())  # the first rank that does not fit as a whole
-        whole, tied = allowed[ranks < last], allowed[ranks == last]
-        return np.concatenate([whole, tied[spread(losses[tied], count - len(whole))]])
+            return np.take(allowed, np.argsort(losses[:, 0], kind="stable")[:count])
+        ranks = rank(losses, ["min"] * losses.shape[1])
+        last = int((np.cumsum(np.bincount(ranks)) <= count).sum())  # the first front that does not fit whole
+        tied = np.flatnonzero(ranks == last)
+        chosen = spread(losses[tied], count - int((ranks < last).sum()))
+        return np.take(allowed, np.append(np.flatnonzero(ranks < last), tied[chosen]))
 
 
-class Spread:
-    """How a few of many equals are chosen."""
+def by_volume(losses: Floats, count: int) -> Places:
+    """Those that dominate most together, as Optuna chooses."""
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    worst = losses.max(axis=0)
+    corner = np.maximum(1.1 * worst, 0.9 * worst)
+    corner[corner == 0] = 1e-12
+    return np.asarray(_solve_hssp(losses, np.arange(len(losses)), count, corner), dtype=np.int64)
 
-    def __call__(self, losses: Floats, count: int) -> Places: ...
+
+def evenly(losses: Floats, count: int) -> Places:
+    """Those at even distances along the first objective: quick for any number."""
+    order = np.lexsort(losses.T[::-1])
+    return np.asarray(order[np.linspace(0, len(order) - 1, count).round().astype(int)], dtype=np.int64)
+
+
+class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped here
+    """A proposal that is drawn several times is worked out once."""
+
+    def __init__(self, seed: int, memory: Memory) -> None:
+        super().__init__(seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES)
+        self._memory = memory
+        self._at = -1  # the trial that `_rows` and `_mixtures` belong to
+        self._rows: tuple[Floats, Floats] = (memory.params, memory.params)
+        self._mixtures: dict[tuple[str, ...], tuple[Any, Any]] = {}
+
+    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Mapping[str, Any]) -> dict[str, Any]:
+        """A joint proposal; nothing before the first result."""
+        self._look(study, trial.number)
+        if not search_space or not len(self._memory.numbers):
+            return {}
+        return self._drawn(search_space, several=len(self._memory.losses[0]) > 1)
+
+    def sample_independent(self, study: Any, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+        """One parameter, from the trials that have it."""
+        self._look(study, trial.number)
+        if not len(self._memory.numbers):
+            return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._drawn({param_name: param_distribution}, several=len(self._memory.losses[0]) > 1)[param_name]
+
+    def _look(self, study: Any, number: int) -> None:
+        """Which trials are good and which are not; those that run count as bad, so that others look elsewhere."""
+        if number == self._at:
+            return
+        memory = self._memory
+        running = [trial for trial in memory.read(study) if trial.number != number]
+        good, bad = memory.split(memory.attended())
+        ages = np.append(memory.numbers[bad], [trial.number for trial in running])
+        rows = np.vstack([memory.params[bad], *(memory.row(trial.params) for trial in running)])
+        self._rows = memory.params[good], rows[np.argsort(ages)]
+        self._at, self._mixtures = number, {}
+
+    def _drawn(self, space: Mapping[str, BaseDistribution], *, several: bool) -> dict[str, Any]:
+        names = tuple(space)
+        if names not in self._mixtures:
+            good, bad = (self._observed(rows, names) for rows in self._rows)
+            alike = np.ones(len(good[names[0]])) if several else None  # old or new, a good trial is a good trial
+            self._mixtures[names] = self._mixture(good, space, alike), self._mixture(bad, space, None)
+        below, above = self._mixtures[names]
+        samples = below.sample(self._rng.rng, self._n_ei_candidates)
+        best = self._compare(samples, self._compute_acquisition_func(samples, below, above))
+        return {name: one.to_external_repr(best[name]) for name, one in space.items()}
+
+    def _observed(self, rows: Floats, names: Sequence[str]) -> dict[str, Floats]:
+        columns = rows[:, [self._memory.places[name] for name in names]]
+        columns = columns[~np.isnan(columns).any(axis=1)]
+        return {name: columns[:, at] for at, name in enumerate(names)}
+
+    def _mixture(self, observed: Mapping[str, Floats], space: Mapping[str, Any], weights: Floats | None) -> Any:
+        return self._parzen_estimator_cls(observed, space, self._parzen_estimator_parameters, weights)

@@ -31,6 +31,15 @@ class Sofar:
     changed: set[int] = field(default_factory=set)  # trials started or ended since a mirror last took them in
     news: bool = False  # the sweep itself started again or finished
 
+    def mirrored(self, number: int) -> None:
+        """Its mirror is up to date; of what has ended, only that it has is kept: the journal has the rest."""
+        record = self.records[number]
+        self.changed.discard(number)
+        if record.ended:
+            kept = TrialRecord(number, record.id, record.role, record.control, {}, {})
+            kept.state, kept.ended_at = record.state, record.ended_at
+            self.records[number] = kept
+
 
 class Follower(ABC):
     """`feed` only wakes the thread; `update` does the work there, and may raise."""
@@ -94,6 +103,7 @@ class Follower(ABC):
         if self.failures == 1 and self._on_trouble is not None:
             self._on_trouble(f"{self.trouble}; the sweep goes on and its journal keeps everything")
         self.disconnect()
+        self.sofar = Sofar()  # read again from the start: what was mirrored last may be lost
         self._not_before = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 

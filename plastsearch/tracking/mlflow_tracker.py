@@ -85,8 +85,9 @@ class _Store:
             terms.in_lots([Param(*item) for item in (params or {}).items()], _REST_EACH),
             terms.in_lots([RunTag(*item) for item in (tags or {}).items()], _REST_EACH),
         ]
-        for n in range(max(map(len, lots))):
-            some = [lot[n] if n < len(lot) else [] for lot in lots]
+        total = max(map(len, lots))
+        lots = [[[]] * (total - len(lot)) + lot for lot in lots]  # tags last: they say that all the rest is there
+        for some in zip(*lots, strict=True):
             self.client.log_batch(run, metrics=some[0], params=some[1], tags=some[2])
 
 
@@ -142,7 +143,8 @@ class MlflowTracker(Follower):
                 store.front.add(number)
         if not store.parent:
             self._new_parent(store, opening)
-        self.sofar.changed |= {n for n, record in self.sofar.records.items() if _behind(record, store)}
+        for number in [n for n in self.sofar.changed if not _behind(self.sofar.records[n], store)]:
+            self.sofar.mirrored(number)
         self._store, self._stale = store, True
         return store
 
@@ -168,7 +170,7 @@ class MlflowTracker(Follower):
                 self._stale = True
             else:
                 store.set_status(run, "RUNNING", self.sofar.at)
-            self.sofar.changed.discard(number)
+            self.sofar.mirrored(number)
         if self.sofar.news:
             self._stale, self.sofar.news = True, False
         if self.sofar.closing is None:
@@ -303,9 +305,12 @@ def shown(uri: str) -> str:
 
 
 def _behind(record: TrialRecord, store: _Store) -> bool:
-    if record.ended:
-        return store.ended_at.get(record.number) != repr(record.ended_at)
-    return record.state == "running"
+    """Whether its run is missing, half written, or from before it ended."""
+    status = store.statuses.get(store.runs.get(record.number, ""))
+    if not record.ended:
+        return status != "RUNNING"
+    same = store.ended_at.get(record.number) == repr(record.ended_at)
+    return not same or status != terms.STATUSES[record.state]
 
 
 def _database(folder: Path) -> Path:

@@ -81,6 +81,31 @@ def test_every_trial_is_one_finished_child_and_replaying_changes_nothing(folder,
     assert content(place) == first
 
 
+def test_what_is_there_is_not_written_again_and_what_is_mirrored_is_let_go(folder, store, monkeypatch):
+    from plastsearch.tracking.mlflow_tracker import _Store
+
+    place = sync(folder, store)
+    client = open_store(store)
+    runs = {run.data.tags.get("plastsearch.trial"): run.info.run_id for run in client.search_runs([place.experiment])}
+    client.delete_run(runs["2"])
+    client.update_run(runs["3"], status="RUNNING")  # as if killed between the last two requests
+    logged = []
+    log = _Store.log
+    monkeypatch.setattr(
+        _Store, "log", lambda self, run, *rest, **more: logged.append(run) or log(self, run, *rest, **more)
+    )
+    tracker = MlflowTracker(folder, store)
+    assert tracker.close() is None
+    runs |= {
+        run.data.tags.get("plastsearch.trial"): run.info.run_id
+        for run in client.search_runs([place.experiment], "tags.`plastsearch.trial` = '2'")
+    }
+    assert set(logged) == {runs["2"], runs["3"]}
+    assert not any(record.config or record.history for record in tracker.sofar.records.values() if record.ended)
+    states = {number: record.state for number, record in trials(read(folder)).items()}
+    assert {number: record.state for number, record in tracker.sofar.records.items()} == states
+
+
 def test_the_parent_holds_figure_note_and_views(folder, store):
     place = sync(folder, store, drawn([0, 3]))
     client = open_store(store)
