@@ -7,6 +7,7 @@ trials alone, so that a resumed sweep looks at the same.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,13 @@ class Memory:
 
 def by_volume(losses: Floats, count: int) -> Places:
     """Those that dominate most together, as Optuna chooses."""
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
+    return _by_volume(losses.tobytes(), losses.shape[1], count) if count else np.empty(0, dtype=np.int64)
+
+
+@lru_cache(maxsize=1)
+def _by_volume(losses_told: bytes, width: int, count: int) -> Places:
+    """A third of a proposal's time, and the same again while nothing new is among the good ones."""
+    losses = np.frombuffer(losses_told).reshape(-1, width)
     worst = losses.max(axis=0)
     corner = np.maximum(1.1 * worst, 0.9 * worst)
     corner[corner == 0] = 1e-12
