@@ -18,7 +18,7 @@ BAND_MASKS, BAND_MASK_SHARE = 2, 0.12  # the widest as a share of the band
 MASKED = 0.01  # -40 dB rather than nothing: a logarithm would turn silence into an outlier that networks latch on
 EDGE_S = 0.004
 SHARP_TAPS = 257
-LOSSY_SHARE = 0.125  # of the clips; encoders are the only change that is not computed in batches
+LOSSY_SHARE = 1 / 12  # of the clips; encoders are the only change that is not computed in batches
 MU, A = 255.0, 87.6  # of G.711
 LOSSY = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
 
@@ -74,7 +74,7 @@ def codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
 
 
 def lossy_codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
-    """One clip in eight through MP3 or Ogg Vorbis at a random quality."""
+    """One clip in twelve through MP3 or Ogg Vorbis at a random quality."""
     chosen, kind, quality = draws.chance(LOSSY_SHARE), draws.integers(0, len(LOSSY), 1), draws.uniform(0.0, 0.6, 1)
     out_BT = wave_BT.clone()
     for b in torch.nonzero(chosen).flatten().tolist():

@@ -3,6 +3,8 @@
 Axes: B clips, T samples, N bands, K taps, F bins, J blocks.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,30 +23,59 @@ def band_passes(low_hz_BN: Tensor, high_hz_BN: Tensor, taps: int, rate_hz: int) 
 
 def response(filters_BNK: Tensor) -> Tensor:
     """The filters of each clip in cascade, as zero-phase values on the bins of a block [B, F]."""
-    shift = filters_BNK.shape[-1] // 2
-    padded = torch.nn.functional.pad(filters_BNK, (0, BLOCK - filters_BNK.shape[-1]))
-    # Symmetric filters rolled to the origin have a real spectrum.
-    values_BF: Tensor = torch.fft.rfft(torch.roll(padded, -shift, dims=-1)).real.prod(dim=1)
+    # A symmetric filter is a sum of cosines, and one product of matrices is quicker than transforms of padded filters.
+    right_BNK = filters_BNK[..., filters_BNK.shape[-1] // 2 :]
+    values_BF: Tensor = (right_BNK @ _cosines(right_BNK.shape[-1], right_BNK.device)).prod(dim=1)
     return values_BF
+
+
+@lru_cache(maxsize=4)
+def _cosines(taps: int, device: torch.device) -> Tensor:
+    """From the centre and the right half of a symmetric filter to its values on the bins of a block [K, F]."""
+    turns_KF = torch.arange(taps)[:, None] * torch.arange(BLOCK // 2 + 1) % BLOCK
+    each_KF = torch.cos(2 * torch.pi * turns_KF.double() / BLOCK)
+    each_KF[1:] *= 2
+    return each_KF.float().to(device)
 
 
 def convolve(wave_BT: Tensor, response_BF: Tensor, reach: int) -> Tensor:
     """The waves through centred filters that reach `reach` samples to either side; as long as before."""
-    return back_from_blocks(blocks(wave_BT, reach) * response_BF[:, None], reach, wave_BT.shape[-1])
+    spectra_BJF = torch.fft.rfft(blocks(wave_BT, reach))
+    return back_from_blocks(filter_(spectra_BJF, response_BF), reach, wave_BT.shape[-1])
 
 
 def blocks(wave_BT: Tensor, reach: int) -> Tensor:
-    """Spectra [B, J, F] of overlapping blocks, to be multiplied by responses and, if need be, summed."""
+    """Overlapping blocks [B, J, BLOCK] of the waves, a view of a padded copy."""
     n_samples, step = wave_BT.shape[-1], BLOCK - 2 * reach
     padded = torch.nn.functional.pad(wave_BT, (reach, reach + -(-n_samples // step) * step - n_samples))
-    spectra_BJF: Tensor = torch.fft.rfft(padded.unfold(-1, BLOCK, step))
+    return padded.unfold(-1, BLOCK, step)
+
+
+def filter_(spectra_BJF: Tensor, response_BF: Tensor) -> Tensor:
+    """Spectra of blocks times the real response of their clip, in place."""
+    _parts(spectra_BJF).mul_(_twice(response_BF))
     return spectra_BJF
+
+
+def add_filtered_(total_BJF: Tensor, spectra_BJF: Tensor, response_BF: Tensor) -> Tensor:
+    """The total plus spectra of blocks times the real response of their clip, in place."""
+    _parts(total_BJF).addcmul_(_parts(spectra_BJF), _twice(response_BF))
+    return total_BJF
 
 
 def back_from_blocks(spectra_BJF: Tensor, reach: int, n_samples: int) -> Tensor:
     """The waves of filtered blocks; the ends that a circular convolution wraps around are left out."""
     out_BJT: Tensor = torch.fft.irfft(spectra_BJF, n=BLOCK)
     return out_BJT[..., reach : BLOCK - reach].flatten(-2)[..., :n_samples]
+
+
+def _parts(spectra_BJF: Tensor) -> Tensor:
+    """Real and imaginary parts side by side: torch multiplies complex by real numbers by way of a complex copy."""
+    return torch.view_as_real(spectra_BJF).flatten(-2)
+
+
+def _twice(response_BF: Tensor) -> Tensor:
+    return response_BF.repeat_interleave(2, dim=-1)[:, None]
 
 
 def _band_pass(low_hz_BN: Tensor, high_hz_BN: Tensor, taps_BN: Tensor, longest: int, rate_hz: int) -> Tensor:

@@ -26,14 +26,15 @@ REACH = NOTCHES * (LONGEST // 2)
 
 def convolutive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """1: powers of the signal, each through its own notches: microphones, amplifiers, transmission."""
-    power_BT = wave_BT
-    total_BJF = fir.blocks(power_BT, REACH) * _notches(draws, rate_hz)[:, None]
+    first_BJT = fir.blocks(wave_BT, REACH).contiguous()
+    power_BJT = first_BJT.clone()
+    total_BJF = fir.filter_(torch.fft.rfft(first_BJT), _notches(draws, rate_hz))
     for _ in range(2, POWERS + 1):
-        power_BT = power_BT * wave_BT
+        spectra_BJF = torch.fft.rfft(power_BJT.mul_(first_BJT))
         response_BF = _notches(draws, rate_hz) * _amplitude(-draws.uniform(*WEAKER_DB, 1))
-        total_BJF += fir.blocks(power_BT, REACH) * response_BF[:, None]
+        fir.add_filtered_(total_BJF, spectra_BJF, response_BF)
     out_BT = fir.back_from_blocks(total_BJF, REACH, wave_BT.shape[1])
-    return _unclipped(out_BT - out_BT.mean(dim=1, keepdim=True))
+    return _unclipped_(out_BT.sub_(out_BT.mean(dim=1, keepdim=True)))
 
 
 def impulsive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
@@ -46,7 +47,7 @@ def impulsive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     at_BK = torch.arange(count, device=wave_BT.device) * stride + draws.integers(0, stride, count)
     size_BK = draws.uniform(-1, 1, count) * draws.uniform(-1, 1, count)
     factor_BK = torch.where(hit_BK, 1 + IMPULSE_GAIN * size_BK, 1.0)
-    return _unclipped(wave_BT.scatter(1, at_BK, wave_BT.gather(1, at_BK) * factor_BK))
+    return _unclipped_(wave_BT.scatter(1, at_BK, wave_BT.gather(1, at_BK) * factor_BK))
 
 
 def stationary(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
@@ -54,12 +55,12 @@ def stationary(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     noise_BT = fir.convolve(draws.normal(wave_BT.shape[1]), _notches(draws, rate_hz), REACH)
     snr_db = draws.uniform(*SNR_DB, 1)
     scale_B1 = _norm(wave_BT) / _norm(noise_BT).clamp_min(1e-12) * _amplitude(-snr_db)
-    return wave_BT + noise_BT * scale_B1
+    return torch.addcmul(wave_BT, noise_BT, scale_B1)
 
 
 def parallel(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """8: the sum of 1 and 2 rather than one after the other."""
-    return _unclipped(convolutive(wave_BT, draws, rate_hz) + impulsive(wave_BT, draws, rate_hz))
+    return _unclipped_(convolutive(wave_BT, draws, rate_hz).add_(impulsive(wave_BT, draws, rate_hz)))
 
 
 Step = Callable[[Tensor, Draws, int], Tensor]
@@ -102,6 +103,7 @@ def _norm(wave_BT: Tensor) -> Tensor:
     return norm_B1
 
 
-def _unclipped(wave_BT: Tensor) -> Tensor:
-    """Scaled down where it would leave -1..1, and only there."""
-    return wave_BT / wave_BT.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
+def _unclipped_(wave_BT: Tensor) -> Tensor:
+    """Scaled down where it would leave -1..1, and only there, in place: memory fresh from the system costs as much."""
+    peak_B1 = torch.maximum(wave_BT.amax(dim=1, keepdim=True), -wave_BT.amin(dim=1, keepdim=True))
+    return wave_BT.div_(peak_B1.clamp_min(1.0))

@@ -43,10 +43,10 @@ def test_a_clip_follows_its_seed_alone(name: str, wave_bt: Tensor, seeds_b: Tens
 @pytest.mark.parametrize("name", CHANGES)
 def test_other_seeds_change_the_clip_otherwise_and_the_input_stays(name: str, wave_bt: Tensor) -> None:
     before = wave_bt.clone()
-    same = wave_bt[:1].expand(24, -1)
-    out = build_augment([name], RATE)(same, torch.arange(24))
+    same = wave_bt[:1].expand(48, -1)
+    out = build_augment([name], RATE)(same, torch.arange(48))
     assert torch.equal(wave_bt, before)
-    assert len({tuple(row[::50].tolist()) for row in out}) > 4
+    assert len({tuple(row[::50].tolist()) for row in out}) > 3
     assert not torch.equal(out, same)
 
 
