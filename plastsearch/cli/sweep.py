@@ -1,5 +1,6 @@
 """`plastsearch sweep`: the whole search, from a space's file to the front; also how it shows itself."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from plastsearch.cli import sweep_options as given
 
 if TYPE_CHECKING:
     from plastsearch.search.listening import Closing
+    from plastsearch.search.options import Outcome
     from plastsearch.search.view import View
     from plastsearch.spec.sweep import SweepSpec
 
@@ -61,25 +63,22 @@ def sweep(
     if not quiet:
         for text in notes:
             sys.stderr.write(f"Note: {text}.\n")
+
+    def tell(outcome: "Outcome") -> None:
+        report(outcome, mlflow, as_json=as_json, json_lines=json_lines, quiet=quiet)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
     try:
-        outcome = run_sweep(spec, options, _listeners(mlflow, quiet or as_json, json_lines))
+        outcome = run_sweep(spec, options, _listeners(mlflow, quiet or as_json, json_lines), tell)
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any trial had begun; the same command starts again\n")
         raise typer.Exit(130) from None
-    report(outcome, mlflow, as_json=as_json, json_lines=json_lines, quiet=quiet)
-    if outcome.stuck:
-        _leave_at_once(outcome.exit_code)
+    tell(outcome)
+    if outcome.stuck:  # a dead Ray would hold back the interpreter's end, and then end the process with its own status
+        os._exit(outcome.exit_code)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
-
-
-def _leave_at_once(code: int) -> None:
-    """A dead Ray would hold back the interpreter's end, and then end the process with a status of its own."""
-    import os
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def _short(trials: int | None, parallel: int | None) -> list[str]:

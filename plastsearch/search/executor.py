@@ -1,5 +1,6 @@
 """Between the sweep (what to run, what was heard) and who runs it: this process (inline.py) or Ray (ray_tune.py)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,10 @@ class Desk(Protocol):
     @property
     def over(self) -> bool:
         """Whether no attempt will come any more."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether someone asked to stop: what runs may part at its next report."""
 
     @property
     def stopping(self) -> bool:
@@ -64,8 +69,8 @@ class Executor(Protocol):
     def trouble(self) -> str | None:
         """Why it ended before the desk was over and can do nothing more; the process should be left at once."""
 
-    def run(self, desk: Desk) -> None:
-        """Serve the desk until it is over or stopping."""
+    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
+        """Serve the desk until it is over or stopping; should this thread never return, another calls `abandon`."""
 
     def close(self) -> None:
         """Leave no process and no file behind."""

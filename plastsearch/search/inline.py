@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,7 +23,7 @@ class InlineExecutor:
         self._timeout_s = timeout_s
         self.cpus = cpus
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
         """Serve the desk until it is over or stopping."""
         while not desk.stopping:
             attempt = desk.next()

@@ -27,6 +27,7 @@ _QUIET = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",  # spelt as Ray spells it
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",  # without its server Ray ends us: there is a report to be written
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

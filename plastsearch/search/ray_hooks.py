@@ -5,6 +5,8 @@ One Tune trial is one attempt.
 # ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
 import json
+import re
+import time
 import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ with warnings.catch_warnings():
     from ray.tune.search import Searcher
 
 Result = dict[str, Any]
+_KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\).*?actual memory used=([\d.]+)GB")
 
 
 class AttemptTrainable(tune.Trainable):
@@ -66,6 +69,7 @@ class Bridge:
     cluster: Cluster
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
+    alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # what Tune pickles is never read
@@ -113,9 +117,11 @@ class Verdicts(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         attempt = self.bridge.attempts.pop(trial.trial_id, None)
-        if attempt is not None:
-            reason = self.bridge.killed.pop(trial.trial_id, None) or _cause(Path(trial.pickled_error_file))
-            self.bridge.desk.lost(attempt, reason)
+        if attempt is None:
+            return
+        killed = self.bridge.killed.pop(trial.trial_id, None)
+        reason, blameless = (killed, False) if killed else _cause(Path(trial.pickled_error_file))
+        self.bridge.desk.lost(attempt, reason, blameless=blameless)
 
 
 class Watch(tune.Callback):
@@ -130,6 +136,7 @@ class Watch(tune.Callback):
             self.bridge.desk.started(attempt)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.bridge.alive_at = time.monotonic()
         self.bridge.desk.tick()
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
@@ -163,14 +170,28 @@ class Stop(tune.Stopper):
         return self.bridge.desk.stopping
 
 
-def _cause(pickled: Path) -> str:
-    """Why a worker is gone, in a line; Tune has just left the error in that file."""
+def _cause(pickled: Path) -> tuple[str, bool]:
+    """Why a worker is gone, in a line, and whether its whole node is; Tune has just left the error in that file."""
     error = ray.cloudpickle.loads(pickled.read_bytes()) if pickled.is_file() else None
-    text = str(error)
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory pressure" in text:
-        return "its worker ran out of memory and was killed"
-    if isinstance(error, ray.exceptions.NodeDiedError) or "its node has died" in text:
-        return "its node died"
-    if isinstance(error, ray.exceptions.RayActorError):
-        return "its worker process died"
-    return f"its worker could not run: {text.strip().splitlines()[-1] if text.strip() else type(error).__name__}"
+    text, failures = str(error), ray.exceptions
+    if "running low on memory" in text:
+        return _out_of_memory(text, getattr(error, "actor_id", None))
+    if getattr(error, "preempted", False):
+        return "its node was taken away (preempted)", True
+    if "its node has died" in text or "node is either dead" in text:
+        return "its node died", True
+    # A worker's death is told by its node at once: nobody answering means that there is no node.
+    if isinstance(error, failures.ActorUnavailableError):
+        return "its node does not answer any more", True
+    if isinstance(error, failures.RayActorError):
+        return "its worker process died", False
+    return f"its worker could not run: {text.strip().splitlines()[-1] if text.strip() else type(error).__name__}", False
+
+
+def _out_of_memory(text: str, actor: str | None) -> tuple[str, bool]:
+    """Ray ends several workers at once: of those on its list, the largest is to blame."""
+    killed = {name: float(size) for name, size in _KILLED.findall(text)}
+    own, largest = killed.get(actor or ""), max(killed.values(), default=0.0)
+    if own is not None and own < largest:
+        return f"its worker was ended to free memory for another ({own:g} GB in use, the largest had {largest:g})", True
+    return f"its worker ran out of memory and was killed; {worker.MORE_MEMORY}", False

@@ -7,22 +7,26 @@ insists on: the journal is the truth, and every start is a fresh Tuner.
 import os
 import shutil
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from plastsearch.search.executor import Desk
 from plastsearch.search.ray_cluster import Cluster, hush, own_signals
 from plastsearch.search.ray_hooks import AttemptTrainable, Bridge, Proposals, Stop, Verdicts, Watch
+from plastsearch.search.ray_mends import mended
 from plastsearch.search.resources import Request, check_fit
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     from ray import tune
 
-_PATIENCE_S = 5.0
+_LOOK_S = 1.0
+_PATIENCE_S = 5.0  # for Tune to notice by itself that Ray is dead
+_SILENT_S, _PARTING_S = 240.0, 15.0  # without a step of Tune: Ray hangs; some of its processes die without ending
+_HANGS = "Ray does not answer any more; what ran goes on with the next session"
 
 
 class RayExecutor:
@@ -35,9 +39,8 @@ class RayExecutor:
         *,
         parallel: int | None = None,
         address: str | None = None,
-        abandon: Callable[[str], None] | None = None,
     ) -> None:
-        self._folder, self._abandon = folder, abandon
+        self._folder = folder
         self.trouble: str | None = None
         self._cluster = Cluster(address)
         try:
@@ -59,7 +62,7 @@ class RayExecutor:
         """GPUs of one trial."""
         return self.request.get("GPU", 0.0)
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
         """Serve the desk until it is over or stopping."""
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
         scratch = self._folder / ".tune"
@@ -85,7 +88,7 @@ class RayExecutor:
             ),
         )
         try:
-            with own_signals(), hush(), _lean(), self._watch():
+            with own_signals(), hush(), mended(), self._watch(bridge, abandon):
                 tuner.fit()
         except Exception:
             self.trouble = self._cluster.fallen()
@@ -95,15 +98,21 @@ class RayExecutor:
             shutil.rmtree(scratch, ignore_errors=True)
 
     @contextmanager
-    def _watch(self) -> Iterator[None]:
+    def _watch(self, bridge: Bridge, abandon: Callable[[str], None] | None) -> Iterator[None]:
         """Tune asks Ray in calls that do not return once Ray is dead: then only another thread can say so."""
         done = threading.Event()
 
         def watch() -> None:
-            while not done.wait(_PATIENCE_S):
-                fallen = self._cluster.fallen()
-                if fallen is not None and self._abandon is not None and not done.wait(_PATIENCE_S):
-                    self._abandon(fallen)
+            while abandon is not None and not done.wait(_LOOK_S):
+                trouble = self._cluster.fallen()
+                if trouble is not None and done.wait(_PATIENCE_S):
+                    return
+                silent_s = time.monotonic() - bridge.alive_at
+                if trouble is None and silent_s > (_PARTING_S if bridge.desk.interrupted else _SILENT_S):
+                    trouble = _HANGS
+                if trouble is not None:
+                    self.trouble = trouble
+                    abandon(trouble)
 
         threading.Thread(target=watch, name="ray watch", daemon=True).start()
         try:
@@ -118,32 +127,3 @@ class RayExecutor:
 
 def _lower(request: Mapping[str, float]) -> dict[str, float]:
     return {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in request.items()}
-
-
-@contextmanager
-def _lean() -> Iterator[None]:
-    """Spare Tune what costs and serves nobody here: it imports mlflow (5 s, 60 MB) only to count the callbacks that are
-    its own, and asks the cluster five times per trial for the one class it was given."""
-    from ray.air._internal import usage
-    from ray.tune.registry import _global_registry as registry
-
-    tag, usage.tag_callbacks = usage.tag_callbacks, lambda callbacks: False  # noqa: ARG005
-    registry.contains, registry.get = _remembering(registry.contains), _remembering(registry.get)
-    try:
-        yield
-    finally:
-        usage.tag_callbacks = tag
-        del registry.contains, registry.get  # the class's own are back
-
-
-def _remembering(ask: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
-    """Answers of the registry; what it does not have yet is asked again."""
-    known: dict[tuple[str, str], Any] = {}
-
-    def answer(category: str, key: str) -> Any:
-        found = known.get((category, key)) or ask(category, key)
-        if found:
-            known[category, key] = found
-        return found
-
-    return answer

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 from plastsearch.search import worker
 from plastsearch.search.beginnings import Beginnings
 from plastsearch.search.budget import Spent, exhausted
+from plastsearch.search.ending import Ending, leave
 from plastsearch.search.executor import Executor
 from plastsearch.search.folder import Opened, open_folder
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.interrupts import Interrupts
 from plastsearch.search.listening import Closing, Ledger
-from plastsearch.search.options import EXIT, Options, Outcome
+from plastsearch.search.options import Options, Outcome
 from plastsearch.search.parts import halting_of, limits_of, phases_of, task_of
 from plastsearch.search.phases import Search
 from plastsearch.search.preflight import data_of, has_finalists
@@ -32,16 +34,23 @@ if TYPE_CHECKING:
     from plastsearch.search.study import Study
 
 
-def run_sweep(spec: SweepSpec, options: Options, listen: Callable[[Path, View], Sequence[Closing]]) -> Outcome:
-    """Run the sweep from wherever it stands to its end, or to an interrupt."""
+def run_sweep(
+    spec: SweepSpec,
+    options: Options,
+    listen: Callable[[Path, View], Sequence[Closing]],
+    tell: Callable[[Outcome], None] | None = None,
+) -> Outcome:
+    """Run the sweep from wherever it stands to its end, or to an interrupt.
+
+    If Ray dies and this thread never returns from it, another one calls `tell` with the outcome and ends the process.
+    """
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
     opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
-    command = options.command(opened.folder)
     with opened.journal, Interrupts() as interrupts, _preparing(spec, options) as preparing:
-        executor = open_executor(spec, options, opened.folder, lambda reason: _abandon(reason, command))
+        executor = open_executor(spec, options, opened.folder)
         try:
-            return _session(spec, options, opened, executor, listen, interrupts, preparing)
+            return _session(spec, options, opened, executor, listen, tell or _tell, interrupts, preparing)
         finally:
             interrupts.hold()
             executor.close()
@@ -55,13 +64,22 @@ def _preparing(spec: SweepSpec, options: Options) -> AbstractContextManager[Prep
     return closing(Preparing(data_of(spec), options.cache_of(options.root), evaluation=evaluation))
 
 
-def _abandon(reason: str, command: str) -> None:
-    """The last resort, from another thread: the journal is whole, and the main thread may never come back."""
-    os.write(2, f"error: {reason}\ngo on with: {command}\n".encode())
-    os._exit(EXIT["interrupted"])
+def _tell(outcome: Outcome) -> None:
+    sys.stderr.write("\n".join([*outcome.notes, f"go on with: {outcome.command}\n"]))
 
 
-def open_executor(spec: SweepSpec, options: Options, folder: Path, abandon: Callable[[str], None]) -> Executor:
+def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[Outcome], None]) -> None:
+    """The last resort, from another thread: everything that an end has, since the main thread may never come back."""
+    ending.last_word()
+    outcome = ending.outcome(trouble)
+    try:
+        tell(outcome)
+        executor.close()
+    finally:
+        os._exit(outcome.exit_code)
+
+
+def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
     """This process, or Ray, which is imported only here."""
     if options.executor == "inline":
         return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0)
@@ -70,7 +88,7 @@ def open_executor(spec: SweepSpec, options: Options, folder: Path, abandon: Call
 
     asked = spec.resources
     request = Request(asked.cpu, asked.gpu, asked.memory_gb, asked.custom)
-    return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address, abandon=abandon)
+    return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address)
 
 
 def _session(
@@ -79,6 +97,7 @@ def _session(
     opened: Opened,
     executor: Executor,
     listen: Callable[[Path, View], Sequence[Closing]],
+    tell: Callable[[Outcome], None],
     interrupts: Interrupts,
     preparing: Preparing | None,
 ) -> Outcome:
@@ -99,7 +118,7 @@ def _session(
     try:
         _prepare(preparing, study, listeners)
     except BaseException:
-        _leave(listeners)
+        leave(listeners)
         raise
     _announce(opened, listeners)
     sweep = Sweep(
@@ -114,16 +133,16 @@ def _session(
         slots=executor.slots,
         gpus=executor.gpus,
     )
+    command = options.command(opened.folder)
+    ending = Ending(opened, sweep, search, listeners, command, lambda: spent_s + time.time() - began)
     interrupts.serve(sweep, view.hint, patient=options.executor != "inline")
     try:
-        _serve(executor, sweep)
+        _serve(executor, sweep, lambda trouble: _abandon(trouble, executor, ending, tell))
     finally:
         interrupts.hold()
-        status, reason = _last_word(opened, sweep, search, listeners, spent_s + time.time() - began)
+        ending.last_word()
     interrupts.release()
-    notes = [*([executor.trouble] if executor.trouble else []), *_leave(listeners)]
-    stuck = executor.trouble is not None
-    return Outcome(opened.folder, status, options.command(opened.folder), reason, notes, stuck)
+    return ending.outcome(executor.trouble)
 
 
 def _prepare(preparing: Preparing | None, study: "Study", listeners: Sequence[Closing]) -> None:
@@ -151,45 +170,9 @@ def _announce(opened: Opened, listeners: Sequence[Closing]) -> None:
             listener.feed(event)
 
 
-def _serve(executor: Executor, sweep: Sweep) -> None:
+def _serve(executor: Executor, sweep: Sweep, abandon: Callable[[str], None]) -> None:
     try:
-        executor.run(sweep)
+        executor.run(sweep, abandon)
     except KeyboardInterrupt:
         if not sweep.interrupted:
             sweep.interrupt()
-
-
-def _last_word(
-    opened: Opened, sweep: Sweep, search: Search, listeners: Sequence[Closing], seconds: float
-) -> tuple[str, str | None]:
-    status, reason = _verdict(sweep, search)
-    finish = opened.journal.append("finish", status=status, reason=reason, seconds=round(seconds, 3))
-    for listener in listeners:
-        listener.feed(finish)
-    return status, reason
-
-
-def _leave(listeners: Sequence[Closing]) -> list[str]:
-    """Let every listener finish; a further interrupt means not to wait for the rest."""
-    notes = []
-    try:
-        for listener in listeners:
-            note = listener.close()
-            if note:
-                notes.append(note)
-    except KeyboardInterrupt:
-        notes.append("interrupted before every record was mirrored; the journal has all of it")
-    return notes
-
-
-def _verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
-    if sweep.failure:
-        return "failures", sweep.failure
-    if sweep.interrupted or not sweep.over:
-        return "interrupted", None
-    too_many = sweep.too_many_failures()
-    if too_many:
-        return "failures", too_many
-    if search.ended_by in {"trials", "space", None}:
-        return "done", None
-    return "budget", search.ended_by

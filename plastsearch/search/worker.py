@@ -17,6 +17,7 @@ from plastsearch.spec.report import Report
 TRIAL = "plastsearch.trial.run:run_trial"
 FINALIST = "plastsearch.trial.finalist:run_finalist"
 
+MORE_MEMORY = "run fewer at a time (--parallel), or let each ask for more (resources.memory_gb)"
 Message = dict[str, Any]
 TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
 
@@ -90,6 +91,8 @@ def _failed(error: Exception) -> Message:
         return {"state": "busy", "reason": str(error)}
     known = isinstance(error, PlastsearchError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
+    if _out_of_memory(error):
+        reason = f"out of memory ({reason}); {MORE_MEMORY}"
     details = {} if known else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
     return {"state": "failed", "metrics": {}, "details": details, "reason": reason, "again": _may_pass(error)}
 
@@ -104,7 +107,15 @@ def _may_pass(error: Exception) -> bool:
     """Whether the same configuration may do better elsewhere: the machine failed, not the configuration."""
     if isinstance(error, PlastsearchError):
         return False
-    return isinstance(error, OSError | MemoryError) or "out of memory" in str(error).lower() or "CUDA" in str(error)
+    return isinstance(error, OSError) or _out_of_memory(error) or "CUDA" in str(error)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Python's, the system's, the GPU's and torch's own words for it."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        phrase in words for phrase in ("out of memory", "can't allocate memory", "cannot allocate memory")
+    )
 
 
 def _floats(metrics: dict[str, float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ A worker imports `tests.search.fake_trials:trial` by name, like the real one. `m
 
 import os
 import random
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +69,28 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
         os._exit(7)
     if order == "hang":
         time.sleep(600)
+    if order == "memory":
+        _exceed_a_limit()
+    if order == "hog":
+        hoard = []
+        while len(hoard) < 60:  # 3 GB, unless somebody ends it
+            hoard.append(bytearray(b"1") * 50_000_000)
+            time.sleep(0.1)
     if order == "busy" and settings.defer_busy:
         from plastsearch.trial.store import StageBusy
 
         raise StageBusy("abc")
+
+
+def _exceed_a_limit() -> None:
+    """Run out of address space for real, and leave the worker as it was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, hard))
+    try:
+        bytearray(1_000_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class Dice:

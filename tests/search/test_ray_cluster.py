@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,23 @@ def test_a_killed_node_moves_its_trials_elsewhere(rig, nodes):
     assert {r.state for r in records.values()} == {"done"}
     reasons = [reason for r in records.values() for reason in r.reasons]
     assert 1 <= len(reasons) <= 2
-    assert set(reasons) <= {"its node died", "its worker process died"}
+    assert set(reasons) <= {"its node died", "its node does not answer any more"}
+    assert sum(r.failures for r in records.values()) == 0  # nobody's configuration is to blame
+    assert sum(r.losses for r in records.values()) == len(reasons)
+
+
+def test_a_worker_out_of_memory_is_ended_tried_again_and_fails_alone(rig, nodes, monkeypatch):
+    """By Ray's own memory monitor, which is told that little more than what is in use now may be."""
+    total, _, available = (int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()[:3])
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{(total - available + 1_500_000) / total:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    nodes.add(2)
+    dice, limits = Dice(orders={1: "hog"}), Limits(trials=4, max_failures=1)
+    records = run(rig, nodes, dice=dice, limits=limits)
+    assert [r.state for r in records.values()] == ["done", "failed", "done", "done", "done"]
+    assert sum(r.failures for r in records.values()) == 1  # whoever was ended beside it is not to blame
+    assert records[1].reasons[0].startswith("its worker ran out of memory and was killed; run fewer at a time")
+    assert (records[1].reason, records[1].attempts) == (records[1].reasons[0], 2)
 
 
 def test_a_late_node_is_used(rig, nodes, monkeypatch):

@@ -17,6 +17,7 @@ from plastsearch.search.resources import Request, Shape
 from plastsearch.tracking.journal import read, trials
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
+from tests.search.session_process import SPACE
 from tests.search.test_session import start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::Warning")]  # Ray's own, in its threads
@@ -72,6 +73,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
         3: "bug",
         4: f"hang-once:{tmp_path / 'hung'}",
         5: "die",
+        6: f"memory-once:{tmp_path / 'full'}",
     }
     limits = Limits(trials=8, max_failures=1, trial_timeout_s=4.0)
     records = run(rig, cluster, dice=Dice(orders=orders), limits=limits)
@@ -80,6 +82,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
     assert records[4].reasons == ["no end after 4 s (the limit for one trial)"]
     assert (records[5].reason, records[5].attempts) == ("its worker process died", 2)
     assert (records[1].attempts, records[3].attempts) == (1, 1)
+    assert records[6].reasons[0].startswith("out of memory (MemoryError: ); run fewer at a time (--parallel)")
 
 
 def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
@@ -163,6 +166,18 @@ def test_a_signal_to_the_whole_group_parts_or_stops_and_leaves_no_process(tmp_pa
     assert "failed" not in states  # what we stop ourselves is nobody's failure
 
 
+TYPED = """
+import functools, sys
+from plastsearch.search import options
+from plastsearch.cli.main import main
+options.Options = functools.partial(
+    options.Options, trial="tests.search.fake_trials:trial", finalist="tests.search.fake_trials:trial"
+)
+sys.argv[1:1] = ["sweep"]
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("daemon", ["raylet/raylet", "gcs_server"])
 def test_a_ray_that_dies_ends_at_130_with_the_resume_command(tmp_path, daemon):
@@ -176,3 +191,34 @@ def test_a_ray_that_dies_ends_at_130_with_the_resume_command(tmp_path, daemon):
     assert "--resume" in out + err
     assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
     assert trials(read(tmp_path / "fake"))[1].state == "running"
+    assert read(tmp_path / "fake")[-1]["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_sigterm_to_every_process_still_ends_with_a_report(tmp_path):
+    """What systemd and some batch systems do: the driver, Ray's daemons and the workers all get it at once."""
+    environment = {
+        **os.environ,
+        "FAKE_TRIAL_S": "400",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    (tmp_path / "fake.yaml").write_text(SPACE)
+    overrides = [word for text in ("search.parallel=2", "resources.cpu=1") for word in ("--set", text)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TYPED, str(tmp_path / "fake.yaml"), "--out", str(tmp_path), *overrides],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while " 1 started: " not in process.stderr.readline():
+        assert process.poll() is None
+    found = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
+    ours = [int(line.split()[0]) for line in found.splitlines() if f"ps-{os.getuid()}/{process.pid}" in line]
+    assert len(ours) >= 4
+    for pid in [process.pid, *ours]:
+        os.kill(pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert "Results:" in out
+    assert "go on with: plastsearch sweep" in err
+    assert (tmp_path / "fake" / "report" / "report.md").is_file()
+    assert read(tmp_path / "fake")[-1]["status"] == "interrupted"
+    assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from plastsearch.search import worker
 from plastsearch.search.budget import Limits
 from plastsearch.tracking.journal import Journal
 from tests.search.fake_trials import Dice
@@ -131,3 +132,32 @@ def test_proposals_reach_the_disk_soon_and_results_at_once(tmp_path, monkeypatch
         assert len(synced) == 1
         journal.append("end", trial=0)
         assert len(synced) == 2
+
+
+class Desert:
+    """An executor whose nodes go down under one trial again and again."""
+
+    def __init__(self, trial: int, times: int) -> None:
+        self.trial, self.times = trial, times
+
+    def run(self, desk) -> None:
+        while (attempt := desk.next()) is not None:
+            desk.started(attempt)
+            if attempt.trial == self.trial and self.times:
+                self.times -= 1
+                desk.lost(attempt, "its node died", blameless=True)
+                continue
+            for message in worker.messages(attempt.task):
+                desk.heard(attempt, message)
+
+
+@pytest.mark.parametrize(("times", "state"), [(3, "done"), (4, "failed")])
+def test_a_lost_node_is_not_a_failure_of_the_configuration(rig, times, state):
+    it = rig(limits=Limits(trials=3, max_failures=0, max_losses=3))
+    desk = it.open()
+    Desert(1, times).run(desk)
+    it.journal.close()
+    record = it.records()[1]
+    assert (record.state, record.failures, record.losses) == (state, 0, 3)
+    assert record.reasons == ["its node died"] * 3
+    assert {r.state for n, r in it.records().items() if n != 1} == {"done"}

@@ -1,0 +1,39 @@
+"""What a worker says of a failure: whose fault it is, and whether it may pass."""
+
+import pytest
+import torch
+
+from plastsearch.errors import TrialError
+from plastsearch.search import worker
+from plastsearch.spec.config import RunSettings, TrialConfig
+
+
+def end_of(monkeypatch, error):
+    def trial(config, settings):
+        raise error
+        yield
+
+    monkeypatch.setattr(worker, "resolve", lambda reference: trial)
+    return list(worker.messages(worker.task("any", TrialConfig(), RunSettings(store="s", cache="c"))))[-1]
+
+
+def torch_without_memory():
+    try:
+        torch.empty(2**60, dtype=torch.uint8)
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("CUDA out of memory"), None]
+)
+def test_memory_that_is_lacking_is_named_and_may_be_there_next_time(monkeypatch, error):
+    end = end_of(monkeypatch, error or torch_without_memory())
+    assert (end["state"], end["again"]) == ("failed", True)
+    assert end["reason"].startswith("out of memory (")
+    assert end["reason"].endswith("or let each ask for more (resources.memory_gb)")
+
+
+@pytest.mark.parametrize("error", [TrialError("no such site"), ZeroDivisionError("a bug")])
+def test_a_failure_of_the_configuration_comes_again_and_is_not_repeated(monkeypatch, error):
+    assert end_of(monkeypatch, error)["again"] is False
