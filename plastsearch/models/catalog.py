@@ -58,6 +58,7 @@ PRESETS: dict[str, dict[str, Widths]] = {
     },
 }
 FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc"}
+NOT_COMPILED = {"grnn": "grnn has nothing to compile: torch.compile runs recurrent layers as they are; set it to false"}
 TRANSFORMERS = ("wav2vec2", "hubert", "wavlm")
 CONFIG_FILE = "config.json"
 

@@ -6,7 +6,7 @@ from itertools import islice, product
 from pathlib import Path
 
 from plastsearch.errors import DataError, PlastsearchError, SpecError
-from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
+from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
 from plastsearch.search.parameters import values_of
 from plastsearch.search.space import Space
 from plastsearch.spec.coherence import Mistake, set_at
@@ -55,6 +55,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> F
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
+    missing += _compiling(spec)
     found.mistakes += missing
     if not missing:
         _points(spec, found)
@@ -136,6 +137,17 @@ def _places(config: DataConfig, *, look: bool) -> list[Mistake]:
             problem = "is no folder" if folder else "is no file"
             found.append((tuple(path), f"{place} {problem} here; set it to {meaning} (check --no-data skips this)"))
     return found
+
+
+def _compiling(spec: SweepSpec) -> list[Mistake]:
+    """Compilation asked of a network that has nothing to compile; where the network is searched, some points fail."""
+    reason = NOT_COMPILED.get(spec.base.model.name)
+    if reason is None or "model.name" in spec.space:
+        return []
+    searched = spec.space.get("train.compile")
+    if isinstance(searched, Choice):
+        return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
+    return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
 
 
 def _other_models(spec: SweepSpec) -> list[list[SiteRow]]:

@@ -90,7 +90,7 @@ class TrainConfig(Closed):
     clip_norm: float = Field(1.0, gt=0)
     loss: Literal["cross_entropy", "oc_softmax", "am_softmax"] = "cross_entropy"
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    compile: bool = False
+    compile: bool = False  # training steps on GPUs, block by block; costs are timed without it
     evaluations: int = Field(2, ge=1)  # dev evaluations per stage; the best state is kept
     early_stop: int = Field(0, ge=0)  # evaluations without gain; 0: never (else marked 'unequal budget')
     train_head: bool = True  # in every arm alike

@@ -11,7 +11,7 @@ from typing import Literal
 
 from plastsearch.errors import TrialError
 from plastsearch.growth.rules import criterion_refused, growth_refused
-from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
+from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
 from plastsearch.spec.config import Method, TrialConfig
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
@@ -82,6 +82,8 @@ def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
 
 def check(config: TrialConfig) -> None:
     """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
+    if config.train.compile and config.model.name in NOT_COMPILED:
+        raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
     growth = config.growth()
     if config.method in ("dropin", "plasticity", "stack") and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")

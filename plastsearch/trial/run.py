@@ -12,6 +12,7 @@ from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 from plastsearch.trial.bench import Bench, open_bench
 from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.trial.compiling import LEFT_OUT, compiles
 from plastsearch.trial.cost import costs
 from plastsearch.trial.fit import Progress
 from plastsearch.trial.keys import StageKey, base_key, stage_keys
@@ -84,7 +85,9 @@ def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) 
     check(config)
     bench = open_bench(config, settings, stop)
     stages = plan(config, len(bench.train))
-    return Journey(bench, stages, stage_keys(config, stages, bench.surroundings), began)
+    idle = config.train.compile and not compiles(True, bench.device)
+    keys = stage_keys(config, stages, bench.surroundings)
+    return Journey(bench, stages, keys, began, warnings=[LEFT_OUT] if idle else [])
 
 
 def travel(journey: Journey) -> Iterator[Report]:

@@ -17,6 +17,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.trial import scoring
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import Checkpoints
+from plastsearch.trial.compiling import compiled_, compiles, uncompiled
 from plastsearch.trial.feeds import KeptFeed, WaveFeed
 from plastsearch.trial.fit import Feed, FitPlan, Ingredients, Progress, Quality, fit
 from plastsearch.trial.keeping import Kept, keep_prefix
@@ -168,14 +169,18 @@ def _train_(
     kept = keep_prefix(bench, specimen, stage, reading, cut, parent) if cut else None
     feed: Feed = KeptFeed(reading, kept.train, device) if kept else WaveFeed(reading, device)
     logits = (lambda hidden: module.suffix(hidden, cut)) if kept and cut else logits_from_wave(module, cut)
-    on = Ingredients(
-        module, _compiled(bench, logits), bench.loss, feed, lambda: evaluate(bench, module, cut, kept),
-        lambda: train_mode_(module, cut), device,
-    )  # fmt: skip
+    compiling = compiles(bench.config.train.compile, device)
+
+    def quality() -> Quality:
+        with uncompiled(compiling):
+            return evaluate(bench, module, cut, kept)
+
+    on = Ingredients(module, logits, bench.loss, feed, quality, lambda: train_mode_(module, cut), device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     checkpoints = Checkpoints(bench.store.work(key), bench.settings.checkpoint_s)
-    state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop)
+    with compiled_(module, compiling):
+        state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop)
     assert state.best is not None  # every stage evaluates after its last step
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
     if device.type == "cuda":
@@ -189,10 +194,6 @@ def _train_(
     if state.step < stage.steps:
         details["unequal_budget"] = True
     return Outcome(metrics, details)
-
-
-def _compiled(bench: Bench, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return torch.compile(logits) if bench.config.train.compile else logits
 
 
 def _fit_plan(bench: Bench, stage: Stage) -> FitPlan:

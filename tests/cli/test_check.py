@@ -53,6 +53,8 @@ def test_the_four_embedded_spaces_need_no_corpus():
         (HEAD + LAYERS, ("search.sampler=grid", "space.keep={kind: float, low: 0, high: 1}"), "grid needs"),
         ("base: {method: dropin, layers: [encoder.9.ffn], neurons: 16}\nspace:\n  seed: {kind: choice, of: [0, 1]}\n",
          (), "space.yaml:1: base.layers.0: no site matches 'encoder.9.ffn'"),
+        ("base:\n  model: {name: grnn}\n  train: {compile: true}\n  layers: [gru.0]\n  neurons: 4\nspace:\n"
+         "  seed: {kind: choice, of: [0, 1]}\n", (), "space.yaml:3: base.train.compile: grnn has nothing to compile"),
     ],
 )  # fmt: skip
 def test_what_does_not_exist(tmp_path, text, options, words):

@@ -139,7 +139,8 @@ def test_out_of_memory_is_retried_once_in_halves_of_the_same_batch(settings, tmp
     *_, plain = run_trial(config, settings(store=tmp_path / "plain"))
     _out_of_memory(1, monkeypatch)
     *_, halved = run_trial(config, settings())
-    assert halved.details["warnings"][0].startswith("train: out of memory, retried with 2 micro-batches")
+    said = [text for text in halved.details["warnings"] if "times vary" not in text]  # a busy machine is warned of, too
+    assert said[0].startswith("train: out of memory, retried with 2 micro-batches")
     assert halved.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-3)
 
 

@@ -1,0 +1,46 @@
+"""`train.compile`: the same numbers with and without; left out, or refused, where it brings nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from torch._dynamo.utils import counters
+
+from plastsearch.errors import TrialError
+from plastsearch.trial import compiling
+from plastsearch.trial.run import run_trial
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import SITES, make_config, steady
+
+
+@pytest.mark.parametrize(
+    ("backend", "method", "name"),
+    [
+        ("aot_eager", "plasticity", "wav2vec2"),
+        ("aot_eager", "last_k", "resnet18"),
+        pytest.param("inductor", "baseline", "wav2vec2", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+    ],
+)
+def test_compiled_steps_give_the_same_metrics(backend, method, name, settings, tmp_path, monkeypatch) -> None:
+    changes = {"model": {"name": name}, "layers": (SITES[name],), "method": method}
+    *_, plain = run_trial(make_config(**changes), settings(store=tmp_path / "plain"))
+    monkeypatch.setattr(compiling, "DEVICES", ("cpu",))
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    counters.clear()
+    *_, compiled = run_trial(make_config(**changes, train={"compile": True}), settings())
+    assert counters["stats"]["unique_graphs"] >= 1
+    assert not counters["graph_break"]
+    assert steady(compiled) == pytest.approx(steady(plain), rel=1e-3)
+
+
+def test_on_a_cpu_the_switch_is_left_out_and_the_report_says_so(settings) -> None:
+    model = {"name": "resnet18"}
+    config = make_config(model=model, layers=(), method="baseline", train={"steps": 3, "compile": True})
+    *_, final = run_trial(config, settings())
+    assert compiling.LEFT_OUT in final.details["warnings"]
+
+
+def test_a_network_with_nothing_to_compile_refuses_it(settings) -> None:
+    with pytest.raises(TrialError, match=r"train\.compile: grnn has nothing to compile.*set it to false"):
+        list(run_trial(make_config(train={"compile": True}), settings()))
