@@ -3,8 +3,10 @@
 Arms: the baseline as `train` leaves it, longer training, dropin frozen and unfrozen, plasticity, LoRA at the size of
 the dropin; every arm but the first takes the same number of optimiser steps. Dev and evaluation EER (the latter through
 the finalists step), backward time against full fine-tuning, trainable and final parameters; then EER by dropin site.
+Networks of earlier calls with the same --out stay in its table and figure.
 
     python benchmarks/paper.py --out paper                                  # the generated corpus, a quarter of an hour
+    python benchmarks/paper.py --networks wav2vec2 --set model.from=start   # a start made by `plastsearch pretrain`
     python benchmarks/paper.py --set data.corpus=asvspoof2019_la --set data.root=/data/LA --preset base --seeds 5
 """
 
@@ -17,6 +19,8 @@ from typing import Any
 
 import torch
 
+from plastsearch.analysis.plots import sites_html, sites_png
+from plastsearch.analysis.site_figure import SitePanel
 from plastsearch.models.catalog import site_table
 from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
 from plastsearch.spec.document import Document, override
@@ -27,8 +31,9 @@ from plastsearch.trial.run import run_trial
 # Where the paper grows: stages 2 and 3 of the ResNet, the second recurrent layer, a middle encoder layer.
 SITES = {"resnet18": ("layer2.0", "layer3.0"), "grnn": ("gru.1",), "wav2vec2": ("encoder.2.ffn",)}
 FIGURE = {"resnet18": "layer", "grnn": "gru.", "wav2vec2": "ffn"}  # the sites along the figure's axis
+BASELINE, LONGER = "baseline", "longer training"
 ARMS: dict[str, dict[str, Any]] = {
-    "longer training": {"method": "baseline"},
+    LONGER: {"method": "baseline"},
     "dropin, frozen": {"method": "dropin", "regime": "frozen"},
     "dropin, unfrozen": {"method": "dropin", "regime": "unfrozen"},
     "plasticity": {"method": "plasticity", "regime": "unfrozen"},
@@ -36,6 +41,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 COLUMNS = ("dev_eer", "eval_eer", "backward_ratio", "params_trainable", "params_final")
 INTERVALS = ("dev_eer_low", "dev_eer_high", "eval_eer_low", "eval_eer_high")  # bootstrap, per seed
+Found = dict[str, Any]  # one network: its settings; arm → metric → one value per seed; site → dev EER of each seed
 
 
 def main() -> None:
@@ -50,14 +56,17 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(store=options.out / "store", cache=options.out / "cache")
-    table, points = {}, {}
+    kept = options.out / "paper.json"
+    found: dict[str, Found] = json.loads(kept.read_text()) if kept.exists() else {}
     for network in options.networks:
-        table[network] = compare(network, options, settings)
-        points[network] = by_site(network, options, settings)
-        text = render(table, points, options)
-        (options.out / "paper.md").write_text(text)
-        (options.out / "paper.json").write_text(json.dumps({"table": table, "figure": points}, indent=1))
-    draw(points, options.out / "eer_by_site.png")
+        arms = compare(network, options, settings)
+        found[network] = {"settings": described(options), "arms": arms, "sites": by_site(network, options, settings)}
+        kept.write_text(json.dumps(found, indent=1))
+    text = render(found)
+    (options.out / "paper.md").write_text(text)
+    panels = [panel(network, found[network]) for network in SITES if network in found]
+    sites_png(panels, options.out / "eer_by_layer.png")
+    (options.out / "eer_by_layer.html").write_text(sites_html(panels, "EER by dropin layer"))
     print(text)
 
 
@@ -81,15 +90,15 @@ def configure(network: str, options: argparse.Namespace, seed: int, sites: tuple
 
 def compare(network: str, options: argparse.Namespace, settings: RunSettings) -> dict[str, dict[str, list[float]]]:
     """Every arm with every seed: arm → metric → one value per seed."""
-    found: dict[str, dict[str, list[float]]] = {"baseline": {}}
+    found: dict[str, dict[str, list[float]]] = {BASELINE: {}}
     for name, arm in ARMS.items():
         found[name] = {}
         for seed in range(options.seeds):
             config = configure(network, options, seed, SITES[network], **arm)
-            metrics = last(run_finalist(config, settings, baseline=name == "longer training"))
+            metrics = last(run_finalist(config, settings, baseline=name == LONGER))
             note(found[name], {column: metrics[column] for column in (*COLUMNS, *INTERVALS)})
-            if name == "longer training":
-                note(found["baseline"], baseline_of(metrics))
+            if name == LONGER:
+                note(found[BASELINE], baseline_of(metrics))
             errors = f"dev {metrics['dev_eer']:.2f} %, eval {metrics['eval_eer']:.2f} %"
             print(f"{network:9} {name:17} seed {seed}: {errors}, backward {metrics['backward_ratio']:.3f}", flush=True)
     return found
@@ -98,8 +107,9 @@ def compare(network: str, options: argparse.Namespace, settings: RunSettings) ->
 def baseline_of(metrics: dict[str, float]) -> dict[str, float]:
     """The network that all arms start from, after `train` alone."""
     size = metrics["params_baseline"]
-    return {"dev_eer": metrics["dev_eer_baseline"], "eval_eer": metrics["eval_eer_baseline"],
-            "backward_ratio": metrics["backward_ratio"], "params_trainable": size, "params_final": size}  # fmt: skip
+    ends = ("", "_low", "_high")
+    errors = {f"{split}_eer{end}": metrics[f"{split}_eer_baseline{end}"] for split in ("dev", "eval") for end in ends}
+    return errors | {"backward_ratio": 1.0, "params_trainable": size, "params_final": size}
 
 
 def by_site(network: str, options: argparse.Namespace, settings: RunSettings) -> dict[str, list[float]]:
@@ -124,21 +134,34 @@ def note(into: dict[str, list[float]], values: dict[str, float]) -> None:
         into.setdefault(name, []).append(value)
 
 
-def render(table: dict[str, Any], points: dict[str, Any], options: argparse.Namespace) -> str:
-    """The table in Markdown; EERs as mean (lowest – highest seed)."""
-    changes = " ".join(options.sets) or "default corpus and budget"
-    lines = [f"{options.seeds} seeds, preset {options.preset}, {changes}", "",
-             "| network | arm | dev EER % | eval EER % | backward ratio | trainable | final parameters |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for network, arms in table.items():
-        for name, values in arms.items():
+def described(options: argparse.Namespace) -> str:
+    return " ".join((f"{options.seeds} seeds, preset {options.preset},", *(options.sets or ["default budget"])))
+
+
+def render(found: dict[str, Found]) -> str:
+    """The tables in Markdown."""
+    lines = ["EERs: mean of the seeds (lowest – highest) [95 % bootstrap interval of each seed: means of the lower "
+             "and of the upper ends]. Backward ratio: median of the seeds.", ""]  # fmt: skip
+    lines += [f"- {network}: {one['settings']}" for network, one in found.items()]
+    lines += ["", "| network | arm | dev EER % | eval EER % | backward ratio | trainable | final parameters |",
+              "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for network, one in found.items():
+        for name, values in one["arms"].items():
             ratio = statistics.median(values["backward_ratio"])
-            cells = [spread(values["dev_eer"]), spread(values["eval_eer"]), f"{ratio:.3f}",
+            cells = [error(values, "dev_eer"), error(values, "eval_eer"), f"{ratio:.3f}",
                      f"{values['params_trainable'][0]:,.0f}", f"{values['params_final'][0]:,.0f}"]  # fmt: skip
             lines.append(f"| {network} | {name} | " + " | ".join(cells) + " |")
     lines += ["", "| network | frozen dropin at | dev EER % |", "|---|---|---|"]
-    lines += [f"| {network} | {site} | {spread(v)} |" for network, sites in points.items() for site, v in sites.items()]
+    lines += [
+        f"| {network} | {site} | {spread(v)} |" for network, one in found.items() for site, v in one["sites"].items()
+    ]
     return "\n".join(lines) + "\n"
+
+
+def error(values: dict[str, list[float]], name: str) -> str:
+    """An EER over the seeds, with its bootstrap interval."""
+    low, high = (statistics.fmean(values[f"{name}_{end}"]) for end in ("low", "high"))
+    return f"{spread(values[name])} [{low:.1f} – {high:.1f}]"
 
 
 def spread(values: Iterable[float]) -> str:
@@ -147,26 +170,12 @@ def spread(values: Iterable[float]) -> str:
     return f"{statistics.fmean(every):.2f} ({min(every):.2f} – {max(every):.2f})"
 
 
-def draw(points: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """EER by dropin site: one panel per network, one dot per seed, a line through the means."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(
-        1, len(points), figsize=(4.2 * len(points), 3.4), squeeze=False, layout="constrained"
-    )
-    for panel, (network, sites) in zip(panels[0], points.items(), strict=True):
-        where = range(len(sites))
-        panel.plot(where, [statistics.fmean(values) for values in sites.values()], color="#1f5fa8")
-        for x, values in zip(where, sites.values(), strict=True):
-            panel.scatter([x] * len(values), values, s=12, color="#1f5fa8", alpha=0.5)
-        panel.set_xticks(list(where), list(sites), rotation=60, ha="right", fontsize=7)
-        panel.set_title(network)
-        panel.set_ylim(bottom=0)
-        panel.set_ylabel("dev EER in %, frozen dropin at one site")
-    figure.savefig(path, dpi=150)
+def panel(network: str, one: Found) -> SitePanel:
+    """A network's part of the figure; the lines are those seeds of the table that the figure has."""
+    seeds = min(len(values) for values in one["sites"].values())
+    lines = {"baseline, before growth": BASELINE, "longer training, same steps": LONGER}
+    arms = {name: one["arms"][arm]["dev_eer"][:seeds] for name, arm in lines.items()}
+    return SitePanel(network, "frozen dropin at this layer alone, same steps", one["sites"], arms)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The Pareto figure twice: an interactive page that needs no network, and a picture. What they show is in figure.py."""
+"""Each figure twice: an interactive page that needs no network, and a picture.
+
+What they show is in figure.py (the Pareto front) and site_figure.py (EER by dropin site).
+"""
 
 import html
 import json
@@ -18,70 +21,32 @@ from plastsearch.analysis.figure import (
     title,
     views,
 )
+from plastsearch.analysis.page import PAGE, PARETO_SCRIPT, SITES_SCRIPT
 from plastsearch.analysis.results import Results, Row
+from plastsearch.analysis.site_figure import LINES, POINTS, SITES_AXIS, SITES_NOTE, SitePanel, sites_figure, top
 
 WAYS = {"min": "less", "max": "more"}
 RING = {"color": COLOURS["front"], "width": 2.5}
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 12px 18px; max-width: 1200px }}
-h1 {{ font-size: 20px; margin: 0 0 2px }} p {{ margin: 4px 0 }} #figure {{ height: 600px }}
-#views {{ display: flex; flex-wrap: wrap; gap: 6px; margin: 10px 0 0 }} #views .gap {{ width: 18px }}
-button {{ font: inherit; padding: 3px 11px; border: 1px solid #bbb; border-radius: 5px; background: #fff }}
-button.on {{ background: #fdeee4; border-color: #d55e00 }} button:disabled {{ color: #aaa }}
-table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
-td, th {{ padding: 3px 10px; text-align: right; white-space: nowrap }}
-th {{ border-bottom: 1px solid #999 }} td.text, th.text {{ text-align: left }}
-</style>
-<script>{library}</script></head><body>
-<h1>{title}</h1>{intro}
-<div id="views"></div><div id="figure"></div>
-<script>{script}</script>
-{outro}
-</body></html>
-"""
-# Buttons are HTML, not Plotly's own, because those overlap on a narrow page.
-_SCRIPT = """
-const page = PAGE, bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
-function axis(name) {
-  const found = {...page.views[now.view].axes[name]}, log = now[name] ?? found.type === "log";
-  return log && found.tickvals ? {...found, type: "log", tickmode: "array"}
-                               : {...found, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
-}
-function draw() {
-  const axes = {xaxis: axis("x"), yaxis: axis("y")};
-  const shown = page.data.map((_, n) => n >= page.views[now.view].from && n < page.views[now.view].to);
-  Plotly.update("figure", {visible: shown}, axes);
-  [...bar.querySelectorAll("[data-view]")].forEach((b, n) => b.classList.toggle("on", n === now.view));
-  for (const name of ["x", "y"]) {
-    const b = bar.querySelector(`[data-axis=${name}]`);
-    b.classList.toggle("on", axes[name + "axis"].type === "log");
-    b.disabled = !page.views[now.view].axes[name].tickvals;
-  }
-}
-function button(text, key, value, act) {
-  const b = document.createElement("button");
-  b.textContent = text; b.dataset[key] = value; b.onclick = act; bar.append(b);
-}
-page.views.forEach((view, n) => button(view.label, "view", n, () => { now.view = n; now.x = now.y = null; draw(); }));
-bar.append(Object.assign(document.createElement("span"), {className: "gap"}));
-for (const name of ["x", "y"])
-  button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
-Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false}).then(draw);
-"""
 
 
 def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
     """One self-contained page: each pair of objectives by buttons, log axes where they help; HTML around it given."""
+    return _page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
+
+
+def sites_html(panels: Sequence[SitePanel], name: str) -> str:
+    """EER by dropin site as one self-contained page."""
+    return _page(name, sites_figure(panels), SITES_SCRIPT, SITES_NOTE)
+
+
+def _page(name: str, figure: dict[str, Any], script: str, intro: str = "", outro: str = "") -> str:
     from plotly.offline import get_plotlyjs
 
     # Inside a script element only these three could end it or open a comment.
-    data = json.dumps(pareto_figure(results)).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return _PAGE.format(
-        title=html.escape(f"Pareto front of {results.name}"), library=get_plotlyjs(), intro=intro, outro=outro,
-        script=_SCRIPT.replace("PAGE", data, 1),
+    data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return PAGE.format(
+        title=html.escape(name), library=get_plotlyjs(), intro=intro, outro=outro,
+        script=script.replace("DATA", data, 1),
     )  # fmt: skip
 
 
@@ -288,3 +253,36 @@ def _picture_groups(results: Results) -> list[tuple[list[Row], dict[str, Any]]]:
         if of_kind:
             groups.append((of_kind, style | {"label": of_kind[0].label}))
     return groups
+
+
+def sites_png(panels: Sequence[SitePanel], path: Path) -> None:
+    """EER by dropin site as one picture: a panel per network, side by side, on one scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.7 * max(2, len(panels)), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=[p.width for p in panels])[0]
+    for axes, panel in zip(every, panels, strict=True):
+        _site_panel(axes, panel)
+    every[0].set_ylabel(SITES_AXIS)
+    every[0].set_ylim(0, top(panels))
+    handles, names = every[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _site_panel(axes: Any, panel: SitePanel) -> None:
+    for name, values in panel.lines.items():
+        colour, style, _ = LINES[name]
+        axes.axhspan(min(values), max(values), color=colour, alpha=0.12, lw=0)
+        axes.axhline(sum(values) / len(values), color=colour, ls=style, lw=1.5, label=name)
+    where, (means, below, above) = list(range(len(panel.by_site))), panel.bars()
+    axes.errorbar(where, means, yerr=(below, above), fmt="o-", color=POINTS, capsize=3, lw=1.4, ms=5, label=panel.what)
+    for x, values in zip(where, panel.by_site.values(), strict=True):
+        axes.scatter([x] * len(values), values, s=9, color=POINTS, alpha=0.45, zorder=3)
+    axes.set_xticks(where, list(panel.by_site), rotation=45, ha="right", rotation_mode="anchor", fontsize=8.5)
+    axes.set_xlim(-0.5, len(where) - 0.5)
+    axes.set_title(panel.title, fontsize=11)
+    axes.grid(axis="y", color="#e8e8e8", lw=0.6)
+    axes.set_axisbelow(True)

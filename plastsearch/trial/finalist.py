@@ -25,7 +25,8 @@ from plastsearch.trial.seeds import derive_seed
 def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:
     """As run_trial; the final report has `eval_*` metrics too, and `details["score_file"]` names every clip's score.
 
-    With `baseline` the network as `train` left it is scored on the same clips: `eval_eer_baseline`.
+    With `baseline` the network as `train` left it is scored on the same clips: `eval_eer_baseline`, and the intervals
+    of its two EERs.
     """
     with stop_on_sigterm() as stop:
         journey = start(config, settings, stop)
@@ -39,18 +40,31 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
     key = EvaluationKey(f"finalist {bench.config.trial_id()}")
     said = progress_lines() if bench.settings.data_progress else None
     clips = open_evaluation(
-        bench.config.data, bench.settings.cache, key, progress=said, on_wait=said.say if said else None
-    )
+        bench.config.data, bench.settings.cache, key, progress=said, on_wait=said.say if said else None,
+        while_waiting=bench.end_if_asked,
+    )  # fmt: skip
     scores = _scores(bench, journey.load().module, clips)
     summary = scoring.split_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
     metrics = split_metrics("eval", summary) | {"eval_bad_clips": float(clips.bad_clips)}
     if baseline and journey.stages[0].name == "train":
-        trained = blank(bench.config, journey.stages[:1], bench.device)
-        load_weights(trained, bench.store.load(journey.keys[0].key))
-        metrics["eval_eer_baseline"] = scoring.quality(_scores(bench, trained.module, clips), clips.labels).eer
+        metrics |= _of_baseline(journey, clips)
     path = write_scores(bench.store.root / "scores" / f"{bench.config.trial_id()}.txt", clips, scores)
     details = {"score_file": str(path), "eval_per_attack": summary.get("per_attack", {}), "eval_clips": len(clips)}
     return replace(report, metrics=report.metrics | metrics, details=report.details | details)
+
+
+def _of_baseline(journey: Journey, clips: ClipSet) -> dict[str, float]:
+    """What `train` alone reaches on both splits, with intervals drawn as those of the final network are."""
+    bench = journey.bench
+    trained = blank(bench.config, journey.stages[:1], bench.device)
+    load_weights(trained, bench.store.load(journey.keys[0].key))
+    found = {}
+    for split, part in (("dev", bench.search_dev), ("eval", clips)):
+        seed = derive_seed(bench.config.seed, split)
+        summary = scoring.split_summary(_scores(bench, trained.module, part), part, seed)
+        for end in ("", "_low", "_high"):
+            found[f"{split}_eer_baseline{end}"] = float(summary[f"eer{end}"])
+    return found
 
 
 def _scores(bench: Bench, module: Detector, clips: ClipSet) -> scoring.Scores:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.analysis.figure import described, hover, number, round_values, short, staircase, tick, views
-from plastsearch.analysis.plots import pareto_figure, pareto_html, pareto_png
+from plastsearch.analysis.plots import pareto_figure, pareto_html, pareto_png, sites_html, sites_png
 from plastsearch.analysis.results import load_results
+from plastsearch.analysis.site_figure import SitePanel, sites_figure
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -126,3 +127,26 @@ def test_names_and_numbers_for_people():
     assert number(float("nan")) == "–"
     assert [tick(value) for value in (0.05, 20, 180_000, 94_000_000)] == ["0.05", "20", "180k", "94M"]
     assert round_values(0.07, 1.04) == [0.05, 0.1, 0.2, 0.5, 1, 2]
+
+
+def test_sites_stand_in_order_with_all_seeds_and_the_lines_of_whole_arms(tmp_path):
+    lines = {"baseline, before growth": [24.0, 26.0], "longer training, same steps": [16.0, 18.0]}
+    panels = [
+        SitePanel("resnet18", "dropin", {"layer1.0": [20.0, 22.0], "layer1.1": [19.0, 19.0]}, lines),
+        SitePanel("<b>grnn", "dropin", {"gru.0": [21.0, 30.0]}, lines),
+    ]
+    assert panels[0].bars() == ([21.0, 19.0], [1.0, 0.0], [1.0, 0.0])
+    figure = sites_figure(panels)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["layer1.0", "layer1.1"]
+    assert figure["layout"]["xaxis2"]["ticktext"] == ["gru.0"]
+    assert figure["layout"]["xaxis"]["domain"][1] < figure["layout"]["xaxis2"]["domain"][0]
+    assert figure["layout"]["yaxis"]["range"][1] > 30  # one scale for both
+    assert {trace["name"] for trace in figure["data"] if trace.get("showlegend")} == {"dropin", *lines}
+    seeds = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+    assert [trace["y"] for trace in seeds] == [[20.0, 22.0, 19.0, 19.0], [21.0, 30.0]]
+    page = sites_html(panels, "EER by <layer>")
+    assert "<b>grnn" not in page
+    assert "EER by &lt;layer&gt;" in page
+    assert page.count("<script>") == page.count("</script>") == 2
+    sites_png(panels, tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
