@@ -1,6 +1,7 @@
 """How well one timing repeats: the backward ratio of a configuration measured ten times on a busy machine.
 
 python benchmarks/timing.py                 # three configurations beside two busy processes
+python benchmarks/timing.py --runs 3        # three times over
 python benchmarks/timing.py --busy 0        # beside whatever runs anyway
 """
 
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +31,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--busy", type=int, default=2, help="busy processes beside it")
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=1, help="the whole measurement so many times")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        "| configuration | rounds | backward ratio | lowest – highest | largest deviation | coefficient of variation |"
-    )
-    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         journeys = {name: travelled(values, Path(folder)) for name, values in CONFIGURATIONS.items()}
         stop = multiprocessing.Event()
         load = [multiprocessing.Process(target=burn, args=(stop,), daemon=True) for _ in range(options.busy)]
         for process in load:
             process.start()
-        for name, journey in journeys.items():
-            print(row(name, [costs(journey) for _ in range(options.times)]), flush=True)
+        for _ in range(options.runs):
+            print(
+                "| configuration | rounds | backward ratio | lowest – highest | largest deviation | spread | seconds |"
+            )
+            print("|---|---|---|---|---|---|---|")
+            for name, journey in journeys.items():
+                begin = time.thread_time()
+                found = [costs(journey) for _ in range(options.times)]
+                print(row(name, found, (time.thread_time() - begin) / options.times), flush=True)
+            print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
         stop.set()
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 def travelled(values: dict[str, Any], folder: Path) -> Journey:
@@ -53,19 +59,23 @@ def travelled(values: dict[str, Any], folder: Path) -> Journey:
         {"method": "dropin", "neurons": 16, "data": {"clips": 16, "length_samples": 16_000}, "train": {"steps": 4}}
         | values
     )
-    journey = start(config, RunSettings(store=folder / "store", cache=folder / "cache", device="cpu"), lambda: False)
+    # Taking turns would hold up the trials of others for as long as this runs.
+    settings = RunSettings(store=folder / "store", cache=folder / "cache", device="cpu", exclusive_timing=False)
+    journey = start(config, settings, lambda: False)
     for _ in travel(journey):
         pass
     return journey
 
 
-def row(name: str, found: list[Any]) -> str:
+def row(name: str, found: list[Any], cpu_s: float) -> str:
+    """Spread is the coefficient of variation of the backward times; seconds are the CPU's, of one measurement."""
     ratios = [cost.metrics["backward_ratio"] for cost in found]
     middle = statistics.median(ratios)
     worst = max(abs(ratio - middle) for ratio in ratios)
     scatter = statistics.median(cost.metrics["backward_cv"] for cost in found)
-    return (f"| {name} | {min(cost.device['rounds'] for cost in found)} | {middle:.3f} | {min(ratios):.3f} – "
-            f"{max(ratios):.3f} | {worst:.3f} ({worst / middle:.1%}) | {scatter:.0%} |")  # fmt: skip
+    rounds = [cost.device["rounds"] for cost in found]
+    return (f"| {name} | {min(rounds)} – {max(rounds)} | {middle:.3f} | {min(ratios):.3f} – {max(ratios):.3f} | "
+            f"{worst:.3f} ({worst / middle:.1%}) | {scatter:.0%} | {cpu_s:.1f} |")  # fmt: skip
 
 
 def burn(stop: Any) -> None:

@@ -58,7 +58,7 @@ def _steadiness(timing: Timing) -> list[str]:
     if timing.backward_cv <= UNSTEADY:
         return []
     return [f"backward times vary by {timing.backward_cv:.0%} (above {UNSTEADY:.0%}): the machine was disturbed; "
-            "backward_ratio compares lower quartiles of interleaved rounds and is steadier"]  # fmt: skip
+            "backward_ratio compares the lower halves of interleaved rounds and is steadier"]  # fmt: skip
 
 
 def count(module: nn.Module, learning: bool = False) -> int:
