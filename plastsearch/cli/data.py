@@ -1,14 +1,18 @@
 """`plastsearch data`: what a corpus on disk holds, and decoding it ahead of a sweep."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from plastsearch.data.audio import Storage
     from plastsearch.data.cache import Decoder
     from plastsearch.data.counts import SplitCounts
     from plastsearch.data.manifest import Manifest
+    from plastsearch.data.preparing import Prepared
     from plastsearch.data.request import Source
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
@@ -78,22 +82,15 @@ def prepare(
     from dataclasses import asdict
 
     from plastsearch.cli.output import print_json
-    from plastsearch.cli.progress import drawing
     from plastsearch.data.cache import Decoder
-    from plastsearch.data.preparing import prepare_splits
     from plastsearch.data.request import Source
     from plastsearch.errors import DataError
 
     if storage not in ("int16", "float32") or on_bad not in ("refuse", "skip"):
         raise DataError("--storage is int16 or float32, --on-bad is refuse or skip")
-    with drawing() as (progress, say):
-        decoder = Decoder(cache, workers, progress, say)
-        found = _read(Source(name, root, variant, manifest), decoder)
-        chosen = [split.strip() for split in splits.split(",")] if splits else list(found.splits)
-        unknown = [split for split in chosen if split not in found.splits]
-        if unknown:
-            raise DataError(f"{name} has no split {', '.join(unknown)}; it has {', '.join(found.splits)}")
-        done = prepare_splits(found, chosen, rate_hz, "float32" if storage == "float32" else "int16", decoder)
+    wanted = [split.strip() for split in splits.split(",")] if splits else []
+    how: tuple[int, Storage] = rate_hz, "float32" if storage == "float32" else "int16"
+    found, done = _prepared(Source(name, root, variant, manifest), wanted, how, Decoder(cache, workers))
     if as_json:
         print_json({"splits": [asdict(split) for split in done], "problems": _problems(found)})
     else:
@@ -102,6 +99,37 @@ def prepare(
             _print_problems(found)
     if on_bad == "refuse":
         found.problems.refuse(name)
+
+
+def _prepared(
+    source: "Source", wanted: list[str], how: tuple[int, "Storage"], decoder: "Decoder"
+) -> tuple["Manifest", list["Prepared"]]:
+    """Decode the splits; Ctrl-C and SIGTERM end it with a word about what is kept."""
+    from dataclasses import replace
+
+    from plastsearch.cli.progress import drawing
+    from plastsearch.data.preparing import kept, prepare_splits
+    from plastsearch.errors import DataError
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
+    found, chosen = None, wanted
+    try:
+        with drawing() as (progress, say):
+            decoder = replace(decoder, progress=progress, on_wait=say)
+            found = _read(source, decoder)
+            chosen = wanted or list(found.splits)
+            unknown = [split for split in chosen if split not in found.splits]
+            if unknown:
+                raise DataError(f"{source.corpus} has no split {', '.join(unknown)}; it has {', '.join(found.splits)}")
+            return found, prepare_splits(found, chosen, *how, decoder)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the last word is short
+        text = "stopped before anything was decoded"
+        if found is not None:
+            held, listed = kept(found, chosen, *how, decoder.cache)
+            text = f"stopped; {held:,} of {listed:,} clips are decoded and kept in {decoder.cache / 'clips'}"
+        sys.stderr.write(f"{text}; the same command continues\n")
+        raise typer.Exit(130) from None
 
 
 def _read(source: "Source", decoder: "Decoder") -> "Manifest":

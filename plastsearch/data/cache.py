@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,16 @@ class Decoder:
     workers: int | None = None  # None: every core this process may use
     progress: Progress | None = None
     on_wait: Callable[[str], None] | None = None
+    while_waiting: Callable[[], None] | None = None  # asked again and again, while others or our workers decode
+
+    def hold(self, lock: Path, purpose: str) -> AbstractContextManager[None]:
+        """The only one of all processes to do this."""
+        return hold(lock, purpose, self.on_wait, self.while_waiting)
+
+    def go_on(self) -> None:
+        """Raises whatever ends the waiting."""
+        if self.while_waiting is not None:
+            self.while_waiting()
 
     def say(self, what: str, done: int, total: int) -> None:
         """Tell whoever hears."""
@@ -106,7 +117,7 @@ def fill(pool: PoolId, decoder: Decoder, root: Path, paths: pa.ChunkedArray, key
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be made: {error.strerror}; name a cache folder you may write to") from None
-    with hold(folder / "lock", f"preparing {pool.corpus} {pool.split}", decoder.on_wait):
+    with decoder.hold(folder / "lock", f"preparing {pool.corpus} {pool.split}"):
         lacking = np.flatnonzero(read_pool(folder).lacks(keys))  # whoever held the lock may have done the work
         if len(lacking):
             _fill(pool, decoder, root, paths, keys, lacking)
@@ -140,7 +151,7 @@ def _fill(
         decoder.say(f"decoding {pool.corpus} {pool.split}", done, len(lacking))
 
     advance(0)
-    decode_all(jobs, workers, advance)
+    decode_all(jobs, workers, advance, decoder.go_on)
 
 
 def _job(

@@ -22,6 +22,7 @@ from plastsearch.data.sources import read_source
 from plastsearch.errors import DataError
 
 OnWait = Callable[[str], None]
+WhileWaiting = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,13 @@ def open_corpus(
     workers: int | None = None,
     progress: Progress | None = None,
     on_wait: OnWait | None = None,
+    while_waiting: WhileWaiting | None = None,
 ) -> CorpusView:
-    """The training clips and the clips the search may score on, decoded once and shared; raises DataError."""
-    decoder = Decoder(Path(cache), workers, progress, on_wait)
+    """The training clips and the clips the search may score on, decoded once and shared; raises DataError.
+
+    `while_waiting` is asked again and again while clips are decoded here or elsewhere; it may raise to give up.
+    """
+    decoder = Decoder(Path(cache), workers, progress, on_wait, while_waiting)
     chosen = choose_rows(data, decoder)
     main, other = chosen.main, chosen.other
     train = _clips(data, decoder, main, "train", chosen.train)
@@ -74,10 +79,11 @@ def open_evaluation(
     workers: int | None = None,
     progress: Progress | None = None,
     on_wait: OnWait | None = None,
+    while_waiting: WhileWaiting | None = None,
 ) -> ClipSet:
     """All clips of the evaluation split, for the finalists step alone; raises EvaluationClosedError for others."""
     require("eval", key)
-    decoder = Decoder(Path(cache), workers, progress, on_wait)
+    decoder = Decoder(Path(cache), workers, progress, on_wait, while_waiting)
     manifest = read_source(source_of(data), decoder, needed=("eval",))
     clips = _clips(data, decoder, manifest, "eval", manifest.splits["eval"], key)
     for split in ("train", "dev"):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from plastsearch.data.shards import Job, write_shard
 from plastsearch.errors import DataError
 
+ASK_S = 0.2  # between two questions whether to go on
 SERVE = "from plastsearch.data.decoding import serve; serve()"
 
 
@@ -30,13 +31,16 @@ def child_environment() -> dict[str, str]:
     return dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS="1")
 
 
-def decode_all(jobs: Sequence[Job], workers: int, advance: Callable[[int], None]) -> None:
-    """Write the shard of every job; `advance` hears how many more clips are done."""
+def decode_all(
+    jobs: Sequence[Job], workers: int, advance: Callable[[int], None], go_on: Callable[[], None] = lambda: None
+) -> None:
+    """Write the shard of every job; `advance` hears how many more clips are done, `go_on` may raise to end it."""
     workers = min(workers, len(jobs))
     if workers <= 1:
         for job in jobs:
             for step in _steps(job):
                 advance(step)
+                go_on()
         return
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -47,7 +51,7 @@ def decode_all(jobs: Sequence[Job], workers: int, advance: Callable[[int], None]
     for thread in threads:
         thread.start()
     try:
-        _listen(said, workers, advance)
+        _listen(said, workers, advance, go_on)
     finally:
         for process in processes:
             process.kill()
@@ -60,9 +64,18 @@ def decode_all(jobs: Sequence[Job], workers: int, advance: Callable[[int], None]
                         pipe.close()
 
 
-def _listen(said: "queue.SimpleQueue[int | Exception | None]", workers: int, advance: Callable[[int], None]) -> None:
+def _listen(
+    said: "queue.SimpleQueue[int | Exception | None]",
+    workers: int,
+    advance: Callable[[int], None],
+    go_on: Callable[[], None],
+) -> None:
     while workers:
-        message = said.get()
+        go_on()
+        try:
+            message = said.get(timeout=ASK_S)
+        except queue.Empty:
+            continue
         if isinstance(message, Exception):
             raise message
         if message is None:
@@ -85,9 +98,11 @@ def _steps(job: Job) -> Iterator[int]:
 
 
 def _start() -> subprocess.Popen[bytes]:
+    # a group of its own: Ctrl-C is for the parent, which ends its workers
     return subprocess.Popen(
-        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment()
-    )
+        [sys.executable, "-c", SERVE],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), process_group=0,
+    )  # fmt: skip
 
 
 def _feed(
@@ -136,3 +151,5 @@ def serve() -> None:
             print(json.dumps({"end": True}), file=out, flush=True)
         except DataError as error:
             print(json.dumps({"error": str(error)}), file=out, flush=True)
+        except BrokenPipeError:  # the parent is gone; what it had finished stays
+            os._exit(1)

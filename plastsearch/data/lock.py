@@ -16,8 +16,13 @@ PATIENCE_S = 2.0  # silent waiting before `on_wait` hears of it
 
 
 @contextlib.contextmanager
-def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock file; whoever waits is told, once, what the holder wrote into it."""
+def hold(
+    path: Path,
+    purpose: str,
+    on_wait: Callable[[str], None] | None = None,
+    while_waiting: Callable[[], None] | None = None,
+) -> Iterator[None]:
+    """Hold the lock file; whoever waits is told, once, what the holder wrote into it, and may raise to give up."""
     on_wait = on_wait or log.info
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -35,6 +40,8 @@ def hold(path: Path, purpose: str, on_wait: Callable[[str], None] | None = None)
                     file.seek(0)
                     on_wait(f"waiting for {file.read().strip() or 'another process'} ({path})")
                     told = True
+                if while_waiting is not None:
+                    while_waiting()
                 time.sleep(0.05)
         try:
             # the kernel drops the lock with the process, so a killed holder blocks nobody and its text is overwritten

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from plastsearch.data.cache import Decoder
 from plastsearch.data.choice import source_of
 from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.manifest import Manifest, note_rows
+from plastsearch.data.pool import read_pool
 from plastsearch.data.problems import SAME_AUDIO
 from plastsearch.data.request import DataRequest
 from plastsearch.data.sources import read_source
@@ -50,6 +52,14 @@ def prepare_splits(
         folder = str(pool.folder(decoder.cache))
         result.append(Prepared(split, len(table), len(listed), samples / rate_hz / 3600, size, folder))
     return result
+
+
+def kept(manifest: Manifest, splits: Collection[str], rate_hz: int, storage: Storage, cache: Path) -> tuple[int, int]:
+    """How many clips of these splits the cache holds, and how many there are; for a preparation that was stopped."""
+    pools = [pool_of(manifest, split, rate_hz, storage).folder(cache) for split in splits]
+    listed = [len(manifest.splits[split]) for split in splits]
+    held = [min(len(read_pool(pool).keys), n) for pool, n in zip(pools, listed, strict=True)]
+    return sum(held), sum(listed)
 
 
 def prepare_evaluation(data: DataRequest, decoder: Decoder) -> int:

@@ -1,9 +1,14 @@
 """From the name of a corpus to its manifest; a synthetic corpus is first written below the cache folder."""
 
+import contextlib
 import hashlib
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +17,6 @@ from typing import Any
 from plastsearch.data.cache import Decoder
 from plastsearch.data.corpora import read_corpus
 from plastsearch.data.decoding import child_environment, usable_cores
-from plastsearch.data.lock import hold
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.data.request import SearchDevRequest, Source
 from plastsearch.errors import DataError
@@ -30,7 +34,8 @@ WRITING = "writing the synthetic corpus"
 WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
 GENERATE = (
     "import json, sys; from pathlib import Path; from plastsearch.data.synthetic import write_corpus; "
-    "ask = json.load(sys.stdin); write_corpus(Path(ask.pop('folder')), **ask)"
+    "ask = json.load(sys.stdin); "
+    "write_corpus(Path(ask.pop('folder')), **ask, advance=lambda done: print(done, flush=True))"
 )
 
 
@@ -58,31 +63,59 @@ def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
     folder = decoder.cache / "synthetic" / name
     if not folder.is_dir():  # it appears complete or not at all
-        with hold(decoder.cache / "synthetic" / f".{name}.lock", "writing the synthetic corpus", decoder.on_wait):
+        with decoder.hold(decoder.cache / "synthetic" / f".{name}.lock", WRITING):
             if not folder.is_dir():
                 sizes = {"train": train, "dev": other, "eval_": other}
                 ask = {"layout": layout, "seed": source.seed, "difficulty": source.difficulty, **sizes}
                 clips = train + 2 * other
-                decoder.say(WRITING, 0, clips)
-                _write(folder, ask, decoder.workers or usable_cores(), clips)
-                decoder.say(WRITING, clips, clips)
+                _write(folder, ask, decoder, clips)
     return folder
 
 
-def _write(folder: Path, ask: dict[str, Any], workers: int, clips: int) -> None:
+def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> None:
+    workers = decoder.workers or usable_cores()
+
+    def advance(done: int) -> None:
+        decoder.say(WRITING, done, clips)
+        decoder.go_on()
+
+    _clear_unfinished(folder)
+    advance(0)
     if workers == 1 or clips < WORTH_A_CHILD:
         from plastsearch.data.synthetic import write_corpus
 
-        write_corpus(folder, **ask)
+        write_corpus(folder, **ask, advance=advance)
         return
     # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
-    child = subprocess.run(
-        [sys.executable, "-c", GENERATE],
-        input=json.dumps({"folder": str(folder), "workers": workers, **ask}),
-        capture_output=True, text=True, env=child_environment(), check=False,
-    )  # fmt: skip
-    if child.returncode:
-        raise DataError(f"writing the synthetic corpus failed: {child.stderr.strip()[-2000:]}")
+    with (
+        tempfile.TemporaryFile("w+") as trouble,
+        subprocess.Popen(
+            [sys.executable, "-c", GENERATE], env=child_environment(), text=True, process_group=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=trouble,
+        ) as child,
+    ):  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            with child.stdin:
+                json.dump({"folder": str(folder), "workers": workers, **ask}, child.stdin)
+            for line in child.stdout:
+                advance(int(line))
+            status = child.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # its workers, too
+            _clear_unfinished(folder)
+            raise
+        if status:
+            trouble.seek(0)
+            raise DataError(f"writing the synthetic corpus failed: {trouble.read().strip()[-2000:]}")
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Remove what a killed process left; whoever holds the lock is the only one to write."""
+    for part in folder.parent.glob(f".{folder.name}.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def second_source(corpus: str, other: SearchDevRequest, main: Source) -> Source:

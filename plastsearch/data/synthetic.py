@@ -8,6 +8,7 @@ The signals live in speech.py, attacks.py and rooms.py, the layouts in layouts.p
 import multiprocessing
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -45,8 +46,12 @@ def write_corpus(
     speakers: int = 8,
     variant: str | None = None,
     workers: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Fill `folder`, which must be missing or empty, with a corpus; it appears complete or not at all."""
+    """Fill `folder`, which must be missing or empty, with a corpus; it appears complete or not at all.
+
+    `advance` hears how many clips are written.
+    """
     _check(folder, layout, difficulty, length_s, bona_fide_share)
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
     plans, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
@@ -57,10 +62,12 @@ def write_corpus(
         if workers > 1:
             # Spawned, not forked: the caller may run threads.
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-                list(pool.map(write, plans, chunksize=8))
+                for done, _ in enumerate(pool.map(write, plans, chunksize=8), 1):
+                    advance(done)
         else:
-            for plan in plans:
+            for done, plan in enumerate(plans, 1):
                 write(plan)
+                advance(done)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,7 @@ class Bench:
 
     def end_if_asked(self) -> None:
         """Leave a wait when the process was asked to end; there is nothing to checkpoint then."""
-        if self.stop():
-            raise Stopped
+        end_if(self.stop)
 
     @property
     def train(self) -> ClipSet:
@@ -117,6 +116,12 @@ class Bench:
         return build_loss(self.config.train.loss, counts.tolist(), self.config.data.balance, reduction=reduction)
 
 
+def end_if(stop: Callable[[], bool]) -> None:
+    """Leave whatever waits when the process was asked to end."""
+    if stop():
+        raise Stopped
+
+
 def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Bench:
     """Open the clips a trial may see: train and search-dev, never more."""
     device = pick_device(settings.device)
@@ -126,7 +131,10 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
         torch.backends.cudnn.benchmark = False
     # all cores: only the first of many trials decodes, and the others wait for it
     said = progress_lines() if settings.data_progress else None
-    corpus = open_corpus(config.data, settings.cache, progress=said, on_wait=said.say if said else None)
+    corpus = open_corpus(
+        config.data, settings.cache, progress=said, on_wait=said.say if said else None,
+        while_waiting=partial(end_if, stop),
+    )  # fmt: skip
     prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
     return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)
 
