@@ -125,6 +125,8 @@ class Book:
                 writer.set_user_attr(key, value)
         for key, value in entry.violations.items():
             writer.set_constraint(key, value)
+        if entry.violations:  # optuna-dashboard reads only this older form, without names
+            self._storage.set_trial_system_attr(trial_id, "constraints", list(entry.violations.values()))
         self._settle(trial_id, entry.values)
 
     def _settle(self, trial_id: int, values: Sequence[float] | None) -> None:

@@ -72,7 +72,7 @@ def values_of(domain: Choice | IntRange | FloatRange) -> list[Any] | None:
         return list(domain.values)
     if domain.low == domain.high:
         return [domain.low]
-    return [domain.low + (domain.step or 0) * at for at in range(domain.count)] or None
+    return [domain.nearest(domain.low + (domain.step or 0) * at) for at in range(domain.count)] or None
 
 
 def meets(wanted: Mapping[str, Any], values: Mapping[str, Any]) -> bool:

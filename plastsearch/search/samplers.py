@@ -32,7 +32,7 @@ class Mind:
     """Proposes flat parameters and learns from values; trials are counted in the order in which they were asked."""
 
     def __init__(self, space: Space, goals: Sequence[str], sampler: str, seed: int, startup: int) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self._name, self._seed, self._startup = space, sampler, seed, startup
         self._distributions = {name: _distribution(one) for name, one in space.parameters.items()}
         self._bridge = _Bridge(self._distributions)
@@ -92,7 +92,8 @@ class Mind:
             name: one for name, one in self._distributions.items() if name in self.space.always and not one.single()
         }
         _enter_generation(inner, study, trial)
-        relative = inner.sample_relative(study, trial, fixed)
+        with np.errstate(invalid="ignore"):  # gp divides by zero where all neighbours are alike
+            relative = inner.sample_relative(study, trial, fixed)
         if self._told < self._startup or (not relative and fixed):
             return self.space.draw(dice)
         return self.space.walk(_Sampled(inner, study, trial, self._distributions, relative, dice))[0]
@@ -113,7 +114,7 @@ class Mind:
                 case "nsga3":
                     return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
                 case "gp":
-                    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+                    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
         return None
 
     def _mark(self, trial: FrozenTrial, order: int) -> None:

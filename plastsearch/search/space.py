@@ -110,7 +110,8 @@ class Space:
                 params |= chosen
                 point[key] = {site: _meaning(domain, chosen[f"{key}.{site}"]) for site in sites}
             else:
-                params[key] = chooser.value(self.parameters[key])
+                value = chooser.value(self.parameters[key])
+                params[key] = domain.nearest(value) if isinstance(domain, FloatRange) else value
                 point[key] = self._resolved(key, _meaning(domain, params[key]))
             values[key] = point[key]
         return params, point

@@ -104,7 +104,7 @@ class Study:
         return found[0]
 
     def _settle(self, order: int, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
-        if self._grid is not None:
+        if self._grid is not None and order >= len(self._openings):
             return self._next_point(self._grid)
         origin, params = ("sampler", draw())  # drawn even for an opening: the sampler keeps its count
         if order < len(self._openings):

@@ -1,6 +1,7 @@
 """What the parts of a search space must agree on: keys, values, conditions, points. No network is asked here."""
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -82,7 +83,9 @@ def contains(domain: Domain, value: Any) -> bool:
     if isinstance(domain, IntRange):
         return isinstance(value, int) and not isinstance(value, bool) and value in domain.values
     if isinstance(domain, FloatRange):
-        return isinstance(value, int | float) and not isinstance(value, bool) and domain.low <= value <= domain.high
+        if not isinstance(value, int | float) or isinstance(value, bool) or not domain.low <= value <= domain.high:
+            return False
+        return domain.step is None or math.isclose(value, domain.nearest(value), rel_tol=1e-9, abs_tol=1e-12)
     fits = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
     return fits and len(set(value)) == len(value) and domain.min <= len(value) <= (domain.max or len(value))
 

@@ -78,6 +78,12 @@ class FloatRange(Closed):
         """How many values; 0: no end of them."""
         return 0 if self.step is None else 1 + math.floor((self.high - self.low) / self.step + 1e-9)
 
+    def nearest(self, value: float) -> float:
+        """The value of the range that is meant: 0.6 where adding up steps of 0.2 makes 0.6000000000000001."""
+        if self.step is None:
+            return value
+        return float(f"{self.low + self.step * round((value - self.low) / self.step):.12g}")
+
 
 class Subset(Closed):
     """Some of the sites that match; the size lies between `min` and `max`."""

@@ -206,3 +206,12 @@ def test_proposing_imports_no_torch():
         "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_dashboards_learn_of_constraints(tmp_path):
+    """optuna-dashboard 0.21 reads one list without names, Optuna 5 itself one value for each."""
+    go(open_study(spec(constraints=["params_total <= 1.08 * baseline"]), tmp_path, []), 12)
+    for trial in loaded(tmp_path).trials:
+        over = trial.values[2] / 1.08e5 - 1
+        assert trial.system_attrs["constraints"] == [pytest.approx(over)]
+        assert trial.constraints["params_total <= 1.08 * baseline"] == pytest.approx(over)
