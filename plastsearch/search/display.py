@@ -48,7 +48,8 @@ class Lines:
         text = self._text(event)
         if text is not None:
             self._say(text, event["at"])
-        self.tick()
+        if event["event"] != "finish":
+            self.tick()
 
     def tick(self) -> None:
         """Say where the sweep stands, every half a minute."""

@@ -92,7 +92,10 @@ class Sweep:
         if held is None or held[0] != attempt:
             return False
         if message["kind"] == "end":
-            self._close(attempt, message)
+            if self._interrupts and message["state"] == "failed":  # it may have been told to stop, too: not its failure
+                del self._running[attempt.trial]
+            else:
+                self._close(attempt, message)
             return False
         said = {key: value for key, value in message.items() if key != "kind"}
         self._write("report", trial=attempt.trial, attempt=attempt.attempt, **said)

@@ -1,6 +1,7 @@
 """The numbers and words that every display draws from: who runs, what waits for what, the front, the footer."""
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 from plastsearch.search.beginnings import Beginnings
 from plastsearch.search.standing import Standing
 from plastsearch.tracking.journal import Event, TrialRecord
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass
@@ -112,14 +115,36 @@ def describe(record: TrialRecord) -> str:
     return " ".join(words)
 
 
-def scores(metrics: Mapping[str, float]) -> tuple[str, str, str]:
+def brief(record: TrialRecord) -> str:
+    """As `describe`, for a column: sites that differ in a number only are named once, the usual method not at all."""
+    words = describe(record).removeprefix("plasticity ")
+    layers = list(record.config.get("layers") or ())
+    parts = [_NUMBER.split(site, maxsplit=1) for site in layers]
+    numbers = [number.group() for site in layers if (number := _NUMBER.search(site))]
+    alike = len(numbers) == len(layers) > 1 and all(part == parts[0] for part in parts)
+    return words.replace(", ".join(layers), f"{{{','.join(numbers)}}}".join(parts[0])) if alike else words
+
+
+def scores(metrics: Mapping[str, float], *, short: bool = False) -> tuple[str, str, str]:
     """EER in percent, backward ratio, parameters; empty where not known yet."""
     eer, ratio, size = (metrics.get(name) for name in ("dev_eer", "backward_ratio", "params_total"))
     return (
         f"{eer:.2f} %" if eer is not None else "",
         f"{ratio:.3f}" if ratio is not None else "",
-        f"{size:,.0f}" if size is not None else "",
+        "" if size is None else _rounded(size) if short else f"{size:,.0f}",
     )
+
+
+def _rounded(size: float) -> str:
+    unit, name = next((unit, name) for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if size >= unit)
+    return f"{size / (unit or 1):.3g}{name}"
+
+
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def numbers(metrics: Mapping[str, Any]) -> str:

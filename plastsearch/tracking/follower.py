@@ -7,6 +7,7 @@ what was lost are then one and the same thing.
 import json
 import queue
 import re
+import shlex
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -75,7 +76,11 @@ class Follower(ABC):
             self.trouble = f"{self._name} was still busy after {timeout_s:.0f} s"
         if self.trouble is None:
             return None
-        return f"{self.trouble}; nothing is lost: `plastsearch ui {self.folder}` brings it up to date from the journal"
+        return f"{self.trouble}; nothing is lost: `{self.remedy()}` brings it up to date from the journal"
+
+    def remedy(self) -> str:
+        """What to type to catch up."""
+        return shlex.join(["plastsearch", "ui", str(self.folder)])
 
     def _work(self) -> None:
         going = True

@@ -6,6 +6,7 @@ Runs are found again by tags and every timestamp comes from the journal, so that
 import fcntl
 import logging
 import os
+import shlex
 import shutil
 import sqlite3
 import time
@@ -112,6 +113,11 @@ class MlflowTracker(Follower):
     def place(self) -> Place | None:
         """Where the sweep stands, once it does."""
         return None if self._store is None else Place(self.uri, self._store.experiment, self._store.parent)
+
+    def remedy(self) -> str:
+        """A server has to be named again."""
+        own = self.uri == mlflow_uri(self.folder)
+        return super().remedy() if own else f"{super().remedy()} {shlex.join(['--mlflow', shown(self.uri)])}"
 
     def disconnect(self) -> None:
         """Look everything up again next time."""

@@ -4,6 +4,7 @@ import io
 import json
 import time
 
+import pytest
 from rich.console import Console
 
 from plastsearch.search.beginnings import Beginnings
@@ -65,7 +66,7 @@ def test_a_terminal_shows_running_trials_the_front_and_a_footer(rig):
     text = shot.getvalue()
     assert "0 (baseline)" in text
     assert "10/40" in text
-    assert "1 min 15 s" in text
+    assert "1:15" in text
     assert "front (" in text
     assert "8 done 1 running" in text
 
@@ -114,3 +115,36 @@ def test_a_note_is_told_everywhere():
     live.feed(note("MLflow is down"))
     live.close()
     assert "MLflow is down" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("width", "size"), [(80, "94.4M"), (120, "94,371,712"), (200, "94,371,712")])
+def test_a_narrow_terminal_cuts_descriptions_and_never_numbers(width, size):
+    config = {"method": "plasticity", "regime": "frozen", "criterion": "entropy", "neurons": 112,
+              "layers": [f"encoder.{i}.ffn" for i in range(9)]}  # fmt: skip
+    metrics = {"dev_eer": 12.345, "backward_ratio": 0.512, "params_total": 94_371_712.0, "params_baseline": 1.0}
+    running = TrialRecord(14, "14", "search", None, {}, config, state="running", stage="consolidate", step=3000,
+                          steps_total=4000, metrics=metrics, started_at=time.time() - 3700)  # fmt: skip
+    done = TrialRecord(2, "2", "search", None, {}, config, state="done", metrics=metrics)
+    shot = io.StringIO()
+    console = Console(file=shot, width=width, height=24)
+    live = Live(View({14: running, 2: done}, Standing(AIMS), 20, began=time.time()), console)
+    console.print(live._draw())
+    live.close()
+    lines = [line.rstrip() for line in shot.getvalue().splitlines()]
+    row = next(line for line in lines if line.startswith("14 "))
+    assert all(
+        text in row for text in ("encoder.{0,1", "consolidate", "3000/4000", "12.35 %", "0.512", size, "1:01:40")
+    )
+    assert max(map(len, lines)) <= min(width, 120)
+
+
+def test_the_footer_stays_in_sight():
+    config = {"method": "baseline"}
+    many = {n: TrialRecord(n, str(n), "search", None, {}, config, state="running") for n in range(30)}
+    shot = io.StringIO()
+    console = Console(file=shot, width=80, height=20)
+    live = Live(View(many, Standing(AIMS), 40, began=time.time()), console)
+    console.print(live._draw())
+    live.close()
+    assert "and 26 more" in shot.getvalue()
+    assert len(shot.getvalue().splitlines()) < 20

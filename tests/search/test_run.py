@@ -161,3 +161,18 @@ def test_a_lost_node_is_not_a_failure_of_the_configuration(rig, times, state):
     assert (record.state, record.failures, record.losses) == (state, 0, 3)
     assert record.reasons == ["its node died"] * 3
     assert {r.state for n, r in it.records().items() if n != 1} == {"done"}
+
+
+def test_a_trial_that_ends_after_an_interrupt_goes_on_with_the_next_session(rig):
+    """SIGTERM may reach the trial as well as the driver: it then ends in peace, without a result."""
+    it = rig(limits=Limits(trials=1))
+    desk = it.open()
+    attempt = desk.next()
+    desk.started(attempt)
+    desk.interrupt()
+    end = {"kind": "end", "state": "failed", "metrics": {}, "reason": "the trial ended without a final report"}
+    assert not desk.heard(attempt, end)
+    assert desk.over
+    it.journal.close()
+    it.run()
+    assert [(r.state, r.attempts) for r in it.records().values()] == [("done", 2), ("done", 1)]

@@ -124,7 +124,7 @@ def test_an_interrupt_ends_at_130_and_the_resume_command_goes_on(tmp_path, signa
     last = json.loads(out.splitlines()[-1])
     assert process.returncode == 130
     assert last["outcome"] == "interrupted"
-    assert "stopping at the next report" in err
+    assert "stopping at the next report of what runs, or in 20 s; once more stops at once" in err
     assert last["command"].endswith("--resume --set search.trials=3 --executor inline")
     before = trials(read(tmp_path / "fake"))
     assert before[trial].state == "running"
@@ -144,3 +144,23 @@ def test_the_driver_of_an_inline_free_session_imports_no_torch():
     code = "import sys, plastsearch.search.session, plastsearch.search.study, plastsearch.search.ray_tune\n"
     code += "import plastsearch.search.display, plastsearch.search.space\nprint('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_without_a_report_an_interrupt_still_ends_after_a_grace():
+    """In one process nothing but a signal can end a trial: the driver sends it to itself."""
+    code = """
+import os, signal, threading, time
+from plastsearch.search.interrupts import Interrupts
+class Sweep:
+    def interrupt(self): return 1
+with Interrupts() as interrupts:
+    interrupts.serve(Sweep(), print, patient=False, grace_s=0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    began = time.monotonic()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print(time.monotonic() - began < 5)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.splitlines()[-1] == "True", found.stderr
