@@ -149,10 +149,13 @@ def test_the_driver_of_an_inline_free_session_imports_no_torch():
 def test_without_a_report_an_interrupt_still_ends_after_a_grace():
     """In one process nothing but a signal can end a trial: the driver sends it to itself."""
     code = """
-import os, signal, threading, time
+import os, signal, time
 from plastsearch.search.interrupts import Interrupts
 class Sweep:
-    def interrupt(self): return 1
+    interrupts = 0
+    def interrupt(self):
+        self.interrupts += 1
+        return self.interrupts
 with Interrupts() as interrupts:
     interrupts.serve(Sweep(), print, patient=False, grace_s=0.3)
     os.kill(os.getpid(), signal.SIGTERM)
