@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation
 from plastsearch.data.evaluation import EvaluationKey
 from plastsearch.data.progress import progress_lines
+from plastsearch.data.verifier import verifier_scores
 from plastsearch.models.detector import Detector
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
@@ -20,6 +22,7 @@ from plastsearch.trial.networks import blank
 from plastsearch.trial.result import result, split_metrics
 from plastsearch.trial.run import Journey, load_weights, start, travel
 from plastsearch.trial.seeds import derive_seed
+from plastsearch.trial.tandem import tandem_cost
 
 
 def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:
@@ -49,7 +52,10 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
     if baseline and journey.stages[0].name == "train":
         metrics |= _of_baseline(journey, clips)
     path = write_scores(bench.store.root / "scores" / f"{bench.config.trial_id()}.txt", clips, scores)
-    details = {"score_file": str(path), "eval_per_attack": summary.get("per_attack", {}), "eval_clips": len(clips)}
+    details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
+    details["eval_per_attack"] = summary.get("per_attack", {})
+    found, warnings = tandem_cost(scores, clips, verifier_scores(bench.config.data, bench.settings.cache, key))
+    metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]
     return replace(report, metrics=report.metrics | metrics, details=report.details | details)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from plastsearch.data import corpus
 from plastsearch.data.clips import ClipSet
+from plastsearch.data.verifier import verifier_scores
 from plastsearch.errors import EvaluationClosedError, PlastsearchError
 from plastsearch.spec.report import Report
 from plastsearch.trial import fit, scoring
@@ -144,6 +145,8 @@ def test_the_evaluation_split_is_closed_to_a_trial(settings, cache) -> None:
         EvaluationKey("a trial")
     with pytest.raises(EvaluationClosedError):
         corpus.open_evaluation(make_config().data, cache, None)
+    with pytest.raises(EvaluationClosedError):
+        verifier_scores(make_config().data, cache, None)
 
 
 def test_a_finalist_is_scored_once_on_the_evaluation_split(settings) -> None:
@@ -151,7 +154,8 @@ def test_a_finalist_is_scored_once_on_the_evaluation_split(settings) -> None:
 
     final = last(run_finalist(make_config(method="dropin"), settings()))
     rows = [line.split() for line in Path(final.details["score_file"]).read_text().splitlines()]
-    assert {"eval_eer", "eval_eer_low", "eval_eer_high", "eval_min_dcf"} <= set(final.metrics)
+    assert {"eval_eer", "eval_eer_low", "eval_eer_high", "eval_min_dcf", "eval_min_tdcf"} <= set(final.metrics)
+    assert 0 < final.metrics["eval_min_tdcf"] <= 1
     assert len(rows) == final.details["eval_clips"]
     assert {row[2] for row in rows} == {"bonafide", "spoof"}
     assert len({row[3] for row in rows}) > 2
