@@ -95,6 +95,7 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths)
     folder = Path(source).expanduser()
     if name == "wav2vec2":
         _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
+        folder = wav2vec2.fetch(source)
         detector: Detector = wav2vec2.from_source(source, pooling=choices["pooling"], dropout=choices["dropout"])
         head = folder / HEAD_FILE
     else:

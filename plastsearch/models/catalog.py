@@ -169,16 +169,28 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
 
 
 def local_folder(source: str) -> Path | None:
-    """The folder itself, or where a hub name's download lies on this machine."""
+    """The folder itself, or where a hub name's finished download lies here; `name@revision` asks for that revision."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
+    name, _, revision = source.partition("@")
+    download = hub_cache() / f"models--{name.replace('/', '--')}"
+    branch = download / "refs" / (revision or "main")
+    commit = branch.read_text().strip() if branch.is_file() else revision
+    snapshot = download / "snapshots" / commit
+    finished = commit and (snapshot / CONFIG_FILE).is_file() and any(weights_in(snapshot))
+    return snapshot if finished else None
+
+
+def hub_cache() -> Path:
+    """Where the hub's library keeps what it downloads."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    download = cache / f"models--{source.replace('/', '--')}"
-    branch = download / "refs" / "main"
-    snapshot = download / "snapshots" / branch.read_text().strip() if branch.is_file() else None
-    return snapshot if snapshot and (snapshot / CONFIG_FILE).is_file() else None
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The files that hold a folder's weights."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
 
 
 def site_table(model: ModelConfig) -> list[SiteRow]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Site
-from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS
+from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, hub_cache, local_folder, weights_in
 from plastsearch.models.detector import Detector
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
@@ -199,24 +199,48 @@ def from_source(source: str, *, pooling: str, dropout: float) -> SpeechEncoder:
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    folder = Path(source).expanduser()
-    where = str(folder) if folder.is_dir() else source
+    folder = fetch(source)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(where)
+        config = AutoConfig.from_pretrained(str(folder))
         if config.model_type not in TRANSFORMERS:
             known = ", ".join(TRANSFORMERS)
             raise PlastsearchError(f"{source}: model_type {config.model_type!r} is no speech encoder; known: {known}")
         for key, value in {**_NEVER, **dict.fromkeys(_DROPOUTS, dropout), "feat_proj_dropout": dropout}.items():
             setattr(config, key, value)
-        backbone = AutoModel.from_pretrained(where, config=config, dtype=torch.float32)
+        backbone = AutoModel.from_pretrained(str(folder), config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        raise PlastsearchError(
-            f"model.from: {source!r} gives no weights: {str(error).splitlines()[0]}; "
-            "name a folder with config.json and model.safetensors, or a hub name that can be reached from here"
-        ) from error
+        raise _no_weights(source, error) from error
     return SpeechEncoder(_supported(backbone), pooling=pooling, dropout=dropout, normalize=_normalizes(folder))
+
+
+def fetch(source: str) -> Path:
+    """The folder of the weights; a hub name is downloaded once, and what is here is not looked for on the hub again."""
+    folder = local_folder(source)
+    if folder is not None:
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    name, _, revision = source.partition("@")
+    try:
+        for kind in ("*.safetensors", "*.bin"):  # the second only where there are none of the first
+            wanted: dict[str, Any] = {"allow_patterns": ["*.json", kind], "cache_dir": hub_cache()}
+            folder = Path(snapshot_download(name, revision=revision or None, **wanted))
+            if weights_in(folder):
+                return folder
+    except (OSError, ValueError) as error:
+        raise _no_weights(source, error) from error
+    raise _no_weights(source, FileNotFoundError(f"{name} holds no weights"))
+
+
+def _no_weights(source: str, error: Exception) -> PlastsearchError:
+    return PlastsearchError(
+        f"model.from: {source!r} gives no weights: {str(error).strip().splitlines()[0]}; "
+        "name a folder with config.json and model.safetensors, or a hub name that can be reached from here"
+    )
 
 
 def save_backbone(detector: SpeechEncoder, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from plastsearch.errors import TrialError
+from plastsearch.models.wav2vec2 import fetch
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 from plastsearch.trial.bench import Bench, open_bench
@@ -83,6 +84,8 @@ def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) 
     """Refuse what cannot work before anything is trained, open the clips, name the stages."""
     began = time.monotonic()
     check(config)
+    if config.model.from_ and config.model.name == "wav2vec2":
+        fetch(config.model.from_)  # before the stages are named: their keys hold the content of the weights
     bench = open_bench(config, settings, stop)
     stages = plan(config, len(bench.train))
     idle = config.train.compile and not compiles(True, bench.device)
