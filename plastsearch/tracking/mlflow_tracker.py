@@ -1,42 +1,23 @@
-"""A sweep's journal mirrored into MLflow; the only door to mlflow.
+"""A sweep's journal mirrored into MLflow.
 
 Runs are found again by tags and every timestamp comes from the journal, so that replaying changes nothing.
 """
 
 import fcntl
-import logging
-import os
 import shlex
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.follower import Follower
 from plastsearch.tracking.journal import FILE, LOCK, Event, TrialRecord, read
+from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of, shown
 from plastsearch.tracking.tracker import Renderer, Rendering
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-_QUIET = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the defaults block four minutes on a server that is down
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "DO_NOT_TRACK": "true",
-}
-_SQLITE = "sqlite:///"
-_METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
 
 @dataclass(frozen=True)
@@ -46,50 +27,6 @@ class Place:
     uri: str
     experiment: str
     run: str
-
-
-@dataclass
-class _Store:
-    """An open store and what it holds of one sweep."""
-
-    client: "MlflowClient"
-    experiment: str
-    parent: str = ""
-    runs: dict[int, str] = field(default_factory=dict)
-    statuses: dict[str, str] = field(default_factory=dict)
-    ended_at: dict[int, str] = field(default_factory=dict)
-    front: set[int] = field(default_factory=set)
-
-    def set_status(self, run: str, status: str, at: float) -> None:
-        """One request if it differs, none if not."""
-        if self.statuses.get(run) == status:
-            return
-        if status == "RUNNING":
-            self.client.update_run(run, status=status)
-        else:
-            self.client.set_terminated(run, status, end_time=terms.milliseconds(at))
-        self.statuses[run] = status
-
-    def log(
-        self,
-        run: str,
-        points: list[terms.Point] | None = None,
-        params: dict[str, str] | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> None:
-        """One request, or as few as the limits allow."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        metrics = [Metric(one.key, one.value, one.timestamp_ms, one.step) for one in points or []]
-        lots: list[list[list[Any]]] = [
-            terms.in_lots(metrics, _METRICS_EACH),
-            terms.in_lots([Param(*item) for item in (params or {}).items()], _REST_EACH),
-            terms.in_lots([RunTag(*item) for item in (tags or {}).items()], _REST_EACH),
-        ]
-        total = max(map(len, lots))
-        lots = [[[]] * (total - len(lot)) + lot for lot in lots]  # tags last: they say that all the rest is there
-        for some in zip(*lots, strict=True):
-            self.client.log_batch(run, metrics=some[0], params=some[1], tags=some[2])
 
 
 class MlflowTracker(Follower):
@@ -106,7 +43,7 @@ class MlflowTracker(Follower):
     ) -> None:
         self.uri = uri or mlflow_uri(folder)
         self._render, self._render_every_s = render, render_every_s
-        self._store: _Store | None = None
+        self._store: Store | None = None
         self._rendered_at, self._rest_s, self._stale = 0.0, 0.0, True
         super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble)
 
@@ -132,11 +69,11 @@ class MlflowTracker(Follower):
         if last:
             self._settle(store)
 
-    def _connect(self, opening: Event) -> _Store:
+    def _connect(self, opening: Event) -> Store:
         """Open the store; what earlier sessions left there is found by tags."""
         client = open_store(self.uri)
-        store = _Store(client, _experiment(client, opening, self.folder, self.uri))
-        for run in _search(client, store.experiment, terms.sweep_id(opening)):
+        store = Store(client, experiment_of(client, opening, self.folder, self.uri))
+        for run in runs_of(client, store.experiment, terms.sweep_id(opening)):
             tags = run.data.tags
             store.statuses[run.info.run_id] = run.info.status
             if tags.get("plastsearch.role") == "sweep":
@@ -154,7 +91,7 @@ class MlflowTracker(Follower):
         self._store, self._stale = store, True
         return store
 
-    def _new_parent(self, store: _Store, opening: Event) -> None:
+    def _new_parent(self, store: Store, opening: Event) -> None:
         run = store.client.create_run(
             store.experiment,
             start_time=terms.milliseconds(opening["at"]),
@@ -165,7 +102,7 @@ class MlflowTracker(Follower):
         store.statuses[store.parent] = "RUNNING"
         store.log(store.parent, params=terms.sweep_params(opening))
 
-    def _push(self, store: _Store, opening: Event) -> None:
+    def _push(self, store: Store, opening: Event) -> None:
         """Bring the store's runs up to the journal, one trial after the other."""
         for number in sorted(self.sofar.changed):
             record = self.sofar.records[number]
@@ -182,7 +119,7 @@ class MlflowTracker(Follower):
         if self.sofar.closing is None:
             store.set_status(store.parent, "RUNNING", self.sofar.at)
 
-    def _new_run(self, store: _Store, record: TrialRecord, opening: Event) -> str:
+    def _new_run(self, store: Store, record: TrialRecord, opening: Event) -> str:
         run = store.client.create_run(
             store.experiment,
             start_time=terms.milliseconds(record.started_at or record.proposed_at),
@@ -193,7 +130,7 @@ class MlflowTracker(Follower):
         store.statuses[store.runs[record.number]] = "RUNNING"
         return store.runs[record.number]
 
-    def _show(self, store: _Store, opening: Event) -> None:
+    def _show(self, store: Store, opening: Event) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
         self._rendered_at, self._stale, self._rest_s = time.monotonic(), False, self._render_every_s
         if self._render is None or not any(record.ended for record in self.sofar.records.values()):
@@ -216,7 +153,7 @@ class MlflowTracker(Follower):
         self._rest_s = max(self._render_every_s, 30 * (time.monotonic() - began))
         self._rendered_at = time.monotonic()
 
-    def _describe(self, store: _Store, opening: Event, rendering: Rendering) -> None:
+    def _describe(self, store: Store, opening: Event, rendering: Rendering) -> None:
         note = pages.run_note(store.experiment, store.parent, rendering.page, rendering.picture, rendering.note)
         store.log(store.parent, tags={"mlflow.note.content": note})
         spec = opening["spec"]
@@ -231,7 +168,7 @@ class MlflowTracker(Follower):
         for key, value in tags.items():
             store.client.set_experiment_tag(store.experiment, key, value)
 
-    def _settle(self, store: _Store) -> None:
+    def _settle(self, store: Store) -> None:
         """Leave no run that claims to be running; a resumed sweep starts them again."""
         for number, run in store.runs.items():
             if not self.sofar.records[number].ended:
@@ -239,11 +176,6 @@ class MlflowTracker(Follower):
         closing = self.sofar.closing
         status = terms.SWEEP_STATUSES.get(closing["status"], "FINISHED") if closing else "KILLED"
         store.set_status(store.parent, status, self.sofar.at)
-
-
-def mlflow_uri(folder: Path) -> str:
-    """The store of a sweep that names no server: a SQLite file in its own folder."""
-    return f"{_SQLITE}{_database(folder)}"
 
 
 def sync(folder: Path, uri: str | None = None, render: Renderer | None = None, timeout_s: float = 600.0) -> Place:
@@ -265,10 +197,10 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
         return sync(folder, uri, render)
     uri = uri or mlflow_uri(folder)
     opening = next((event for event in read(folder) if event["event"] == "sweep"), None)
-    if opening is not None and not (uri == mlflow_uri(folder) and not _database(folder).exists()):
+    if opening is not None and not (uri == mlflow_uri(folder) and not database_of(folder).exists()):
         client = open_store(uri)
         experiment = client.get_experiment_by_name(terms.experiment_name(opening))
-        known = [] if experiment is None else _search(client, experiment.experiment_id, terms.sweep_id(opening))
+        known = [] if experiment is None else runs_of(client, experiment.experiment_id, terms.sweep_id(opening))
         for run in known:
             if run.data.tags.get("plastsearch.role") == "sweep":
                 return Place(uri, str(run.info.experiment_id), str(run.info.run_id))
@@ -288,29 +220,7 @@ def driver_lives(folder: Path) -> bool:
     return False
 
 
-def open_store(uri: str) -> "MlflowClient":
-    """A client of a store; a SQLite file is made in write-ahead mode before anyone else can open it."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    if uri.startswith(_SQLITE):
-        path = Path(uri.removeprefix(_SQLITE))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA journal_mode=WAL")
-    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
-        logging.getLogger(name).setLevel(level)
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def shown(uri: str) -> str:
-    """An address without the password it may hold."""
-    head, at, tail = uri.rpartition("@")
-    return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else uri
-
-
-def _behind(record: TrialRecord, store: _Store) -> bool:
+def _behind(record: TrialRecord, store: Store) -> bool:
     """Whether its run is missing, half written, or from before it ended."""
     status = store.statuses.get(store.runs.get(record.number, ""))
     if not record.ended:
@@ -319,38 +229,8 @@ def _behind(record: TrialRecord, store: _Store) -> bool:
     return not same or status != terms.STATUSES[record.state]
 
 
-def _database(folder: Path) -> Path:
-    return Path(folder).resolve() / "mlflow" / "mlflow.db"
-
-
-def _experiment(client: "MlflowClient", opening: Event, folder: Path, uri: str) -> str:
-    name = terms.experiment_name(opening)
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        if known.lifecycle_stage == "deleted":
-            client.restore_experiment(known.experiment_id)
-        return str(known.experiment_id)
-    if not uri.startswith(_SQLITE):
-        return str(client.create_experiment(name))  # a server knows where its artifacts go
-    artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
-    if uri == mlflow_uri(folder):
-        artifacts.with_name("location").write_text(str(artifacts))
-    return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
-
-
 def _discard_if_moved(folder: Path) -> None:
     """A store knows its artifacts by their full path: in a folder that was moved or copied it is built anew."""
-    location = _database(folder).with_name("location")
-    if location.exists() and location.read_text() != str(_database(folder).with_name("artifacts")):
+    location = database_of(folder).with_name("location")
+    if location.exists() and location.read_text() != str(database_of(folder).with_name("artifacts")):
         shutil.rmtree(location.parent)
-
-
-def _search(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
-    found: list[Any] = []
-    token, of_sweep = None, f"tags.`plastsearch.sweep` = '{sweep}'"
-    while True:
-        page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found

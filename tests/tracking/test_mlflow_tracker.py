@@ -12,7 +12,8 @@ import pytest
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.journal import Journal, read, trials
-from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, mlflow_uri, open_store, shown, sync
+from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store, shown
+from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, sync
 from plastsearch.tracking.tracker import Rendering
 from tests.made_sweep import make_sweep
 
@@ -82,17 +83,15 @@ def test_every_trial_is_one_finished_child_and_replaying_changes_nothing(folder,
 
 
 def test_what_is_there_is_not_written_again_and_what_is_mirrored_is_let_go(folder, store, monkeypatch):
-    from plastsearch.tracking.mlflow_tracker import _Store
-
     place = sync(folder, store)
     client = open_store(store)
     runs = {run.data.tags.get("plastsearch.trial"): run.info.run_id for run in client.search_runs([place.experiment])}
     client.delete_run(runs["2"])
     client.update_run(runs["3"], status="RUNNING")  # as if killed between the last two requests
     logged = []
-    log = _Store.log
+    log = Store.log
     monkeypatch.setattr(
-        _Store, "log", lambda self, run, *rest, **more: logged.append(run) or log(self, run, *rest, **more)
+        Store, "log", lambda self, run, *rest, **more: logged.append(run) or log(self, run, *rest, **more)
     )
     tracker = MlflowTracker(folder, store)
     assert tracker.close() is None

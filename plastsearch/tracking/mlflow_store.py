@@ -1,0 +1,131 @@
+"""A store of MLflow: opened quietly, written in few requests, searched by tags. The only door to mlflow."""
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plastsearch.tracking import mlflow_runs as terms
+from plastsearch.tracking.journal import Event
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_QUIET = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the defaults block four minutes on a server that is down
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "DO_NOT_TRACK": "true",
+}
+_SQLITE = "sqlite:///"
+_METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
+
+
+@dataclass
+class Store:
+    """An open store and what it holds of one sweep."""
+
+    client: "MlflowClient"
+    experiment: str
+    parent: str = ""
+    runs: dict[int, str] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    ended_at: dict[int, str] = field(default_factory=dict)
+    front: set[int] = field(default_factory=set)
+
+    def set_status(self, run: str, status: str, at: float) -> None:
+        """One request if it differs, none if not."""
+        if self.statuses.get(run) == status:
+            return
+        if status == "RUNNING":
+            self.client.update_run(run, status=status)
+        else:
+            self.client.set_terminated(run, status, end_time=terms.milliseconds(at))
+        self.statuses[run] = status
+
+    def log(
+        self,
+        run: str,
+        points: list[terms.Point] | None = None,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """One request, or as few as the limits allow."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(one.key, one.value, one.timestamp_ms, one.step) for one in points or []]
+        lots: list[list[list[Any]]] = [
+            terms.in_lots(metrics, _METRICS_EACH),
+            terms.in_lots([Param(*item) for item in (params or {}).items()], _REST_EACH),
+            terms.in_lots([RunTag(*item) for item in (tags or {}).items()], _REST_EACH),
+        ]
+        total = max(map(len, lots))
+        lots = [[[]] * (total - len(lot)) + lot for lot in lots]  # tags last: they say that all the rest is there
+        for some in zip(*lots, strict=True):
+            self.client.log_batch(run, metrics=some[0], params=some[1], tags=some[2])
+
+
+def mlflow_uri(folder: Path) -> str:
+    """The store of a sweep that names no server: a SQLite file in its own folder."""
+    return f"{_SQLITE}{database_of(folder)}"
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of a store; a SQLite file is made in write-ahead mode before anyone else can open it."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def shown(uri: str) -> str:
+    """An address without the password it may hold."""
+    head, at, tail = uri.rpartition("@")
+    return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else uri
+
+
+def database_of(folder: Path) -> Path:
+    """The file of that store."""
+    return Path(folder).resolve() / "mlflow" / "mlflow.db"
+
+
+def experiment_of(client: "MlflowClient", opening: Event, folder: Path, uri: str) -> str:
+    """The experiment of a space, made or undeleted if need be."""
+    name = terms.experiment_name(opening)
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        if known.lifecycle_stage == "deleted":
+            client.restore_experiment(known.experiment_id)
+        return str(known.experiment_id)
+    if not uri.startswith(_SQLITE):
+        return str(client.create_experiment(name))  # a server knows where its artifacts go
+    artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
+    if uri == mlflow_uri(folder):
+        artifacts.with_name("location").write_text(str(artifacts))
+    return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
+
+
+def runs_of(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
+    """Every run of a sweep, its own among them."""
+    found: list[Any] = []
+    token, of_sweep = None, f"tags.`plastsearch.sweep` = '{sweep}'"
+    while True:
+        page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
