@@ -132,6 +132,7 @@ def _advance(journey: Journey) -> Iterator[Report]:
 def _compute(journey: Journey, stage: Stage, key: StageKey) -> Generator[Report, None, StageRecord]:
     """Run a stage and publish it."""
     specimen = journey.load()
+    journey.bench.store.note_parent(key.key, key.parent)
     done = journey.steps_done
     began = time.monotonic()
     stage_run: Generator[Progress, None, Any] = run_stage(journey.bench, specimen, stage, key.key, journey.base)

@@ -27,6 +27,7 @@ from plastsearch.errors import TrialError
 from plastsearch.trial.lease import Lease
 
 FORMAT = 1
+PARENT = "parent"
 
 
 class StageBusy(TrialError):
@@ -91,6 +92,12 @@ class StageStore:
     def work(self, key: str) -> Path:
         """Where the one who computes a stage keeps its checkpoints."""
         return self.root / "work" / key
+
+    def note_parent(self, key: str, parent: str | None) -> None:
+        """Say what the computation of a stage rests on, so that `collect` leaves it while the lease is held."""
+        if parent is not None:
+            self.work(key).mkdir(parents=True, exist_ok=True)
+            (self.work(key) / PARENT).write_text(parent)
 
     def lease(self, key: str) -> Lease:
         return Lease(self.root / "leases" / key, self.lease_s)
@@ -208,17 +215,18 @@ class StageStore:
     def collect(self, max_bytes: int | None = None, unused_s: float | None = None) -> list[Entry]:
         """Drop stages unused for `unused_s`, then the longest unused until `max_bytes` fit; returns what went.
 
-        A stage that is being computed, or that holds tensors another stage refers to, stays.
+        A stage that is being computed, that another one is being computed from, or that holds tensors another stage
+        refers to, stays.
         """
         dropped: list[Entry] = []
         now = time.time()
         while True:
-            rows = self.entries()
+            rows, in_use = self.entries(), self._in_use()
             total = sum(entry.size for entry in rows)
             too_much = max_bytes is not None and total > max_bytes
             old = [entry for entry in rows if unused_s is not None and now - entry.used > unused_s]
             free = [entry for entry in (rows if too_much else old)
-                    if not entry.needed_by and not self.lease(entry.key).held()]  # fmt: skip
+                    if not entry.needed_by and entry.key not in in_use]  # fmt: skip
             if not free:
                 break
             self.discard(free[0].key)
@@ -233,6 +241,14 @@ class StageStore:
             for path in sorted(folder.iterdir()) if folder.is_dir() else []:
                 if now - path.stat().st_mtime > older_s and not self.lease(path.name).held():
                     shutil.rmtree(path, ignore_errors=True)
+
+    def _in_use(self) -> set[str]:
+        """Stages that live processes compute, and those they compute them from."""
+        leases = self.root / "leases"
+        names = [path.name for path in leases.iterdir()] if leases.is_dir() else []
+        held = {name for name in names if not name.startswith(".") and self.lease(name).held()}
+        notes = [self.work(name) / PARENT for name in held]
+        return held | {note.read_text() for note in notes if note.is_file()}
 
     def _stage_folders(self) -> list[Path]:
         folder = self.root / "stages"

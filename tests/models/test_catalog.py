@@ -122,6 +122,7 @@ def test_a_hub_name_is_known_once_its_download_is_here(tmp_path: Path, monkeypat
     (download / "refs" / "main").write_text("abc")
     (download / "snapshots").mkdir()
     folder(download / "snapshots" / "abc", model_type="hubert", num_hidden_layers=2)
+    (download / "snapshots" / "abc" / "model.safetensors").touch()
     assert len(site_table(model)) == 6
 
 

@@ -159,3 +159,15 @@ def test_collect_keeps_what_others_need(tmp_path: Path) -> None:
     assert dropped == ["other"]
     assert torch.equal(store.load("c")["base"], base["base"])
     assert [entry.key for entry in store.collect(unused_s=0)] == ["c", "p"]
+
+
+def test_collect_keeps_what_a_running_trial_rests_on(tmp_path: Path) -> None:
+    store = StageStore(tmp_path)
+    store.save(record("parent"), weights())
+    store.save(record("other"), weights(1))
+    with store.claim("child", defer=False):
+        store.note_parent("child", "parent")
+        assert [entry.key for entry in store.collect(max_bytes=0)] == ["other"]
+        store.save(record("child", "parent"), weights())
+    assert torch.equal(store.load("child")["a"], weights()["a"])
+    assert [entry.key for entry in store.collect(max_bytes=0)] == ["child", "parent"]
