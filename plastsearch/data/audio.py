@@ -20,6 +20,8 @@ COUNTED = frozenset({"FLAC", "WAV", "WAVEX", "AIFF", "AU", "RF64", "W64"})  # th
 UNKNOWN_SIZE = 0x7FFFF000  # a RIFF size at or above this was written by a stream that could not seek back
 LARGEST_TERM = 1000  # of a resampling ratio: beyond it the filter bank would fill the memory
 MOST_FRAMES = 1 << 32  # three days at 16 kHz: a header that says more does not know
+MP3_SLACK = 2 * 1152  # samples; encoders differ in whether their delay counts
+MP3_START = 1 << 16  # where the header is found, even behind a tag with a small picture
 PEEK = 512  # samples that nearly always show that a clip sounds
 
 
@@ -100,13 +102,22 @@ def _read(file: soundfile.SoundFile, path: str | Path, room: Room) -> Samples:
         data: Samples = file.read(out=room(expected))
     except soundfile.LibsndfileError as error:
         raise BadAudioError("truncated or damaged", error.error_string) from None
-    if file.format in COUNTED and len(data) < expected:
+    if len(data) < expected - MP3_SLACK and file.format == "MP3" and _counts_frames(Path(path)):
+        raise BadAudioError("truncated or damaged", f"{len(data):,} of {expected:,} samples")
+    if len(data) < expected and file.format in COUNTED:
         raise BadAudioError("truncated or damaged", f"{len(data):,} of {expected:,} samples")
     if not len(data):
         raise BadAudioError("no samples")
     if file.format in ("WAV", "WAVEX"):
         _check_riff(Path(path))
     return data
+
+
+def _counts_frames(path: Path) -> bool:
+    """Whether an MP3 says how long it is; if not, libsndfile guesses from the rate of its first frames."""
+    with path.open("rb") as file:
+        start = file.read(MP3_START)
+    return b"Xing" in start or b"Info" in start
 
 
 def _mono(frames: Samples) -> npt.NDArray[np.float32]:

@@ -79,6 +79,11 @@ def spoil(path: Path, what: str) -> Path:
     if what == "truncated flac":
         flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
         return flac
+    if what == "truncated mp3":
+        mp3 = path.with_suffix(".mp3")
+        soundfile.write(mp3, np.tile(tone(16_000), 8), 16_000)
+        mp3.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 2])
+        return mp3
     if what == "truncated wav":
         wav.write_bytes(wav.read_bytes()[:4000])
     elif what == "text":
@@ -103,6 +108,7 @@ def spoil(path: Path, what: str) -> Path:
 
 BAD = [
     ("truncated flac", "truncated or damaged"),
+    ("truncated mp3", "truncated or damaged"),
     ("truncated wav", "truncated or damaged: 3,956 of 16,000 bytes of audio"),
     ("text", "not audio: text: 'this is"),
     ("binary", "not audio"),
