@@ -136,7 +136,7 @@ class _Mirror:
     """MLflow, given time at the end."""
 
     def __init__(self, folder: Path, uri: str | None, display: "Closing") -> None:
-        from plastsearch.analysis.publish import render
+        from plastsearch.analysis.apart import render
         from plastsearch.search.view import note
         from plastsearch.tracking.mlflow_tracker import MlflowTracker
 

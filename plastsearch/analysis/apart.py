@@ -1,0 +1,44 @@
+"""Draws a running sweep in a short-lived process: figures would cost its driver 60 MB for good, and the interpreter."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.tracking.tracker import Rendering
+
+PATIENCE_S = 300.0
+
+
+def render(folder: Path) -> Rendering:
+    """What analysis/publish.py renders, drawn apart; out of reach of a Ctrl-C, which is meant for the driver."""
+    command = [sys.executable, "-m", "plastsearch.analysis.apart", str(folder)]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        start_new_session=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise PlastsearchError(f"{folder}: its figures could not be drawn ({words[-1] if words else done.returncode})")
+    drawn = pickle.loads(done.stdout)
+    assert isinstance(drawn, Rendering)
+    return drawn
+
+
+def main() -> None:
+    """The process apart, which steps back for trials."""
+    from plastsearch.analysis.publish import render as draw
+
+    os.nice(10)
+    found = pickle.dumps(draw(Path(sys.argv[1])))
+    sys.stdout.buffer.write(found)
+
+
+if __name__ == "__main__":
+    main()
