@@ -1,23 +1,30 @@
-"""Search quality on synthetic 24-layer landscapes: our default against random, plain TPE on/off and NSGA-II.
+"""Search quality of our default against random, plain TPE on/off and NSGA-II, on landscapes and on recorded trials.
 
     python benchmarks/search.py --seeds 20 --trials 100 --out search.json
 
-`sparse`: four random layers help; `smooth`: a bump over depth. Both saturate with neurons, are noisy (one draw per
-trial) and cost what the lowest chosen layer costs, which back-propagation must reach. Plain arms sample the same flat
-parameters through Optuna as a user would: no anchors, no repair, an empty subset counts as training nothing.
+`sparse` and `smooth` are landscapes of 24 layers: four random layers help, or a bump over depth. Both saturate with
+neurons, are noisy (one draw per trial) and cost what the lowest chosen layer costs, which back-propagation must reach.
+`recorded` looks trials up in recorded.parquet, every combination of a small real sweep (see record_table.py); its
+baseline, which every sweep runs beside the search, is in the volume of every arm from the start.
+Plain arms sample the same flat parameters through Optuna as a user would: no anchors, no repair, repetitions count as
+trials, an empty subset counts as training nothing (recorded: as the baseline).
 """
 
 import argparse
+import functools
 import json
 import math
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import pyarrow.parquet as pq
+import record_table
 from scipy.stats import wilcoxon
 
 from plastsearch.pareto.front import hypervolume
@@ -29,9 +36,24 @@ from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
 
 LAYERS = 24
-REFERENCE = [50.0, 1.1]
+SIGNIFICANT = 0.05
+BASELINE = ("", 0, "")  # its row of the table: no layers, no neurons, no criterion
 GAIN = {"taylor": 1.0, "fisher": 0.95, "magnitude": 0.8, "random": 0.6}
 Landscape = Callable[[TrialConfig, float], list[float]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is asked, what a configuration turns out to be worth, and how good it can get, if that is known."""
+
+    spec: Callable[..., SweepSpec]
+    measure: Landscape
+    reference: tuple[float, float]
+    known: tuple[tuple[float, float], ...] = ()  # before the first trial
+    best: float | None = None
+
+
+Arm = Callable[[Problem, int, int], list[list[float]]]
 
 
 def spec(trials: int, seed: int, sampler: str, anchors: bool = True) -> SweepSpec:
@@ -77,17 +99,40 @@ def landscape(kind: str, seed: int) -> Landscape:
     return measure
 
 
-def ours(sampler: str, anchors: bool = True) -> Callable[[Landscape, int, int], list[list[float]]]:
-    def run(measure: Landscape, trials: int, seed: int) -> list[list[float]]:
-        asked = spec(trials, seed, sampler, anchors)
-        study = Study(asked, open_space(asked), None, [])
+def problem(kind: str, seed: int) -> Problem:
+    """The landscape of that seed, or the recorded table, which has one face for all seeds."""
+    if kind == "recorded":
+        return recorded(record_table.TABLE)
+    return Problem(spec, landscape(kind, seed), (50.0, 1.1))
+
+
+@functools.cache
+def recorded(path: Path) -> Problem:
+    """Trials looked up in a table; its reference point lies a tenth beyond the most expensive of them."""
+    rows = pq.read_table(path).to_pylist()
+    found = {(r["layers"], r["neurons"], r["criterion"]): (r["dev_eer"], r["backward_gflop"]) for r in rows}
+    reference = (50.0, 1.1 * max(gflop for _, gflop in found.values()))
+
+    def measure(config: TrialConfig, noise: float) -> list[float]:  # noqa: ARG001 the recorded trials have their own
+        growth = config.growth()
+        neurons = next(iter(growth.values()), 0)
+        return list(found[(",".join(growth), neurons, config.criterion) if growth else BASELINE])
+
+    best = float(hypervolume(list(found.values()), ["min", "min"], reference))
+    return Problem(record_table.spec, measure, reference, (found[BASELINE],), best)
+
+
+def ours(sampler: str, anchors: bool = True) -> Arm:
+    def run(asked: Problem, trials: int, seed: int) -> list[list[float]]:
+        sweep = asked.spec(trials, seed, sampler, anchors)
+        study = Study(sweep, open_space(sweep), None, [])
         noise = np.random.default_rng([seed, 5]).normal(0, 0.5, trials)
         found = []
         for number in range(trials):
             proposal = study.ask(number)
             assert proposal is not None
-            found.append(measure(proposal.config, float(noise[number])))
-            metrics = dict(zip(("dev_eer", "backward_ratio"), found[-1], strict=True))
+            found.append(asked.measure(proposal.config, float(noise[number])))
+            metrics = dict(zip((one.metric for one in sweep.objectives), found[-1], strict=True))
             study.tell(
                 TrialRecord(number, proposal.config.trial_id(), "search", None, proposal.params, {},
                             state="done", metrics=metrics, fidelity=1.0)
@@ -97,23 +142,23 @@ def ours(sampler: str, anchors: bool = True) -> Callable[[Landscape, int, int], 
     return run
 
 
-def plain(make: Callable[[int], Any]) -> Callable[[Landscape, int, int], list[list[float]]]:
-    def run(measure: Landscape, trials: int, seed: int) -> list[list[float]]:
-        space: Space = open_space(spec(trials, seed, "random"))
+def plain(make: Callable[[int], Any]) -> Arm:
+    def run(asked: Problem, trials: int, seed: int) -> list[list[float]]:
+        space: Space = open_space(asked.spec(trials, seed, "random"))
         study = optuna.create_study(directions=["minimize"] * 2, sampler=make(seed))
         noise = np.random.default_rng([seed, 5]).normal(0, 0.5, trials)
         known = distributions(space)
         found = []
         for number in range(trials):
             trial = study.ask(known)
-            found.append(measure(space.config(trial.params), float(noise[number])))
+            found.append(asked.measure(space.config(trial.params), float(noise[number])))
             study.tell(trial, found[-1])
         return found
 
     return run
 
 
-ARMS: dict[str, Callable[[Landscape, int, int], list[list[float]]]] = {
+ARMS: dict[str, Arm] = {
     "ours": ours("auto"),
     "ours, no anchors": ours("auto", anchors=False),
     "random": plain(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
@@ -123,35 +168,51 @@ ARMS: dict[str, Callable[[Landscape, int, int], list[list[float]]]] = {
 }
 
 
-def volumes(values: list[list[float]]) -> list[float]:
+def volumes(values: list[list[float]], asked: Problem) -> list[float]:
     """Hypervolume after each trial."""
-    return [float(hypervolume(values[: at + 1], ["min", "min"], REFERENCE)) for at in range(len(values))]
+    marks = range(1, len(values) + 1)
+    return [float(hypervolume([*asked.known, *values[:mark]], ["min", "min"], asked.reference)) for mark in marks]
+
+
+def p_value(gap: Any, alternative: str) -> float:
+    """Paired Wilcoxon test; no difference at all is no evidence."""
+    return float(wilcoxon(gap, alternative=alternative).pvalue) if np.any(gap) else 1.0
+
+
+def compared(ours: Any, other: Any, marks: list[int]) -> tuple[list[str], list[int]]:
+    """The cells of an arm that ours is tested against, and after how many trials ours is significantly behind."""
+    gaps = {mark: ours[:, mark - 1] - other[:, mark - 1] for mark in marks}
+    last = gaps[marks[-1]]
+    wins = f"{(last > 0).sum()} won, {(last < 0).sum()} lost"
+    tests = [[p_value(gap, side) for gap in gaps.values()] for side in ("greater", "less", "two-sided")]
+    behind = [mark for mark, p in zip(marks, tests[1], strict=True) if p < SIGNIFICANT]
+    return [wins, *(", ".join(f"{p:.1g}" for p in one) for one in tests)], behind
 
 
 def report(results: dict[str, dict[str, list[list[float]]]], trials: int) -> str:
-    """Mean volumes relative to the best of the seed, and paired tests of ours against each arm at the end."""
+    """Mean volumes as a share of the best there is, and paired tests of ours against each arm."""
     marks = sorted({trials // 4, trials // 2, trials})
     lines = []
     for kind, arms in results.items():
         curves = {arm: np.array(runs) for arm, runs in arms.items()}
-        best = np.max([one.max(axis=1) for one in curves.values()], axis=0)
+        highest = np.max([one.max(axis=1) for one in curves.values()], axis=0)
+        best = np.full_like(highest, problem(kind, 0).best or np.nan)
+        best = np.where(np.isnan(best), highest, best)  # of a landscape only what some arm has found is known
         heads = " | ".join(f"after {mark}" for mark in marks)
-        lines += [f"| {kind} | {heads} | ours against it | p | reached random's last |",
-                  "|" + "---|" * (len(marks) + 4)]  # fmt: skip
+        lines += [f"| {kind} | {heads} | ours | p ours ahead | p ours behind | p either | reached random's last |",
+                  "|" + "---|" * (len(marks) + 6)]  # fmt: skip
         target = curves["random"][:, -1].mean() - 1e-9
+        losses = []
         for arm, one in curves.items():
             relative = one / best[:, None]
-            row = [f"{relative[:, m - 1].mean():.3f} ± {relative[:, m - 1].std():.3f}" for m in marks]
-            if arm != "ours":
-                gap = curves["ours"][:, -1] - one[:, -1]
-                p = wilcoxon(gap, alternative="greater").pvalue
-                row += [f"{(gap > 0).sum()} of {len(gap)} seeds", f"{p:.1e}"]
-            else:
-                row += ["", ""]
+            cells = [f"{relative[:, m - 1].mean():.3f} ± {relative[:, m - 1].std():.3f}" for m in marks]
+            tests, behind = compared(curves["ours"], one, marks) if arm != "ours" else ([""] * 4, [])
+            losses += [f"{arm} after {mark}" for mark in behind]
             mean = one.mean(axis=0)
             reached = int(np.argmax(mean >= target)) + 1 if (mean >= target).any() else 0
-            lines.append(f"| {arm} | {' | '.join(row)} | {f'trial {reached}' if reached else 'never'} |")
-        lines.append("")
+            cells += [*tests, f"trial {reached}" if reached else "never"]
+            lines.append(f"| {arm} | {' | '.join(cells)} |")
+        lines += ["", f"{kind}: significantly behind: {', '.join(losses) or 'none'}", ""]
     return "\n".join(lines)
 
 
@@ -159,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--kinds", nargs="+", default=["sparse", "smooth"])
+    parser.add_argument("--kinds", nargs="+", default=["recorded", "sparse", "smooth"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -168,8 +229,9 @@ def main() -> None:
     start = time.time()
     for kind in options.kinds:
         for seed in range(options.seeds):
+            asked = problem(kind, seed)
             for arm, run in ARMS.items():
-                results[kind][arm].append(volumes(run(landscape(kind, seed), options.trials, seed)))
+                results[kind][arm].append(volumes(run(asked, options.trials, seed), asked))
             print(f"{kind} seed {seed}: {time.time() - start:.0f} s", flush=True)
             if options.out:
                 options.out.write_text(json.dumps(results))
