@@ -98,7 +98,7 @@ def prepare(
         if on_bad == "skip":
             _print_problems(found)
     if on_bad == "refuse":
-        found.problems.refuse(name)
+        found.problems.refuse(name, "give `--on-bad skip` (in a sweep: `data.on_bad: skip`)")
 
 
 def _prepared(

@@ -83,10 +83,10 @@ class Problems:
             lines.append(f"  … {len(self):,} in all: {sums}")
         return "\n".join(lines)
 
-    def refuse(self, corpus: str) -> None:
+    def refuse(self, corpus: str, switch: str = "set `data.on_bad: skip`") -> None:
         """Raise when there is any problem, and say how to go on without the clips concerned."""
         if len(self):
             raise DataError(
                 f"{corpus}: {len(self):,} clip(s) or line(s) cannot be used:\n{self.text()}\n"
-                "mend them, or set `data.on_bad: skip` to go on without them (their count goes into every result)"
+                f"mend them, or {switch} to go on without them (their count goes into every result)"
             )
