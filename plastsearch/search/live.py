@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _SHOWN = 8  # rows of the front, and of running trials, at most
 _WIDEST, _NARROW = 120, 100  # columns of the terminal
 _LEAST = {"trial": 12, "stage": 12, "step": 9, "age": 7}
+_LEAST_NARROW = {"stage": 11, "step": 7}
 _AROUND = 12  # lines beside the rows of both tables
 
 
@@ -108,7 +109,7 @@ class Live:
                 table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1)
                 continue
             right = column in {"step", "dev EER", "ratio", "parameters", "age"}
-            least = _LEAST.get(column) if not narrow else None  # nothing jumps between redraws
+            least = _LEAST.get(column) if not narrow else _LEAST_NARROW.get(column)  # nothing jumps between redraws
             name_shown = "size" if narrow and column == "parameters" else column
             table.add_column(name_shown, justify="right" if right else "left", no_wrap=True, min_width=least)
         return table

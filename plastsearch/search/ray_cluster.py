@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import warnings
@@ -46,6 +47,7 @@ from plastsearch.errors import ClusterError  # noqa: E402
 from plastsearch.search.resources import Shape  # noqa: E402
 
 SILENT = 100  # above every log level
+_KNOCK_S = 10.0
 _UNBOUNDED = 64  # nodes of a group without a limit
 
 
@@ -110,12 +112,20 @@ def _swallow(data: Any, ignore_prefix: bool) -> None:
 
 def _connect(address: str, quiet: dict[str, Any]) -> None:
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); "
             "check --address, or leave it out to use this machine alone"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes, saying so, before it admits that nobody listens there."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
 def _short_folder() -> Path:

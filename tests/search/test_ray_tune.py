@@ -94,6 +94,15 @@ def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
         RayExecutor(tmp_path, Request(cpu=1, custom={"robot": 1}))
 
 
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
+    code = "import sys; from pathlib import Path; from plastsearch.search.ray_tune import RayExecutor\n"
+    code += "from plastsearch.errors import ClusterError\n"
+    code += "try: RayExecutor(Path(sys.argv[1]), address='127.0.0.1:1')\nexcept ClusterError as error: print(error)"
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert found.stdout.startswith("no Ray cluster answers at '127.0.0.1:1' ([Errno 111] Connection refused); check")
+    assert found.stderr == ""
+
+
 def test_requests_follow_the_cluster():
     assert Request().on([Shape({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
     growing = Shape({"CPU": 8.0, "GPU": 2.0}, 3)
