@@ -24,8 +24,12 @@ def hold(
 ) -> Iterator[None]:
     """Hold the lock file; whoever waits is told, once, what the holder wrote into it, and may raise to give up."""
     on_wait = on_wait or log.info
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}; name a folder you may write to") from None
+    with opened as file:
         started, told = time.monotonic(), False
         while True:
             try:

@@ -145,6 +145,15 @@ def test_a_shard_cut_by_a_crash_is_made_again(tmp_path, left):
     assert 0 < done[-1] < 70
 
 
+def test_a_lock_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with (
+        pytest.raises(DataError, match="lock: cannot be written: Is a directory; name a folder you may write to"),
+        hold(tmp_path / "lock", "mine"),
+    ):
+        pass
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     paths = write_noise(tmp_path / "audio", 1)
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
