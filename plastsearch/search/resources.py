@@ -48,7 +48,7 @@ def check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
     if any(shape.holds(request) for shape in shapes):
         return
     best = {name: max((shape.resources.get(name, 0.0) for shape in shapes), default=0.0) for name in request}
-    short = [f"{v:g} {_word(k)} (the largest node has {best[k]:g})" for k, v in request.items() if best[k] < v]
+    short = [f"{v:g} {_word(k, v)} (the largest node has {best[k]:g})" for k, v in request.items() if best[k] < v]
     lacking = " and ".join(short) or "all of it on one node"
     lower = ", ".join(f"resources.{_SPELT.get(k, f'custom.{k}')}" for k, v in request.items() if best[k] < v)
     raise ClusterError(
@@ -57,5 +57,6 @@ def check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
     )
 
 
-def _word(resource: str) -> str:
-    return {"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"}.get(resource, resource)
+def _word(resource: str, amount: float) -> str:
+    words = {"CPU": "CPUs", "GPU": "GPUs", "memory": "bytes of memory"}
+    return words.get(resource, resource) if amount != 1 else resource
