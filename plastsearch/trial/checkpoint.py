@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from plastsearch.errors import TrialError
+
 NAME = "checkpoint.pt"
 
 
@@ -31,11 +33,19 @@ class Checkpoints:
         """Replace the checkpoint in one rename."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
-        with draft.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
+        try:
+            with draft.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            raise TrialError(
+                f"{self.path}: no checkpoint could be written ({error}); is the disk full? What was stored before is "
+                "whole: make room (`plastsearch store gc`), and the trial goes on from there"
+            ) from error
+        finally:
+            draft.unlink(missing_ok=True)
         self._last = time.monotonic()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

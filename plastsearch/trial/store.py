@@ -126,11 +126,7 @@ class StageStore:
                 record.tensors[name] = {"digest": digest, "key": record.key, "name": name}
                 fresh[name] = plain.clone()
         record.created = time.time()
-        draft = self._draft()
-        save_file(fresh, draft / "weights.safetensors")
-        (draft / "stage.json").write_text(json.dumps(asdict(record), sort_keys=True, indent=1))
-        for path in (*draft.iterdir(), draft):
-            _sync(path)
+        draft = self._write(record, fresh)
         self.folder(record.key).parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.rename(self.folder(record.key))
@@ -138,6 +134,22 @@ class StageStore:
             shutil.rmtree(draft)
         shutil.rmtree(self.work(record.key), ignore_errors=True)
         return record
+
+    def _write(self, record: StageRecord, fresh: dict[str, Tensor]) -> Path:
+        """A stage beside its final place, on the disk; nothing is left of it if that fails."""
+        draft = self._draft()
+        try:
+            save_file(fresh, draft / "weights.safetensors")
+            (draft / "stage.json").write_text(json.dumps(asdict(record), sort_keys=True, indent=1))
+            for path in (*draft.iterdir(), draft):
+                _sync(path)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise TrialError(
+                f"{self.root}: stage {record.stage} could not be stored ({error}); is the disk full? What was stored "
+                "before is whole: make room (`plastsearch store gc`), and the trial goes on from there"
+            ) from error
+        return draft
 
     def load(self, key: str) -> dict[str, Tensor]:
         """The weights of a stage on the CPU, each checked against its digest."""

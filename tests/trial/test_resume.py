@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ import torch
 
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.trial import fit
+from plastsearch.trial import bench, fit
 from plastsearch.trial.run import run_trial
 from plastsearch.trial.store import StageStore
 
@@ -93,6 +94,69 @@ def test_a_trial_killed_at_random_goes_on_where_it_stood(seed, undisturbed, sett
     for _ in range(draw.randint(1, 4)):
         _run(make_config(**CONFIG), where, kill_s=draw.uniform(0.05, 3))
     _compare(_run(make_config(**CONFIG), where), undisturbed, where.store)
+
+
+def _dies_holding(config: TrialConfig, settings: RunSettings, reached: Any, go: Any) -> None:
+    step = fit._train_step
+
+    def slow(*args: Any) -> None:
+        step(*args)
+        if args[3].step == 3:  # three steps are in the checkpoint
+            reached.set()
+            go.wait(60)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fit._train_step = slow
+    list(run_trial(config, settings))
+
+
+def _waits(config: TrialConfig, settings: RunSettings, go: Any, ends: Any) -> None:
+    bench.Bench.end_if_asked = lambda _: go.set()  # asked between two looks at the lease
+    step, count = fit._train_step, []
+    fit._train_step = lambda *args: (count.append(1), step(*args))
+    *_, final = run_trial(config, settings)
+    ends.put((final.metrics["waited_seconds"], len(count), steady(final), final.details["model_key"]))
+
+
+def test_who_waits_takes_over_from_a_killed_holder_and_goes_on_from_its_checkpoint(undisturbed, settings) -> None:
+    where, context = settings(checkpoint_s=0), multiprocessing.get_context("fork")
+    reached, go, ends = context.Event(), context.Event(), context.SimpleQueue()
+    holder = context.Process(target=_dies_holding, args=(make_config(**CONFIG), where, reached, go))
+    holder.start()
+    assert reached.wait(60)
+    heir = context.Process(target=_waits, args=(make_config(**CONFIG), where, go, ends))
+    heir.start()
+    waited, count, *ended = ends.get()
+    holder.join(60)
+    heir.join(60)
+    assert holder.exitcode == -signal.SIGKILL
+    assert waited > 0
+    assert count == 12 - 3
+    _compare((*ended, None), undisturbed, where.store)
+
+
+def _short_of_disk(config: TrialConfig, settings: RunSettings, most: int, ends: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    with pytest.raises(TrialError) as refused:
+        list(run_trial(config, settings))
+    ends.put(str(refused.value))
+
+
+@pytest.mark.parametrize(("checkpoint_s", "words"), [(60, "stage train could not be stored"), (0, "no checkpoint")])
+def test_a_full_disk_ends_the_trial_with_the_reason_and_leaves_nothing_half(checkpoint_s, words, settings) -> None:
+    config, where = make_config(**CONFIG), settings(checkpoint_s=checkpoint_s)
+    list(run_trial(make_config(), settings(store=where.store / "warm")))  # the clips are decoded
+    context = multiprocessing.get_context("fork")
+    ends = context.SimpleQueue()
+    process = context.Process(target=_short_of_disk, args=(config, where, 40_000, ends))
+    process.start()
+    process.join(60)
+    said = ends.get()
+    assert words in said
+    assert "make room (`plastsearch store gc`)" in said
+    left = [path for path in where.store.rglob("*") if path.is_file() and "warm" not in path.parts]
+    assert [path.name for path in left if path.name != "parent"] == []
+    assert _run(config, where) is not None
 
 
 def test_sigterm_checkpoints_first_and_then_ends_the_process(undisturbed, settings, monkeypatch) -> None:
