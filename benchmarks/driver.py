@@ -103,7 +103,7 @@ def goals(runs: list[Run]) -> str:
 
 def _trend(runs: list[Run], where: str, say: Callable[..., None]) -> None:
     """The second half against the first; plain Tune's is there to compare with."""
-    for key, name in (("cpu_s", "CPU"), ("s", "wall")):
+    for key, name in (("work", "CPU at even speed"), ("cpu_s", "CPU"), ("s", "wall")):
         growth = median(runs, f"second_half_{key}") / median(runs, f"first_half_{key}")
         say(f"second half to first, {name}, {where}", growth, 1.15)
     memory = 100 * (median(runs, "end_mb") / median(runs, "half_mb") - 1)

@@ -7,6 +7,7 @@ callback there, and with everything logged to MLflow here.
 import os
 import random
 import resource
+import statistics
 import sys
 import tempfile
 import threading
@@ -60,11 +61,15 @@ def tune_trial(config: dict[str, Any]) -> None:
 
 class Tree:
     """CPU seconds of this process and of all that descend from it. Ray's daemons reap nobody, so that what a worker had
-    spent is gone with it: a thread looks every second and remembers."""
+    spent is gone with it: a thread looks every second and remembers.
+
+    On cores that others share, a second of CPU does half the work: `work` counts seconds in laps of a fixed loop.
+    """
 
     def __init__(self) -> None:
         self._spent: dict[tuple[str, str], int] = {}  # process and when it started
         self._lock = threading.Lock()
+        self._work, self._counted_s = 0.0, 0.0
         threading.Thread(target=self._watch, daemon=True).start()
 
     def cpu_s(self) -> float:
@@ -83,12 +88,24 @@ class Tree:
             self._spent |= {key: ticks for pid, (_, key, ticks) in parents.items() if pid in tree}
             return sum(self._spent.values()) / os.sysconf("SC_CLK_TCK")
 
+    def work(self) -> float:
+        """Thousands of laps that would have taken as much CPU."""
+        now_s, laps_s = self.cpu_s(), []
+        for _ in range(5):
+            began = time.thread_time()
+            sum(range(10_000))
+            laps_s.append(time.thread_time() - began)
+        with self._lock:
+            self._work += (now_s - self._counted_s) / statistics.median(laps_s) / 1000
+            self._counted_s = now_s
+            return self._work
+
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles whatever a callback refers to, and we never read it
 
     def _watch(self) -> None:
         while True:
-            self.cpu_s()
+            self.work()
             time.sleep(1.0)
 
 
@@ -104,6 +121,7 @@ class Marks:
     flush_s: float = 0.0  # of the time after the last end, what a tracker took; Tune takes 5 s to let its workers go
     ends_s: list[float] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=dict)
+    work: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -115,11 +133,12 @@ class Marks:
         self.ends_s.append(time.monotonic())
         name = {1: "first", self.trials // 2: "half", self.trials: "end"}.get(len(self.ends_s))
         if name:
-            self.cpu_s[name], self.memory_mb[name] = self.tree.cpu_s(), rss_mb()
+            self.cpu_s[name], self.work[name], self.memory_mb[name] = self.tree.cpu_s(), self.tree.work(), rss_mb()
 
     def done(self, flush_s: float = 0.0) -> None:
         """All is run and, in this arm's tracker, logged."""
-        self.done_s, self.flush_s, self.cpu_s["done"] = time.monotonic(), flush_s, self.tree.cpu_s()
+        self.done_s, self.flush_s = time.monotonic(), flush_s
+        self.cpu_s["done"], self.work["done"] = self.tree.cpu_s(), self.tree.work()
 
     def found(self) -> dict[str, Any]:
         """Halves are counted from the first end, so that starting workers is no part of them."""
@@ -133,6 +152,8 @@ class Marks:
             "second_half_s": self.ends_s[-1] - half_s + self.flush_s,
             "first_half_cpu_s": cpu["half"] - cpu["first"],
             "second_half_cpu_s": cpu["done"] - cpu["half"],
+            "first_half_work": self.work["half"] - self.work["first"],
+            "second_half_work": self.work["done"] - self.work["half"],
             "half_mb": memory["half"],
             "end_mb": memory["end"],
             "cpu_s": self.tree.cpu_s(),
