@@ -96,4 +96,7 @@ def _provenance(journey: "Journey", record: StageRecord) -> dict[str, Any]:
 
 
 def _stage_warnings(records: list[StageRecord]) -> list[str]:
-    return [f"{r.stage}: out of memory, {r.details['out_of_memory']}" for r in records if "out_of_memory" in r.details]
+    short = [f"{r.stage}: out of memory, {r.details['out_of_memory']}" for r in records if "out_of_memory" in r.details]
+    stopped = [f"{r.stage}: stopped early after {r.details['steps_taken']} of {r.reads['steps']} steps: unequal budget"
+               for r in records if r.details.get("unequal_budget")]  # fmt: skip
+    return short + stopped

@@ -228,3 +228,4 @@ def test_early_stopping_is_marked_as_an_unequal_budget(settings) -> None:
     train = {"steps": 40, "lr": 0.2, "evaluations": 10, "early_stop": 1}
     *_, final = run_trial(make_config(method="baseline", train=train), settings())
     assert final.details["unequal_budget"] is True
+    assert any("of 20 steps: unequal budget" in text for text in final.details["warnings"])
