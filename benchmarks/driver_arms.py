@@ -235,10 +235,9 @@ def run_ours(folder: Path, marks: Marks, mlflow: bool) -> None:
     def listen(where: Path, view: Any) -> list[Any]:  # noqa: ARG001
         if not mlflow:
             return [Ends(None)]
-        from plastsearch.analysis.apart import render
         from plastsearch.tracking.mlflow_tracker import MlflowTracker
 
-        return [Ends(MlflowTracker(where, render=render))]  # with the figures, as `plastsearch sweep` does
+        return [Ends(MlflowTracker(where))]  # figures are drawn in a process apart, as seldom as they are dear
 
     options = Options(root=folder, name="sweep", trial="benchmarks.driver_arms:trial", finalists=False)
     notes = run_sweep(load_sweep(path, asked), options, listen).notes
