@@ -8,7 +8,7 @@ from typing import Any
 @contextmanager
 def mended() -> Iterator[None]:
     """Tune as we need it; as it was, afterwards."""
-    with _uncounted(), _remembered(), _deaths_expected():
+    with _uncounted(), _remembered(), _workers_kept(), _deaths_expected():
         yield
 
 
@@ -47,6 +47,28 @@ def _remembering(ask: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
         return found
 
     return answer
+
+
+@contextmanager
+def _workers_kept() -> Iterator[None]:
+    """Where trials wait for each other it ends all idle workers but one, and a new one takes seconds to start."""
+    from ray.tune.utils.object_cache import _ObjectCache
+
+    keep, drop = _ObjectCache.cache_object, _ObjectCache.flush_cached_objects
+
+    def kept(self: Any, key: Any, worker: Any) -> bool:
+        self._cached_objects[key].append(worker)
+        self._num_cached_objects += 1
+        return True
+
+    def dropped(self: Any, force_all: bool = False) -> Any:
+        return drop(self, force_all=True) if force_all else ()
+
+    _ObjectCache.cache_object, _ObjectCache.flush_cached_objects = kept, dropped
+    try:
+        yield
+    finally:
+        _ObjectCache.cache_object, _ObjectCache.flush_cached_objects = keep, drop
 
 
 @contextmanager
