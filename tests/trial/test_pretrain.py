@@ -110,3 +110,21 @@ def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Pat
     assert (tmp_path / "start" / "config.json").is_file()
     with pytest.raises(PlastsearchError, match="unknown objective 'contrast'; known: contrastive, supervised"):
         CliRunner().invoke(app, [*arguments, "--objective", "contrast"], catch_exceptions=False)
+
+
+def test_a_start_is_not_made_from_the_clips_that_trials_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generated corpora of `pretrain` and of trials differ by default."""
+    asked: list[DataConfig] = []
+
+    def noted(data: DataConfig, cache: Path) -> None:
+        asked.append(data)
+        raise PlastsearchError("seen")
+
+    monkeypatch.setattr("plastsearch.data.corpus.open_corpus", noted)
+    for more in ((), ("--data-seed", "7")):
+        with pytest.raises(PlastsearchError, match="seen"):
+            CliRunner().invoke(app, ["pretrain", str(tmp_path / "start"), *more], catch_exceptions=False)
+    assert [data.seed for data in asked] == [1, 7]
+    assert DataConfig().seed == 0
