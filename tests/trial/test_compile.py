@@ -13,13 +13,16 @@ from plastsearch.trial.run import run_trial
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import SITES, make_config, steady
 
+# The generator of code warns of torch's own past as it is imported.
+SLOW = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+
 
 @pytest.mark.parametrize(
     ("backend", "method", "name"),
     [
         ("aot_eager", "plasticity", "wav2vec2"),
         ("aot_eager", "last_k", "resnet18"),
-        pytest.param("inductor", "baseline", "wav2vec2", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param("inductor", "baseline", "wav2vec2", marks=SLOW),
     ],
 )
 def test_compiled_steps_give_the_same_metrics(backend, method, name, settings, tmp_path, monkeypatch) -> None:
