@@ -232,17 +232,19 @@ class StageStore:
         """
         dropped: list[Entry] = []
         now = time.time()
-        while True:
+        while True:  # stages that only dropped ones rested on can go in the next round
             rows, in_use = self.entries(), self._in_use()
             total = sum(entry.size for entry in rows)
-            too_much = max_bytes is not None and total > max_bytes
-            old = [entry for entry in rows if unused_s is not None and now - entry.used > unused_s]
-            free = [entry for entry in (rows if too_much else old)
-                    if not entry.needed_by and entry.key not in in_use]  # fmt: skip
-            if not free:
+            before = len(dropped)
+            for entry in rows:
+                too_much = max_bytes is not None and total > max_bytes
+                old = unused_s is not None and now - entry.used > unused_s
+                if (too_much or old) and not entry.needed_by and entry.key not in in_use:
+                    self.discard(entry.key)
+                    dropped.append(entry)
+                    total -= entry.size
+            if len(dropped) == before:
                 break
-            self.discard(free[0].key)
-            dropped.append(free[0])
         self._sweep_leftovers(now)
         return dropped
 
