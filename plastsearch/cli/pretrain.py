@@ -35,9 +35,9 @@ def pretrain(
     """Pretrain MODEL on a corpus's training clips, for a warm start without downloads.
 
     Labels help most: `--clips 2000 --length-s 0.5 --steps 1000` takes a minute of one core. The contrastive objective
-    needs none, but did not lower the dev EER of short trials on the generated corpus (benchmarks/RESULTS.md), and with
-    clips below a second it stays at chance for hundreds of steps. A start from labels is tuned best with a lower
-    learning rate (1e-3) than random weights are (3e-3).
+    needs none, but in short trials on the generated corpus it gained no more than seeds differ by
+    (benchmarks/RESULTS.md), and with clips below a second it stays at chance for hundreds of steps. A start from labels
+    was tuned with a lower learning rate (1e-3) than random weights need (3e-3).
     """
     from pydantic import ValidationError
 
