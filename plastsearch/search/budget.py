@@ -39,7 +39,7 @@ def exhausted(limits: Limits, standing: Standing, spent: Spent) -> str | None:
         return "trials"
     if limits.wall_s is not None and spent.wall_s >= limits.wall_s:
         return f"wall time: {limits.wall_s / 60:g} min are spent"
-    hours = sum(record.gpu_seconds for record in spent.records) / 3600
+    hours = sum(record.gpu_seconds for record in spent.records) / 3600 if limits.gpu_hours is not None else 0.0
     if limits.gpu_hours is not None and hours >= limits.gpu_hours:
         return f"GPU-hours: {hours:.2f} of {limits.gpu_hours:g} are spent"
     if limits.hypervolume is None and limits.stagnation is None:
@@ -67,9 +67,11 @@ def _enough(
 
 def failing(limits: Limits, records: Sequence[TrialRecord], *, at_end: bool = False) -> str | None:
     """The likely common cause, once too large a share of the trials has failed; at the end, few are enough."""
+    failed = [record for record in records if record.state == "failed" and record.reuse_of is None]
+    if len(failed) < (1 if at_end else limits.failed_floor):
+        return None
     own = [record for record in records if record.ended and record.reuse_of is None]
-    failed = [record for record in own if record.state == "failed"]
-    if len(failed) < (1 if at_end else limits.failed_floor) or len(failed) <= limits.max_failed_fraction * len(own):
+    if len(failed) <= limits.max_failed_fraction * len(own):
         return None
     cause, count = common_cause(failed)
     return f"{len(failed)} of {len(own)} trials failed; {count} of them: {cause}"
