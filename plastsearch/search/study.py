@@ -48,7 +48,12 @@ class Study:
         self._copies: dict[str, int] = {}
         self._useless: set[int] = set()  # ended without a result
         self._untouched: Mapping[str, float] = {}
+        relative = any(one.relative and not one.metric.startswith("params") for one in spec.limits)
+        self._unknown = relative and "baseline" in spec.controls  # limits, until the baseline has ended
+        self._early: list[TrialRecord] = []  # ended before it
         records = sorted(records, key=lambda record: record.number)
+        for record in records:
+            self._is_yardstick(record)
         entries = [entry for record in records if (entry := self._recall(record)) is not None]
         self._book = Book(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
         self.rebuilt = self._book.reconcile(entries) if self._book is not None else False
@@ -74,9 +79,14 @@ class Study:
 
     def tell(self, record: TrialRecord) -> None:
         """Learn from a trial that ended. Of the controls only the baseline matters: constraints refer to it."""
-        if record.control == "baseline" and record.state == "done":
-            self._untouched = dict(record.metrics)
+        if self._is_yardstick(record):
+            early, self._early = self._early, []
+            for one in early:
+                self.tell(one)
         if record.role != "search" or record.number not in self._orders:
+            return
+        if self._unknown:
+            self._early.append(record)
             return
         entry = self._learn(record)
         if self._book is not None:
@@ -159,16 +169,25 @@ class Study:
 
     def _recall(self, record: TrialRecord) -> Entry | None:
         """Take in a trial of an earlier session."""
-        if record.control == "baseline" and record.state == "done":
-            self._untouched = dict(record.metrics)
         if record.role != "search":
             return None
         self._orders[record.number] = len(self._mind)
         self._mind.restore(record.params)
         self._note(TrialConfig.model_validate(record.config), record.number)
-        if record.ended:
+        if record.ended and not self._unknown:
             return self._learn(record)
+        if record.ended:
+            self._early.append(record)
         return Entry(record.number, record.params, notes={"id": record.id, "origin": record.origin})
+
+    def _is_yardstick(self, record: TrialRecord) -> bool:
+        """Whether this is the baseline that limits refer to, and it has ended: then they are known."""
+        if record.control != "baseline" or record.role != "control" or not record.ended:
+            return False
+        if record.state == "done":
+            self._untouched = dict(record.metrics)
+        self._unknown = False
+        return True
 
     def _note(self, config: TrialConfig, number: int) -> None:
         content = config.model_copy(update={"seed": self._seed_of(config)}).trial_id()

@@ -215,3 +215,19 @@ def test_dashboards_learn_of_constraints(tmp_path):
         over = trial.values[2] / 1.08e5 - 1
         assert trial.system_attrs["constraints"] == [pytest.approx(over)]
         assert trial.constraints["params_total <= 1.08 * baseline"] == pytest.approx(over)
+
+
+@pytest.mark.parametrize("state", ["done", "failed"])
+def test_a_limit_in_multiples_of_the_baseline_waits_for_it(state, tmp_path):
+    text = "dev_eer <= 0.9 * baseline"
+    study = open_study(spec(constraints=[text]), tmp_path, [])
+    early = go(study, 3)
+    assert not any(trial.state.is_finished() for trial in loaded(tmp_path).trials)
+    study = open_study(spec(constraints=[text]), tmp_path, early)  # a resume knows no more
+    assert not any(trial.state.is_finished() for trial in loaded(tmp_path).trials)
+    yardstick = replace(early[0], number=3, role="control", control="baseline", state=state, metrics={"dev_eer": 30.0})
+    study.tell(yardstick)
+    for trial, one in zip(loaded(tmp_path).trials, early, strict=True):
+        assert trial.values[0] == one.metrics["dev_eer"]
+        over = pytest.approx(one.metrics["dev_eer"] / 27 - 1) if state == "done" else None
+        assert trial.constraints.get(text) == over
