@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from plastsearch.pareto.front import rank
 
-MOST = 250  # finished trials looked at
+MOST = 160  # finished trials looked at
 CANDIDATES = 24
 _GOOD, _MOST_GOOD = 0.1, 25  # the share that counts as good; with a single objective no more than so many
 
