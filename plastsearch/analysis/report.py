@@ -104,7 +104,7 @@ def _finalists(results: Results) -> list[Block]:
     if not results.finalists:
         return []
     labels = {row.number: row.label for row in results.rows}
-    shown = ("eval_eer", "dev_eer", "backward_ratio")
+    shown = ("eval_eer", "eval_min_tdcf", "dev_eer", "backward_ratio")
     metrics = [name for name in shown if any(one.values(name) for one in results.finalists)]
     columns = ["trial", "seeds", *(part for name in metrics for part in (column(name), "best", "worst"))]
     rows = tuple(
@@ -112,7 +112,7 @@ def _finalists(results: Results) -> list[Block]:
         for one in results.finalists
     )
     note = (
-        "Members of the front, run again with other seeds and timed alone: mean, best and worst. "
+        "Members of the front, run again with other seeds and timed in turn: mean, best and worst. "
         "Only these were scored on the evaluation split."
     )
     return [Heading("Finalists"), Text(note), Table(tuple(columns), rows, WORDS), *_intervals(results, labels)]

@@ -64,7 +64,7 @@ class Halt(Closed):
 
 
 class Finalists(Closed):
-    """Members of the front that run again: new seeds, timed alone, the only ones to see the evaluation split."""
+    """Members of the front that run again: new seeds, timed in turn, the only ones to see the evaluation split."""
 
     top: int = Field(3, ge=0)  # 0: none
     seeds: int = Field(3, ge=1)
