@@ -24,7 +24,7 @@ def print_blocks(out: "Console", blocks: "Sequence[Block]") -> None:
             case Code(text):
                 for line in text.splitlines():
                     out.print(f"  {line}", markup=False, soft_wrap=True)
-            case Table():
+            case Table() if block.rows:  # a head alone says nothing
                 print_table(out, block)
 
 

@@ -1,10 +1,14 @@
 """`plastsearch report` prints the front and what it is worth, and leaves its files in the sweep's folder."""
 
+import io
 import json
 
+from rich.console import Console
 from typer.testing import CliRunner
 
+from plastsearch.analysis.document import Table
 from plastsearch.cli.main import app
+from plastsearch.cli.tables import print_blocks
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import make_sweep
 
@@ -32,3 +36,11 @@ def test_no_sweep_there(tmp_path):
     result = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert isinstance(result.exception, PlastsearchError)
     assert "no sweep here" in str(result.exception)
+
+
+def test_a_table_without_rows_is_not_printed():
+    out = Console(width=80, file=io.StringIO())
+    print_blocks(out, [Table(("trial", "dev EER %"), ())])
+    assert out.file.getvalue() == ""
+    print_blocks(out, [Table(("trial", "dev EER %"), (("trial 1", "12.00"),))])
+    assert "12.00" in out.file.getvalue()
