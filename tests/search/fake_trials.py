@@ -73,7 +73,7 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
         _exceed_a_limit()
     if order == "hog":
         hoard = []
-        while len(hoard) < 60:  # 3 GB, unless somebody ends it
+        while len(hoard) < 120:  # 6 GB, unless somebody ends it
             hoard.append(bytearray(b"1") * 50_000_000)
             time.sleep(0.1)
     if order == "busy" and settings.defer_busy:
