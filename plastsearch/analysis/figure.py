@@ -162,4 +162,6 @@ def number(value: float, metric: str = "") -> str:
         return f"{value:,.0f}"
     if metric.endswith(("eer", "eer_low", "eer_high")):
         return f"{value:.2f}"
+    if metric.endswith("ratio"):
+        return f"{value:.3f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
