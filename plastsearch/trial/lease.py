@@ -4,6 +4,8 @@ Leases save work; they are not what correctness rests on: results are determinis
 so a lease that is lost by mistake costs a second computation, never a wrong result.
 """
 
+import contextlib
+import errno
 import json
 import os
 import socket
@@ -33,12 +35,24 @@ def _started(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-class Lease:
-    """Held by at most one process; `hold_s` without a heartbeat, or a dead holder on this machine, frees it."""
+def _parsed(text: str) -> dict[str, Any]:
+    """Who holds it; nothing of a file that is being written, or was torn by a crash: only its age can tell."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        return {}
 
-    def __init__(self, path: Path, hold_s: float = 60.0) -> None:
+
+class Lease:
+    """Held by at most one process; `hold_s` without a heartbeat, or a dead holder on this machine, frees it.
+
+    `note` is written beside the holder, for whoever asks what is held.
+    """
+
+    def __init__(self, path: Path, hold_s: float = 60.0, note: object = None) -> None:
         self.path = path
         self.hold_s = hold_s
+        self.note = note
         self._token = uuid.uuid4().hex
         self._file: int | None = None
         self._stop = threading.Event()
@@ -46,13 +60,15 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; never waits."""
+        if self._file is not None:
+            return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._create():
             return True
         holder = self.holder()
-        if holder is not None and not self._dead(holder):
-            return False
-        return self._bury(holder) and self._create()
+        if holder is None:
+            return self._create()
+        return self._dead(holder) and self._bury(holder) and self._create()
 
     def held(self) -> bool:
         """Someone alive holds it."""
@@ -62,13 +78,13 @@ class Lease:
     def holder(self) -> dict[str, Any] | None:
         """Who holds it; None if nobody does."""
         try:
-            text = self.path.read_text()
+            return _parsed(self.path.read_text())
         except FileNotFoundError:
             return None
-        try:
-            return dict(json.loads(text))
-        except ValueError:  # being written, or torn by a crash: only its age can tell
-            return {}
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # another node took it away between our opening and reading
+                return None
+            raise
 
     def release(self) -> None:
         """Give the lease back; nothing happens if it is not held."""
@@ -79,38 +95,77 @@ class Lease:
             self._thread.join()
         os.close(self._file)
         self._file = None
-        holder = self.holder()
-        if holder is not None and holder.get("token") == self._token:
+        if self._mine():
             self.path.unlink(missing_ok=True)
 
+    def _mine(self) -> bool:
+        """The file is ours, whatever the file server answered when it was made."""
+        holder = self.holder()
+        return holder is not None and holder.get("token") == self._token
+
     def _create(self) -> bool:
-        """Create the file whole: written aside, then linked, which fails if the name is taken."""
-        draft = self.path.with_name(f".{self.path.name}.{self._token}")
+        """Take the name if it is free, and begin to beat."""
         pid = os.getpid()
         who = {"token": self._token, "host": socket.gethostname(), "boot": _boot_id(), "pid": pid}
-        draft.write_text(json.dumps(who | {"started": _started(pid)}))
-        try:
-            os.link(draft, self.path)
-        except FileExistsError:
+        if not self._place(json.dumps(who | {"started": _started(pid), "note": self.note})):
             return False
-        finally:
-            draft.unlink()
-        self._file = os.open(self.path, os.O_RDONLY)
+        try:
+            self._file = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            self.path.unlink(missing_ok=True)  # or it would be held by nobody, in a process that lives on
+            raise
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, args=(self._file, self._stop), daemon=True)
         self._thread.start()
         return True
 
+    def _place(self, text: str) -> bool:
+        """The file whole under its name: written aside, then linked, which fails if the name is taken.
+
+        A file server may carry out a link and lose its answer; asked again, it says that the name is taken: by us.
+        """
+        draft = self.path.with_name(f".{self.path.name}.{self._token}")
+        draft.write_text(text)
+        try:
+            os.link(draft, self.path)
+        except FileExistsError:
+            return self._mine()
+        except OSError:  # no hard links here, or an answer lost
+            return self._mine() or self._place_exclusively(text)
+        finally:
+            draft.unlink()
+        return True
+
+    def _place_exclusively(self, text: str) -> bool:
+        """Without hard links the name is taken first and filled then; whoever reads in between finds it torn."""
+        try:
+            file = self.path.open("x")
+        except FileExistsError:
+            return self._mine()
+        try:
+            with file:
+                file.write(text)
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
+        return True
+
     def _beat(self, file: int, stop: threading.Event) -> None:
         """Touch the inode, not the path: a lease that was taken over is left alone."""
         while not stop.wait(self.hold_s / 4):
-            os.utime(file)
+            with contextlib.suppress(OSError):  # a file server that does not answer now may do so at the next beat
+                os.utime(file)
 
     def _dead(self, holder: dict[str, Any]) -> bool:
-        if holder.get("host") == socket.gethostname() and holder.get("boot") == _boot_id():
-            return bool(_started(int(holder["pid"])) != holder.get("started"))
+        """Its process has ended, or its heart is silent: a process may outlive the object that held a lease."""
         try:
-            return self._now() - self.path.stat().st_mtime > self.hold_s
+            beat = self.path.stat().st_mtime
+            if holder.get("host") == socket.gethostname() and holder.get("boot") == _boot_id():
+                if _started(int(holder["pid"])) != holder.get("started"):
+                    return True
+                if time.time() - beat <= self.hold_s:  # one machine, one clock: no need to ask the file server's
+                    return False
+            return self._now() - beat > self.hold_s
         except FileNotFoundError:
             return True
 
@@ -122,24 +177,32 @@ class Lease:
         probe.unlink(missing_ok=True)
         return now
 
-    def _bury(self, holder: dict[str, Any] | None) -> bool:
+    def _bury(self, holder: dict[str, Any]) -> bool:
         """Move a dead holder's file away; only one of several heirs succeeds."""
         grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
         try:
             self.path.rename(grave)
         except FileNotFoundError:
             return True
-        buried = json.loads(grave.read_text() or "{}") if holder else {}
-        if holder and buried.get("token") != holder.get("token"):  # another heir was quicker: put its lease back
-            try:
-                os.link(grave, self.path)
-            except FileExistsError:
-                pass  # a third one holds it now; either way it is not ours
-            finally:
-                grave.unlink()
+        if _parsed(grave.read_text()).get("token") != holder.get("token"):  # another heir was quicker
+            self._put_back(grave)
             return False
         grave.unlink()
         return True
+
+    def _put_back(self, grave: Path) -> None:
+        """Another heir's lease under its name again, unless a third one holds that now; either way it is not ours."""
+        try:
+            os.link(grave, self.path)
+        except FileExistsError:
+            pass
+        except (
+            OSError
+        ):  # no hard links here; looking and renaming are two steps, but a second computation is all it costs
+            if not self.path.exists():
+                grave.rename(self.path)
+        finally:
+            grave.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         """Wait until the lease is held."""
