@@ -8,6 +8,8 @@ from torch import Tensor
 
 BINS = 64
 LOW, HIGH = 0.001, 0.999  # quantiles that bound the histogram; what lies outside counts in the outer bins
+_FINE = 2.0**52  # steps per nat of the terms of an entropy: whole numbers add up alike in any order
+_NOISE = 1e-12  # relative; means of equal float64 numbers differ by less
 
 
 def bin_entropy(value_NU: Tensor, *, shared: bool) -> Tensor:
@@ -18,14 +20,18 @@ def bin_entropy(value_NU: Tensor, *, shared: bool) -> Tensor:
     """
     samples, units = value_NU.shape
     low, high = _range(value_NU, shared)
-    span = torch.where(high > low, high - low, torch.ones_like(high))
-    bin_NU = ((value_NU - low) / span * BINS).floor().clamp(0, BINS - 1).long()
+    wide = high - low > _NOISE * low.abs().maximum(high.abs())
+    span = torch.where(wide, high - low, torch.ones_like(high))
+    place_NU = torch.where(wide, (value_NU - low) / span, torch.zeros_like(value_NU))
+    bin_NU = (place_NU * BINS).floor().clamp(0, BINS - 1).long()
     bin_NU[value_NU == 0] = BINS
-    count_BU = torch.zeros(BINS + 1, units, dtype=value_NU.dtype)
-    count_BU.scatter_add_(0, bin_NU, torch.ones_like(value_NU))
-    share_BU = count_BU / samples
-    entropy_U = -torch.xlogy(share_BU, share_BU).sum(0)
-    occupied_U = (count_BU > 0).sum(0).to(share_BU.dtype)
+    count_BU = torch.zeros(BINS + 1, units, dtype=torch.long)
+    count_BU.scatter_add_(0, bin_NU, torch.ones_like(bin_NU))
+    # Equal histograms, whichever bin holds which count, are to tie to the last bit: floats would add up by bin.
+    share = torch.arange(samples + 1, dtype=torch.float64) / samples
+    term = (-torch.xlogy(share, share) * _FINE).round().long()
+    entropy_U = term[count_BU].sum(0).double() / _FINE
+    occupied_U = (count_BU > 0).sum(0).double()
     return entropy_U + (occupied_U - 1) / (2 * samples)
 
 
@@ -65,11 +71,17 @@ def largest_twin(value_NU: Tensor) -> Tensor:
     return twin_U.masked_fill(constant_U, 1.0)
 
 
-def middle_ranks(value_U: Tensor) -> Tensor:
-    """Ranks from 0; equal values share the mean of theirs, so that no rank depends on the order."""
-    below_U = (value_U[None] < value_U[:, None]).sum(1)
-    equal_U = (value_U[None] == value_U[:, None]).sum(1)
-    return below_U.double() + (equal_U - 1).double() / 2
+def middle_ranks(value_U: Tensor, near: float = 0.0) -> Tensor:
+    """Ranks from 0; equal values share the mean of theirs, so that no rank depends on the order.
+
+    Neighbours that differ by no more than a share `near` of themselves, as by rounding, count as equal.
+    """
+    sorted_U, order_U = value_U.sort(stable=True)
+    apart_U = sorted_U[1:] - sorted_U[:-1] > near * sorted_U[1:].abs().maximum(sorted_U[:-1].abs())
+    group_U = torch.cat([torch.zeros(1, dtype=torch.long), apart_U.long().cumsum(0)])[: len(value_U)]
+    size_G = torch.bincount(group_U)
+    mean_G = size_G.cumsum(0).double() - (size_G.double() + 1) / 2
+    return torch.empty(len(value_U), dtype=torch.float64).scatter_(0, order_U, mean_G[group_U])
 
 
 def _standard(value_NU: Tensor) -> Tensor:
