@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.collect import Batches, Loss, Need, Record, by_unit, collect
+from plastsearch.growth.collect import Batches, Loss, collect
 from plastsearch.growth.estimate import absolute_correlation, bin_entropy, largest_twin, middle_ranks
+from plastsearch.growth.gauge import Need, Record, by_unit
 from plastsearch.growth.paths import at, is_grown
 from plastsearch.growth.rules import criterion_refused
 from plastsearch.growth.site import Site, Slot, find_sites

@@ -1,0 +1,106 @@
+"""Which rows of an activation belong to which clip: clips first, frames first, packed, one sequence, or a last state.
+
+Axes: B clips, P positions (frames, or pixels of a feature map), F features; a packed sequence holds its rows in order
+of time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from plastsearch.errors import GrowthError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How tensors of one shape lie: `spread` gives [B, P, F] of any of them, with zeros where a clip is over."""
+
+    spread: Callable[[Tensor], Tensor]
+    lengths: Tensor | None = None  # positions of each clip, if they differ
+    frames_first: bool = False
+
+    def counts(self, value_BPF: Tensor) -> Tensor:
+        """Positions of every clip, [B]."""
+        if self.lengths is not None:
+            return self.lengths.to(value_BPF.device)
+        return torch.full(value_BPF.shape[:1], value_BPF.shape[1], device=value_BPF.device)
+
+    def valid(self, value_BPF: Tensor) -> Tensor:
+        """True where a clip has a position, [B, P]."""
+        places_P = torch.arange(value_BPF.shape[1], device=value_BPF.device)
+        return places_P < self.counts(value_BPF)[:, None]
+
+
+def clips_first(dim: int) -> Layout:
+    """Clips along the first axis, features along `dim`, positions along all others."""
+
+    def spread(value: Tensor) -> Tensor:
+        last = value.movedim(dim, -1)
+        return last.flatten(1, -2) if last.dim() > 2 else last[:, None]
+
+    return Layout(spread)
+
+
+def recurrent(output: Any, layer: nn.GRU) -> Layout:
+    """The frames that a recurrent layer gave."""
+    if isinstance(output, PackedSequence):
+        return packed(output)
+    if output.dim() == 2:
+        return Layout(lambda value: value[None])
+    if layer.batch_first:
+        return clips_first(-1)
+    return Layout(lambda value: value.transpose(0, 1), frames_first=True)
+
+
+def last_state(state: Tensor) -> Layout:
+    """A recurrent layer's last state, [directions, B, H] whatever `batch_first` says: one position of each clip."""
+    if state.dim() == 2:
+        return Layout(lambda value: value.flatten()[None, None])
+    return Layout(lambda value: value.transpose(0, 1).flatten(1)[:, None])
+
+
+def packed(sequence: PackedSequence) -> Layout:
+    """Rows of a packed sequence: at each time those of the clips that are not over, the longest clip first."""
+    sizes_P = sequence.batch_sizes  # on the CPU always
+    lengths = (torch.arange(int(sizes_P[0]))[:, None] < sizes_P).sum(1)
+    first_P = sizes_P.cumsum(0) - sizes_P
+    row_BP = first_P + torch.arange(int(sizes_P[0]))[:, None]
+    if sequence.unsorted_indices is not None:
+        order_B = sequence.unsorted_indices.cpu()
+        lengths, row_BP = lengths[order_B], row_BP[order_B]
+    over_BP = torch.arange(len(sizes_P)) >= lengths[:, None]
+    row_BP = row_BP.masked_fill(over_BP, 0)
+
+    def spread(value: Tensor) -> Tensor:
+        return value[row_BP.to(value.device)].masked_fill(over_BP.to(value.device)[..., None], 0)
+
+    return Layout(spread, lengths)
+
+
+def reader(output: Any, layer: nn.Module, clips: int, rows: int, read: Layout, site: str) -> Layout:
+    """How the output of a layer lies that reads a site, whose activations are `rows` long and lie as `read` says."""
+    if isinstance(layer, nn.GRU):
+        return recurrent(output, layer)
+    if isinstance(layer, nn.Conv2d):
+        return clips_first(1)
+    if read.lengths is not None and output.dim() == 2 and output.shape[0] == rows != clips:
+        return read  # a linear layer over the rows of a packed sequence
+    if read.frames_first and output.dim() > 2:
+        if clips == output.shape[0] == output.shape[1]:
+            raise GrowthError(
+                f"site '{site}': its frames come first, and with {clips} clips of {clips} frames nothing says whether "
+                "those of its reader's output do; give batches of another size"
+            )
+        if output.shape[0] != clips:
+            return read
+    return clips_first(-1)
+
+
+def data(value: Any) -> Tensor:
+    """The tensor in what a recurrent layer gives."""
+    found: Tensor = value.data if isinstance(value, PackedSequence) else value
+    return found
