@@ -56,7 +56,9 @@ def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) ->
     for stage in stages:
         if stage.change == "remove":
             fold_(specimen.module)
-            remove_(specimen, {name: _newest(specimen, name) for name in specimen.added})
+            remove_(
+                specimen, {name: _newest(specimen, name, to_remove(specimen, config, name)) for name in specimen.added}
+            )
         else:
             change_(specimen, plain, stage)
     return specimen
@@ -114,9 +116,9 @@ def remove_(specimen: Specimen, chosen: dict[str, Tensor], means: dict[str, Tens
     return remove_neurons_(specimen.module, chosen, means=means)
 
 
-def _newest(specimen: Specimen, name: str) -> Tensor:
+def _newest(specimen: Specimen, name: str, count: int) -> Tensor:
     units = find_sites(specimen.module)[name].units
-    return torch.arange(units - specimen.added[name], units)
+    return torch.arange(units - count, units)
 
 
 def head_of(module: Detector) -> list[str]:
