@@ -11,10 +11,15 @@ from typing import Any
 from plastsearch.spec.config import TrialConfig, content_id
 from plastsearch.trial.methods import Stage
 
-VERSION = 1  # raise it when a change of the code changes results
+VERSION = 2  # raise it when a change of the code changes results
 
-TRAINING = ("batch_size", "accumulate", "weight_decay", "warmup", "clip_norm", "loss", "compile", "evaluations",
-            "early_stop")  # fmt: skip
+GROWTH = "growth"  # sites and neurons as they come to: TrialConfig.growth()
+
+TRAINING = (
+    "train.batch_size", "train.accumulate", "train.weight_decay", "train.warmup", "train.clip_norm", "train.loss",
+    "train.compile", "train.evaluations", "train.early_stop", "data.crops", "data.balance", "data.augment",
+)  # fmt: skip
+CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # gradients and activations on training clips
 
 
 @dataclass(frozen=True)
@@ -76,31 +81,40 @@ def start_reads(config: TrialConfig, around: Surroundings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
-    reads: dict[str, Any] = {"change": stage.change}
+def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
+    """The settings that decide a stage's result beside those of `start_reads`, as dotted paths."""
+    found: tuple[str, ...] = ()
     match stage.change:
-        case "neurons" | "layers":
-            reads |= _named(config, ("operator", "init", "lateral", "regime")) | {"growth": config.growth()}
-            if stage.change == "layers":
-                reads |= _named(config, ("layers",))
+        case "neurons":
+            found = _of_growth(config, "operator")
+        case "layers":
+            found = _of_growth(config)
         case "lora":
-            reads |= _named(config, ("rank", "lora_on", "layers", "lateral")) | {"growth": config.growth()}
+            found = (GROWTH, "layers", "lora_on", "rank")
+            # Without a rank it has as many parameters as the dropin of the same settings.
+            found += () if config.rank else _of_growth(config, "operator")
         case "truncate":
-            reads |= _named(config, ("truncate_to",))
+            found = ("truncate_to",)
         case "remove":
-            reads |= _named(config, ("criterion", "pool", "keep", "compensate", "calibration_clips"))
-            reads |= {"loss": config.train.loss, "balance": config.data.balance}
+            found = ("criterion", "pool", "keep", "compensate", *CALIBRATION)
+    if stage.steps:
+        found += TRAINING
+        found += () if stage.learns == "all" else ("train.train_head",)
+        found += ("last_k",) if stage.learns == "top" else ()
+    return found
+
+
+def _of_growth(config: TrialConfig, *more: str) -> tuple[str, ...]:
+    return (GROWTH, "init", "lateral", "regime", *more, *(CALIBRATION if config.init == "gradmax" else ()))
+
+
+def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
+    plain = config.model_dump(mode="json")
+    reads: dict[str, Any] = {"change": stage.change}
     if stage.steps:
         reads |= {"steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
-        reads |= {name: getattr(config.train, name) for name in TRAINING}
-        reads |= {name: getattr(config.data, name) for name in ("crops", "balance", "augment")}
-        if stage.learns != "all":
-            reads |= {"train_head": config.train.train_head}
-        if stage.learns == "top":
-            reads |= _named(config, ("last_k",))
+    for path in fields_read(config, stage):
+        section, _, name = path.rpartition(".")
+        values = plain[section] if section else plain
+        reads[path] = config.growth() if path == GROWTH else values[name]
     return reads
-
-
-def _named(config: TrialConfig, names: tuple[str, ...]) -> dict[str, Any]:
-    plain = config.model_dump(mode="json")
-    return {name: plain[name] for name in names}

@@ -31,6 +31,7 @@ class Specimen:
     module: Detector
     added: dict[str, int] = field(default_factory=dict)  # site → units that dropin added
     grown: tuple[str, ...] = ()  # sites, or blocks, that dropin changed
+    adapters: bool = False  # LoRA's, beside the weights of the sites
 
 
 def new_specimen(config: TrialConfig) -> Specimen:
@@ -52,7 +53,6 @@ def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) ->
     """A network shaped as it is after these stages; its weights are not theirs."""
     specimen = new_specimen(config)
     specimen.module.to(device)
-    plain = config.model_copy(update={"init": "random"}) if config.init == "gradmax" else config
     for stage in stages:
         if stage.change == "remove":
             fold_(specimen.module)
@@ -60,14 +60,17 @@ def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) ->
                 specimen, {name: _newest(specimen, name, to_remove(specimen, config, name)) for name in specimen.added}
             )
         else:
-            change_(specimen, plain, stage)
+            change_(specimen, config, stage)
     return specimen
 
 
 def change_(
     specimen: Specimen, config: TrialConfig, stage: Stage, loss: Callable[[], Tensor] | None = None
 ) -> dict[str, Any]:
-    """What a `dropin` stage does to the network; returns what the record says of it. `loss` serves gradmax."""
+    """What a `dropin` stage does to the network; returns what the record says of it.
+
+    `loss` serves gradmax, which without it is left at random values: the same shapes.
+    """
     seed = derive_seed(config.seed, "dropin")
     match stage.change:
         case "neurons":
@@ -79,7 +82,7 @@ def change_(
 
             with seeded(seed):
                 details: dict[str, Any] = add_lora_(specimen.module, config)
-            specimen.grown = tuple(details["sites"])
+            specimen.grown, specimen.adapters = tuple(details["sites"]), True
             return details
         case "truncate":
             count = config.truncate_to or max(1, len(specimen.module.layers()) // 2)
@@ -91,11 +94,10 @@ def change_(
 
 
 def _grow_(specimen: Specimen, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None) -> dict[str, Any]:
+    init = "random" if config.init == "gradmax" and loss is None else config.init
     dropin = add_neurons_(
-        specimen.module, config.growth(), mode=config.regime, operator=operator, init=config.init,
-        lateral=config.lateral,
+        specimen.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
         generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
-        also=head_of(specimen.module) if config.train.train_head else (),
     )  # fmt: skip
     specimen.added = dict(dropin.units)
     specimen.grown = tuple(dropin.units)
@@ -129,15 +131,13 @@ def head_of(module: Detector) -> list[str]:
 def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
     """Set what learns in a stage; returns the highest cut below it, or None if everything learns."""
     module = specimen.module
+    if stage.learns == "all":
+        unfreeze_(module)
+        return None
     head = head_of(module) if config.train.train_head else []
     match stage.learns:
-        case "new" if config.method == "lora":
-            from plastsearch.trial.lora import learn_lora_
-
-            learn_lora_(module, head)
-            return module.cut_below(specimen.grown)
         case "new":
-            if config.method == "lora":
+            if specimen.adapters:
                 from plastsearch.trial.lora import learn_lora_
 
                 learn_lora_(module, head)
@@ -154,8 +154,7 @@ def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
             freeze_base_(module, [*(paths[id(block)] for _, block in top), *head])
             return top[0][0]
         case _:
-            unfreeze_(module)
-            return None
+            raise ValueError(f"{stage.name} does not train")
 
 
 def train_mode_(module: Detector, cut: str | None) -> None:

@@ -1,0 +1,138 @@
+"""What a stage reads is what its key holds: configurations are handed to every stage of every method by a recorder."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from plastsearch.spec.config import TrialConfig
+from plastsearch.trial import run
+from plastsearch.trial.bench import Bench
+from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.trial.methods import METHODS, plan
+from plastsearch.trial.networks import blank
+from plastsearch.trial.store import StageStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import make_config
+
+# Read by a stage and named in its key by what it stands for: the clips and recordings themselves, the resolved precision.
+BY_CONTENT = {"data.root", "data.rate_hz", "data.length_samples", "seed", "train.precision", "model"}
+
+AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
+
+CASES: dict[str, dict[str, Any]] = {
+    **{method: {"method": method} for method in METHODS},
+    **{f"{m}-unfrozen": {"method": m, "regime": "unfrozen"} for m in ("dropin", "plasticity", "stack")},
+    "cold": {"method": "plasticity", "start": "cold"},
+    "parallel": {"method": "dropin", "operator": "parallel"},
+    "pairs": {"method": "plasticity", "init": "pairs", "keep": 0.5},
+    "means": {"method": "plasticity", "compensate": "mean", "pool": "added"},
+    "headless": {"method": "plasticity", "train": {"train_head": False, "early_stop": 2}},
+    "lora-rank": {"method": "lora", "rank": 2},
+    "lora-all": {"method": "lora", "lora_on": "all"},
+    "lora-parallel": {"method": "lora", "operator": "parallel"},
+    "sampler": {"method": "baseline", "data": {"balance": "sampler", "augment": ("rawboost5",)}},
+    **{
+        f"gradmax-{method}": {
+            "method": method, "init": "gradmax", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",)
+        }
+        for method in ("dropin", "plasticity", "stack")
+    },
+}  # fmt: skip
+
+
+def config_of(case: str) -> TrialConfig:
+    changes = CASES[case]
+    return make_config(**{**changes, "train": {"steps": 4, "evaluations": 1, **changes.get("train", {})}})
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Stands in for a configuration and notes the dotted path of every setting that is read."""
+
+    of: BaseModel
+    before: str = ""
+    seen: set[str] = field(default_factory=set)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "growth":  # layers and neurons together; a key holds what they come to
+            self.seen.add("growth")
+            return self.of.growth
+        path = self.before + name
+        if name not in type(self.of).model_fields:
+            return MethodType(getattr(type(self.of), name), self)
+        value = getattr(self.of, name)
+        if isinstance(value, BaseModel) and name != "model":  # a network is built from that section as a whole
+            return Recorder(value, path + ".", self.seen)
+        self.seen.add(path)
+        return value
+
+
+def recorded(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[set[str], Any]]:
+    """What each stage of a trial read, while its network was made anew and while it ran."""
+    journey = run.start(config, settings, lambda: False)
+    plain, seen = journey.bench, set()
+    stage_run = run.run_stage
+
+    def watched(_: Bench, specimen: Any, *rest: Any) -> Any:
+        # A bench of its own: what an earlier one worked out once would be read no more.
+        return stage_run(replace(plain, config=Recorder(config, seen=seen)), specimen, *rest)
+
+    monkeypatch.setattr(run, "run_stage", watched)
+    for number, key in enumerate(journey.keys):
+        seen.clear()
+        blank(Recorder(config, seen=seen), journey.stages[:number], torch.device("cpu"))
+        list(run._advance(journey))
+        yield set(seen), key
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_every_setting_that_a_stage_reads_is_in_its_key(case, settings, monkeypatch) -> None:
+    held = set(BY_CONTENT)
+    for read, key in recorded(config_of(case), settings(), monkeypatch):
+        assert read, "a stage that reads nothing was not watched"
+        held |= set(key.reads)
+        assert read <= held, f"{key.parent} → {case}: {sorted(read - held)} read, but in no key"
+
+
+def other_values(config: TrialConfig) -> dict[str, Any]:
+    """Another value for every setting of a trial that one value can be given to, by dotted path."""
+    return {
+        "method": None, "criterion": "random", "pool": "added" if config.pool == "all" else "all", "keep": 0.25,
+        "compensate": "none" if config.compensate == "mean" else "mean", "calibration_clips": 8, "rank": 3,
+        "lora_on": "sites" if config.lora_on == "all" else "all", "last_k": 2, "truncate_to": 1, "timing_batch": 3,
+        "timing_steps": 4, "operator": "parallel" if config.operator == "widen" else "widen", "lateral": "both",
+        "init": "orthogonal", "regime": "unfrozen" if config.regime == "frozen" else "frozen",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["plasticity", "lora", "last_k", "truncate", "stack", "gradmax-dropin"])
+def test_what_no_key_holds_changes_no_result(case, settings, tmp_path) -> None:
+    """All settings outside of a trial's keys are changed at once; the stages and their numbers stay the same."""
+    config = config_of(case)
+    keys = stage_keys(config, plan(config, 48), AROUND)
+    held = {path for key in keys for path in key.reads}
+    changes = {path: value for path, value in other_values(config).items() if path not in held and value is not None}
+    other = config.model_copy(update=changes)
+    assert len(changes) >= 5
+    assert [key.key for key in stage_keys(other, plan(other, 48), AROUND)] == [key.key for key in keys]
+    found = []
+    for name, one in (("a", config), ("b", other)):
+        where = settings(store=tmp_path / name)
+        journey = run.start(one, where, lambda: False)
+        list(run.travel(journey))
+        found.append([StageStore(where.store).find(key.key) for key in journey.keys])
+    for a, b in zip(*found, strict=True):
+        assert a is not None
+        assert b is not None
+        assert a.key == b.key
+        assert a.metrics == pytest.approx(b.metrics, rel=1e-5)
+        json.dumps(a.reads)
