@@ -130,7 +130,8 @@ def described(row: Row) -> dict[str, str]:
         counts = set(grown.values())
         found["layers"] = short(grown)
         found["neurons"] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
-        found["regime"] = config.regime
+        if config.method != "lora":  # which trains its adapters alone
+            found["regime"] = config.regime
     if config.method == "plasticity":
         found["criterion"] = config.criterion
     if config.method == "lora" and config.rank:

@@ -12,15 +12,15 @@ _GROWS = ("dropin", "plasticity", "stack")
 READ_BY: dict[str, tuple[str, ...]] = {
     "layers": GROWING,
     "neurons": GROWING,
-    "operator": ("dropin", "plasticity"),
+    "operator": ("dropin", "plasticity", "lora"),
     "init": _GROWS,
     "lateral": GROWING,
-    "regime": _GROWS,
+    "regime": GROWING,
     "criterion": _PRUNES,
     "pool": _PRUNES,
     "keep": _PRUNES,
     "compensate": _PRUNES,
-    "calibration_clips": ("dropin", "plasticity"),
+    "calibration_clips": _GROWS,
     "rank": ("lora",),
     "lora_on": ("lora",),
     "last_k": ("last_k",),
@@ -45,6 +45,9 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
         changes |= _growth(growth, order)
         if not any(name.startswith("gru.") for name in growth):
             changes["lateral"] = _default("lateral")
+    if method == "lora" and config.rank:
+        # Otherwise its rank follows from what the same growth would add.
+        changes |= {key: _default(key) for key in ("operator", "lateral", "regime")}
     changes |= {key: _default(key) for key in READ_BY if not reads(method, key)}
     return config.model_copy(update=changes)
 

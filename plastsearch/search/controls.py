@@ -39,8 +39,10 @@ def best_member(standing: Standing, records: Records) -> TrialRecord | None:
 
 
 def _lora(config: TrialConfig) -> Plan:
-    """As many trainable parameters on the same sites."""
-    changed = config.model_copy(update={"method": "lora", "rank": None, "lora_on": "sites", "regime": "frozen"})
+    """As many parameters on the same sites as the growth of this very configuration adds."""
+    operator = "stack" if config.method == "stack" else config.operator
+    changes = {"method": "lora", "rank": None, "lora_on": "sites", "operator": operator}
+    changed = config.model_copy(update=changes)
     return Plan(changed, role="control", control="lora", origin="control")
 
 

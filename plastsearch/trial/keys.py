@@ -86,26 +86,24 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
     found: tuple[str, ...] = ()
     match stage.change:
         case "neurons":
-            found = _of_growth(config, "operator")
+            found = (GROWTH, "operator", "init", "lateral", "regime")
         case "layers":
-            found = _of_growth(config)
+            found = (GROWTH, "init", "lateral", "regime")
         case "lora":
             found = (GROWTH, "layers", "lora_on", "rank")
             # Without a rank it has as many parameters as the dropin of the same settings.
-            found += () if config.rank else _of_growth(config, "operator")
+            found += () if config.rank else ("operator", "lateral", "regime")
         case "truncate":
             found = ("truncate_to",)
         case "remove":
             found = ("criterion", "pool", "keep", "compensate", *CALIBRATION)
+    if stage.change in ("neurons", "layers") and config.init == "gradmax":
+        found += CALIBRATION
     if stage.steps:
         found += TRAINING
         found += () if stage.learns == "all" else ("train.train_head",)
         found += ("last_k",) if stage.learns == "top" else ()
     return found
-
-
-def _of_growth(config: TrialConfig, *more: str) -> tuple[str, ...]:
-    return (GROWTH, "init", "lateral", "regime", *more, *(CALIBRATION if config.init == "gradmax" else ()))
 
 
 def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:

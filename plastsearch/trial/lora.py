@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.dropin import Mode, add_neurons_
+from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
 from plastsearch.growth.site import Site, find_sites
@@ -35,7 +35,7 @@ class Target:
 def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
     """Adds adapters on the sites a configuration names, or on all sites; returns what the record says of it.
 
-    With `rank` unset they have as many parameters as dropin of the configured neurons would add.
+    With `rank` unset they have as many parameters as the same configuration's dropin would add.
     """
     sites = find_sites(module)
     chosen = list(sites) if config.lora_on == "all" else list(config.growth()) or list(config.layers)
@@ -56,14 +56,16 @@ def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
 
 
 def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:
-    """How many parameters dropin of the configured neurons would add beside a frozen base."""
+    """How many parameters the arm adds that a configuration is compared with: its operator, regime and lateral."""
     growth = config.growth()
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
-    # Heads and their width cannot both carry blocks; in a transformer the enlarged tensors have the same entries.
-    mode: Mode = "unfrozen" if any(name.endswith(".head_width") for name in growth) else "frozen"
-    add_neurons_(copy, growth, mode=mode, lateral=config.lateral, generator=torch.Generator().manual_seed(0))
+    # `init` is left out: the first values of new neurons do not change how many there are.
+    add_neurons_(
+        copy, growth, mode=config.regime, operator=config.operator, lateral=config.lateral,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (module, copy))
     return after - before
 

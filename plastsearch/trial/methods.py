@@ -114,10 +114,11 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
         row = rows[name]
         if neurons < 0 or neurons % row.step:
             return f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {row.step}, 1 or more of them"
-        if config.method == "lora":
+        if config.method == "lora" and config.rank:
             continue
+        init = "random" if config.method == "lora" else config.init  # lora only counts what dropin would add
         reason = growth_refused(
-            name, row.kind, neurons // row.step, mode=config.regime, init=config.init, together=growth,
+            name, row.kind, neurons // row.step, mode=config.regime, init=init, together=growth,
             operator="stack" if config.method == "stack" else config.operator, directions=row.directions,
         )  # fmt: skip
         if config.method == "plasticity":

@@ -15,6 +15,8 @@ from plastsearch.growth.freeze import freeze_base_, trainable
 from plastsearch.growth.site import find_sites
 from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
+from plastsearch.search import controls
+from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
 from plastsearch.trial.lora import (
     Target,
@@ -26,6 +28,8 @@ from plastsearch.trial.lora import (
     solve_ranks,
     targets_of,
 )
+from plastsearch.trial.methods import plan
+from plastsearch.trial.networks import Specimen, change_
 
 CASES = [
     ("wav2vec2", False, {"encoder.2.ffn": 24, "encoder.3.attention": 24}),
@@ -47,6 +51,20 @@ def waves() -> Tensor:
 
 def config(neurons: dict[str, int], **more: object) -> TrialConfig:
     return TrialConfig.model_validate({"method": "lora", "layers": tuple(neurons), "neurons": neurons, **more})
+
+
+def against(arm: TrialConfig) -> TrialConfig:
+    """The control that a sweep puts beside an arm."""
+    return controls._lora(arm).config
+
+
+def added_by(arm: TrialConfig, base: Detector) -> int:
+    """Parameters that the arm itself adds in its `dropin` stage."""
+    grown = Specimen(deepcopy(base))
+    stage = next(stage for stage in plan(arm, 100) if stage.name == "dropin")
+    change_(grown, arm, stage)
+    before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown.module))
+    return after - before
 
 
 @pytest.mark.parametrize(("name", "bidirectional", "neurons"), CASES, ids=ids)
@@ -76,11 +94,44 @@ def test_it_starts_as_the_same_function_with_the_budget_of_the_dropin(
 def test_it_matches_heads_and_their_width_together() -> None:
     """Frozen blocks of both cannot stand in one layer, but the unfrozen dropin that it is compared with can."""
     base = network("wav2vec2")
-    grown = deepcopy(base)
     neurons = {"encoder.4.attention": 12, "encoder.4.head_width": 8}
-    add_neurons_(grown, neurons, mode="unfrozen", generator=torch.Generator().manual_seed(0))
-    before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown))
-    assert add_lora_(base, config(neurons))["matched_to"] == after - before
+    arm = config(neurons, method="dropin", regime="unfrozen")
+    assert add_lora_(deepcopy(base), against(arm))["matched_to"] == added_by(arm, base)
+    with pytest.raises(GrowthError, match="cannot both carry blocks"):
+        add_lora_(base, config(neurons))
+
+
+ARMS = [
+    *[("grnn", {"gru.1": 8}, {"operator": operator, "regime": regime, "lateral": lateral})
+      for operator in ("widen", "parallel", "stack") for regime in ("frozen", "unfrozen")
+      for lateral in ("into_new", "both")],
+    *[("grnn", {"gru.0": 8, "gru.2": 4}, {"init": init}) for init in ("orthogonal", "pairs", "copies")],
+    *[("resnet18", {"layer2.0": 8}, {"operator": operator}) for operator in ("widen", "parallel", "stack")],
+    *[("wav2vec2", {"encoder.2.ffn": 24, "encoder.3.attention": 24}, {"operator": operator})
+      for operator in ("widen", "parallel", "stack")],
+    ("wav2vec2", {"encoder.2.ffn": 24}, {"init": "gradmax"}),
+    ("wav2vec2", {"encoder.2.ffn": 24}, {"init": "net2net", "regime": "unfrozen"}),
+    ("wav2vec2", {"encoder.4.head_width": 8}, {"regime": "unfrozen"}),
+    ("grnn", {"gru.1": 8}, {"method": "stack"}),
+    ("resnet18", {"layer2.0": 8}, {"method": "stack", "regime": "unfrozen"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "neurons", "changes"), ARMS)
+def test_its_budget_is_that_of_the_very_arm_it_is_compared_with(name, neurons, changes) -> None:
+    """Also after the search has put the configuration into its canonical form."""
+    base = network(name)
+    arm = config(neurons, **{"method": "dropin", **changes})
+    control = canonical(against(arm), list(find_sites(base)))
+    assert add_lora_(deepcopy(base), control)["matched_to"] == added_by(arm, base)
+
+
+def test_a_parallel_branch_costs_less_than_a_wider_layer() -> None:
+    """As many units beside `gru.1` have no connections with it."""
+    base = network("grnn")
+    wanted = {operator: add_lora_(deepcopy(base), config({"gru.1": 24}, operator=operator))["matched_to"]
+              for operator in ("widen", "parallel")}  # fmt: skip
+    assert wanted == {"widen": 11_088, "parallel": 6_480}
 
 
 @pytest.mark.parametrize(("name", "bidirectional", "neurons"), CASES, ids=ids)

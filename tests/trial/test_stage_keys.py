@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
+from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
 from plastsearch.trial import run
 from plastsearch.trial.bench import Bench
@@ -23,10 +24,15 @@ from plastsearch.trial.store import StageStore
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config
 
-# Read by a stage and named in its key by what it stands for: the clips and recordings themselves, the resolved precision.
+# Read by a stage, and in its key by what they stand for: the clips and recordings themselves, the resolved precision.
 BY_CONTENT = {"data.root", "data.rate_hz", "data.length_samples", "seed", "train.precision", "model"}
 
 AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
+
+# Other than the defaults, so that whatever the canonical form puts back changes the key that holds it.
+WIDELY_SET = {"criterion": "magnitude", "pool": "added", "keep": 0.25, "compensate": "mean", "calibration_clips": 8,
+              "last_k": 2, "truncate_to": 1, "lora_on": "all", "lateral": "both", "init": "orthogonal",
+              "operator": "parallel", "regime": "unfrozen"}  # fmt: skip
 
 CASES: dict[str, dict[str, Any]] = {
     **{method: {"method": method} for method in METHODS},
@@ -42,7 +48,8 @@ CASES: dict[str, dict[str, Any]] = {
     "sampler": {"method": "baseline", "data": {"balance": "sampler", "augment": ("rawboost5",)}},
     **{
         f"gradmax-{method}": {
-            "method": method, "init": "gradmax", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",)
+            "method": method, "init": "gradmax", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",),
+            "lateral": "into_new",
         }
         for method in ("dropin", "plasticity", "stack")
     },
@@ -101,6 +108,17 @@ def test_every_setting_that_a_stage_reads_is_in_its_key(case, settings, monkeypa
         assert read, "a stage that reads nothing was not watched"
         held |= set(key.reads)
         assert read <= held, f"{key.parent} → {case}: {sorted(read - held)} read, but in no key"
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_canonical_form_of_a_trial_has_its_stages(case) -> None:
+    """Settings that are put back to their defaults are settings that no stage reads."""
+    changes = {name: value for name, value in WIDELY_SET.items() if name not in CASES[case]}
+    config = config_of(case).model_copy(update=changes)
+    plain = canonical(config, config.layers)
+    assert [key.key for key in stage_keys(plain, plan(plain, 48), AROUND)] == [
+        key.key for key in stage_keys(config, plan(config, 48), AROUND)
+    ]
 
 
 def other_values(config: TrialConfig) -> dict[str, Any]:
