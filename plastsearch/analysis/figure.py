@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from plastsearch.analysis.results import Objective, Results, Row
+from plastsearch.analysis.results import Results, Row
+from plastsearch.spec.methods import METHODS, reads
+from plastsearch.tracking.standing import Aim
 
 TITLES = {
     "dev_eer": "dev EER (%)", "eval_eer": "eval EER (%)", "backward_ratio": "backward time ÷ full fine-tuning",
@@ -25,6 +27,8 @@ BUTTONS = {"dev_eer": "EER", "backward_ratio": "backward", "params_total": "para
 # Okabe-Ito: told apart by people with any colour vision, and by symbol as well.
 COLOURS = {"front": "#D55E00", "baseline": "#0072B2", "lora": "#009E73", "random": "#CC79A7", "other": "#56B4E9"}
 SYMBOLS = {"baseline": "star", "lora": "diamond", "random": "x", "other": "square"}
+DESCRIBED = {"regime": "regime", "criterion": "criterion", "rank": "rank", "last_k": "last layers",
+             "truncate_to": "layers kept"}  # fmt: skip
 WIDE = 8.0  # a range of values beyond this factor reads better on a logarithmic axis
 
 
@@ -103,7 +107,7 @@ def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> 
     return found if flip_x == 1 else found[::-1]
 
 
-def hover(row: Row, objectives: Sequence[Objective]) -> str:
+def hover(row: Row, objectives: Sequence[Aim]) -> str:
     """Everything about a trial in a few escaped lines."""
     config = row.config
     lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]
@@ -124,22 +128,18 @@ def hover(row: Row, objectives: Sequence[Objective]) -> str:
 def described(row: Row) -> dict[str, str]:
     """What a person wants to know of a configuration, shortest first."""
     config = row.config
-    grown = config.growth()
     found: dict[str, str] = {"method": config.method}
+    grown = config.growth() if METHODS[config.method].placed else {}
     if grown:
         counts = set(grown.values())
         found["layers"] = short(grown)
         found["neurons"] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
-        if config.method != "lora":  # which trains its adapters alone
-            found["regime"] = config.regime
-    if config.method == "plasticity":
-        found["criterion"] = config.criterion
-    if config.method == "lora" and config.rank:
-        found["rank"] = str(config.rank)
-    if config.method == "last_k" and config.last_k:
-        found["last layers"] = str(config.last_k)
-    if config.method == "truncate" and config.truncate_to:
-        found["layers kept"] = str(config.truncate_to)
+    for key, called in DESCRIBED.items():
+        value = getattr(config, key) if reads(config.method, key) else None
+        if key == "regime" and not METHODS[config.method].grows:
+            continue  # adapters are all that learns, whatever the growth they are matched to would do
+        if value is not None:
+            found[called] = str(value)
     return found
 
 

@@ -2,44 +2,32 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from plastsearch.errors import PlastsearchError
-from plastsearch.pareto.front import Goal, front, hypervolume, knee
+from plastsearch.pareto.front import knee
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.constraints import Constraint, parse_constraint
+from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.journal import Event, TrialRecord, read, trials
-
-CONTROL_NAMES = {
-    "baseline": "baseline (no growth)",
-    "lora": "LoRA, same sites",
-    "random": "random sites",
-}
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One axis of the trade-off; the reference is the worst value that still counts."""
-
-    metric: str
-    goal: Goal = "min"
-    reference: float | None = None
+from plastsearch.tracking.standing import Aim, Standing, standing_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """One trial of the table; `allowed` says whether it meets the constraints, None if it has no result."""
+    """One trial of the table; `allowed` says whether it meets the constraints, None if it has no result.
+
+    `superseded`: a control of a trial that was the best once, before the sweep went on.
+    """
 
     record: TrialRecord
     values: tuple[float, ...]  # objectives, NaN where missing
     allowed: bool | None = None
     in_front: bool = False
+    superseded: bool = False
 
     @property
     def number(self) -> int:
@@ -59,8 +47,13 @@ class Row:
     @property
     def label(self) -> str:
         """What to call it in a table or figure."""
-        if self.record.control:
-            return CONTROL_NAMES.get(self.record.control, self.record.control)
+        record = self.record
+        if record.role == "finalist":
+            return f"finalist {self.number} (again {record.extra.get('of')})"
+        if record.control:
+            known = CONTROLS.get(record.control)  # type: ignore[call-overload]
+            name = known.label if known is not None else record.control
+            return f"{name} (of trial {record.extra['of']})" if self.superseded else name
         return f"trial {self.number}"
 
     @property
@@ -95,7 +88,8 @@ class Results:
     spec: dict[str, Any]
     spec_hash: str
     overrides: list[str]
-    objectives: tuple[Objective, ...]
+    standing: Standing = field(repr=False)
+    objectives: tuple[Aim, ...]  # each with its reference
     rows: tuple[Row, ...]
     finalists: tuple[Finalist, ...]
     status: str  # running | done | interrupted | budget | failures
@@ -108,21 +102,27 @@ class Results:
         """The question the space asks, if it says."""
         return str(self.spec.get("question") or "")
 
-    @property
+    @cached_property
     def front(self) -> list[Row]:
         """Members of the front, best in the first objective first."""
-        sign = -1 if self.objectives[0].goal == "max" else 1
-        return sorted((row for row in self.rows if row.in_front), key=lambda row: (sign * row.values[0], row.number))
+        place = {record.number: at for at, record in enumerate(self.standing.front(row.record for row in self.rows))}
+        return sorted((row for row in self.rows if row.number in place), key=lambda row: place[row.number])
 
     @property
     def controls(self) -> list[Row]:
         """What the search is compared with, in the order they were asked for."""
         return [row for row in self.rows if row.record.role == "control"]
 
-    def control(self, name: str) -> Row | None:
-        """The finished control of that name."""
-        found = (row for row in self.controls if row.record.control == name and row.record.state == "done")
-        return next((row for row in found if row.complete), None)
+    @cached_property
+    def winner(self) -> Row | None:
+        """The trial that controls answer to: it grew something, keeps within the limits, and is the best of those."""
+        best = self.standing.winner(row.record for row in self.rows)
+        return None if best is None else next(row for row in self.rows if row.number == best.number)
+
+    def control(self, name: str, of: int | None = None) -> Row | None:
+        """The finished control of that name, of the trial `of` where it answers to one."""
+        found = (row for row in self.controls if row.record.control == name and row.allowed is not None)
+        return next((row for row in found if row.record.extra.get("of") in (None, of)), None)
 
     @property
     def plotted(self) -> list[Row]:
@@ -143,12 +143,7 @@ class Results:
     @cached_property
     def hypervolume(self) -> float | None:
         """Volume between the front of the search and the reference; None where no reference is known."""
-        corner = [one.reference for one in self.objectives]
-        known = [value for value in corner if value is not None]
-        if len(known) < len(corner):
-            return None
-        values = [row.values for row in self.plotted if row.allowed and row.record.role == "search"]
-        return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
+        return self.standing.hypervolume([row.record for row in self.rows])
 
 
 def load_results(folder: Path) -> Results:
@@ -159,8 +154,8 @@ def load_results(folder: Path) -> Results:
     if opening is None:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
-    objectives = _objectives(opening["spec"], records.values())
-    rows = _rows([record for record in records.values() if record.role != "finalist"], objectives, opening["spec"])
+    standing = standing_of(opening["spec"], records.values())
+    rows = _rows([record for record in records.values() if record.role != "finalist"], standing)
     closing = [event for event in events if event["event"] == "finish"]
     last_session = max((n for n, event in enumerate(events) if event["event"] == "session"), default=0)
     finished = bool(closing) and events.index(closing[-1]) > last_session
@@ -170,9 +165,10 @@ def load_results(folder: Path) -> Results:
         spec=opening["spec"],
         spec_hash=str(opening.get("spec_hash", "")),
         overrides=list(opening.get("overrides") or []),
-        objectives=objectives,
+        standing=standing,
+        objectives=standing.resolved(records.values()),
         rows=tuple(rows),
-        finalists=_finalists(records.values(), objectives),
+        finalists=_finalists(records.values(), standing),
         status=str(closing[-1]["status"]) if finished else "running",
         seconds=float(closing[-1]["seconds"]) if finished else events[-1]["at"] - opening["at"],
         started_at=float(opening["at"]),
@@ -180,59 +176,27 @@ def load_results(folder: Path) -> Results:
     )
 
 
-def _objectives(spec: dict[str, Any], records: Any) -> tuple[Objective, ...]:
-    sizes = [r.metrics["params_baseline"] for r in records if "params_baseline" in r.metrics]
-    wanted = spec.get("objectives") or [{"metric": "dev_eer", "goal": "min"}]
-    return tuple(
-        Objective(one["metric"], one.get("goal", "min"), one.get("reference") or _reference(one["metric"], sizes))
-        for one in wanted
-    )
-
-
-def _reference(metric: str, baseline_sizes: Sequence[float]) -> float | None:
-    """EER 50 is chance, a ratio of 1.1 is dearer than full fine-tuning, a network may grow by half."""
-    if metric.endswith("eer"):
-        return 50.0
-    if metric.endswith("ratio"):
-        return 1.1
-    if metric.startswith("params") and baseline_sizes:
-        return 1.5 * baseline_sizes[0]
-    return None
-
-
-def _rows(records: list[TrialRecord], objectives: tuple[Objective, ...], spec: dict[str, Any]) -> list[Row]:
+def _rows(records: list[TrialRecord], standing: Standing) -> list[Row]:
     """Halted, failed and incomplete trials have no result; a reused one repeats another's and would count twice."""
-    drafts = [Row(record, _values(record, objectives)) for record in records]
-    done = [row.record.state == "done" and row.complete for row in drafts]
-    baseline = next((r.metrics for r in records if r.control == "baseline" and r.state == "done"), {})
-    limits = [parse_constraint(text) for text in spec.get("constraints") or []]
-    allowed = [
-        all(_meets(limit, row.metrics, baseline) for limit in limits) if whole else None
-        for row, whole in zip(drafts, done, strict=True)
-    ]
-    values = np.array([row.values for row in drafts], dtype=float).reshape(len(drafts), len(objectives))
-    values[[not fits for fits in allowed]] = np.nan
-    mask = front(values, [one.goal for one in objectives])
+    members = {record.number for record in standing.front(records)}
+    winner = standing.winner(records)
     return [
-        Row(row.record, row.values, fits, bool(inside)) for row, fits, inside in zip(drafts, allowed, mask, strict=True)
+        Row(
+            record,
+            tuple(standing.values(record)),
+            standing.allowed(record.metrics) if standing.result(record) else None,
+            in_front=record.number in members,
+            superseded=record.role == "control" and record.extra.get("of") not in (None, winner and winner.number),
+        )
+        for record in records
     ]
 
 
-def _meets(limit: Constraint, metrics: dict[str, float], baseline: dict[str, float]) -> bool:
-    """What was not measured does not meet a limit; a baseline that has not finished limits nothing yet."""
-    beyond = limit.violation(metrics, baseline)
-    return limit.metric in metrics if beyond is None else beyond <= 0
-
-
-def _values(record: TrialRecord, objectives: tuple[Objective, ...]) -> tuple[float, ...]:
-    return tuple(float(record.metrics.get(one.metric, math.nan)) for one in objectives)
-
-
-def _finalists(records: Any, objectives: tuple[Objective, ...]) -> tuple[Finalist, ...]:
+def _finalists(records: Iterable[TrialRecord], standing: Standing) -> tuple[Finalist, ...]:
     groups: dict[int, list[Row]] = {}
     for record in records:
         if record.role == "finalist":
-            groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, _values(record, objectives)))
+            groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, tuple(standing.values(record))))
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())
 
 

@@ -70,10 +70,8 @@ def describe(spec: Any, findings: Any) -> dict[str, Any]:
         "budget": {
             "trials": search.trials,
             "controls": list(spec.controls),
-            # The baseline is run again beside the members: without it their scores have nothing to stand against.
-            "finalists": (spec.finalists.top + ("baseline" in spec.controls)) * spec.finalists.seeds
-            if spec.finalists.top
-            else 0,
+            "finalists": spec.runs.finalists,
+            "runs": spec.runs.total,
             **{key: value for key, value in limits.items() if value is not None},
         },
         "sampler": search.sampler,
@@ -113,6 +111,7 @@ def _print(document: dict[str, Any]) -> None:
         "trials": f"{budget.pop('trials')} by sampler {document['sampler']}, halting {document['halt']}",
         "controls": ", ".join(budget.pop("controls")) or "-",
         "finalists": f"{budget.pop('finalists')} runs",
+        "runs": f"{budget.pop('runs')} at most",
         **{key: str(value) for key, value in budget.items()},
     }
     for name, text in rows.items():

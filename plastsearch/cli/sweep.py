@@ -48,7 +48,8 @@ def sweep(
     if dry_run:
         from plastsearch.cli.check import print_dry_run
 
-        print_dry_run(spec, as_json)
+        kept = spec.finalists if final else spec.finalists.model_copy(update={"top": 0})
+        print_dry_run(spec.model_copy(update={"finalists": kept}), as_json)
         return
     from plastsearch.cli.sweep_ending import report
     from plastsearch.search.options import Options

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import TrialConfig
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.trial.keys import foreseen, stage_keys
 from plastsearch.trial.methods import plan
 
 _SOME = 1000  # clips: their number is the same for all
@@ -17,7 +17,7 @@ def first_stage(record: TrialRecord) -> str | None:
     config = TrialConfig.model_validate(record.config)
     try:
         first = plan(config, _SOME)[0]
-        return stage_keys(config, [first], Surroundings("", "", "", "", ""))[0].key if first.name == "train" else None
+        return stage_keys(config, [first], foreseen(config))[0].key if first.name == "train" else None
     except PlastsearchError:
         return None  # the trial will say what is wrong
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plastsearch.search.standing import Standing
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Standing
 
 
 @dataclass(frozen=True)

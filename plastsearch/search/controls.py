@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from plastsearch.search.phases import Plan, Records
-from plastsearch.search.standing import Standing
 from plastsearch.spec.config import TrialConfig
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.spec.methods import CONTROLS, facts
+from plastsearch.tracking.standing import Standing
 
 
 def baseline(base: TrialConfig) -> Plan:
     """Train the original network with the whole budget."""
-    config = base.model_copy(update={"method": "baseline", "layers": (), "neurons": 0})
+    config = base.model_copy(update={"method": CONTROLS["baseline"].method, "layers": (), "neurons": 0})
     return Plan(config, role="control", control="baseline", origin="control")
 
 
@@ -22,7 +22,7 @@ def against_best(
     """Controls that answer to the best member of the front, which is known only after the search."""
 
     def plans(records: Records) -> list[Plan]:
-        best = best_member(standing, records)
+        best = standing.winner(records.values())
         if best is None:
             return []
         config = TrialConfig.model_validate(best.config)
@@ -32,16 +32,10 @@ def against_best(
     return plans
 
 
-def best_member(standing: Standing, records: Records) -> TrialRecord | None:
-    """The search trial of the front that is best by the first objective and grew something."""
-    grown = [r for r in records.values() if r.role == "search" and TrialConfig.model_validate(r.config).growth()]
-    return next(iter(standing.front(grown)), None)
-
-
 def _lora(config: TrialConfig) -> Plan:
     """As many parameters on the same sites as the growth of this very configuration adds."""
-    operator = "stack" if config.method == "stack" else config.operator
-    changes = {"method": "lora", "rank": None, "lora_on": "sites", "operator": operator}
+    operator = "stack" if facts(config.method).adds == "layers" else config.operator
+    changes = {"method": CONTROLS["lora"].method, "rank": None, "lora_on": "sites", "operator": operator}
     changed = config.model_copy(update=changes)
     return Plan(changed, role="control", control="lora", origin="control")
 

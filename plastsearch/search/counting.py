@@ -19,6 +19,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.growth.site import Site, find_sites
 from plastsearch.models.build import build
 from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.methods import METHODS
 
 MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real weights for a forecast
 PATIENCE_S, FEW = 3.0, 2  # a step longer than that is estimated from so many clips
@@ -98,8 +99,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         module, sites = networks[key]
         apart = config.regime == "frozen" and config.lateral == "into_new"
         base = sum(one.numel() for one in module.parameters())
-        known = config.operator != "stack" and config.method not in ("stack", "truncate")
-        total = grown_parameters(module, sites, config.growth(), apart=apart) if known else None
+        facts = METHODS[config.method]
+        known = config.operator != "stack" and facts.adds != "layers" and not facts.truncates
+        growth = config.growth() if facts.placed else {}
+        total = grown_parameters(module, sites, growth, apart=apart) if known else None
         counts.append(None if total is None else {"params_baseline": base, "params_total": max(base, total)})
     first = next(iter(networks.values()), None)
     small = first is not None and sum(one.numel() for one in first[0].parameters()) <= MOST_TIMED

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.search.canonical import READ_BY
 from plastsearch.search.space import Space, open_space
-from plastsearch.spec.config import TrialConfig, content_id
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.trial.keys import foreseen, stage_keys
+from plastsearch.trial.methods import plan as trial_plan
+from plastsearch.trial.methods import total_steps
 
 SAMPLED = 1_000
-DEFAULT_STEPS = 200  # of a trial that gives neither steps nor epochs
-_PRUNING = tuple(key for key, methods in READ_BY.items() if methods == ("plasticity",))
+SOME = 1_000  # clips, where a corpus has not been counted: their number is the same for all
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Forecast:
     step_s: float | None  # of the full network, where this was run
     device: str | None
     trial_s: float | None
-    runs: int  # trials, controls and finalists
+    runs: int  # trials, controls and finalists, at most
     total_s: float | None  # one after the other, nothing shared
     saved: float  # share of the search's steps that stages shared between trials save
 
@@ -52,7 +53,6 @@ def dry_run(spec: SweepSpec, space: Space | None = None, *, measure: bool = True
     totals = sorted(count["params_total"] for count in known)
     steps, step_s = _steps(spec.base), answer["step_s"]
     trial_s = steps * step_s if steps is not None and step_s is not None else None
-    runs = spec.search.trials + len(spec.controls) + spec.finalists.top * spec.finalists.seeds
     return Forecast(
         size=space.size,
         sampled=SAMPLED,
@@ -64,9 +64,9 @@ def dry_run(spec: SweepSpec, space: Space | None = None, *, measure: bool = True
         step_s=step_s,
         device=answer["device"],
         trial_s=trial_s,
-        runs=runs,
-        total_s=trial_s * runs if trial_s is not None else None,
-        saved=shared(configs[: spec.search.trials]),
+        runs=spec.runs.total,
+        total_s=trial_s * spec.runs.total if trial_s is not None else None,
+        saved=shared(configs[: spec.search.trials], spec.base.data.clips or SOME),
     )
 
 
@@ -75,33 +75,20 @@ def plain(forecast: Forecast) -> dict[str, object]:
     return asdict(forecast)
 
 
-def shared(configs: Sequence[TrialConfig]) -> float:
+def shared(configs: Sequence[TrialConfig], n_clips: int = SOME) -> float:
     """The share of all steps that is saved when trials share the stages on which they agree."""
-    if not configs:
-        return 0.0
-    trained: dict[str, float] = {}
-    retrained: dict[str, float] = {}
-    wanted = 0.0
+    steps: dict[str, int] = {}
+    wanted = 0
     for config in configs:
-        shares = config.train.shares
-        wanted += 1.0
-        # What `train` reads says nothing of growth; what `retrain` reads says nothing of pruning.
-        start = _key(config, tuple(READ_BY))
-        if config.start == "warm":
-            trained[start] = shares.train
-        retrained[_key(config, _PRUNING)] = shares.retrain
-    spent = sum(trained.values()) + sum(retrained.values())
-    full = sum((c.train.shares.train if c.start == "warm" else 0.0) + c.train.shares.retrain for c in configs)
-    return max(0.0, (full - spent) / wanted)
-
-
-def _key(config: TrialConfig, left_out: tuple[str, ...]) -> str:
-    plain_config = config.model_dump(mode="json", by_alias=True)
-    kept = {key: value for key, value in plain_config.items() if key not in left_out and key != "method"}
-    if left_out == _PRUNING:
-        # dropin and plasticity agree up to the end of retrain
-        kept["method"] = "dropin" if config.method == "plasticity" else config.method
-    return content_id(kept)
+        try:
+            stages = trial_plan(config, n_clips)
+        except PlastsearchError:
+            continue  # it will refuse to run, and cost nothing
+        wanted += sum(stage.steps for stage in stages)
+        steps |= {
+            key.key: one.steps for key, one in zip(stage_keys(config, stages, foreseen(config)), stages, strict=True)
+        }
+    return 1 - sum(steps.values()) / wanted if wanted else 0.0
 
 
 def _infeasible(spec: SweepSpec, known: Sequence[dict[str, int]]) -> float | None:
@@ -113,10 +100,9 @@ def _infeasible(spec: SweepSpec, known: Sequence[dict[str, int]]) -> float | Non
 
 
 def _steps(config: TrialConfig) -> int | None:
-    train, clips = config.train, config.data.clips
-    if train.epochs is None:
-        return train.steps or DEFAULT_STEPS
-    return None if clips is None else max(3, round(train.epochs * clips / train.batch_size + 0.499))
+    if config.train.epochs is not None and config.data.clips is None:
+        return None  # epochs of a corpus that nobody has counted yet
+    return total_steps(config, config.data.clips or 0)
 
 
 def _child(configs: Sequence[TrialConfig], measure: bool) -> dict[str, Any]:

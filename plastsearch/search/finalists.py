@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from plastsearch.pareto.front import knee
 from plastsearch.search.phases import Plan, Records
-from plastsearch.search.standing import Standing
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Standing
 
 
 def finalists(standing: Standing, top: int, seeds: int) -> Callable[[Records], list[Plan]]:
@@ -22,13 +23,19 @@ def finalists(standing: Standing, top: int, seeds: int) -> Callable[[Records], l
 
     def plans(records: Records) -> list[Plan]:
         members = choose(standing, [r for r in records.values() if r.role == "search"], top)
-        entrants = members + [r for r in records.values() if r.control == "baseline" and r.state == "done"]
+        entrants = members + [r for r in records.values() if _stands_beside(r)]
         if not members:
             return []
         groups = (entrants[:1], entrants[1:])
         return [_again(one, seed) for group in groups for seed in range(1, seeds + 1) for one in group]
 
     return plans
+
+
+def _stands_beside(record: TrialRecord) -> bool:
+    """Whether it is a control to run again; a finalist of a control bears its name, too, and is not run yet again."""
+    facts = CONTROLS.get(record.control) if record.role == "control" else None  # type: ignore[call-overload]
+    return facts is not None and facts.finalist and record.state == "done"
 
 
 def choose(standing: Standing, records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:

@@ -11,8 +11,8 @@ from statistics import median
 from typing import Literal
 
 from plastsearch.pareto.front import rank
-from plastsearch.search.standing import Aim
 from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.standing import Aim
 
 Rule = Literal["asha", "median", "moasha"]
 Scores = dict[str, float]

@@ -12,10 +12,11 @@ from plastsearch.search.finalists import finalists
 from plastsearch.search.halting import Halting
 from plastsearch.search.options import Options
 from plastsearch.search.phases import Listed, Phase, Search
-from plastsearch.search.standing import Aim, Standing
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.methods import CONTROLS
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Aim, Standing
 
 
 def limits_of(spec: SweepSpec) -> Limits:
@@ -68,7 +69,7 @@ def phases_of(
     if "baseline" in spec.controls:
         phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
     phases.append(search)
-    others = [name for name in spec.controls if name != "baseline"]
+    others = [name for name in spec.controls if CONTROLS[name].of_winner]
     if others:
         phases.append(Listed(against_best(others, standing, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:

@@ -12,8 +12,8 @@ from plastsearch.search.lineup import Lineup
 from plastsearch.search.listening import Ledger
 from plastsearch.search.phases import Phase, Plan
 from plastsearch.search.proposer import Proposer
-from plastsearch.search.standing import Standing
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Standing
 
 INTERRUPTED = "the driver was interrupted"
 GRACE_S = 20.0  # between a first interrupt and the end of who has not reported
@@ -236,7 +236,7 @@ class Sweep:
         """Tell whom it concerns that a trial has ended."""
         self._ended += 1
         self._standing.note(record)
-        if record.role == "search" or (record.control == "baseline" and record.role == "control"):
+        if record.role == "search" or record.yardstick:
             self._proposer.tell(record)  # limits relative to the baseline need that one, too
         for number in [n for n in self._twins if self.records[n].reuse_of == record.number]:
             self._twins.remove(number)

@@ -25,10 +25,10 @@ from plastsearch.search.phases import Search
 from plastsearch.search.preflight import data_of, has_finalists
 from plastsearch.search.preparing import Preparing
 from plastsearch.search.run import Sweep
-from plastsearch.search.standing import Aim, Standing
 from plastsearch.search.view import View, note
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import Event, seconds_so_far, trials
+from plastsearch.tracking.standing import standing_of
 
 if TYPE_CHECKING:
     from plastsearch.search.study import Study
@@ -106,7 +106,7 @@ def _session(
 
     records, began = trials(opened.events), time.time()
     spent_s = seconds_so_far(opened.events)
-    standing = Standing([Aim(one.metric, one.goal, one.reference) for one in spec.objectives], spec.limits)
+    standing = standing_of(spec.plain())
     limits = limits_of(spec)
     study = open_study(spec, opened.folder, list(records.values()))
     search = Search(

@@ -8,13 +8,14 @@ from numpy.random import Generator
 
 from plastsearch.errors import SpecError
 from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
-from plastsearch.search.canonical import canonical, reads
+from plastsearch.search.canonical import canonical
 from plastsearch.search.choosers import Chooser, Drawn, Given, Mutated, Pointed
 from plastsearch.search.parameters import Parameter, meets, parameter, unlabel, values_of
 from plastsearch.search.subsets import Encoding, encoding
 from plastsearch.spec.coherence import set_at, value_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
+from plastsearch.spec.methods import reads
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 

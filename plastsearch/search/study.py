@@ -182,7 +182,7 @@ class Study:
 
     def _is_yardstick(self, record: TrialRecord) -> bool:
         """Whether this is the baseline that limits refer to, and it has ended: then they are known."""
-        if record.control != "baseline" or record.role != "control" or not record.ended:
+        if not record.yardstick or not record.ended:
             return False
         if record.state == "done":
             self._untouched = dict(record.metrics)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from plastsearch.search.beginnings import Beginnings
-from plastsearch.search.standing import Standing
+from plastsearch.spec.methods import UNTOUCHED, facts, reads
 from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.standing import Standing
 
 _NUMBER = re.compile(r"\d+")
 
@@ -102,17 +103,18 @@ def title(record: TrialRecord) -> str:
 def describe(record: TrialRecord) -> str:
     """Sites, widths and criterion in a few words."""
     config = record.config
-    if config.get("method") == "baseline":
+    name = config["method"]
+    if name == UNTOUCHED:
         return "train only"
-    neurons = config.get("neurons") or 0
-    if isinstance(neurons, dict):
-        where = ", ".join(f"{site}+{n}" for site, n in neurons.items() if n)
-    else:
-        where = f"{', '.join(config.get('layers') or ())} +{neurons}"
-    words = [str(config.get("method")), where, str(config.get("regime"))]
-    if config.get("method") == "plasticity":
-        words.append(str(config.get("criterion")))
-    return " ".join(words)
+    words = [str(name)]
+    if facts(name).placed:
+        neurons = config.get("neurons") or 0
+        if isinstance(neurons, dict):
+            words.append(", ".join(f"{site}+{n}" for site, n in neurons.items() if n))
+        else:
+            words.append(f"{', '.join(config.get('layers') or ())} +{neurons}")
+    shown = (config.get(key) for key in ("regime", "criterion", "rank", "last_k", "truncate_to") if reads(name, key))
+    return " ".join([*words, *(str(value) for value in shown if value is not None)])
 
 
 def brief(record: TrialRecord) -> str:

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
+from plastsearch.spec.methods import METHODS
 
 Path = tuple[str | int, ...]
 Mistake = tuple[Path, str]
-GROWING = ("dropin", "plasticity", "lora", "stack")  # methods that need sites and neurons
 
 
 class Mistakes(ValueError):
@@ -166,7 +166,7 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     """Methods that grow need to know where and by how much."""
     method = space.get("method")
     methods = list(method.of) if isinstance(method, Choice) else [base.method]
-    growing = [name for name in methods if name in GROWING]
+    growing = [name for name in methods if name in METHODS and METHODS[name].placed]
     unread = {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped)
     if not growing or unread:
         return []

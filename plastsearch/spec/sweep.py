@@ -8,9 +8,9 @@ from plastsearch.spec.coherence import Mistakes, incoherent
 from plastsearch.spec.config import Closed, TrialConfig, content_id
 from plastsearch.spec.constraints import Constraint, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
+from plastsearch.spec.methods import Control, Runs, runs
 from plastsearch.spec.metrics import Goal
 
-Control = Literal["baseline", "lora", "random"]
 MetricName = Annotated[str, AfterValidator(known_metric)]
 
 
@@ -107,6 +107,11 @@ class SweepSpec(Closed):
     def limits(self) -> tuple[Constraint, ...]:
         """The constraints, read."""
         return tuple(parse_constraint(text) for text in self.constraints)
+
+    @property
+    def runs(self) -> Runs:
+        """How many trials it comes to, at most."""
+        return runs(self.search.trials, self.controls, self.finalists.top, self.finalists.seeds)
 
     def plain(self) -> dict[str, Any]:
         """Plain data that reads back as the same spec."""

@@ -61,6 +61,11 @@ class TrialRecord:
         """Whether nothing more will be heard of it."""
         return self.state in {"done", "failed", "halted", "reused"}
 
+    @property
+    def yardstick(self) -> bool:
+        """Whether it is the control that relative limits refer to; its finalists bear its name, but are none."""
+        return self.role == "control" and self.control == "baseline"
+
 
 class Journal:
     """The one writer of a sweep folder: holds its lock, mends a torn tail, appends."""

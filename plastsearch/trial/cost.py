@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plastsearch.spec.methods import METHODS
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.methods import Stage
@@ -68,8 +69,8 @@ def count(module: nn.Module, learning: bool = False) -> int:
 
 def _parameters(journey: "Journey", measured: nn.Module, plain: nn.Module) -> dict[str, float]:
     largest, before = count(measured), count(plain)
-    # LoRA's adapters merge into the weights they sit beside.
-    final = before if journey.bench.config.method == "lora" else count(journey.load().module)
+    merge = METHODS[journey.bench.config.method].adds == "adapters"  # into the weights they sit beside
+    final = before if merge else count(journey.load().module)
     return {
         "params_total": max(largest, final, before if journey.stages[0].name == "train" else 0),
         "params_final": final, "params_trainable": count(measured, learning=True),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plastsearch.spec.config import TrialConfig, content_id
+from plastsearch.spec.methods import CHANGES, PLACES
 from plastsearch.trial.methods import Stage
 
 VERSION = 2  # raise it when a change of the code changes results
@@ -19,7 +20,6 @@ TRAINING = (
     "train.batch_size", "train.accumulate", "train.weight_decay", "train.warmup", "train.clip_norm", "train.loss",
     "train.compile", "train.evaluations", "train.early_stop", "data.crops", "data.balance", "data.augment",
 )  # fmt: skip
-CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # gradients and activations on training clips
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class Surroundings:
     torch: str
     recordings: str = ""  # names, sizes and times of the files that `noise:` and `reverb:` folders hold
     owner: str = ""  # the trial's id where stages are not to be shared
+
+
+def foreseen(config: TrialConfig) -> Surroundings:
+    """Surroundings as a configuration alone tells them, for those who have neither clips nor weights at hand."""
+    data = content_id(config.data.model_dump(mode="json", by_alias=True))
+    return Surroundings(data, config.model.from_ or "", device="", precision="", torch="")
 
 
 @dataclass(frozen=True)
@@ -83,22 +89,12 @@ def start_reads(config: TrialConfig, around: Surroundings) -> dict[str, Any]:
 
 def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
     """The settings that decide a stage's result beside those of `start_reads`, as dotted paths."""
-    found: tuple[str, ...] = ()
-    match stage.change:
-        case "neurons":
-            found = (GROWTH, "operator", "init", "lateral", "regime")
-        case "layers":
-            found = (GROWTH, "init", "lateral", "regime")
-        case "lora":
-            found = (GROWTH, "layers", "lora_on", "rank")
-            # Without a rank it has as many parameters as the dropin of the same settings.
-            found += () if config.rank else ("operator", "lateral", "regime")
-        case "truncate":
-            found = ("truncate_to",)
-        case "remove":
-            found = ("criterion", "pool", "keep", "compensate", *CALIBRATION)
-    if stage.change in ("neurons", "layers") and config.init == "gradmax":
-        found += CALIBRATION
+    change = CHANGES[stage.change]
+    found = tuple(name for name in change.read_by(config) if name not in PLACES)
+    if change.adds != "nothing":
+        found += (GROWTH,)
+    if change.adds == "adapters":
+        found += ("layers",)  # with a rank they need no neurons
     if stage.steps:
         found += TRAINING
         found += () if stage.learns == "all" else ("train.train_head",)

@@ -1,4 +1,6 @@
-"""A method is a list of stages; here it is decided what each one changes, what learns in it and for how many steps.
+"""The stages of a configuration: what each one changes, what learns in it and for how many steps.
+
+What stages a method has stands in spec/methods.py.
 
 Every method of a sweep takes the same total of optimiser steps. `train` has one length for all of them, so that they
 can share its result; what a method does not spend on `consolidate` it spends on `retrain`.
@@ -12,38 +14,12 @@ from typing import Literal
 from plastsearch.errors import TrialError
 from plastsearch.growth.rules import criterion_refused, growth_refused
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
-from plastsearch.spec.config import Method, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.methods import METHODS, Change, Part, StageName
 
-StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
-Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
-Learns = Literal["all", "new", "top", "sites", "nothing"]
+Learned = Literal["all", "new", "top", "sites", "nothing"]
 
 DEFAULT_STEPS = 200  # where neither steps nor epochs are given
-
-
-@dataclass(frozen=True)
-class Part:
-    """One stage of a method, before a configuration fills it in; `regime`: all or new, as the configuration says."""
-
-    stage: StageName
-    change: Change = "none"
-    learns: Literal["all", "regime", "new", "top", "survivors", "nothing"] = "nothing"
-
-
-TRAIN = Part("train", learns="all")
-
-METHODS: dict[Method, tuple[Part, ...]] = {
-    "baseline": (TRAIN, Part("retrain", learns="all")),
-    "dropin": (TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime")),
-    "plasticity": (
-        TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime"),
-        Part("prune", "remove"), Part("consolidate", learns="survivors"),
-    ),
-    "lora": (TRAIN, Part("dropin", "lora"), Part("retrain", learns="new")),
-    "last_k": (TRAIN, Part("retrain", learns="top")),
-    "stack": (TRAIN, Part("dropin", "layers"), Part("retrain", learns="regime")),
-    "truncate": (TRAIN, Part("dropin", "truncate"), Part("retrain", learns="all")),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +28,7 @@ class Stage:
 
     name: StageName
     change: Change
-    learns: Learns
+    learns: Learned
     steps: int
     lr: float
 
@@ -68,9 +44,9 @@ def total_steps(config: TrialConfig, n_clips: int) -> int:
 
 def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     """The stages of a trial; their steps add up to the same total for every method."""
-    parts = METHODS[config.method]
+    parts = METHODS[config.method].parts
     if config.start == "cold":
-        parts = tuple(part for part in parts if part is not TRAIN)
+        parts = tuple(part for part in parts if part.stage != "train")
     steps = _lengths(config, total_steps(config, n_clips), {part.stage for part in parts})
     ratios = config.train.lr_ratios.model_dump()
     return tuple(
@@ -84,15 +60,15 @@ def check(config: TrialConfig) -> None:
     """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
     if config.train.compile and config.model.name in NOT_COMPILED:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
-    growth = config.growth()
-    if config.method in ("dropin", "plasticity", "stack") and not growth:
+    growth, facts = config.growth(), METHODS[config.method]
+    if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
-    if config.method == "plasticity":
+    if facts.prunes:
         lasting = config.operator == "stack" or (config.operator == "parallel" and config.model.name == "grnn")
         if lasting:
             raise TrialError(
                 f"operator {config.operator} adds layers to {config.model.name} that cannot be folded into its own, "
-                "so plasticity could not prune them: use operator widen, or method dropin"
+                f"so {config.method} could not prune them: use operator widen, or method dropin"
             )
     try:
         known = {row.name: row for row in site_table(config.model)}
@@ -108,20 +84,21 @@ def check(config: TrialConfig) -> None:
 
 def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:
     """What growth, or the criterion after it, would refuse only once the baseline is trained."""
-    if config.method not in ("dropin", "plasticity", "stack", "lora"):
+    facts = METHODS[config.method]
+    if not facts.placed:
         return None
     for name, neurons in growth.items():
         row = rows[name]
         if neurons < 0 or neurons % row.step:
             return f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {row.step}, 1 or more of them"
-        if config.method == "lora" and config.rank:
+        if not facts.grows and config.rank:
             continue
         init = "random" if config.method == "lora" else config.init  # lora only counts what dropin would add
         reason = growth_refused(
             name, row.kind, neurons // row.step, mode=config.regime, init=init, together=growth,
-            operator="stack" if config.method == "stack" else config.operator, directions=row.directions,
+            operator="stack" if facts.adds == "layers" else config.operator, directions=row.directions,
         )  # fmt: skip
-        if config.method == "plasticity":
+        if facts.prunes:
             reason = reason or criterion_refused(name, row.kind, config.criterion)
         if reason:
             return reason
@@ -146,7 +123,7 @@ def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[st
     return lengths
 
 
-def _learns(part: Part, config: TrialConfig) -> Learns:
+def _learns(part: Part, config: TrialConfig) -> Learned:
     frozen = config.regime == "frozen"
     match part.learns:
         case "regime":

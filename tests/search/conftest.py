@@ -14,9 +14,9 @@ from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.listening import Ledger
 from plastsearch.search.phases import Listed, Phase, Plan, Search
 from plastsearch.search.run import Sweep
-from plastsearch.search.standing import Aim, Standing
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.tracking.journal import Event, Journal, TrialRecord, read, trials
+from plastsearch.tracking.standing import Aim, Standing
 from tests.search.fake_trials import FUNCTION, Dice
 
 AIMS = (Aim("dev_eer", "min", 50.0), Aim("backward_ratio", "min", 1.1), Aim("params_total", "min", 8000.0))

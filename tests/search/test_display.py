@@ -12,9 +12,9 @@ from plastsearch.search.budget import Limits
 from plastsearch.search.display import JsonLines, Lines
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.live import Live
-from plastsearch.search.standing import Standing
 from plastsearch.search.view import View, note
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Standing
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 

@@ -60,7 +60,7 @@ def test_a_forecast():
     assert forecast.params_baseline < least < middle < most
     assert least == forecast.params_baseline + 16 * 97
     assert 0 < forecast.infeasible < 1
-    assert (forecast.steps, forecast.runs, forecast.trial_s) == (40, 24 + 3 + 9, None)
+    assert (forecast.steps, forecast.runs, forecast.trial_s) == (40, 24 + 3 + 3 * (3 + 1), None)
 
 
 def test_sharing_counts_each_stage_once():

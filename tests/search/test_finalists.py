@@ -4,7 +4,7 @@ from plastsearch.search import worker
 from plastsearch.search.budget import Limits, Spent, exhausted
 from plastsearch.search.finalists import finalists
 from plastsearch.search.phases import Listed, Search
-from plastsearch.search.standing import Standing
+from plastsearch.tracking.standing import Standing
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 

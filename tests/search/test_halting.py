@@ -5,8 +5,8 @@ import random
 import pytest
 
 from plastsearch.search.halting import Halting, progress
-from plastsearch.search.standing import Aim, Standing
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Aim, Standing
 
 EER, RATIO = Aim("dev_eer"), Aim("backward_ratio")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from plastsearch.search.standing import Standing
 from plastsearch.tracking.journal import FILE, read
+from plastsearch.tracking.standing import Standing
 from tests.search.conftest import AIMS
 from tests.search.sweep_process import rig
 

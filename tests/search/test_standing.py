@@ -5,10 +5,10 @@ import pytest
 from plastsearch.search.budget import Limits, Spent, common_cause, exhausted
 from plastsearch.search.controls import against_best, baseline
 from plastsearch.search.finalists import choose, finalists
-from plastsearch.search.standing import Aim, Standing
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import parse_constraint
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.standing import Aim, Standing
 
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
 
@@ -54,6 +54,12 @@ def test_references_default_to_chance_full_cost_and_half_as_much_again():
     volume = standing().hypervolume([record(1, 25.0, 0.6, 1000.0)])
     assert volume == pytest.approx((50 - 25) * (1.1 - 0.6) * (1500 - 1000))
     assert Standing([Aim("train_loss")]).hypervolume([record(1, 25.0)]) is None
+
+
+def test_a_reference_of_zero_is_a_reference():
+    aim = Aim("dev_eer", "max", 0.0)
+    assert Standing([aim]).resolved([])[0].reference == 0.0
+    assert Standing([aim]).hypervolume([record(1, 25.0)]) == pytest.approx(25.0)
 
 
 def test_budgets():

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import DataConfig, StageValues, TrainConfig, TrialConfig
+from plastsearch.spec.methods import METHODS
 from plastsearch.trial.keys import Surroundings, stage_keys
-from plastsearch.trial.methods import METHODS, plan
+from plastsearch.trial.methods import plan
 
 AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
 

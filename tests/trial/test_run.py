@@ -12,9 +12,9 @@ from plastsearch.data import corpus
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.verifier import verifier_scores
 from plastsearch.errors import EvaluationClosedError, PlastsearchError
+from plastsearch.spec.methods import METHODS
 from plastsearch.spec.report import Report
 from plastsearch.trial import fit, scoring
-from plastsearch.trial.methods import METHODS
 from plastsearch.trial.run import run_trial
 from plastsearch.trial.store import StageBusy, StageStore
 

@@ -1,0 +1,165 @@
+"""The one table of methods and controls: stages, what grows, what is pruned, which settings are read, how many runs.
+
+Everybody who treats one method unlike another asks here, by what the method does and not by its name: checks, canonical
+form, keys of stages, counts, forecasts, displays, verdicts. How stages are carried out stands in trial/.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from plastsearch.spec.config import Method, TrialConfig
+
+StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
+Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
+Learns = Literal["all", "regime", "new", "top", "survivors", "nothing"]
+Adds = Literal["nothing", "neurons", "layers", "adapters"]
+Control = Literal["baseline", "lora", "random"]
+
+PLACES = ("layers", "neurons")  # where something is added, and how much of it
+CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # training clips and the loss on them
+
+
+@dataclass(frozen=True)
+class ChangeFacts:
+    """What one way of changing a network adds, and the settings it reads as dotted paths of a TrialConfig."""
+
+    adds: Adds = "nothing"
+    reads: tuple[str, ...] = ()
+    gradmax_reads: tuple[str, ...] = ()  # beside those, where `init` asks the gradient on training clips
+    unranked_reads: tuple[str, ...] = ()  # beside those, where the rank follows from what the same growth would add
+
+    def read_by(self, config: TrialConfig) -> tuple[str, ...]:
+        """The settings it reads in one configuration."""
+        found = self.reads + (self.gradmax_reads if config.init == "gradmax" else ())
+        return found + (() if config.rank else self.unranked_reads)
+
+
+CHANGES: dict[Change, ChangeFacts] = {
+    "none": ChangeFacts(),
+    "neurons": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION),
+    "layers": ChangeFacts("layers", (*PLACES, "init", "lateral", "regime"), CALIBRATION),
+    "lora": ChangeFacts("adapters", (*PLACES, "rank", "lora_on"), unranked_reads=("operator", "lateral", "regime")),
+    "truncate": ChangeFacts(reads=("truncate_to",)),
+    "remove": ChangeFacts(reads=("criterion", "pool", "keep", "compensate", *CALIBRATION)),
+}
+# What training reads only where this is what learns.
+LEARNS: dict[str, tuple[str, ...]] = {"regime": ("regime",), "survivors": ("regime",), "top": ("last_k",)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage of a method, before a configuration fills it in; `regime`: all or new, as the configuration says."""
+
+    stage: StageName
+    change: Change = "none"
+    learns: Learns = "nothing"
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """A method is its stages; the rest follows from what they do."""
+
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def adds(self) -> Adds:
+        """What it puts into the network."""
+        return next((kind for part in self.parts if (kind := CHANGES[part.change].adds) != "nothing"), "nothing")
+
+    @property
+    def placed(self) -> bool:
+        """Whether it needs to know at which sites, and how much."""
+        return self.adds != "nothing"
+
+    @property
+    def grows(self) -> bool:
+        """Whether the network itself gets larger; adapters merge into the weights they sit beside."""
+        return self.adds in ("neurons", "layers")
+
+    @cached_property
+    def prunes(self) -> bool:
+        """Whether it takes neurons out again."""
+        return any(part.change == "remove" for part in self.parts)
+
+    @cached_property
+    def truncates(self) -> bool:
+        """Whether it takes whole layers away."""
+        return any(part.change == "truncate" for part in self.parts)
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The settings of its own: not those that every method reads."""
+        changes = [CHANGES[part.change] for part in self.parts]
+        named = [name for one in changes for name in (*one.reads, *one.gradmax_reads, *one.unranked_reads)]
+        named += [name for part in self.parts for name in LEARNS.get(part.learns, ())]
+        return frozenset(name for name in named if "." not in name)
+
+
+_TRAIN = Part("train", learns="all")
+_DROPIN = (_TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime"))
+
+METHODS: dict[Method, MethodFacts] = {
+    "baseline": MethodFacts((_TRAIN, Part("retrain", learns="all"))),
+    "dropin": MethodFacts(_DROPIN),
+    "plasticity": MethodFacts((*_DROPIN, Part("prune", "remove"), Part("consolidate", learns="survivors"))),
+    "lora": MethodFacts((_TRAIN, Part("dropin", "lora"), Part("retrain", learns="new"))),
+    "last_k": MethodFacts((_TRAIN, Part("retrain", learns="top"))),
+    "stack": MethodFacts((_TRAIN, Part("dropin", "layers"), Part("retrain", learns="regime"))),
+    "truncate": MethodFacts((_TRAIN, Part("dropin", "truncate"), Part("retrain", learns="all"))),
+}
+UNTOUCHED: Method = "baseline"  # what a method comes to that has nothing to add
+
+# Every setting that only some methods read.
+OWN_SETTINGS = tuple(name for name in TrialConfig.model_fields if any(name in one.reads for one in METHODS.values()))
+
+
+def reads(method: str, setting: str) -> bool:
+    """Whether a method takes any notice of a setting."""
+    return setting not in OWN_SETTINGS or setting in facts(method).reads
+
+
+def facts(method: Any) -> MethodFacts:
+    """The facts of a method by its name, as a journal or a space's domain spells it."""
+    return METHODS[method]
+
+
+@dataclass(frozen=True)
+class ControlFacts:
+    """One arm beside every search: its name in tables and in sentences, its method, and whom it answers to."""
+
+    label: str
+    called: str
+    method: Method | None = None  # None: the method of the trial it answers to
+    of_winner: bool = True  # it repeats the search's best trial but for one thing, so it runs after the search
+    finalist: bool = False  # run again beside the members of the front, which have nothing to stand against without it
+
+
+CONTROLS: dict[Control, ControlFacts] = {
+    "baseline": ControlFacts(
+        "baseline (no growth)", "the equal-budget baseline (no growth)", UNTOUCHED, of_winner=False, finalist=True
+    ),
+    "lora": ControlFacts("LoRA, same sites", "LoRA on the same sites", "lora"),
+    "random": ControlFacts("random sites", "growth at random sites"),
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How many trials a sweep runs at most, by role; fewer where a budget ends it or the front has few members."""
+
+    search: int
+    controls: int
+    finalists: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.search + self.controls + self.finalists
+
+
+def runs(trials: int, controls: Sequence[Control], top: int, seeds: int) -> Runs:
+    """What a sweep with these numbers runs; a control's finalists stand beside those of the front."""
+    beside = sum(CONTROLS[name].finalist for name in controls)
+    return Runs(trials, len(controls), (top + beside) * seeds if top else 0)
