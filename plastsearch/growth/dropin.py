@@ -5,7 +5,7 @@ Use, from a trained network to one of its original size again:
     sites = find_sites(net)                                   # name → Site; `step` is the unit of `neurons`
     dropin = add_neurons_(net, {"encoder.3.ffn": 64}, mode="frozen", also=["head"], generator=g)
     optimizer = AdamW(trainable(net))                         # freeze.trainable; then train
-    net = fold_(net)                                          # fold.fold_: frozen blocks → ordinary, wider modules
+    net = fold_(net, x)                                       # fold.fold_: frozen blocks → ordinary, wider modules
     gone = choose(scores, dropin.units["encoder.3.ffn"], "all", dropin.units["encoder.3.ffn"])
     remove_neurons_(net, {"encoder.3.ffn": gone})             # prune; unfrozen: `optimizer=` makes its state follow
 

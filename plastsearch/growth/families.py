@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.between import Between, between
 from plastsearch.growth.paths import at, is_grown
 from plastsearch.growth.site import Site, conv_pair, ffn, head_width, heads, hidden
 
@@ -40,8 +41,11 @@ def encoder_sites(module: nn.Module, order: int = 0) -> list[Site]:
     return sites
 
 
-def resnet_sites(module: nn.Module, order: int = 0) -> list[Site]:
-    """Inner channels of each basic block in layer1, layer2, … of a torchvision-like ResNet."""
+def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> list[Site]:
+    """Inner channels of each basic block in layer1, layer2, … of a torchvision-like ResNet.
+
+    With `read` a block's forward says what lies between its convolutions; without, torchvision's names do.
+    """
     sites: list[Site] = []
     for path, part in _walk(module):
         stage = path.rpartition(".")[2]
@@ -53,11 +57,24 @@ def resnet_sites(module: nn.Module, order: int = 0) -> list[Site]:
                 block = block.base
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
                 where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
-                pair = (f"{where}.conv1", f"{where}.bn1", f"{where}.conv2")
-                act, after = _act(block, where), f"{where}.bn2"
-                site = conv_pair(module, f"{stage}.{index}", *pair, depth, act=act, out_norm=after)
-                sites.append(site)
+                sites.append(_basic(module, f"{stage}.{index}", where, depth, read=read))
     return sites
+
+
+def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool) -> Site:
+    """The channels between the two convolutions of one block."""
+    found = Between("bn1", "relu", None, "bn2")
+    if read:
+        try:
+            found = between(at(module, where), "conv1", "conv2")
+        except GrowthError as error:
+            raise GrowthError(
+                f"site '{name}': {where}, a {type(at(module, where)).__name__}, is no basic block: {error}; if its "
+                "channels can grow, declare them with growth.site.declare_(module, lambda net: [conv_pair(net, …)])"
+            ) from error
+    paths = {part: f"{where}.{value}" for part, value in vars(found).items() if value is not None}
+    norm = paths.pop("norm", None)
+    return conv_pair(module, name, f"{where}.conv1", norm, f"{where}.conv2", order, **paths)
 
 
 def gru_sites(module: nn.Module, order: int = 0) -> list[Site]:
@@ -136,10 +153,3 @@ def _plain(module: Any) -> Any:
     while is_grown(module):
         module = module.base
     return module
-
-
-def _act(block: Any, where: str) -> str | None:
-    for name in ("relu", "act1", "act"):
-        if hasattr(block, name):
-            return f"{where}.{name}"
-    return None

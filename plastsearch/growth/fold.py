@@ -1,6 +1,7 @@
 """Grown blocks → ordinary modules of the enlarged width, without a change of the function or a cost at inference."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -12,30 +13,56 @@ from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import insert, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot, find_sites
+from plastsearch.growth.verify import refuse_change
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fold(module: Network) -> Network:
-    """An ordinary network that computes what a grown one does; the grown one stays as it is."""
-    return fold_(copy.deepcopy(module))
+def fold(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
+    """An ordinary network that computes what a grown one does; the grown one stays as it is (example: see `fold_`)."""
+    _check(module, example, named, verify=verify)
+    return fold_(copy.deepcopy(module), verify=False)
 
 
-def fold_(module: Network) -> Network:
-    """Folds every grown block in place; all parameters are new or learn again, so build the optimiser afterwards."""
-    for path, block in ((path, inner) for path, found in outermost(module) for inner in chain(found)):
-        if isinstance(block, Stacked | ParallelGRU):
-            what = "a stacked layer" if isinstance(block, Stacked) else "a parallel recurrent branch"
-            raise GrowthError(f"{path or 'the network'} carries {what}, which has no ordinary module of greater width")
-    for site in find_sites(module).values():
-        if site.kind == "hidden":
-            continue
-        for inner in _blocks_inside_out(module, site):
-            _fold_one_(module, site, inner)
-    _fold_recurrent_(module)
+def fold_(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
+    """Folds every grown block in place; all parameters are new or learn again, so build the optimiser afterwards.
+
+    `example` and `named` are what the network is called with: a clip or two show whether folding keeps the function,
+    which is tried on a copy in float64 first. A network that would change stays as it is, and an error says where.
+    """
+    _check(module, example, named, verify=verify)
+    for _ in _steps_(module):
+        pass
     module.__dict__.pop("_dropins", None)
     unfreeze_(module)
     return module
+
+
+def _check(module: nn.Module, example: tuple[Any, ...], named: dict[str, Any], *, verify: bool) -> None:
+    """Refuses what cannot fold, and what would not compute the same."""
+    blocks = outermost(module)
+    for path, block in ((path, inner) for path, found in blocks for inner in chain(found)):
+        if isinstance(block, Stacked | ParallelGRU):
+            what = "a stacked layer" if isinstance(block, Stacked) else "a parallel recurrent branch"
+            raise GrowthError(f"{path or 'the network'} carries {what}, which has no ordinary module of greater width")
+    if not verify or not blocks:
+        return
+    if not example and not named:
+        raise GrowthError(
+            "folding checks itself on an example, and none was given: fold(network, inputs) with a clip or two as the "
+            "network takes them, or fold(network, verify=False)"
+        )
+    refuse_change(module, _steps_, example, named)
+
+
+def _steps_(module: nn.Module) -> Iterator[str]:
+    """Folds in place, block by block, and names the site or the layer of each; the function stays after every one."""
+    for site in find_sites(module).values():
+        if site.kind != "hidden":
+            for inner in _blocks_inside_out(module, site):
+                _fold_one_(module, site, inner)
+                yield site.name
+    yield from _fold_recurrent_(module)
 
 
 def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
@@ -99,7 +126,7 @@ def _unwrap_(module: nn.Module, path: str) -> None:
     block.base = block.base.base
 
 
-def _fold_recurrent_(module: nn.Module) -> None:
+def _fold_recurrent_(module: nn.Module) -> Iterator[str]:
     """Chains of recurrent runs become one GRU each, and their readers one linear layer."""
     for path, block in outermost(module):
         if hasattr(block, "extend"):
@@ -114,6 +141,7 @@ def _fold_recurrent_(module: nn.Module) -> None:
         sync_module_(base)
         owner, name = holder(module, path)
         setattr(owner, name, base)
+        yield path
 
 
 def _reader_weight(block: Any) -> Tensor:

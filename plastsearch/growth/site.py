@@ -103,13 +103,14 @@ def conv_pair(
     order: int,
     *,
     act: str | None = None,
+    dropout: str | None = None,
     out_norm: str | None = None,
     layer: str | None = None,
 ) -> Site:
     """The channels between two convolutions and the BatchNorm after the first.
 
-    `act` is the path of what lies between (default ReLU), `out_norm` of the BatchNorm after the second convolution,
-    `layer` of the whole block (default: what holds the first convolution).
+    `act` and `dropout` are the paths of what lies between (default ReLU, none), `out_norm` of the BatchNorm after the
+    second convolution, `layer` of the whole block (default: what holds the first convolution).
     """
     first, second = at(root, conv1), at(root, conv2)
     for path, conv in ((conv1, first), (conv2, second)):
@@ -122,7 +123,13 @@ def conv_pair(
         names = [key for key, value in _tensors(at(root, norm)) if value.dim() == 1]
         slots += [Slot(norm, key, 0, "norm") for key in names]
     units = first.out_channels + grown(root, conv1)
-    named = {"norm": norm, "act": act, "out_norm": out_norm, "layer": layer or conv1.rpartition(".")[0]}
+    named = {
+        "norm": norm,
+        "act": act,
+        "dropout": dropout,
+        "out_norm": out_norm,
+        "layer": layer or conv1.rpartition(".")[0],
+    }
     parts = {"in": conv1, "out": conv2} | {key: path for key, path in named.items() if path}
     return Site(name, "channels", units, 1, tuple(slots), Tap(conv2, "input", 1), order, parts)
 

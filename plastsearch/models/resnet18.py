@@ -86,7 +86,7 @@ class ResNet18(Detector):
 
     def declare_sites(self) -> list[Site]:
         """Inner channels of each block."""
-        return resnet_sites(self)
+        return resnet_sites(self, read=False)
 
     def truncate_(self, count: int) -> None:
         """Keep the first `count` blocks; the head is new if they are narrower."""

@@ -34,7 +34,7 @@ from plastsearch.trial.networks import (
 from plastsearch.trial.seeds import derive_seed
 
 CALIBRATION_BATCH = 32
-PROBE_CLIPS = 2  # enough to see whether growth changed the function
+PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
 
 
 @dataclass
@@ -94,10 +94,16 @@ def calibration(bench: Bench) -> Iterator[tuple[Tensor, Tensor]]:
     yield from zip(waves, torch.split(labels, CALIBRATION_BATCH), strict=True)
 
 
+def _example(bench: Bench) -> Tensor:
+    """The first second of a training clip or two: enough to see whether folding changes the function."""
+    wave_BT, _ = next(calibration(bench))
+    return wave_BT[:PROBE_CLIPS, : bench.config.data.rate_hz]
+
+
 def prune_(bench: Bench, specimen: Specimen) -> Outcome:
     """Fold, score every unit of the grown sites, remove the lowest; the dev set is scored right after."""
     config = bench.config
-    fold_(specimen.module)
+    fold_(specimen.module, _example(bench))
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "prune"))
     found = score_units(
         specimen.module,

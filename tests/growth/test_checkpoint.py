@@ -33,7 +33,7 @@ def test_save_load_continue_is_never_having_stopped(nets, tmp_path, name, data):
             remove_neurons_(case.net, {site: torch.tensor([0]) for site in draw()})
         else:
             add_neurons_(case.net, {site: find_sites(case.net)[site].step for site in draw()}, mode=mode)
-            fold_(case.net)
+            fold_(case.net, case.x)
     last = data.draw(st.sampled_from(("frozen", "unfrozen", "stack")))
     optimizer = AdamW(case.net.parameters(), lr=1e-2)
     nets.train_(case, 1, optimizer)

@@ -36,7 +36,7 @@ def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, dat
         nets.stir_(case.net, seed)
     assert {site: found.units for site, found in find_sites(case.net).items()} == units
     before = case.net(case.x)
-    folded = fold(case.net)
+    folded = fold(case.net, case.x)
     torch.testing.assert_close(folded(case.x), before, rtol=1e-12, atol=1e-12)
     assert torch.equal(case.net(case.x), before)
     assert list(folded.state_dict()) == list(untouched.state_dict())
@@ -55,7 +55,7 @@ def test_grow_fold_prune_the_newest_is_the_identity(nets, name):
     for site, found in find_sites(case.net).items():
         dropin = add_neurons_(case.net, {site: 2 * found.step}, mode="frozen")
         nets.stir_(case.net)
-        fold_(case.net)
+        fold_(case.net, case.x)
         remove_neurons_(case.net, {site: torch.tensor(list(dropin.new_units(site)))})
     fresh = nets.build(name, seed=1).net
     fresh.load_state_dict(case.net.state_dict(), strict=True)
@@ -82,7 +82,7 @@ def test_parallel_branches_fold_where_they_add_a_row(nets):
     add_neurons_(case.net, {"encoder.0.ffn": 4, "encoder.1.attention": 8}, operator="parallel", mode="unfrozen")
     nets.stir_(case.net)
     before = case.net(case.x)
-    torch.testing.assert_close(fold(case.net)(case.x), before, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fold(case.net, case.x)(case.x), before, rtol=1e-12, atol=1e-12)
 
 
 def test_a_pruned_speech_model_goes_through_its_own_class(nets, tmp_path):
@@ -94,7 +94,7 @@ def test_a_pruned_speech_model_goes_through_its_own_class(nets, tmp_path):
         steps = {"encoder.0.ffn": 4, "encoder.1.attention": 8}
         add_neurons_(case.net, steps, mode="frozen")
         nets.stir_(case.net)
-        fold_(case.net)
+        fold_(case.net, case.x)
         remove_neurons_(case.net, {"encoder.0.ffn": torch.arange(4), "encoder.1.attention": torch.tensor([0, 3])})
         case.net.encoder.save_pretrained(tmp_path / name)
         again = kind.from_pretrained(tmp_path / name).eval()
@@ -107,7 +107,7 @@ def test_a_pruned_speech_model_goes_through_its_own_class(nets, tmp_path):
 def test_a_folded_network_has_no_blocks_and_learns(nets):
     case = nets.build("resnet")
     add_neurons_(case.net, {"layer1.0": 2}, mode="frozen")
-    folded = fold(case.net)
+    folded = fold(case.net, case.x)
     assert not outermost(folded)
     assert all(parameter.requires_grad for parameter in folded.parameters())
     nn.functional.cross_entropy(folded(case.x), case.labels).backward()

@@ -113,7 +113,7 @@ def test_gradients_are_those_of_the_folded_network(nets, name, data):
     lateral = data.draw(st.sampled_from(("into_new", "both")))
     dropin = add_neurons_(case.net, {site.name: 2 * site.step}, mode="frozen", lateral=lateral)
     nets.stir_(case.net)
-    whole = fold(case.net)
+    whole = fold(case.net, case.x)
     for net in (case.net, whole):
         nn.functional.cross_entropy(net(case.x), case.labels).backward()
     split = sum(float(p.grad.square().sum()) for p in trainable(case.net))

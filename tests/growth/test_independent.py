@@ -239,7 +239,7 @@ def test_frozen_growth_is_a_wider_twin_of_which_only_the_new_entries_learn(name,
         optimizer.zero_grad()
         loss_of(net, x, labels).backward()
         optimizer.step()
-    plain, grown = fold(net), net(x)
+    plain, grown = fold(net, x), net(x)
     assert not torch.allclose(grown, before)
     twin = twin_of(build(name)[0], site, total, plain.state_dict())
     close(twin(x), grown)
@@ -251,7 +251,7 @@ def test_frozen_growth_is_a_wider_twin_of_which_only_the_new_entries_learn(name,
     loss_of(net, x, labels).backward()
     sgd.step()
     loss_of(twin, x, labels).backward()
-    moved, inside = fold(net).state_dict(), mask(plain, plain.state_dict(), site, total, new, "all")
+    moved, inside = fold(net, x).state_dict(), mask(plain, plain.state_dict(), site, total, new, "all")
     if lateral == "into_new" and "gru" in name:
         blind_(plain, site, units, total, inside)
     for key, parameter in twin.named_parameters():
@@ -338,7 +338,7 @@ def test_stopped_and_taken_up_again_it_is_bit_identical(name, mode, tmp_path):
     sites = [site for n, site, _, _ in CASES if n == name and not site.endswith("head_width")]
     add_neurons_(net, {site: 2 * step_of(site) for site in sites}, mode=mode)
     take_(net, AdamW(trainable(net), lr=1e-2), x, labels)
-    fold_(net)
+    fold_(net, x)
     remove_neurons_(net, {site: torch.tensor([0, found.units - 1]) for site, found in at_(net, sites)})
     optimizer = AdamW(net.parameters(), lr=1e-2)
     take_(net, optimizer, x, labels)
@@ -383,7 +383,7 @@ def test_a_multi_layer_gru_comes_back(both):
     close(net(x), plain(x))
     add_neurons_(net, {"gru.1": 3}, mode="frozen")
     take_(net, AdamW(trainable(net), lr=1e-2), x, torch.tensor([0, 1, 0]))
-    fold_(net)
+    fold_(net, x)
     remove_neurons_(net, {"gru.1": torch.tensor([5, 6, 7])})
     restack_(net)
     same(net.state_dict(), plain.state_dict())
@@ -414,7 +414,7 @@ def test_a_head_on_the_final_states_keeps_its_function(both, mode, site):
     add_neurons_(net, {site: 3}, mode=mode)
     close(net(x), before)
     take_(net, AdamW(trainable(net), lr=1e-2), x, torch.tensor([0, 1, 0]))
-    close(fold(net)(x), net(x))
+    close(fold(net, x)(x), net(x))
     zeros = net.rnn(x)[1]
     zeros = tuple(torch.zeros_like(state) for state in zeros)
     close(net(x, zeros), net(x))

@@ -90,7 +90,9 @@ def test_padding_masks_reach_what_is_new(nets, name, kind):
     nets.stir_(case.net)
     changed = case.net(case.x, attention_mask=mask)
     assert not torch.allclose(changed, before)
-    torch.testing.assert_close(fold(case.net)(case.x, attention_mask=mask), changed, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        fold(case.net, case.x, attention_mask=mask)(case.x, attention_mask=mask), changed, rtol=1e-12, atol=1e-12
+    )
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:4]), st.integers(0, 9))
@@ -107,11 +109,11 @@ def test_no_new_unit_is_dead(nets, name, mode, init, seed):
     case.net.train()
     optimizer = torch.optim.SGD([p for p in case.net.parameters() if p.requires_grad], lr=0.1)
     nets.train_(case, 1, optimizer)
-    start = fold(start)
-    sides = {site: _sides(start, fold(case.net), site, first[site]) for site in names}
+    start = fold(start, case.x)
+    sides = {site: _sides(start, fold(case.net, case.x), site, first[site]) for site in names}
     assert all(sum(moved) >= 1 for both in sides.values() for moved in both), sides
     nets.train_(case, 2, optimizer)
-    sides = {site: _sides(start, fold(case.net), site, first[site]) for site in names}
+    sides = {site: _sides(start, fold(case.net, case.x), site, first[site]) for site in names}
     assert all(all(moved) for both in sides.values() for moved in both), sides
 
 

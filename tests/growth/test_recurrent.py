@@ -43,7 +43,7 @@ def test_whatever_nn_gru_takes(nets, bidirectional, batch_first, bias, lateral, 
     add_neurons_(net, {"gru.0": 2}, mode="frozen", lateral=lateral)
     add_neurons_(net, {"gru.0": 1}, mode="frozen", lateral=lateral)
     nets.stir_(net, seed)
-    whole = fold(net)
+    whole = fold(net, torch.randn(3, 6, 3).double())
     lengths = torch.tensor([4, 6, 1])
     x = torch.randn(3, 6, 3).double()
     hx = torch.randn(d, 3, 7).double()
@@ -148,4 +148,4 @@ def test_declared_readers():
     torch.testing.assert_close(twin(x), before, rtol=1e-12, atol=1e-12)
     assert find_sites(twin)["gru.0"].units == 6
     assert find_sites(net)["gru.0"].units == 4
-    assert find_sites(fold(twin))["gru.0"].units == 6
+    assert find_sites(fold(twin, x))["gru.0"].units == 6

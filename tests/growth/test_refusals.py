@@ -139,7 +139,7 @@ def test_a_whole_block_used_twice_grows_in_both_places(nets, mode):
     add_neurons_(case.net, {"encoder.0.ffn": 3, "encoder.0.attention": 4}, mode=mode)
     torch.testing.assert_close(case.net(case.x), before, rtol=1e-12, atol=1e-12)
     nets.stir_(case.net)
-    torch.testing.assert_close(fold(case.net)(case.x), case.net(case.x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fold(case.net, case.x)(case.x), case.net(case.x), rtol=1e-12, atol=1e-12)
 
 
 def test_a_recurrent_layer_that_reads_itself_is_refused():

@@ -153,7 +153,7 @@ def test_relatives_of_wav2vec2_grow_fold_and_are_scored(kind: str, tmp_path: Pat
     neurons = {"encoder.1.ffn": 5} | ({"encoder.2.attention": 6} if kind == "hubert" else {})
     add_neurons_(network, neurons, mode="frozen", generator=torch.Generator().manual_seed(0))
     assert torch.equal(network(waves()), logits)
-    plain = fold(network)
+    plain = fold(network, waves())
     torch.testing.assert_close(plain(waves()), logits, atol=1e-5, rtol=1e-4)
     added = {"encoder.1.ffn": 5, "encoder.2.attention": 1}
     names = ["taylor", "entropy", "magnitude", "newest"]
@@ -172,7 +172,7 @@ def test_grown_widths_are_not_saved_as_if_they_were_the_config(tmp_path: Path) -
     with pytest.raises(PlastsearchError, match="fold it before saving"):
         save_pretrained(network, tmp_path)
     with pytest.raises(PlastsearchError, match=r"'encoder.1.ffn' has 136 neurons where the network's config says 128"):
-        save_pretrained(fold(network), tmp_path)
+        save_pretrained(fold(network, waves()), tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
