@@ -11,20 +11,40 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.resize import unflatten
 
 
 class Wire:
-    """Carries one tensor from a fork to its join within a forward pass."""
+    """Carries one tensor from a fork to its join within a forward pass; copies and pickles of it are empty.
+
+    A forward that is interrupted between the two, or a checkpointed fork that is computed again, leaves its tensor
+    here: a graph cannot be copied, and is of no use to the next pass.
+    """
 
     value: Tensor | None = None
+    lost: bool = False  # whether the tensor should have a graph, but was computed without
+
+    def put(self, value: Tensor, *, lost: bool) -> None:
+        self.value, self.lost = value, lost
 
     def take(self) -> Tensor:
         value, self.value = self.value, None
         if value is None:
-            raise RuntimeError("a grown block's second layer ran without its first; the network skips one of them")
+            raise GrowthError(
+                "a grown block's second layer ran without its first: the network skips one of them, or checkpoints "
+                "the second alone; checkpoint the whole block"
+            )
+        if self.lost and torch.is_grad_enabled():
+            raise GrowthError(
+                "a grown block's first layer ran without gradients and its second one with them, so its new neurons "
+                "would never learn; checkpoint the whole block, or with use_reentrant=False"
+            )
         return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 class Branch(nn.Module):
@@ -57,8 +77,11 @@ class Fork(nn.Module):
         self.wire, self.new_units = wire, new_units
 
     def forward(self, x: Tensor) -> Tensor:
-        self.wire.value = self.branch(x)
+        self.wire.value = None  # what an interrupted pass left would stay in memory beside the new graph
+        new: Tensor = self.branch(x)
+        lost = not torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.branch.parameters()))
         out: Tensor = self.base(x)
+        self.wire.put(new, lost=lost)
         return out
 
 
