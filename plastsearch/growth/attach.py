@@ -4,10 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, nn
 
-from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import (
     AttentionBranch,
     Branch,
@@ -68,7 +66,7 @@ def _heads(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> 
 def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
     path = site.parts["attention"]
     for name in PROJECTIONS:
-        layer = _linear(root, f"{path}.{name}", values)
+        layer = _projection(root, f"{path}.{name}", values)
         make = GrownReader if name == "out_proj" else GrownProjection
         _wrap_(root, f"{path}.{name}", partial(make, new=layer, gates=site.step))
     at(root, path).head_dim += count
@@ -110,10 +108,7 @@ _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
 def _reader(base: Any, columns: dict[str, Tensor], gates: int) -> nn.Module:
     if "weight" not in columns:
         return WideInputGRU(base, columns, gates)
-    weight = columns["weight"]
-    new = _bare(nn.Linear, weight.shape[1], weight.shape[0], bias=False, like=weight)
-    new.weight = nn.Parameter(columns["weight"].clone())
-    return GrownReader(base, new, gates)
+    return GrownReader(base, _linear(columns), gates)
 
 
 def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None:
@@ -126,27 +121,28 @@ def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None
 
 def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     """The new neurons of a fork: like the base's layers, `count` wide."""
-    enter, leave = (_like(at(root, site.parts[end]), count, end) for end in ("in", "out"))
-    norm = _norm_like(at(root, site.parts["norm"]), count) if "norm" in site.parts else None
-    owners = {site.parts["in"]: enter, site.parts["out"]: leave, site.parts.get("norm"): norm}
-    for slot, tensor in values.items():
-        owner: Any = owners[slot.module]
-        getattr(owner, slot.tensor).data = tensor.clone()
+    enter, leave = (_like(at(root, site.parts[end]), count, end, _at(site.parts[end], values)) for end in ("in", "out"))
+    norm = None
+    if "norm" in site.parts:
+        norm = _norm_like(at(root, site.parts["norm"]), count, _at(site.parts["norm"], values))
     act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
     dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
-    if isinstance(act, nn.Module) and list(act.parameters()):
-        raise GrowthError(f"site '{site.name}': its activation {type(act).__name__} has weights of its own")
     branch = Branch(enter, norm, act, dropout, leave)
     return branch.train(at(root, site.parts["in"]).training)
 
 
-def _like(layer: Any, count: int, end: str) -> Any:
+def _at(path: str, values: Values) -> dict[str, Tensor]:
+    """The new entries of one layer's tensors."""
+    return {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
+
+
+def _like(layer: Any, count: int, end: str, tensors: dict[str, Tensor]) -> Any:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
+    bias = end == "in" and layer.bias is not None
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
-        bias = end == "in" and layer.bias is not None
-        return _bare(nn.Linear, *sizes, bias=bias, like=layer.weight)
-    return _bare(
+        return _made(nn.Linear, *sizes, bias=bias, tensors=tensors)
+    return _made(
         nn.Conv2d,
         layer.in_channels if end == "in" else count,
         count if end == "in" else layer.out_channels,
@@ -154,47 +150,53 @@ def _like(layer: Any, count: int, end: str) -> Any:
         stride=layer.stride,
         padding=layer.padding,
         dilation=layer.dilation,
-        bias=end == "in" and layer.bias is not None,
+        bias=bias,
         padding_mode=layer.padding_mode,
-        like=layer.weight,
+        tensors=tensors,
     )
 
 
-def _bare(kind: type[nn.Module], *sizes: Any, like: Tensor, **settings: Any) -> Any:
-    """A layer without first values, which are set next: drawing them would use up the global random state."""
-    return kind(*sizes, device="meta", **settings).to_empty(device=like.device).to(like.dtype)
+def _made(kind: type[nn.Module], *sizes: Any, tensors: dict[str, Tensor], **settings: Any) -> Any:
+    """A layer of given values, every one of them: drawing first values would use up the global random state."""
+    layer = kind(*sizes, device="meta", **settings)
+    layer.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
+    return layer
 
 
-def _norm_like(norm: nn.BatchNorm2d, count: int) -> nn.BatchNorm2d:
+def _norm_like(norm: nn.BatchNorm2d, count: int, tensors: dict[str, Tensor]) -> nn.BatchNorm2d:
     made = nn.BatchNorm2d(
         count, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
     )
-    tensor = norm.weight if norm.weight is not None else norm.running_mean
-    return made if tensor is None else made.to(tensor)
+    if made.num_batches_tracked is not None:
+        tensors = {**tensors, "num_batches_tracked": made.num_batches_tracked}
+    made.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
+    return made.to(next(iter(tensors.values())).device) if tensors else made
 
 
-def _linear(root: nn.Module, path: str, values: Values) -> nn.Linear:
+def _projection(root: nn.Module, path: str, values: Values) -> nn.Linear:
     """A projection's new entries as a layer of their own."""
-    own = {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
-    weight = own["weight"]
-    layer: nn.Linear = _bare(nn.Linear, weight.shape[1], weight.shape[0], bias="bias" in own, like=weight)
-    for name, tensor in own.items():
-        setattr(layer, name, nn.Parameter(tensor.clone()))
-    return layer.train(at(root, path).training)
+    return _linear(_at(path, values)).train(at(root, path).training)
+
+
+def _linear(tensors: dict[str, Tensor]) -> nn.Linear:
+    rows, columns = tensors["weight"].shape
+    layer: nn.Linear = _made(nn.Linear, columns, rows, bias="bias" in tensors, tensors=tensors)
+    return layer
 
 
 def _twin(root: nn.Module, site: Site, count: int, values: Values) -> Any:
     path = site.parts["attention"]
-    extra = twin(at(root, path), {name: _linear(root, f"{path}.{name}", values) for name in PROJECTIONS})
+    extra = twin(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
     extra.num_heads = count
     return extra
 
 
 def _new_gru(like: Any, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
     settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
-    made: nn.GRU = _bare(nn.GRU, size or like.input_size, count, like=like.weight_ih_l0, **settings)
-    for name, parameter in made.named_parameters():
-        parameter.data = he_normal(parameter, generator) if name.startswith("weight") else torch.zeros_like(parameter)
+    shapes = nn.GRU(size or like.input_size, count, device="meta", **settings).state_dict()
+    zeros = {name: like.weight_ih_l0.new_zeros(tensor.shape) for name, tensor in shapes.items()}
+    values = {name: he_normal(zero, generator) if zero.dim() > 1 else zero for name, zero in zeros.items()}
+    made: nn.GRU = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
     made.flatten_parameters()  # else cuDNN packs them anew, with a warning, at each call
     return made.train(like.training)
 
@@ -202,10 +204,7 @@ def _new_gru(like: Any, count: int, size: int | None, generator: Generator | Non
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
     gru = at(root, site.parts["gru"])
     directions = 2 if gru.bidirectional else 1
-    width = site.units * directions
-    layer: nn.Linear = _bare(nn.Linear, count * directions, width, bias=False, like=gru.weight_ih_l0)
-    nn.init.zeros_(layer.weight)
-    return layer
+    return _linear({"weight": gru.weight_ih_l0.new_zeros(site.units * directions, count * directions)})
 
 
 def _stack_(root: nn.Module, site: Site, count: int, values: Values, generator: Generator | None) -> None:
@@ -234,10 +233,13 @@ def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _:
 def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:
     second = at(root, site.parts["out"])
     channels = second.out_channels
-    enter: nn.Conv2d = _bare(nn.Conv2d, channels, count, 3, padding=1, bias=False, like=second.weight)
-    leave: nn.Conv2d = _bare(nn.Conv2d, count, channels, 3, padding=1, bias=False, like=second.weight)
-    for conv in (enter, leave):
-        conv.weight.data = he_normal(conv.weight, generator)
+    enter, leave = (
+        _made(
+            nn.Conv2d, size, width, 3, padding=1, bias=False,
+            tensors={"weight": he_normal(second.weight.new_zeros(width, size, 3, 3), generator)},
+        )
+        for size, width in ((channels, count), (count, channels))
+    )  # fmt: skip
     after = nn.BatchNorm2d(channels)
     nn.init.zeros_(after.weight)
     row = Branch(enter, nn.BatchNorm2d(count), nn.ReLU(), None, leave)

@@ -9,12 +9,12 @@ from torch import nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.between import Between, between
 from plastsearch.growth.paths import at, is_grown
-from plastsearch.growth.site import Site, conv_pair, ffn, head_width, heads, hidden
+from plastsearch.growth.site import Refusal, Site, attempt, conv_pair, ffn, head_width, heads, hidden
 
 _STAGE = re.compile(r"layer[1-9]")
 
 
-def recognise(module: nn.Module) -> list[Site]:
+def recognise(module: nn.Module) -> list[Site | Refusal]:
     """Sites of every known family inside a network; none is an error that says what is known."""
     sites = [*encoder_sites(module), *resnet_sites(module), *gru_sites(module)]
     if not sites:
@@ -26,27 +26,27 @@ def recognise(module: nn.Module) -> list[Site]:
     return sites
 
 
-def encoder_sites(module: nn.Module, order: int = 0) -> list[Site]:
+def encoder_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     """Feed-forward, heads and head width of each transformers speech encoder layer (WavLM: feed-forward only)."""
-    sites: list[Site] = []
+    sites: list[Site | Refusal] = []
     for index, path in enumerate(_encoder_layers(module)):
         layer = at(module, path)
         name, depth, block = f"encoder.{index}", order + 3 * index, f"{path}.feed_forward"
         if not hasattr(layer.attention, "gru_rel_pos_const"):
-            sites.append(heads(module, f"{name}.attention", f"{path}.attention", depth, layer=path))
-            sites.append(head_width(module, f"{name}.head_width", f"{path}.attention", depth + 1))
+            sites.append(attempt(heads, module, f"{name}.attention", f"{path}.attention", depth, layer=path))
+            sites.append(attempt(head_width, module, f"{name}.head_width", f"{path}.attention", depth + 1))
         inner = {"act": f"{block}.intermediate_act_fn", "dropout": f"{block}.intermediate_dropout"}
         up, down = f"{block}.intermediate_dense", f"{block}.output_dense"
-        sites.append(ffn(module, f"{name}.ffn", up, down, depth + 2, **inner, layer=path))
+        sites.append(attempt(ffn, module, f"{name}.ffn", up, down, depth + 2, **inner, layer=path))
     return sites
 
 
-def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> list[Site]:
+def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> list[Site | Refusal]:
     """Inner channels of each basic block in layer1, layer2, … of a torchvision-like ResNet.
 
     With `read` a block's forward says what lies between its convolutions; without, torchvision's names do.
     """
-    sites: list[Site] = []
+    sites: list[Site | Refusal] = []
     for path, part in _walk(module):
         stage = path.rpartition(".")[2]
         if not (_STAGE.fullmatch(stage) and isinstance(part, nn.Sequential)):
@@ -57,7 +57,7 @@ def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> lis
                 block = block.base
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
                 where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
-                sites.append(_basic(module, f"{stage}.{index}", where, depth, read=read))
+                sites.append(attempt(_basic, module, f"{stage}.{index}", where, depth, read=read))
     return sites
 
 
@@ -77,20 +77,19 @@ def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool) 
     return conv_pair(module, name, f"{where}.conv1", norm, f"{where}.conv2", order, **paths)
 
 
-def gru_sites(module: nn.Module, order: int = 0) -> list[Site]:
+def gru_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     """Each one-layer nn.GRU, read by the next one in the stack or by the only linear layer that fits."""
     grus = [path for path, part in _walk(module) if isinstance(_plain(part), nn.GRU)]
-    for path in grus:
-        if at(module, path).num_layers != 1:
-            raise GrowthError(
-                f"{path} is an nn.GRU of {at(module, path).num_layers} layers, which keeps all at one width; "
-                "convert it with growth.stack.unstack_(module), which keeps its weights and outputs"
-            )
-    sites: list[Site] = []
+    sites: list[Site | Refusal] = []
     for index, path in enumerate(grus):
         later = grus[index + 1] if index + 1 < len(grus) else None
-        sites.append(hidden(module, f"gru.{index}", path, [_reader(module, path, later)], order + index))
+        sites.append(attempt(_recurrent, module, f"gru.{index}", path, later, order + index))
     return sites
+
+
+def _recurrent(module: nn.Module, name: str, path: str, later: str | None, order: int) -> Site:
+    readers = [_reader(module, path, later)] if at(module, path).num_layers == 1 else []  # `hidden` says why not
+    return hidden(module, name, path, readers, order)
 
 
 def _reader(module: nn.Module, path: str, later: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.layers import layer_refused
 from plastsearch.growth.paths import at, chain, grown, outer
 
 Role = Literal["in", "out", "recurrent", "norm"]
@@ -23,6 +24,7 @@ _WAVLM = (
     "WavLM's attention hands its weights to one fused call with a fixed number of heads and gates them by position, "
     "so heads cannot be added; its feed-forward sites can grow"
 )
+_UNSTACK = "convert it with growth.stack.unstack_(module) and grow one layer of the stack"
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,24 @@ class Site:
         return self.units * self.step
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A place that looks like a site but whose width cannot change, and why."""
+
+    name: str
+    reason: str
+
+
 def find_sites(module: nn.Module) -> dict[str, Site]:
-    """All sites of a network by name, the earliest computed first."""
+    """All sites of a network that can change their width by name, the earliest computed first."""
+    sites, refused = survey(module)
+    if refused and not sites:
+        raise GrowthError("\n".join(dict.fromkeys(refused.values())))
+    return sites
+
+
+def survey(module: nn.Module) -> tuple[dict[str, Site], dict[str, str]]:
+    """The sites of a network, and the names that cannot be sites with the reasons: one part does not block the rest."""
     from plastsearch.growth.families import recognise  # families builds on the constructors below
 
     factory: Any = module.__dict__.get("_site_factory")
@@ -82,14 +100,38 @@ def find_sites(module: nn.Module) -> dict[str, Site]:
     else:
         sites = recognise(module)
     found: dict[str, Site] = {}
-    for site in sorted(sites, key=lambda site: site.order):
-        if site.name in found:
+    refused = {one.name: one.reason for one in sites if isinstance(one, Refusal)}
+    for site in sorted((one for one in sites if isinstance(one, Site)), key=lambda site: site.order):
+        if site.name in found or site.name in refused:
             raise GrowthError(f"site '{site.name}' is declared twice in {type(module).__name__}")
-        found[site.name] = site
-    return found
+        reason = next(filter(None, (layer_refused(at(module, path), path) for path in layers_of(site))), None)
+        if reason is None:
+            found[site.name] = site
+        else:
+            refused[site.name] = f"site '{site.name}' cannot change its width: {reason}"
+    return found, refused
 
 
-def declare_(module: nn.Module, factory: Callable[[nn.Module], Sequence[Site]]) -> None:
+def layers_of(site: Site) -> list[str]:
+    """Paths of the layers whose width a site changes; by its parts too, since a computed weight has no slot."""
+    paths = [slot.module for slot in site.slots]
+    paths += [
+        path for key, path in site.parts.items() if key in ("in", "norm", "out", "gru") or key.startswith("reads.")
+    ]
+    if "attention" in site.parts:
+        paths += [f"{site.parts['attention']}.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")]
+    return list(dict.fromkeys(paths))
+
+
+def attempt(make: Callable[..., Site], root: nn.Module, name: str, *args: Any, **settings: Any) -> Site | Refusal:
+    """A site by one of the constructors below, or why there is none."""
+    try:
+        return make(root, name, *args, **settings)
+    except GrowthError as error:
+        return Refusal(name, str(error))
+
+
+def declare_(module: nn.Module, factory: Callable[[nn.Module], Sequence[Site | Refusal]]) -> None:
     """Gives a network built elsewhere its sites: `factory(module)` is asked again after each change of widths."""
     module.__dict__["_site_factory"] = factory
 
@@ -192,8 +234,7 @@ def hidden(root: nn.Module, name: str, gru: str, consumers: Sequence[str], order
     _expect(layer, nn.GRU, gru, name)
     if layer.num_layers != 1:
         raise GrowthError(
-            f"site '{name}': {gru} has {layer.num_layers} layers, which nn.GRU keeps at one width; "
-            "convert it with growth.stack.unstack_(module) and grow one layer of the stack"
+            f"site '{name}': {gru} has {layer.num_layers} layers, which nn.GRU keeps at one width; {_UNSTACK}"
         )
     directions = 2 if layer.bidirectional else 1
     units = layer.hidden_size + grown(root, gru)
@@ -213,6 +254,9 @@ def pick(root: nn.Module, sites: Mapping[str, Site], name: str) -> Site:
     """The site of a name, or an error that lists the sites there are."""
     if name in sites:
         return sites[name]
+    refused = survey(root)[1]
+    if name in refused:
+        raise GrowthError(refused[name])
     reason = ""
     if _STREAM.search(name):
         reason = (
@@ -275,14 +319,15 @@ def _reads(root: nn.Module, name: str, path: str, features: int, directions: int
     """The columns of a consumer that read a layer of `features` outputs."""
     module = at(root, path)
     if isinstance(module, nn.GRU):
-        keys = [key for key, _ in module.named_parameters(recurse=False) if key.startswith("weight_ih_l0")]
+        if module.num_layers != 1:
+            raise GrowthError(f"site '{name}': its consumer {path} has {module.num_layers} layers; {_UNSTACK}")
+        keys, size = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional], module.input_size
     elif isinstance(module, nn.Linear):
-        keys = ["weight"]
+        keys, size = ["weight"], module.in_features
     else:
         kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
         raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")
-    added = sum(getattr(block, "new_inputs", 0) for block in chain(outer(root, path)))
-    size = getattr(module, keys[0]).shape[1] + added
+    size += sum(getattr(block, "new_inputs", 0) for block in chain(outer(root, path)))
     if size % features:
         raise GrowthError(f"site '{name}': {path} reads {size} features, no multiple of the layer's {features}")
     return [Slot(path, key, 1, "out", gates=size // features * directions) for key in keys]

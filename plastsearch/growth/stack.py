@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.layers import layer_refused
 
 
 class GRUStack(nn.Module):
@@ -40,16 +41,12 @@ class GRUStack(nn.Module):
 
 def unstack_(module: nn.Module) -> list[str]:
     """Replaces each multi-layer nn.GRU inside a network by an equal stack of one-layer ones; returns their paths."""
-    done: list[str] = []
-    for path, gru in [(name, part) for name, part in module.named_modules() if isinstance(part, nn.GRU)]:
-        if gru.num_layers == 1:
-            continue
-        if not path:
-            raise GrowthError("unstack_ replaces layers inside a network; put the nn.GRU into a module first")
-        parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, _stack(gru))
-        done.append(path)
-    return done
+    found = {path: part for path, part in module.named_modules() if isinstance(part, nn.GRU) and part.num_layers > 1}
+    if "" in found:
+        raise GrowthError("unstack_ replaces layers inside a network; put the nn.GRU into a module first")
+    for path, gru in found.items():
+        _plain(gru, path)
+    return _replace_(module, {path: _stack(gru) for path, gru in found.items()})
 
 
 def _stack(gru: nn.GRU) -> GRUStack:
@@ -69,16 +66,30 @@ def _stack(gru: nn.GRU) -> GRUStack:
 
 def restack_(module: nn.Module) -> list[str]:
     """Turns stacks whose layers have one width back into multi-layer nn.GRUs; returns their paths."""
-    done: list[str] = []
-    for path, stack in [(name, part) for name, part in module.named_modules() if isinstance(part, GRUStack)]:
+    found = {path: part for path, part in module.named_modules() if isinstance(part, GRUStack)}
+    if "" in found:
+        raise GrowthError("restack_ replaces layers inside a network; put the GRUStack into a module first")
+    return _replace_(module, {path: _united(path, stack) for path, stack in found.items()})
+
+
+def _replace_(module: nn.Module, new: dict[str, nn.Module]) -> list[str]:
+    """Puts each layer in its place; all were made before the first is put there."""
+    for path, layer in new.items():
         parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, _united(path, stack))
-        done.append(path)
-    return done
+        setattr(module.get_submodule(parent), name, layer)
+    return list(new)
+
+
+def _plain(layer: nn.Module, path: str) -> None:
+    reason = layer_refused(layer, path) if isinstance(layer, nn.GRU) else f"{path} is a {type(layer).__name__}"
+    if reason:
+        raise GrowthError(f"{reason}; only plain nn.GRU layers can be stacked anew")
 
 
 def _united(path: str, stack: GRUStack) -> nn.GRU:
     layers: list[Any] = list(stack.layers)
+    for k, layer in enumerate(layers):
+        _plain(layer, f"{path}.layers.{k}")
     widths = [layer.hidden_size for layer in layers]
     if len(set(widths)) > 1:
         raise GrowthError(
@@ -87,7 +98,6 @@ def _united(path: str, stack: GRUStack) -> nn.GRU:
     first = layers[0]
     settings = {"bias": first.bias, "batch_first": first.batch_first, "bidirectional": first.bidirectional}
     gru = nn.GRU(first.input_size, widths[0], len(layers), dropout=stack.dropout.p, device="meta", **settings)
-    gru.to_empty(device=first.weight_ih_l0.device)
     for k, layer in enumerate(layers):
         for name, parameter in list(layer.named_parameters()):
             setattr(gru, name.replace("_l0", f"_l{k}"), parameter)

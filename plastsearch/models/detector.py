@@ -7,13 +7,14 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.site import Site
+from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import POOLED
 from plastsearch.models.pooling import build_pool
 
@@ -44,7 +45,7 @@ class Detector(nn.Module):
         """The last block's output as frames [B, T, D], ready to pool."""
 
     @abstractmethod
-    def declare_sites(self) -> list[Site]:
+    def declare_sites(self) -> Sequence[Site | Refusal]:
         """Every place whose width may change, as it is now."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.growth.families import resnet_sites
-from plastsearch.growth.site import Site
+from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.detector import Detector
 
 BLOCKS_PER_STAGE = 2
@@ -84,7 +84,7 @@ class ResNet18(Detector):
         """The mean over rows of the spectrogram, frames second."""
         return hidden.mean(2).transpose(1, 2)
 
-    def declare_sites(self) -> list[Site]:
+    def declare_sites(self) -> list[Site | Refusal]:
         """Inner channels of each block."""
         return resnet_sites(self, read=False)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.families import encoder_sites
-from plastsearch.growth.site import Site
+from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, hub_cache, local_folder, weights_in
 from plastsearch.models.detector import Detector
 
@@ -84,7 +84,7 @@ class SpeechEncoder(Detector):
         frames_BTD: Tensor = self.backbone.encoder.layer_norm(hidden) if self.final_norm_last else hidden
         return frames_BTD
 
-    def declare_sites(self) -> list[Site]:
+    def declare_sites(self) -> list[Site | Refusal]:
         """Attention heads, head width and feed-forward units of each layer."""
         return encoder_sites(self)
 
