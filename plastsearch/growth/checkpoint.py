@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import outermost
-from plastsearch.growth.freeze import learn_only_
+from plastsearch.growth.freeze import frozen_here, held_back, learn_only_
 from plastsearch.growth.initialise import draw
 from plastsearch.growth.resize import narrow_, widen_
 from plastsearch.growth.site import Site, find_sites, plain_units
+from plastsearch.growth.undo import all_or_nothing
 
 _PLAN, _TENSORS = "growth.json", "model.safetensors"
 
@@ -26,13 +27,13 @@ def plan_of(module: nn.Module) -> dict[str, Any]:
     if outermost(module) and not dropins:
         raise GrowthError("the network holds grown blocks but no record of them; save the module that was grown")
     learning = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-    everything = len(learning) == len(list(module.parameters()))
     return {
-        "format": 1,
+        "format": 2,
         "network": type(module).__name__,
         "widths": {name: plain_units(module, site) for name, site in find_sites(module).items()},
         "dropins": [dict(dropin) for dropin in dropins],
-        "learning": None if everything else learning,
+        "held": held_back(module),  # frozen by the user, and so after `unfreeze_` too
+        "learning": learning if frozen_here(module) else None,
     }
 
 
@@ -41,6 +42,11 @@ def reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
     if outermost(module):
         raise GrowthError("the network already holds grown blocks; a plan applies to an untouched network of its kind")
     _check(module, plan)
+    with all_or_nothing(module):
+        _reshape_(module, plan)
+
+
+def _reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
     for name, units in plan["widths"].items():
         _set_units_(module, find_sites(module)[name], units)
     for dropin in plan["dropins"]:
@@ -50,6 +56,8 @@ def reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
             values = draw(module, site, count, "random", _any())
             attach_(module, site, count, values, dropin["operator"], both=dropin["lateral"] == "both", generator=_any())
         module.__dict__.setdefault("_dropins", []).append(dict(dropin))
+    for name in plan["held"]:
+        module.get_parameter(name).requires_grad_(False)
     if plan["learning"] is not None:
         learn_only_(module, plan["learning"])
 
@@ -95,8 +103,8 @@ def _any() -> torch.Generator:
 
 
 def _check(module: nn.Module, plan: dict[str, Any]) -> None:
-    if plan.get("format") != 1:
-        raise GrowthError(f"growth plan of format {plan.get('format')!r}; this version reads format 1")
+    if plan.get("format") != 2:
+        raise GrowthError(f"growth plan of format {plan.get('format')!r}; this version reads format 2")
     sites = find_sites(module)
     lacking = [name for name in plan["widths"] if name not in sites]
     extra = [name for name in sites if name not in plan["widths"]]

@@ -10,13 +10,14 @@ Use, from a trained network to one of its original size again:
     remove_neurons_(net, {"encoder.3.ffn": gone})             # prune; unfrozen: `optimizer=` makes its state follow
 
 `mode="frozen"` puts grown blocks beside the base and freezes the rest (freeze.freeze_base_); `mode="unfrozen"` makes
-the network's own tensors larger and everything goes on learning. checkpoint.save_grown and load_grown_ keep both.
+the network's own tensors larger: those learn, and everything else goes on as before. A request that cannot be met
+changes nothing. checkpoint.save_grown and load_grown_ keep both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
@@ -24,15 +25,18 @@ from torch.optim import Optimizer
 from plastsearch.errors import GrowthError
 from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import GrownHeads, GrownProjection
-from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters
-from plastsearch.growth.gradmax import gradmax
+from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters, wake_
+from plastsearch.growth.gradmax import check_gradmax, gradmax
 from plastsearch.growth.initialise import INITS, Init, draw, split_units
-from plastsearch.growth.optimizer import add_group_
-from plastsearch.growth.resize import Values, widen_
+from plastsearch.growth.optimizer import add_group_, refuse_state
+from plastsearch.growth.paths import at
+from plastsearch.growth.resize import Values, parameters_of, widen_
 from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.sharing import refuse_shared
 from plastsearch.growth.site import Site, blocks_at, find_sites, pick
+from plastsearch.growth.undo import all_or_nothing
 
+Answer = TypeVar("Answer")
 Mode = Literal["frozen", "unfrozen"]
 Operator = Literal["widen", "parallel", "stack"]
 Lateral = Literal["into_new", "both"]
@@ -54,7 +58,7 @@ class Dropin:
     lateral: Lateral
     first: dict[str, int]  # site → index of its first new unit
     units: dict[str, int]  # site → new units (heads, dims per head, channels, …)
-    neurons: dict[str, int]  # site → new neurons, as asked for
+    neurons: dict[str, int]  # site → new neurons
     parameters: tuple[str, ...]  # parameters that did not exist before (frozen, parallel, stack)
 
     def new_units(self, site: str) -> range:
@@ -84,34 +88,55 @@ def add_neurons_(
     for key, value in (("mode", mode), ("operator", operator), ("lateral", lateral), ("init", init)):
         if value not in _KNOWN[key]:
             raise GrowthError(f"unknown {key} '{value}'; known: {', '.join(_KNOWN[key])}")
+    if not neurons:
+        raise GrowthError("no site was named to grow; to freeze a network without growth, call freeze.freeze_base_")
     sites = find_sites(module)
-    units = {name: _units(module, sites, name, count) for name, count in neurons.items()}
+    units = _all_of(neurons, lambda name: _units(module, sites, name, neurons[name]))
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
-    for name in names:
-        _check(module, sites[name], units, mode, operator, init)
+    _all_of(names, lambda name: _check(module, sites[name], units, mode, operator, init, loss))
     also = (also,) if isinstance(also, str) else also
     learning_under(module, also)
-    before = new_parameters(module)
-    known = {id(parameter) for parameter in module.parameters()}
+    if optimizer is not None and not separate:
+        refuse_state(optimizer, [tensor for name in names for tensor in parameters_of(module, sites[name])])
     steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
-    for name in names:
-        site = find_sites(module)[name]
+    known = {id(parameter) for parameter in module.parameters()}
+    before = new_parameters(module)
+    added: dict[str, int] = {}  # neurons: wider heads count in the heads that this same call adds, too
+    with all_or_nothing(module, optimizer, generator):
+        for name in names:
+            site = find_sites(module)[name]
+            added[name] = units[name] * site.step
+            if separate:
+                values = steered.get(name) or draw(module, site, units[name], init, generator)
+                attach_(module, site, units[name], values, operator, both=lateral == "both", generator=generator)
+            else:
+                _enlarge_(module, site, units[name], init, steered.get(name), optimizer, generator)
+        first = {name: sites[name].units for name in names}
+        new = tuple(sorted(new_parameters(module) - before))
+        dropin = Dropin(mode, operator, init, lateral, first, units, added, new)
         if separate:
-            values = steered.get(name) or draw(module, site, units[name], init, generator)
-            attach_(module, site, units[name], values, operator, both=lateral == "both", generator=generator)
-        else:
-            _enlarge_(module, site, units[name], init, steered.get(name), optimizer, generator)
-    first = {name: sites[name].units for name in names}
-    added = tuple(sorted(new_parameters(module) - before))
-    dropin = Dropin(mode, operator, init, lateral, first, units, {name: int(neurons[name]) for name in names}, added)
-    if separate:
-        module.__dict__.setdefault("_dropins", []).append(dropin.plan())
-    if mode == "frozen":
-        freeze_base_(module, also)
-    if optimizer is not None and separate:
-        add_group_(optimizer, [parameter for parameter in module.parameters() if id(parameter) not in known])
+            module.__dict__.setdefault("_dropins", []).append(dropin.plan())
+        if mode == "frozen":
+            freeze_base_(module, also)
+        if optimizer is not None and separate:
+            fresh = {name: one for name, one in module.named_parameters() if id(one) not in known}
+            add_group_(optimizer, fresh)
     return dropin
+
+
+def _all_of(names: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:
+    """The answer for each site, or one error with what is wrong at all of them."""
+    found: dict[str, Answer] = {}
+    wrong: list[str] = []
+    for name in names:
+        try:
+            found[name] = ask(name)
+        except GrowthError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise GrowthError("\n".join(dict.fromkeys(wrong)))
+    return found
 
 
 def _enlarge_(
@@ -127,8 +152,12 @@ def _enlarge_(
         copies, share = split_units(module, site, count, generator)
         widen_(module, site, copies, optimizer)
         share()
-        return
-    widen_(module, site, values or draw(module, site, count, init, generator), optimizer)
+    else:
+        widen_(module, site, values or draw(module, site, count, init, generator), optimizer)
+    woken = wake_(module, site)
+    if optimizer is not None:
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        add_group_(optimizer, {name: parameter for name, parameter in woken.items() if id(parameter) not in held})
 
 
 def _units(module: nn.Module, sites: Mapping[str, Site], name: str, neurons: int) -> int:
@@ -153,6 +182,7 @@ def _check(
     mode: Mode,
     operator: Operator,
     init: Init,
+    loss: Callable[[], Tensor] | None,
 ) -> None:
     """Refuses what cannot be done at a site, with the reason and a way out, before anything has changed."""
     reason = growth_refused(
@@ -161,12 +191,19 @@ def _check(
     if reason:
         raise GrowthError(reason)
     refuse_shared(module, site)
+    if init == "gradmax":
+        check_gradmax(module, site, units[site.name], loss)
+    separate = mode == "frozen" or operator != "widen"
+    act = at(module, site.parts["act"]) if "act" in site.parts else None
+    weights = [weight.numel() for weight in act.parameters()] if isinstance(act, nn.Module) else []
+    if weights and (separate or max(weights) > 1):
+        what = f"its activation {type(act).__name__} has weights of its own"
+        raise GrowthError(f"site '{site.name}': {what}, which would have to grow too; put one without weights there")
     if operator == "stack":
         if not {"layer", "gru"} & set(site.parts):
             why = "its layer was not declared (`layer=`)"
             raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on an attention or ffn site")
         return
-    separate = mode == "frozen" or operator != "widen"
     blocked = blocks_at(module, site)
     if not separate and blocked:
         raise GrowthError(

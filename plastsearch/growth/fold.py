@@ -12,7 +12,8 @@ from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import insert, sync_module_, widen_
-from plastsearch.growth.site import Site, Slot, find_sites
+from plastsearch.growth.site import Site, Slot, find_sites, survey
+from plastsearch.growth.undo import all_or_nothing
 from plastsearch.growth.verify import refuse_change
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -25,14 +26,19 @@ def fold(module: Network, *example: Any, verify: bool = True, **named: Any) -> N
 
 
 def fold_(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
-    """Folds every grown block in place; all parameters are new or learn again, so build the optimiser afterwards.
+    """Folds every grown block in place; what learnt before growth learns again, so build the optimiser afterwards.
 
     `example` and `named` are what the network is called with: a clip or two show whether folding keeps the function,
     which is tried on a copy in float64 first. A network that would change stays as it is, and an error says where.
     """
     _check(module, example, named, verify=verify)
-    for _ in _steps_(module):
-        pass
+    with all_or_nothing(module):
+        for _ in _steps_(module):
+            pass
+        left = [path for path, _ in outermost(module)]
+        if left:
+            why = "\n".join(dict.fromkeys(survey(module)[1].values())) or "no site of the network holds it"
+            raise GrowthError(f"{left[0]} carries a grown block that cannot be folded: {why}")
     module.__dict__.pop("_dropins", None)
     unfreeze_(module)
     return module
@@ -137,7 +143,8 @@ def _fold_recurrent_(module: nn.Module) -> Iterator[str]:
             continue
         base = at(module, path)
         for key, tensor in weights.items():
-            setattr(base, key, nn.Parameter(tensor.detach().clone()))
+            learns = getattr(base, key).requires_grad
+            setattr(base, key, nn.Parameter(tensor.detach().clone(), requires_grad=learns))
         sync_module_(base)
         owner, name = holder(module, path)
         setattr(owner, name, base)

@@ -1,31 +1,45 @@
-"""What frozen means: no gradient, no drift of BatchNorm statistics, and no library flag that lets autograd past.
+"""What frozen means: no gradient, no drift of running statistics, and no library flag that lets autograd past.
 
-Frozen GRUs stay in train mode when the network is: cuDNN refuses to run backward through a GRU in eval mode, which the
-layers above the first grown one need; a one-layer GRU computes the same in both modes.
+Before anything is frozen, each module notes what learnt in it; `unfreeze_` goes back to that, so that what the user had
+frozen stays so. Frozen GRUs stay in train mode when the network is: cuDNN refuses to run backward through a GRU in eval
+mode, which the layers above the first grown one need; a one-layer GRU computes the same in both modes.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.paths import is_grown
-from plastsearch.growth.site import find_sites, pick
+from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.site import Site, find_sites, pick
+
+_BEFORE = "_before_frozen"
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What a module was like before anything here was frozen."""
+
+    learns: dict[str, bool]  # its own parameters
+    held: bool  # in eval mode though the network was in train mode
+    flag: bool | None  # transformers' `_requires_grad`
 
 
 class _Sticky:
     """Makes a layer stay in eval mode whatever train() says, so that its running statistics cannot drift."""
 
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
-        return super().train(False)  # type: ignore[misc, no-any-return]
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)  # type: ignore[misc]
+        self.training = False  # for itself: what it holds may learn
+        return self
 
     def __reduce__(self) -> Any:
-        return _again, (type(self).__mro__[2],), self.__dict__  # pickle cannot find classes made on the way
+        # Pickle cannot find classes made on the way.
+        return _again, (type(self).__mro__[2],), self.__getstate__()
 
 
 @cache
@@ -56,12 +70,52 @@ def train_sites_(module: nn.Module, sites: Iterable[str], also: Sequence[str] = 
 
 
 def unfreeze_(module: nn.Module) -> None:
-    """Lets everything learn again, BatchNorm statistics included."""
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
+    """Lets learn again what was frozen here, running statistics included; what was frozen before stays frozen."""
+    training = _in_train_mode(module)
     for part in module.modules():
+        before: _Before | None = part.__dict__.pop(_BEFORE, None)
         if isinstance(part, _Sticky):
-            _thaw_(part, module.training)
+            _thaw_(part, training and not (before and before.held))
+        if before is None:
+            continue
+        for name, learns in before.learns.items():
+            parameter = part._parameters.get(name)
+            if parameter is not None:
+                parameter.requires_grad_(learns)
+        if before.flag is not None:
+            part.__dict__["_requires_grad"] = before.flag
+
+
+def wake_(module: nn.Module, site: Site) -> dict[str, nn.Parameter]:
+    """Lets the tensors of a site learn, into which growth has put new neurons; returns those that were frozen."""
+    woken: dict[str, nn.Parameter] = {}
+    for path in dict.fromkeys(slot.module for slot in site.slots):
+        layer = at(module, path)
+        names = {slot.tensor for slot in site.slots if slot.module == path} & set(layer._parameters)
+        for name in sorted(names):
+            if not layer._parameters[name].requires_grad:
+                woken[f"{path}.{name}"] = layer._parameters[name].requires_grad_(True)
+        before: _Before | None = layer.__dict__.get(_BEFORE)
+        if before is not None:
+            layer.__dict__[_BEFORE] = replace(before, learns=before.learns | dict.fromkeys(names, True))
+        if isinstance(layer, _Sticky) and names:
+            _thaw_(layer, _in_train_mode(module) and not (before and before.held))
+    return woken
+
+
+def frozen_here(module: nn.Module) -> bool:
+    """Whether anything in a network stands frozen by this package, whatever else was frozen before."""
+    return any(_BEFORE in part.__dict__ for part in module.modules())
+
+
+def held_back(module: nn.Module) -> list[str]:
+    """Names of the parameters that were frozen before anything was frozen here, and will be after `unfreeze_`."""
+    found = []
+    for path, part in module.named_modules():
+        own = {name: parameter.requires_grad for name, parameter in part.named_parameters(recurse=False)}
+        before: _Before | None = part.__dict__.get(_BEFORE)
+        found += [f"{path}.{name}".lstrip(".") for name in own if not (before.learns if before else own)[name]]
+    return found
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -101,14 +155,26 @@ def _steps(module: nn.Module, name: str) -> tuple[list[str], bool]:
 def learn_only_(module: nn.Module, names: Iterable[str]) -> list[str]:
     """Freezes all but the parameters of these names; returns them in the order of the network."""
     learning = set(names)
+    training = _in_train_mode(module)
+    for part in module.modules():
+        _note(part, training)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in learning)
         parameter.grad = parameter.grad if name in learning else None
-    _norms_(module)
+    _still_(module, training)
     for part in module.modules():
         if "_requires_grad" in part.__dict__:  # transformers' feature encoders would make their output require grad
             part.__dict__["_requires_grad"] = False
     return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def _note(part: nn.Module, training: bool) -> None:
+    """Notes what learns in a module, unless that was noted already."""
+    own = {name: parameter.requires_grad for name, parameter in part.named_parameters(recurse=False)}
+    before: _Before | None = part.__dict__.get(_BEFORE)
+    if before is None:
+        before = _Before({}, training and not part.training, part.__dict__.get("_requires_grad"))
+    part.__dict__[_BEFORE] = replace(before, learns=own | before.learns)
 
 
 def _only_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
@@ -124,29 +190,37 @@ def learning_under(module: nn.Module, prefixes: Sequence[str]) -> list[str]:
     return [name for name in logical if any(_under(logical[name], prefix) for prefix in prefixes)]
 
 
-def _norms_(module: nn.Module) -> None:
-    """Frozen are layers with running statistics none of whose parameters learn; some have no parameters at all.
+def _still_(module: nn.Module, training: bool) -> None:
+    """Keeps in eval mode what holds running statistics and none of whose parameters learn; some have no parameters.
 
-    Beside every kind of batch and instance norm that is spectral norm, which goes on iterating in train mode; its
-    weight is a parameter of the parametrization that holds it.
+    Any saved buffer counts, since any may move in train mode: those of batch and instance norms of every make, and of
+    spectral norm, which goes on iterating, as a hook of the layer or as a parametrization (its weight is then a
+    parameter of the list that holds it). Buffers that are not saved are constants such as windows and position tables.
     """
-    held = {id(part): whole for whole in module.modules() if isinstance(whole, ParametrizationList) for part in whole}
+    holders = {
+        id(part): whole for whole in module.modules() if isinstance(whole, ParametrizationList) for part in whole
+    }
     for part in module.modules():
-        if not isinstance(part, _NormBase | _SpectralNorm):
+        if not any(name not in part._non_persistent_buffers_set for name, _ in part.named_buffers(recurse=False)):
             continue
-        owner = held.get(id(part), part)
+        owner = holders.get(id(part), part)
         learns = any(parameter.requires_grad for parameter in owner.parameters(recurse=False))
         if learns and isinstance(part, _Sticky):
-            _thaw_(part, module.training)
+            _thaw_(part, training and not part.__dict__[_BEFORE].held)
         elif not learns and not isinstance(part, _Sticky):
             kind: Any = type(part)
             part.__class__ = _frozen(kind)
-            part.eval()
+            part.training = False
+
+
+def _in_train_mode(module: nn.Module) -> bool:
+    """The mode of a network, which its own flag does not tell if it holds running statistics itself."""
+    return any(part.training for part in ([module] if not isinstance(module, _Sticky) else module.modules()))
 
 
 def _thaw_(part: Any, training: bool) -> None:
     part.__class__ = type(part).__mro__[2]
-    part.train(training)
+    part.training = training
 
 
 def _under(name: str, prefix: str) -> bool:

@@ -25,10 +25,8 @@ def gradmax(
     loss: Callable[[], Tensor] | None,
     generator: Generator | None,
 ) -> dict[str, Values]:
-    """First values for each site from one backward pass of `loss`."""
-    for site in sites:
-        _check(module, site, units[site.name], loss)
-    assert loss is not None  # checked above
+    """First values for each site from one backward pass of `loss`; `check_gradmax` was asked before."""
+    assert loss is not None
     crossed = _crossed(module, sites, loss)
     made: dict[str, Values] = {}
     for site in sites:
@@ -44,7 +42,8 @@ def gradmax(
     return made
 
 
-def _check(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor] | None) -> None:
+def check_gradmax(module: nn.Module, site: Site, count: int, loss: Callable[[], Tensor] | None) -> None:
+    """Refuses sites that gradmax cannot serve, before the loss is computed."""
     width = at(module, site.parts["out"]).out_features if site.kind == "ffn" else None
     reason = growth_refused(
         site.name, site.kind, count, mode="unfrozen", operator="widen", init="gradmax", directions=width
@@ -78,11 +77,23 @@ def _crossed(module: nn.Module, sites: Sequence[Site], loss: Callable[[], Tensor
 
         handles.append(outer(module, site.parts["in"]).register_forward_pre_hook(enter))
         handles.append(outer(module, site.parts["out"]).register_forward_hook(leave))
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         value = loss()
-        grads = torch.autograd.grad(value, [outputs[site.name] for site in sites])
+        found = torch.autograd.grad(value, list(outputs.values()), allow_unused=True) if outputs else ()
     finally:
         for handle in handles:
             handle.remove()
-    pairs = zip(sites, grads, strict=True)
-    return {site.name: grad.flatten(0, -2).T @ inputs[site.name].flatten(0, -2) for site, grad in pairs}
+        with torch.no_grad():
+            for buffer, values in kept:  # running statistics that one more forward pass has moved
+                buffer.copy_(values)
+    grads = dict(zip(outputs, found, strict=True))
+    crossed: dict[str, Tensor] = {}
+    for name in (site.name for site in sites):
+        grad = grads.get(name)
+        if grad is None:
+            raise GrowthError(f"site '{name}': the loss given for gradmax does not depend on it")
+        crossed[name] = grad.flatten(0, -2).T @ inputs[name].flatten(0, -2)
+        if not bool(torch.isfinite(crossed[name]).all()):
+            raise GrowthError(f"site '{name}': the loss given for gradmax has gradients that are not finite")
+    return crossed

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.optimizer import refuse_state
 from plastsearch.growth.paths import at
-from plastsearch.growth.resize import narrow_
+from plastsearch.growth.resize import narrow_, parameters_of
 from plastsearch.growth.sharing import refuse_shared
 from plastsearch.growth.site import Site, Slot, blocks_at, find_sites, pick
+from plastsearch.growth.undo import all_or_nothing
 
 Pool = Literal["added", "all"]
 
@@ -57,15 +59,20 @@ def remove_neurons_(
     """
     sites = find_sites(module)
     removed = {name: _check(module, sites, name, chosen) for name, chosen in units.items()}
-    left: dict[str, int] = {}
-    for name, chosen in removed.items():
-        site = find_sites(module)[name]
-        gone = set(chosen.tolist())
-        if means is not None and name in means:
-            _compensate_(module, site, chosen, means[name])
-        narrow_(module, site, torch.tensor([j for j in range(site.units) if j not in gone]), optimizer)
-        left[name] = (site.units - len(gone)) * site.step
-    return left
+    given = {name: mean for name, mean in (means or {}).items() if name in removed}
+    for name in given:
+        _check_means(module, sites[name], given[name], removed)
+    if optimizer is not None:
+        refuse_state(optimizer, [tensor for name in removed for tensor in parameters_of(module, sites[name])])
+    with all_or_nothing(module, optimizer):
+        for name, mean in given.items():
+            _compensate_(module, sites[name], removed[name], mean)
+        for name, chosen in removed.items():
+            site = find_sites(module)[name]
+            gone = set(chosen.tolist())
+            narrow_(module, site, torch.tensor([j for j in range(site.units) if j not in gone]), optimizer)
+    after = find_sites(module)
+    return {name: after[name].width for name in removed}
 
 
 def _check(module: nn.Module, sites: Mapping[str, Site], name: str, chosen: Tensor | Sequence[int]) -> Tensor:
@@ -101,6 +108,25 @@ def _with_pairs(values: Tensor, count: int, first: int, old: int) -> Tensor:
     return torch.tensor(sorted(taken), dtype=torch.long)
 
 
+def _check_means(module: nn.Module, site: Site, means: Tensor, removed: Mapping[str, Tensor]) -> None:
+    """Refuses mean activations that do not fit the site, or that nothing after it can take up."""
+    size = site.tap.gates * site.units * site.tap.width
+    if tuple(means.shape) != (size,) or not bool(torch.isfinite(means).all()):
+        raise GrowthError(
+            f"site '{site.name}': its means are {size} finite numbers, one for each feature at {site.tap.module}, not "
+            f"a tensor of shape {tuple(means.shape)}"
+        )
+    other = site.name.replace("head_width", "attention")
+    if site.kind == "head_width" and other in removed:
+        raise GrowthError(
+            f"site '{site.name}': what its dimensions gave on average depends on the heads of '{other}' that go, too; "
+            "with means, remove first one, then the other"
+        )
+    for slot in site.slots:
+        if slot.role in ("out", "recurrent") and _bias(module, site, slot) is None:
+            raise GrowthError(f"site '{site.name}': {slot.module} has no bias or BatchNorm after it to take means")
+
+
 @torch.no_grad()
 def _compensate_(module: nn.Module, site: Site, chosen: Tensor, means: Tensor) -> None:
     """Adds what the removed units gave on average to the biases of the layers that read them."""
@@ -125,13 +151,23 @@ def _columns(slot: Slot, units: int, chosen: Tensor, gates: int) -> Tensor:
 
 
 def _shift_bias_(module: nn.Module, site: Site, slot: Slot, shift: Tensor) -> None:
+    found = _bias(module, site, slot)
+    assert found is not None  # checked before
+    owner, name, sign = found
+    tensor = getattr(owner, name)
+    if isinstance(tensor, nn.Parameter):
+        tensor.data = tensor.data + sign * shift
+    else:
+        setattr(owner, name, tensor + sign * shift)
+
+
+def _bias(module: nn.Module, site: Site, slot: Slot) -> tuple[Any, str, float] | None:
+    """What can take up a constant that a slot's layer has lost: its bias, or the mean in the BatchNorm after it."""
     owner = at(module, slot.module)
     name = slot.tensor.replace("weight", "bias")
-    bias = getattr(owner, name, None)
-    if isinstance(bias, Tensor):
-        bias.add_(shift)
-        return
+    if isinstance(getattr(owner, name, None), Tensor):
+        return owner, name, 1.0
     norm = at(module, site.parts["out_norm"]) if "out_norm" in site.parts else None
     if norm is None or norm.running_mean is None:
-        raise GrowthError(f"site '{site.name}': {slot.module} has no bias or BatchNorm after it to take means")
-    norm.running_mean.sub_(shift)
+        return None
+    return norm, "running_mean", -1.0

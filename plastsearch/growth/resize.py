@@ -39,6 +39,12 @@ def narrow_(root: nn.Module, site: Site, keep: Tensor, optimizer: Optimizer | No
     sync_(root, site)
 
 
+def parameters_of(root: nn.Module, site: Site) -> list[nn.Parameter]:
+    """The parameters that a change of a site's width replaces."""
+    tensors = [getattr(at(root, slot.module), slot.tensor) for slot in site.slots]
+    return [tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]
+
+
 def insert(old: Tensor, new: Tensor, slot: Slot) -> Tensor:
     """The old entries with the new units' appended inside each gate, and what lies outside the slot left in place."""
     dim, first = slot.dim, slot.offset

@@ -28,7 +28,7 @@ def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, dat
     drop = data.draw(st.sampled_from(("head_width", "attention")))  # one layer's heads and their width do not both grow
     sites = [site for site in units if not site.endswith(drop)]
     for k in range(3):
-        chosen = data.draw(st.lists(st.sampled_from(sites), max_size=3, unique=True))
+        chosen = data.draw(st.lists(st.sampled_from(sites), min_size=1, max_size=3, unique=True))
         counts = {site: data.draw(st.integers(1, 3)) * find_sites(case.net)[site].step for site in chosen}
         g = torch.Generator().manual_seed(seed + k)
         for site, count in add_neurons_(case.net, counts, mode="frozen", lateral=lateral, generator=g).units.items():
