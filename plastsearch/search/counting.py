@@ -36,10 +36,13 @@ def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mappi
     for name, neurons in growth.items():
         site = sites[name]
         units = neurons // site.step
+        heads = name.replace("head_width", "attention")
+        # Wider heads are wider in the heads that the same growth adds, too.
+        more = growth.get(heads, 0) // sites[heads].step if site.kind == "head_width" else 0
         for slot in site.slots:
             tensor = f"{slot.module}.{slot.tensor}" if slot.module else slot.tensor
             if tensor in shapes:
-                extra[tensor][slot.dim] += units * slot.gates * slot.width
+                extra[tensor][slot.dim] += units * (slot.gates + more) * slot.width
             if apart and slot.tensor.startswith("weight_hh") and slot.role == "recurrent":
                 # Three gates of old units do not read the new ones, nor the candidate gate of new units the old ones.
                 unread += 4 * (shapes[tensor][0] // 3) * units if tensor in shapes else 0
