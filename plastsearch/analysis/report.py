@@ -97,7 +97,27 @@ def _growth(results: Results) -> list[Block]:
         blocks += [Text("Controls of equal budget, run beside the search:"), front_table(results, controls)]
     lost = [row for row in results.controls if row.record.state == "failed"]
     blocks += [Text(f"{row.label} failed: {row.record.reason or 'no reason recorded'}") for row in lost]
-    return blocks
+    found = incoming(results)
+    return [*blocks, Text(found)] if found else blocks
+
+
+def incoming(results: Results) -> str | None:
+    """How often training led to nothing better than the state it began with; each stage counts once, however shared."""
+    trained = {
+        stage["key"]: stage
+        for row in _every(results)
+        for stage in row.record.details.get("stages") or []
+        if "incoming_won" in stage
+    }
+    if not trained:
+        return None
+    every = Counter(str(stage["stage"]) for stage in trained.values())
+    won = Counter(str(stage["stage"]) for stage in trained.values() if stage["incoming_won"])
+    where = ", ".join(f"`{name}` {count} of {every[name]}" for name, count in won.most_common())
+    return (
+        f"The state that enters a stage is a candidate of it: in {won.total()} of {every.total()} stages that trained "
+        f"it scored best on the search-dev set and was kept{f' ({where})' if where else ''}."
+    )
 
 
 def _finalists(results: Results) -> list[Block]:

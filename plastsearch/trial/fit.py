@@ -1,5 +1,6 @@
 """One stage of training: AdamW, warm-up and cosine, clipping, mixed precision, accumulation; the best state is kept.
 
+The state that comes in is the first candidate, so that no stage ends worse on the search-dev set than it began.
 A stage is a function of its inputs and its seed: batches are looked up by step, the learning rate is computed from the
 step, and everything else that moves (weights, optimiser, generators, the best state) is in the checkpoint.
 """
@@ -76,7 +77,7 @@ class FitState:
     stale: int = 0
     seconds: float = 0.0
     halved: bool = False
-    history: list[list[float]] = field(default_factory=list)
+    history: list[list[float | None]] = field(default_factory=list)  # step, train loss, EER, dev loss; from step 0 on
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,23 @@ def rate(plan: FitPlan, step: int) -> float:
 
 
 def fit(
-    on: Ingredients, plan: FitPlan, checkpoints: Checkpoints, stop: Callable[[], bool]
+    on: Ingredients,
+    plan: FitPlan,
+    checkpoints: Checkpoints,
+    stop: Callable[[], bool],
+    incoming: Quality | None = None,
 ) -> Generator[Progress, None, FitState]:
-    """Train for the full count of steps, then put the best state back; yields at every evaluation."""
+    """Train for the full count of steps, then put the best state back; yields at every evaluation on the way.
+
+    `incoming`: how good the network is as it comes in, where that is known already.
+    """
     torch.manual_seed(plan.seed)
     optimizer = make_optimizer(on.module, plan.lr, plan.weight_decay)
     state = _resume(on, plan, optimizer, checkpoints)
     looks = _evaluation_steps(plan)
     began = time.monotonic() - state.seconds
+    if state.best is None:
+        _consider(on, state, incoming or on.evaluate(), None)
     on.to_train_mode()
     while state.step < plan.steps:
         _train_step(on, plan, optimizer, state)
@@ -211,13 +221,17 @@ def _look(on: Ingredients, state: FitState) -> Progress:
     quality = on.evaluate()
     state.train_loss = state.loss_sum / max(1, state.loss_steps)
     state.loss_sum, state.loss_steps = 0.0, 0
+    _consider(on, state, quality, state.train_loss)
+    return Progress(state.step, state.train_loss, quality)
+
+
+def _consider(on: Ingredients, state: FitState, quality: Quality, train_loss: float | None) -> None:
     if quality.better_than(state.best):
         state.best, state.best_step, state.stale = quality, state.step, 0
         state.best_tensors = {name: tensor.detach().clone() for name, tensor in _moving(on.module).items()}
     else:
         state.stale += 1
-    state.history.append([state.step, state.train_loss, quality.eer, quality.loss])
-    return Progress(state.step, state.train_loss, quality)
+    state.history.append([state.step, train_loss, quality.eer, quality.loss])
 
 
 def _moving(module: nn.Module) -> dict[str, Tensor]:

@@ -83,6 +83,7 @@ def _provenance(journey: "Journey", record: StageRecord) -> dict[str, Any]:
     kept = (
         "best_step",
         "steps_taken",
+        "incoming_won",
         "insertion_error",
         "removed",
         "removed_new",

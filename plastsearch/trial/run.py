@@ -135,7 +135,8 @@ def _compute(journey: Journey, stage: Stage, key: StageKey) -> Generator[Report,
     journey.bench.store.note_parent(key.key, key.parent)
     done = journey.steps_done
     began = time.monotonic()
-    stage_run: Generator[Progress, None, Any] = run_stage(journey.bench, specimen, stage, key.key, journey.base)
+    before = journey.records[-1] if journey.records else None
+    stage_run: Generator[Progress, None, Any] = run_stage(journey.bench, specimen, stage, key.key, journey.base, before)
     while True:
         try:
             progress = next(stage_run)

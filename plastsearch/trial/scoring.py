@@ -58,7 +58,7 @@ def packed(scores: Scores | Tensor) -> str:
 
 def unpacked(text: str) -> Scores:
     """What `packed` packed."""
-    return np.frombuffer(base64.b64decode(text), "<f4")
+    return np.frombuffer(bytearray(base64.b64decode(text)), "<f4")  # of bytes it would be read-only
 
 
 def _split(scores: Scores, labels: NDArray[np.int8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -32,6 +32,7 @@ from plastsearch.trial.networks import (
     train_mode_,
 )
 from plastsearch.trial.seeds import derive_seed
+from plastsearch.trial.store import StageRecord
 
 CALIBRATION_BATCH = 32
 PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
@@ -46,14 +47,14 @@ class Outcome:
 
 
 def run_stage(
-    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None
+    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None, before: StageRecord | None = None
 ) -> Generator[Progress, None, Outcome]:
-    """Take the specimen through one stage; yields at every dev evaluation."""
+    """Take the specimen through one stage, after the one that `before` tells of; yields at every dev evaluation."""
     if stage.change == "remove":
         return prune_(bench, specimen)
     if stage.change != "none":
         return drop_in_(bench, specimen, stage)
-    outcome = yield from _train_(bench, specimen, stage, key, parent)
+    outcome = yield from _train_(bench, specimen, stage, key, parent, before)
     return outcome
 
 
@@ -132,7 +133,7 @@ def prune_(bench: Bench, specimen: Specimen) -> Outcome:
             "dev_loss": quality.loss,
             "turnover": sum(new_gone.values()) / total if total else 0.0,
         },
-        {"widths": widths, "removed": removed, "removed_new": new_gone},
+        {"widths": widths, "removed": removed, "removed_new": new_gone, **_scores_of(quality)},
     )
 
 
@@ -166,7 +167,7 @@ def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Ten
 
 
 def _train_(
-    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None
+    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None, before: StageRecord | None
 ) -> Generator[Progress, None, Outcome]:
     """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
     module, device = specimen.module, bench.device
@@ -186,20 +187,31 @@ def _train_(
         torch.cuda.reset_peak_memory_stats(device)
     checkpoints = Checkpoints(bench.store.work(key), bench.settings.checkpoint_s)
     with compiled_(module, compiling):
-        state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop)
-    assert state.best is not None  # every stage evaluates after its last step
+        state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop, _known(bench, before))
+    assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
     if device.type == "cuda":
         metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     details: dict[str, Any] = {"history": state.history, "best_step": state.best_step, "steps_taken": state.step,
                                "fit_seconds": round(state.seconds, 3), "prefix": kept is not None}  # fmt: skip
-    if state.best.scores is not None:
-        details["dev_scores"] = scoring.packed(state.best.scores.cpu())
+    _, _, eer, loss = state.history[0]
+    details |= {"incoming": {"dev_eer": eer, "dev_loss": loss}, "incoming_won": state.best_step == 0}
+    details |= _scores_of(state.best)
     if state.halved:
         details["out_of_memory"] = f"retried with {state.micro} micro-batches of the same effective batch"
     if state.step < stage.steps:
         details["unequal_budget"] = True
     return Outcome(metrics, details)
+
+
+def _known(bench: Bench, before: StageRecord | None) -> Quality | None:
+    """How good the network is as the stage before left it, where that one scored it."""
+    text = before.details.get("dev_scores") if before else None
+    return scoring.quality(scoring.unpacked(text), bench.search_dev.labels) if text else None
+
+
+def _scores_of(quality: Quality) -> dict[str, str]:
+    return {} if quality.scores is None else {"dev_scores": scoring.packed(quality.scores.cpu())}
 
 
 def _fit_plan(bench: Bench, stage: Stage) -> FitPlan:

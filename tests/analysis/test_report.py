@@ -9,7 +9,7 @@ import yaml
 
 from plastsearch.analysis.document import Code, Heading, Points, Table, Text, as_html, as_markdown
 from plastsearch.analysis.publish import publish, render
-from plastsearch.analysis.report import document, front_table, report, savings
+from plastsearch.analysis.report import document, front_table, incoming, report, savings
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.sweep import SweepSpec
@@ -154,3 +154,20 @@ def test_blocks_escape_what_users_write(evil):
     markdown = as_markdown([Table(("x",), ((evil,),))])
     assert len(markdown.strip().splitlines()) == 3
     assert "<script>" not in markdown
+
+
+def test_the_report_says_how_often_the_incoming_state_won(results):
+    """A stage that many trials share counts once."""
+
+    def ended(row, *stages):
+        found = [{"stage": name, "key": key, "from": "computed", "incoming_won": won} for name, key, won in stages]
+        return replace(row, record=replace(row.record, details=row.record.details | {"stages": found}))
+
+    assert incoming(results) is None  # a sweep from before stages said so
+    first, second, third, *rest = results.rows
+    shared = ("train", "a", False)
+    rows = (ended(first, shared, ("retrain", "b", True)), ended(second, shared, ("retrain", "c", False)), third, *rest)
+    said = incoming(replace(results, rows=rows))
+    assert "in 1 of 3 stages that trained it scored best" in said
+    assert "(`retrain` 1 of 2)" in said
+    assert any(getattr(block, "text", "") == said for block in report(replace(results, rows=rows)))
