@@ -4,6 +4,7 @@ Blocks that are alike share one compilation, within a stage and between stages: 
 compiled anew. Scoring runs as usual: its batches have another size, and its mode is another.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from plastsearch.models.detector import Detector
+from plastsearch.private_folder import private_folder
 
 BACKEND = "inductor"
 DEVICES = ("cuda",)  # where it pays
@@ -31,6 +33,8 @@ def compiled_(module: Detector, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
+    # Torch runs what it finds in its cache; its own place for it is a name that anybody could have taken first.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(private_folder() / "inductor"))
     vars(module)["run_block"] = torch.compile(module.run_block, dynamic=False, backend=BACKEND)
     try:
         with torch._dynamo.config.patch(recompile_limit=MOST, accumulated_recompile_limit=4 * MOST), _quiet():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plastsearch.trial.run import Journey
 
 UNSTEADY = 0.15  # coefficient of variation of the backward times above which a trial warns
+CROWDED = "timed beside another trial, which did not give this machine's turn to time back; is it stopped or hung?"
 
 
 @dataclass
@@ -47,11 +48,12 @@ def costs(journey: "Journey") -> Costs:
         found.metrics["peak_memory_mb"] = _memory(measured.module, step) / 1e6
     elif "peak_memory_mb" in journey.records[at].metrics:
         found.metrics["peak_memory_mb"] = journey.records[at].metrics["peak_memory_mb"]
-    with turn(bench.device, bench.settings.exclusive_timing) as found.waited_s:
+    with turn(bench.device, bench.settings.exclusive_timing, bench.end_if_asked) as mine:
         timing = interleave(step, reference, config.timing_steps, bench.device)
+    found.waited_s = mine.waited_s
     found.metrics |= timing.metrics()
     found.device["rounds"] = timing.rounds
-    found.warnings += _steadiness(timing)
+    found.warnings += _steadiness(timing) + ([] if mine.alone else [CROWDED])
     return found
 
 

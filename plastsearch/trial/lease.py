@@ -13,8 +13,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 
 def _boot_id() -> str:
@@ -203,14 +202,3 @@ class Lease:
                 grave.rename(self.path)
         finally:
             grave.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        """Wait until the lease is held."""
-        while not self.acquire():
-            time.sleep(0.05)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from plastsearch.errors import TrialError
 from plastsearch.models.wav2vec2 import fetch
+from plastsearch.private_folder import private_folder
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 from plastsearch.trial.bench import Bench, open_bench
@@ -84,6 +85,8 @@ def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) 
     """Refuse what cannot work before anything is trained, open the clips, name the stages."""
     began = time.monotonic()
     check(config)
+    if settings.exclusive_timing:
+        private_folder()  # where trials take turns to time
     if config.model.from_ and config.model.name == "wav2vec2":
         fetch(config.model.from_)  # before the stages are named: their keys hold the content of the weights
     bench = open_bench(config, settings, stop)

@@ -6,12 +6,10 @@ the machine then disturbs caches and clocks only. Trials of one node take turns 
 """
 
 import math
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from plastsearch.trial.lease import Lease
+from plastsearch.data.lock import hold
+from plastsearch.private_folder import private_folder
 
 # Laps that scatter get more rounds: until the ratio is known to this, up to MORE times as many, for MORE_S CPU seconds.
 ENOUGH, MORE, MORE_S = 0.01, 4, 2.5
+PATIENCE_S = 900.0  # with one holder of the turn: no timing takes that long, so it hangs and disturbs nobody
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,54 @@ def _one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """How a timing came to its turn."""
+
+    waited_s: float
+    alone: bool = True  # False: its turn never came, since one process did not give it back
+
+
 @contextmanager
-def turn(device: torch.device, exclusive: bool) -> Iterator[float]:
-    """Wait for this node's turn to time; yields the seconds waited."""
+def turn(device: torch.device, exclusive: bool, while_waiting: Callable[[], None] = lambda: None) -> Iterator[Turn]:
+    """This node's turn to time; `while_waiting` is called again and again and may raise to leave."""
     if not exclusive:
-        yield 0.0
+        yield Turn(0.0)
         return
-    name = f"plastsearch-timing-{os.getuid()}-{device.type}{device.index or 0}"
-    begin = time.monotonic()
-    with Lease(Path(tempfile.gettempdir()) / name):
-        yield time.monotonic() - begin
+    path, begin = private_folder() / lock_name(device), time.monotonic()
+    with ExitStack() as until_done:
+        try:
+            until_done.enter_context(hold(path, "timing", while_waiting=_Patience(path, while_waiting).look))
+        except _HangsError:
+            alone = False
+        else:
+            alone = True
+        yield Turn(time.monotonic() - begin, alone)
+
+
+def lock_name(device: torch.device) -> str:
+    """What trials on the same device of a node take turns by."""
+    return f"timing-{device.type}{device.index or 0}"
+
+
+class _HangsError(Exception):
+    """One process has held the turn for too long."""
+
+
+class _Patience:
+    """For every holder of the turn anew."""
+
+    def __init__(self, path: Path, while_waiting: Callable[[], None]) -> None:
+        self._path, self._while_waiting = path, while_waiting
+        self._holder, self._since = "", time.monotonic()
+
+    def look(self) -> None:
+        self._while_waiting()
+        holder = self._path.read_text()
+        if holder != self._holder:
+            self._holder, self._since = holder, time.monotonic()
+        elif time.monotonic() - self._since > PATIENCE_S:
+            raise _HangsError
 
 
 def backward_gflop(step: StepUnderTest) -> float:

@@ -1,9 +1,13 @@
 """Times: a ratio that holds on a loaded machine, counted operations, turns."""
 
 import multiprocessing
+import os
+import signal
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import RunSettings
 from plastsearch.trial import cost, timing
 from plastsearch.trial.run import run_trial
@@ -28,6 +33,14 @@ from tests.trial.conftest import MakeSettings, make_config
 sys.path.insert(0, str(Path(__file__).parent))
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of each test's own, with a short path: other tests of this machine take turns, too."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t") as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
 
 
 def step_of(layers: int, learn_from: int = 0) -> StepUnderTest:
@@ -157,3 +170,73 @@ def test_only_one_times_at_a_time() -> None:
     for thread in threads:
         thread.join(30)
     assert most == 1
+
+
+def _waiting_trial(settings: RunSettings, waits: Any) -> None:
+    """A trial that says when it begins to wait for its turn."""
+    plain = timing.hold
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        waits.set()
+        return plain(*arguments, **more)
+
+    timing.hold = watched
+    list(run_trial(make_config(), settings))
+
+
+def test_a_trial_that_waits_for_its_turn_hears_sigterm(settings: MakeSettings) -> None:
+    chosen = settings(exclusive_timing=True)
+    list(run_trial(make_config(), chosen))  # its stages are in the store: the next one is soon at its timing
+    context = multiprocessing.get_context("fork")
+    waits = context.Event()
+    trial = context.Process(target=_waiting_trial, args=(chosen, waits))
+    with turn(CPU, exclusive=True):
+        trial.start()
+        assert waits.wait(120)
+        time.sleep(0.3)
+        assert trial.is_alive()
+        os.kill(trial.pid, signal.SIGTERM)
+        trial.join(60)  # while we still have the turn
+        assert trial.exitcode == -signal.SIGTERM
+
+
+def test_a_turn_that_is_not_given_back_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE_S", 0.2)
+    with turn(CPU, exclusive=True) as mine:
+        assert mine.alone
+        with turn(CPU, exclusive=True) as other:
+            assert not other.alone
+            assert other.waited_s >= 0.2
+    with turn(CPU, exclusive=True) as again:
+        assert again.alone
+
+
+def test_every_holder_of_the_turn_is_waited_for_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(timing, "PATIENCE_S", 0.2)
+    (file := tmp_path / "turn").touch()
+    patience = timing._Patience(file, lambda: None)
+    for holder in range(3):
+        file.write_text(f"process {holder}")
+        time.sleep(0.25)
+        patience.look()
+    time.sleep(0.25)
+    with pytest.raises(timing._HangsError):
+        patience.look()
+
+
+def test_a_trial_whose_turn_never_came_says_so(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE_S", 0.1)
+    with turn(CPU, exclusive=True):
+        *_, last = run_trial(make_config(), settings(exclusive_timing=True))
+    assert cost.CROWDED in last.details["warnings"]
+    assert last.metrics["waited_seconds"] >= 0.1
+
+
+def test_a_folder_that_others_made_cannot_stop_a_trial(settings: MakeSettings, temp: Path) -> None:
+    """What used to be one name in the temporary folder, which anybody could take: refused before any training."""
+    theirs = temp / f"ps-{os.geteuid()}"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    with pytest.raises(PlastsearchError, match="is open to other users"):
+        next(run_trial(make_config(), settings(exclusive_timing=True)))
+    assert next(run_trial(make_config(), settings(exclusive_timing=False)))
