@@ -11,7 +11,7 @@ from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU
 from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
-from plastsearch.growth.resize import insert, sync_module_, widen_
+from plastsearch.growth.resize import insert, pack_recurrent_, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot, find_sites, survey
 from plastsearch.growth.undo import all_or_nothing
 from plastsearch.growth.verify import refuse_change
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def fold(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
     """An ordinary network that computes what a grown one does; the grown one stays as it is (example: see `fold_`)."""
     _check(module, example, named, verify=verify)
-    return fold_(copy.deepcopy(module), verify=False)
+    return fold_(pack_recurrent_(copy.deepcopy(module)), verify=False)
 
 
 def fold_(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:

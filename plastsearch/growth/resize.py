@@ -1,7 +1,7 @@
 """Widens and narrows ordinary modules in place, entry by entry along the unit map; attributes and optimiser follow."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from plastsearch.growth.optimizer import Remap, swap_
 from plastsearch.growth.paths import at
 from plastsearch.growth.site import Site, Slot
 
+Network = TypeVar("Network", bound=nn.Module)
 Values = dict[Slot, Tensor]  # for each slot the entries of new units, gate-major like the slot itself
 
 
@@ -78,6 +79,14 @@ def sync_(root: nn.Module, site: Site) -> None:
             attention.head_dim = rows // site.step  # `scaling` stays: another scale would change the function
         elif hasattr(attention, "num_heads"):
             attention.num_heads = rows // attention.head_dim
+
+
+def pack_recurrent_(module: Network) -> Network:
+    """Lays each recurrent layer's weights side by side again, as cuDNN wants them: in a copy every tensor is apart."""
+    for part in module.modules():
+        if isinstance(part, nn.RNNBase):
+            part.flatten_parameters()
+    return module
 
 
 def sync_module_(module: nn.Module) -> None:

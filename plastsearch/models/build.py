@@ -1,12 +1,10 @@
 """From plain values to a network, and to a folder and back."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -29,6 +27,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import build_front_end
 from plastsearch.models.gru import GRNN
 from plastsearch.models.resnet18 import ResNet18
+from plastsearch.models.seeding import seeded
 
 WEIGHTS_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"  # beside a transformers folder, which has no place for it
@@ -66,14 +65,6 @@ def from_config(plain: Widths) -> Detector:
     if plain.get("blocks", len(detector.blocks())) < len(detector.blocks()):
         detector.truncate_(plain["blocks"])
     return detector
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers of `seed` within; the global generators are as before afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def save_pretrained(detector: Detector, folder: Path) -> None:

@@ -132,11 +132,11 @@ class Detector(nn.Module):
         return POOLED[self.pooling]
 
     def _new_head_(self, features: int) -> None:
-        """A head and pooling for another width, drawn from the global generator."""
+        """A head and pooling for another width, drawn on the CPU from the global generator: the same on any device."""
         weight = next(self.head.parameters())  # a grown head has parts, but no weight of its own
         device, dtype = weight.device, weight.dtype
         self.pool = build_pool(self.pooling, features).to(device, dtype)
-        self.head = nn.Linear(features * self._copies(), CLASSES, device=device, dtype=dtype)
+        self.head = nn.Linear(features * self._copies(), CLASSES, dtype=dtype).to(device)
 
 
 def _inside(site: str, block: str) -> bool:

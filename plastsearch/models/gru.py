@@ -6,6 +6,7 @@ Axes: B clips, T samples or frames, D features.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from plastsearch.growth.site import Site, hidden
@@ -49,8 +50,13 @@ class GRNN(Detector):
         return [(f"gru.{i}", layer) for i, layer in enumerate(self.gru)]
 
     def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
-        """The outputs of all frames; the last state is among them."""
-        output_BTD: Tensor = block(hidden)[0]
+        """The outputs of all frames; the last state is among them.
+
+        Recurrent layers compute in the precision of their weights whatever the surrounding autocast says: on GPUs it
+        would hand them to cuDNN in float16, also where bfloat16 was asked for.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            output_BTD: Tensor = block(hidden.to(self.norm.weight.dtype))[0]
         return output_BTD
 
     def frames(self, hidden: Tensor) -> Tensor:

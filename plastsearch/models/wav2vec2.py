@@ -19,6 +19,7 @@ from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, hub_cache, local_folder, weights_in
 from plastsearch.models.detector import Detector
+from plastsearch.models.seeding import seeded
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
 _NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
@@ -140,8 +141,7 @@ class MaskedPretraining(nn.Module):
         others_BTN = _others(mask_BT, generator).to(wave_BT.device)
         mask_BT = mask_BT.to(wave_BT.device)
         self.network.set_gumbel_temperature(temperature)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        with seeded(int(torch.randint(2**31, (1,), generator=generator))):
             output = self.network(wave_BT, mask_time_indices=mask_BT, sampled_negative_indices=others_BTN)
         return output.loss / mask_BT.sum(), _hits(output, mask_BT, others_BTN)
 

@@ -14,8 +14,9 @@ from plastsearch.growth.fold import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.site import find_sites
-from plastsearch.models.build import build, seeded
+from plastsearch.models.build import build
 from plastsearch.models.detector import HEAD_CUT, Detector
+from plastsearch.models.seeding import seeded
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.seeds import derive_seed
