@@ -31,6 +31,10 @@ class TrialError(PlastsearchError):
     """A trial that ended without a result; its message is the reason kept in the record."""
 
 
+class DeviceError(PlastsearchError):
+    """The GPU that was asked for cannot be used; another process or machine may have a better one."""
+
+
 class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 
@@ -41,3 +45,12 @@ class TooManyFailuresError(PlastsearchError):
     """A sweep stopped, or ended, with too large a share of failed trials."""
 
     exit_code = 4
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in the words of Python, the system, torch, or a GPU's libraries."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in words for phrase in _NO_MEMORY)
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")

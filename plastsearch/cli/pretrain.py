@@ -65,15 +65,15 @@ def pretrain(
     import torch
 
     from plastsearch.data.corpus import open_corpus
+    from plastsearch.trial.device import pick_device
     from plastsearch.trial.pretrain import Pretraining, known_objective, pretrain
 
     torch.set_num_threads(threads)
     plan = Pretraining(known_objective(objective), steps, batch, round(length_s * data.rate_hz), lr, seed=seed)
     view = open_corpus(data, cache)
-    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     screen = console(stderr=True)
     last: dict[str, float] = {}
-    for last in pretrain(network, view.train, plan, folder, torch.device(wanted)):
+    for last in pretrain(network, view.train, plan, folder, pick_device(device)):
         if not quiet:
             figures = ", ".join(f"{key} {value:.3f}" for key, value in last.items() if key != "step")
             screen.print(f"step {last['step']:.0f}/{steps}: {figures}")

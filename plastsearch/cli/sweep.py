@@ -34,6 +34,7 @@ def sweep(
     store: given.Store = None,
     cache: given.Cache = None,
     mlflow: given.Mlflow = None,
+    deterministic: given.Deterministic = False,
     quiet: given.Quiet = False,
     as_json: given.AsJson = False,
     json_lines: given.JsonLines = False,
@@ -58,6 +59,7 @@ def sweep(
     options = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
         finalists=final, space_file=space, overrides=overrides, mlflow=mlflow,
+        deterministic=deterministic,
     )  # fmt: skip
     if not (quiet or as_json or json_lines):
         _opening(spec)

@@ -26,6 +26,12 @@ Parallel = Annotated[
 ]
 Executor = Annotated[str, typer.Option(help="tune (Ray) or inline (this process).", rich_help_panel=_DRIVER)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; else a local one.", rich_help_panel=_DRIVER)]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="Equal runs on one GPU agree to the last bit; slower.", rich_help_panel=_DRIVER
+    ),
+]
 Store = Annotated[
     Path | None,
     typer.Option(help="Finished stages; else OUT/store.", envvar="PLASTSEARCH_STORE", rich_help_panel=_DRIVER),

@@ -27,7 +27,12 @@ def trial(
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of one operation on a CPU.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Threads that prepare batches.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that prepare batches; else by device and --threads.")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Equal runs on one GPU agree to the last bit; slower.")
+    ] = False,
     share: Annotated[bool, typer.Option("--share/--no-share", help="Reuse stages that other trials finished.")] = True,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep activations below the frozen part.")] = True,
     evaluation: Annotated[
@@ -43,7 +48,7 @@ def trial(
 
     settings = RunSettings(
         device=device, threads=threads, loader_workers=workers, store=out / "store", cache=out / "cache",
-        share_stages=share, cache_prefix=cache, data_progress=True,
+        share_stages=share, cache_prefix=cache, data_progress=True, deterministic=deterministic,
     )  # fmt: skip
     final = _run(config, settings, evaluation)
     if as_json:

@@ -66,6 +66,10 @@ class Executor(Protocol):
         """GPUs of one trial."""
 
     @property
+    def device(self) -> str:
+        """What a trial's `device` is: cuda, cpu, or auto where nobody asked for either."""
+
+    @property
     def trouble(self) -> str | None:
         """Why it ended before the desk was over and can do nothing more; the process should be left at once."""
 

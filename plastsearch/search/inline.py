@@ -16,16 +16,16 @@ class InlineExecutor:
     """One slot: the calling thread."""
 
     slots = 1
-    gpus = 0.0
-    trouble: str | None = None
 
-    def __init__(self, timeout_s: float | None = None, cpus: float = 1.0) -> None:
+    def __init__(self, timeout_s: float | None = None, cpus: float = 1.0, gpus: float | None = None) -> None:
         self._timeout_s = timeout_s
-        self.cpus = cpus
+        self.cpus, self.gpus = cpus, gpus or 0.0
+        self.device = "auto" if gpus is None else "cuda" if gpus else "cpu"
+        self.trouble: str | None = None
 
     def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
         """Serve the desk until it is over or stopping."""
-        while not desk.stopping:
+        while not desk.stopping and self.trouble is None:
             attempt = desk.next()
             if attempt is None:
                 break  # nothing runs beside us, so nothing can come later
@@ -41,6 +41,8 @@ class InlineExecutor:
         stream = worker.messages(attempt.task)
         try:
             while (message := _next(stream, deadline)) is not None:
+                if message.get("spent"):
+                    self.trouble = worker.SPENT
                 if not desk.heard(attempt, message):
                     return
         except _OverdueError:

@@ -27,6 +27,7 @@ class Options:
     space_file: Path | None = None
     overrides: Sequence[str] = ()
     mlflow: str | None = None
+    deterministic: bool = False
 
     def cache_of(self, root: Path) -> Path:
         """Where decoded clips are kept."""
@@ -41,6 +42,8 @@ class Options:
             words += ["--executor", self.executor]
         given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": self.mlflow}
         words += [word for key, value in given.items() if value for word in (key, str(value))]
+        if self.deterministic:
+            words.append("--deterministic")
         if not self.finalists:
             words.append("--no-finalists")
         return shlex.join(words)

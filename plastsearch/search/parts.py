@@ -47,7 +47,8 @@ def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
 def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[TrialRecord, bool], dict[str, Any]]:
     """How a record becomes what a worker runs."""
     settings = RunSettings(
-        device="auto" if executor.gpus or options.executor == "inline" else "cpu",
+        device=executor.device,  # who was given a GPU fails without one; nobody falls back to a core
+        deterministic=options.deterministic,
         threads=max(1, int(executor.cpus)),
         store=(options.store or folder.parent / "store").resolve(),
         cache=options.cache_of(folder.parent),

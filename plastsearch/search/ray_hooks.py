@@ -69,6 +69,7 @@ class Bridge:
     cluster: Cluster
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
+    spent: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,7 +77,12 @@ class Bridge:
 
     def hear(self, trial: Any, result: Mapping[str, Any]) -> bool:
         attempt, text = self.attempts.get(trial.trial_id), result.get("message")
-        return attempt is not None and text is not None and self.desk.heard(attempt, json.loads(text))
+        if attempt is None or text is None:
+            return False
+        message = json.loads(text)
+        if message.get("spent"):
+            self.spent.add(trial.trial_id)
+        return self.desk.heard(attempt, message)
 
 
 class Proposals(Searcher):

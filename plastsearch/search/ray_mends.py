@@ -1,15 +1,15 @@
 """What of Tune is mended while it runs: costs that serve nobody here, and a death it does not expect."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def mended() -> Iterator[None]:
-    """Tune as we need it; as it was, afterwards."""
-    with _uncounted(), _unkept(), _remembered(), _workers_kept(), _deaths_expected():
+def mended(spent: Container[str]) -> Iterator[None]:
+    """Tune as we need it; as it was, afterwards. The workers of the trials `spent` are ended with them."""
+    with _uncounted(), _unkept(), _remembered(), _workers_kept(), _workers_ended(spent), _deaths_expected():
         yield
 
 
@@ -91,6 +91,23 @@ def _workers_kept() -> Iterator[None]:
         yield
     finally:
         _ObjectCache.cache_object, _ObjectCache.flush_cached_objects = keep, drop
+
+
+@contextmanager
+def _workers_ended(spent: Container[str]) -> Iterator[None]:
+    """It gives a worker whose trial ended in order to the next one, also when its process has lost its GPU."""
+    from ray.tune.execution.tune_controller import TuneController
+
+    keep = TuneController._maybe_cache_trial_actor
+
+    def kept(self: Any, trial: Any) -> bool:
+        return trial.trial_id not in spent and bool(keep(self, trial))
+
+    TuneController._maybe_cache_trial_actor = kept
+    try:
+        yield
+    finally:
+        TuneController._maybe_cache_trial_actor = keep
 
 
 @contextmanager

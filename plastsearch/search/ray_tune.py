@@ -62,6 +62,11 @@ class RayExecutor:
         """GPUs of one trial."""
         return self.request.get("GPU", 0.0)
 
+    @property
+    def device(self) -> str:
+        """A trial that was given a GPU must find it."""
+        return "cuda" if self.gpus else "cpu"
+
     def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
         """Serve the desk until it is over or stopping."""
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
@@ -88,7 +93,7 @@ class RayExecutor:
             ),
         )
         try:
-            with own_signals(), hush(), mended(), self._watch(bridge, abandon):
+            with own_signals(), hush(), mended(bridge.spent), self._watch(bridge, abandon):
                 tuner.fit()
         except Exception:
             self.trouble = self._cluster.fallen()

@@ -82,7 +82,7 @@ def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[O
 def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
     """This process, or Ray, which is imported only here."""
     if options.executor == "inline":
-        return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0)
+        return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0, spec.resources.gpu)
     from plastsearch.search.ray_tune import RayExecutor
     from plastsearch.search.resources import Request
 

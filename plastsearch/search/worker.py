@@ -10,13 +10,14 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from plastsearch.errors import PlastsearchError, TrialError
+from plastsearch.errors import DeviceError, PlastsearchError, TrialError, out_of_memory
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 
 TRIAL = "plastsearch.trial.run:run_trial"
 FINALIST = "plastsearch.trial.finalist:run_finalist"
 
+SPENT = "this process has lost its GPU (the last failure says why); a new one, with --resume, goes on"
 MORE_MEMORY = "run fewer at a time (--parallel), or let each ask for more (resources.memory_gb)"
 Message = dict[str, Any]
 TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
@@ -32,7 +33,7 @@ def task(function: str, config: TrialConfig, settings: RunSettings) -> dict[str,
 
 
 def messages(task: dict[str, Any]) -> Generator[Message]:
-    """Run the attempt; any number of reports, then exactly one end."""
+    """Run the attempt; any number of reports, then exactly one end, `spent` if nothing may run here any more."""
     began, node = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
     final: Report | None = None
     end: Message
@@ -47,6 +48,8 @@ def messages(task: dict[str, Any]) -> Generator[Message]:
         end = _done(final)
     except Exception as error:  # noqa: BLE001 - every failure of a trial is a result: the reason is kept
         end = _failed(error)
+        if _spent(error):
+            end["spent"] = True
     end["seconds"] = round(time.monotonic() - began, 6)
     yield {**end, "kind": "end", "node": node}
 
@@ -91,10 +94,24 @@ def _failed(error: Exception) -> Message:
         return {"state": "busy", "reason": str(error)}
     known = isinstance(error, PlastsearchError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
-    if _out_of_memory(error):
+    if out_of_memory(error):
         reason = f"out of memory ({reason}); {MORE_MEMORY}"
     details = {} if known else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
     return {"state": "failed", "metrics": {}, "details": details, "reason": reason, "again": _may_pass(error)}
+
+
+def _spent(error: Exception) -> bool:
+    """Whether this process can do nothing more on its GPU: after a stray access, say, every call there fails."""
+    if "CUDA error" in str(error) and not out_of_memory(error):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _is_busy(error: Exception) -> bool:
@@ -106,16 +123,8 @@ def _is_busy(error: Exception) -> bool:
 def _may_pass(error: Exception) -> bool:
     """Whether the same configuration may do better elsewhere: the machine failed, not the configuration."""
     if isinstance(error, PlastsearchError):
-        return False
-    return isinstance(error, OSError) or _out_of_memory(error) or "CUDA" in str(error)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Python's, the system's, the GPU's and torch's own words for it."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        phrase in words for phrase in ("out of memory", "can't allocate memory", "cannot allocate memory")
-    )
+        return isinstance(error, DeviceError)
+    return isinstance(error, OSError) or out_of_memory(error) or "CUDA" in str(error)
 
 
 def _floats(metrics: dict[str, float]) -> dict[str, float]:

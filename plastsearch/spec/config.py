@@ -145,7 +145,8 @@ class RunSettings(Closed):
 
     device: str = "auto"  # auto | cpu | cuda | cuda:1
     threads: int = Field(1, ge=1)
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: int | None = Field(None, ge=0)  # threads that prepare batches; None: by device and `threads`
+    deterministic: bool = False  # equal runs on one GPU agree to the last bit; slower
     store: Path  # finished stages by content, shared by all trials of a site
     cache: Path  # decoded corpora and prefix activations
     share_stages: bool = True

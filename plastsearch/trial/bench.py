@@ -15,9 +15,9 @@ from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import CorpusView, open_corpus
 from plastsearch.data.dataset import Augment
 from plastsearch.data.progress import progress_lines
-from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.checkpoint import Stopped
+from plastsearch.trial.device import computes_bf16, pick_device, repeatable
 from plastsearch.trial.feeds import Reading
 from plastsearch.trial.keys import Surroundings
 from plastsearch.trial.losses import Reduction, build_loss
@@ -27,6 +27,7 @@ from plastsearch.trial.store import StageStore
 from plastsearch.trial.weights import weights_id
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+MOST_LOADERS = 8  # threads of one process; the interpreter lock leaves little for more
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,32 @@ class Bench:
     def bf16(self) -> bool:
         """Whether the network computes in bf16; scores and losses are float32 anyway."""
         wanted = self.config.train.precision
-        if wanted == "auto":
-            return self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if wanted == "auto":  # recurrent layers compute in float32 anyhow
+            return self.config.model.name != "grnn" and computes_bf16(self.device)
         return wanted == "bf16"
 
     @cached_property
     def surroundings(self) -> Surroundings:
         """What changes results beside the configuration."""
         half = "+half-prefix" if self.settings.cache_half and self.settings.cache_prefix else ""
+        fixed = "+deterministic" if self.settings.deterministic and self.device.type == "cuda" else ""
         return Surroundings(
             data=self.corpus.fingerprint,
             weights=weights_id(self.config.model.from_),
             device=self.device.type,
-            precision=("bf16" if self.bf16 else "float32") + half,
+            precision=("bf16" if self.bf16 else "float32") + half + fixed,
             torch=torch.__version__.split("+")[0],
             recordings=recordings_of(self.config.data.augment, self.corpus_root),
             owner="" if self.settings.share_stages else self.config.trial_id(),
         )
+
+    @property
+    def loader_workers(self) -> int:
+        """Threads that prepare batches: beside a GPU the cores that wait for it, else a quarter of all."""
+        asked, cores = self.settings.loader_workers, self.settings.threads
+        if asked is not None:
+            return asked
+        return min(MOST_LOADERS, max(1, cores - 1) if self.device.type == "cuda" else cores // 4)
 
     def reading(self, stage: str, fixed_crop: bool) -> Reading:
         """How a stage reads the training clips."""
@@ -87,7 +97,7 @@ class Bench:
             clips=self.train, batch_size=self.config.train.batch_size,
             seed=derive_seed(self.config.seed, stage, "order"), length_samples=data.length_samples, crops=crops,
             sampling="balanced" if data.balance == "sampler" else "shuffle",
-            augment=self.augment, workers=self.settings.loader_workers,
+            augment=self.augment, workers=self.loader_workers,
         )  # fmt: skip
 
     @property
@@ -113,7 +123,8 @@ class Bench:
 
     def _loss(self, reduction: Reduction) -> Loss:
         counts = np.bincount(self.train.labels, minlength=2)
-        return build_loss(self.config.train.loss, counts.tolist(), self.config.data.balance, reduction=reduction)
+        made = build_loss(self.config.train.loss, counts.tolist(), self.config.data.balance, reduction=reduction)
+        return made.to(self.device)  # weights fetched at every step would make the host wait for the GPU
 
 
 def end_if(stop: Callable[[], bool]) -> None:
@@ -124,11 +135,9 @@ def end_if(stop: Callable[[], bool]) -> None:
 
 def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Bench:
     """Open the clips a trial may see: train and search-dev, never more."""
+    repeatable(settings.deterministic)
     device = pick_device(settings.device)
     torch.set_num_threads(settings.threads)
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
     # all cores: only the first of many trials decodes, and the others wait for it
     said = progress_lines() if settings.data_progress else None
     corpus = open_corpus(
@@ -137,13 +146,3 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
     )  # fmt: skip
     prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
     return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device a name means; auto is a GPU if there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise PlastsearchError(f"device {name!r} was asked for, but no GPU can be used here; use --device cpu")
-    device = torch.device(name)
-    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else device

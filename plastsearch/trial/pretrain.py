@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.dataset import batches
 from plastsearch.errors import PlastsearchError, TrialError
-from plastsearch.models.build import build, save_pretrained, seeded
+from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.detector import Detector
+from plastsearch.models.seeding import seeded
 from plastsearch.models.wav2vec2 import MaskedPretraining, SpeechEncoder
 from plastsearch.spec.config import ModelConfig
 from plastsearch.trial.losses import build_loss

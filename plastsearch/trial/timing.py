@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.data.lock import hold
 from plastsearch.private_folder import private_folder
+from plastsearch.trial.device import physical_name
 
 # Laps that scatter get more rounds: until the ratio is known to this, up to MORE times as many, for MORE_S CPU seconds.
 ENOUGH, MORE, MORE_S = 0.01, 4, 2.5
@@ -121,7 +122,7 @@ def _uncertainty(pairs: list[tuple[Lap, Lap]]) -> float:
 def _lap(step: StepUnderTest, device: torch.device) -> Lap:
     """One step: milliseconds of forward, backward and optimiser."""
     step.zero()
-    clock = _Stream() if device.type == "cuda" else _Thread()
+    clock = _Stream(device) if device.type == "cuda" else _Thread()
     clock.mark()
     loss = step.forward()
     clock.mark()
@@ -149,18 +150,19 @@ class _Thread:
 
 
 class _Stream:
-    """Events on the current stream, read after one synchronisation at the end."""
+    """Events on the device's own stream, read after one synchronisation at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.marks: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(self.device))
         self.marks.append(event)
 
     def laps(self) -> list[float]:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(self.device)
         return [a.elapsed_time(b) for a, b in zip(self.marks, self.marks[1:], strict=False)]
 
 
@@ -203,7 +205,7 @@ def turn(device: torch.device, exclusive: bool, while_waiting: Callable[[], None
 
 def lock_name(device: torch.device) -> str:
     """What trials on the same device of a node take turns by."""
-    return f"timing-{device.type}{device.index or 0}"
+    return f"timing-{physical_name(device)}"
 
 
 class _HangsError(Exception):

@@ -65,6 +65,10 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
         raise ZeroDivisionError("a bug in the trial")
     if order == "disk":
         raise OSError("no space left on device")
+    if order == "sticky":
+        raise RuntimeError(
+            "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported"
+        )
     if order == "die":
         os._exit(7)
     if order == "hang":

@@ -231,3 +231,12 @@ def test_a_sigterm_to_every_process_still_ends_with_a_report(tmp_path):
     assert (tmp_path / "fake" / "report" / "report.md").is_file()
     assert read(tmp_path / "fake")[-1]["status"] == "interrupted"
     assert processes_of(f"ps-{os.getuid()}/{process.pid}") == []
+
+
+def test_a_worker_that_lost_its_gpu_is_ended_after_its_trial(rig, cluster, tmp_path):
+    orders = {2: f"sticky-once:{tmp_path / 'met'}"}
+    records = run(rig, cluster, dice=Dice(orders=orders), limits=Limits(trials=8), options={"slots": 1})
+    assert {record.state for record in records.values()} == {"done"}
+    assert records[2].reasons[0].startswith("RuntimeError: CUDA error: device-side assert triggered")
+    before, after = ({records[n].node for n in numbers} for numbers in ((0, 1), range(2, 9)))
+    assert not before & after  # slots: 1, so the worker of trials 0 and 1 had met the error

@@ -1,0 +1,102 @@
+"""Where a trial computes: the device that its settings mean, what that can do, and whether it repeats itself."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from plastsearch.errors import DeviceError
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # read once per process, at the first matrix product on a GPU
+_OUT = "see nvidia-smi and CUDA_VISIBLE_DEVICES, or ask for none (trial: --device cpu, sweep: --set resources.gpu=0)"
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a name means, made current and tried out; `auto` is a GPU if there is one, `cuda` the first."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise DeviceError(f"device {name!r}: unknown; known: auto, cpu, cuda, cuda:N")
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"a GPU was asked for (device {name!r}), but torch {torch.__version__} can use none here; {_OUT}"
+        )
+    index, count = device.index or 0, torch.cuda.device_count()
+    if index >= count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise DeviceError(f"device {name!r}: there is no such GPU; this process sees {there}")
+    device = torch.device("cuda", index)
+    try:
+        torch.cuda.set_device(device)  # streams, events, generators and pinned memory are those of the current one
+        torch.zeros(1, device=device)
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        why = str(error).strip().splitlines()[0]
+        raise DeviceError(f"a GPU was asked for (device {name!r}), but it does not work: {why}; {_OUT}") from error
+    return device
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster there: an emulated one is only less exact."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def physical_name(device: torch.device) -> str:
+    """A name that all processes of a node give the same device: `cuda:0` of two workers are often two GPUs."""
+    if device.type != "cuda":
+        return f"{device.type}{device.index or 0}"
+    return f"gpu-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def repeatable(wanted: bool) -> None:
+    """Let equal runs on one GPU agree to the last bit, at a cost in speed; to be called before a GPU is first used.
+
+    cuDNN is kept to such algorithms in any case; `wanted` adds cuBLAS and torch's own kernels, and refuses the few
+    operations that have no repeatable form. Runs on a CPU with one thread count repeat anyhow.
+    """
+    if wanted and CUBLAS not in os.environ:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            raise DeviceError(
+                f"deterministic runs were asked for after this process had used a GPU without {CUBLAS}=:4096:8; "
+                "set it in the environment, or start a new process"
+            )
+        os.environ[CUBLAS] = ":4096:8"
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted)
+
+
+class TrainingMemory:
+    """The most a GPU held while a stage trained; what evaluations between its steps took is left out."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._most = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Within, what is taken does not count."""
+        self._note()
+        try:
+            yield
+        finally:
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self._device)
+
+    def metrics(self) -> dict[str, float]:
+        """`peak_memory_mb`, where there is a counter."""
+        self._note()
+        return {"peak_memory_mb": self._most / 1e6} if self._device.type == "cuda" else {}
+
+    def _note(self) -> None:
+        if self._device.type == "cuda":
+            self._most = max(self._most, torch.cuda.max_memory_allocated(self._device))
