@@ -100,14 +100,28 @@ def batches(
     parts = [rows[i : i + batch_size] for i in range(first * batch_size, len(rows), batch_size)]
 
     def make(part: Indices) -> Batch:
-        begin = starts(clips, part, length_samples, seed, epoch, crops)
-        wave_BT = torch.from_numpy(clips.cut(part, begin, length_samples))
-        if augment is not None:
-            seeds_B = torch.from_numpy((clip_seeds(seed, epoch, part, purpose=1) >> np.uint64(1)).astype(np.int64))
-            wave_BT = augment(wave_BT, seeds_B)
-        return Batch(torch.from_numpy(part), wave_BT, torch.from_numpy(clips.labels[part].astype(np.int64)))
+        return make_batch(clips, part, seed, epoch, length_samples=length_samples, crops=crops, augment=augment)
 
     return map(make, parts) if workers == 0 else _ahead(make, parts, workers)
+
+
+def make_batch(
+    clips: ClipSet,
+    rows: Indices,
+    seed: int,
+    epoch: int,
+    *,
+    length_samples: int,
+    crops: int | None,
+    augment: Augment | None,
+) -> Batch:
+    """These clips, cut and changed as they are in this epoch."""
+    begin = starts(clips, rows, length_samples, seed, epoch, crops)
+    wave_BT = torch.from_numpy(clips.cut(rows, begin, length_samples))
+    if augment is not None:
+        seeds_B = torch.from_numpy((clip_seeds(seed, epoch, rows, purpose=1) >> np.uint64(1)).astype(np.int64))
+        wave_BT = augment(wave_BT, seeds_B)
+    return Batch(torch.from_numpy(rows), wave_BT, torch.from_numpy(clips.labels[rows].astype(np.int64)))
 
 
 def _ahead(make: Callable[[Indices], Batch], parts: list[Indices], workers: int) -> Iterator[Batch]:

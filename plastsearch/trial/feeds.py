@@ -3,16 +3,22 @@
 Axes: B clips, T samples; `kept` activations have the shape the network's cut gives them, clips first.
 """
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
-from plastsearch.data.dataset import Augment, Batch, Sampling, batches, crop_numbers, order
+from plastsearch.data.dataset import AHEAD, Augment, Sampling, crop_numbers, make_batch, order
 from plastsearch.trial.prefix import KeptActivations
+
+Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,48 +45,80 @@ class Reading:
         return len(self.clips) // self.size
 
 
-class WaveFeed:
-    """Waveforms, prepared ahead by worker threads as long as steps follow one another."""
+class Prepared:
+    """Batches on their device, each made from its step alone; threads make those of the next steps ahead."""
 
-    def __init__(self, reading: Reading, device: torch.device) -> None:
-        self.reading = reading
-        self.device = device
-        self._next = -1
-        self._stream: Iterator[Batch] = iter(())
+    def __init__(self, reading: Reading, device: torch.device, steps: int) -> None:
+        self.reading, self.device, self.steps = reading, device, steps
+        epochs = partial(order, reading.clips, reading.seed, sampling=reading.sampling)
+        self._rows = lru_cache(maxsize=2)(epochs)  # threads may be in this epoch and in the next
+        self._threads: ThreadPoolExecutor | None = None
+        if reading.workers:
+            self._threads = ThreadPoolExecutor(reading.workers, "batches", initializer=_on(device))
+        self._waiting: deque[Future[Pair]] = deque()
+        self._first = 0  # the step of the first that waits
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Waveforms and labels of one step."""
+    @abstractmethod
+    def read(self, rows: Indices, epoch: int) -> Pair:
+        """Inputs and labels of these clips as this epoch shows them, on the CPU."""
+
+    def batch(self, step: int) -> Pair:
+        """Inputs and labels of one step; copied to a GPU while it computes."""
+        inputs, labels = self._ahead(step) if self._threads else self._make(step)
+        return inputs.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+    def close(self) -> None:
+        """Make nothing more ahead."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _ahead(self, step: int) -> Pair:
+        assert self._threads is not None
+        if not self._waiting or step != self._first:
+            for future in self._waiting:
+                future.cancel()
+            self._waiting.clear()
+            self._first = step
+        last = max(step + 1, min(self.steps, step + self.reading.workers * AHEAD))
+        while self._first + len(self._waiting) < last:
+            self._waiting.append(self._threads.submit(self._make, self._first + len(self._waiting)))
+        self._first = step + 1
+        return self._waiting.popleft().result()
+
+    def _make(self, step: int) -> Pair:
         epoch, k = divmod(step, self.reading.per_epoch)
-        if step != self._next or k == 0:
-            self._stream = self._open(epoch, k)
-        self._next = step + 1
-        found = next(self._stream)
-        return found.wave.to(self.device, non_blocking=True), found.label.to(self.device, non_blocking=True)
+        size = self.reading.size
+        inputs, labels = self.read(self._rows(epoch)[k * size : (k + 1) * size], epoch)
+        if self.device.type == "cuda":  # only pinned memory is copied without the host waiting
+            return inputs.pin_memory(), labels.pin_memory()
+        return inputs, labels
 
-    def _open(self, epoch: int, first: int) -> Iterator[Batch]:
+
+class WaveFeed(Prepared):
+    """Waveforms."""
+
+    def read(self, rows: Indices, epoch: int) -> Pair:
+        """Cut and changed."""
         of = self.reading
-        return batches(
-            of.clips, of.size, of.seed, epoch, length_samples=of.length_samples, crops=of.crops, sampling=of.sampling,
-            augment=of.augment, workers=of.workers, drop_last=True, first=first,
-        )  # fmt: skip
+        found = make_batch(
+            of.clips, rows, of.seed, epoch, length_samples=of.length_samples, crops=of.crops, augment=of.augment
+        )
+        return found.wave, found.label
 
 
-class KeptFeed:
+class KeptFeed(Prepared):
     """The activations below the cut instead of waveforms, for the same clips in the same order."""
 
-    def __init__(self, reading: Reading, kept: KeptActivations, device: torch.device) -> None:
-        self.reading = reading
+    def __init__(self, reading: Reading, kept: KeptActivations, device: torch.device, steps: int) -> None:
+        super().__init__(reading, device, steps)
         self.kept = kept
-        self.device = device
-        self._labels = torch.from_numpy(reading.clips.labels.astype(np.int64))
-        self._epoch = -1
-        self._rows: Indices = np.empty(0, np.int64)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Activations and labels of one step."""
-        epoch, k = divmod(step, self.reading.per_epoch)
-        if epoch != self._epoch:
-            self._rows, self._epoch = order(self.reading.clips, self.reading.seed, epoch, self.reading.sampling), epoch
-        rows = self._rows[k * self.reading.size : (k + 1) * self.reading.size]
+    def read(self, rows: Indices, epoch: int) -> Pair:
+        """Of the crop that each clip shows in this epoch."""
         crops = crop_numbers(rows, epoch, self.reading.crops or 1)
-        return self.kept.read(rows, crops).to(self.device), self._labels[rows].to(self.device)
+        return self.kept.read(rows, crops), torch.from_numpy(self.reading.clips.labels[rows].astype(np.int64))
+
+
+def _on(device: torch.device) -> Callable[[], None] | None:
+    """A thread begins on the first GPU, whichever its process uses."""
+    return partial(torch.cuda.set_device, device) if device.type == "cuda" else None
