@@ -5,6 +5,7 @@ What is kept of it, and how, is in growth/gauge.py.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.gauge import Gauge, Need, Record
+from plastsearch.growth.halving import Halving
 from plastsearch.growth.site import Site
 
 Batches = Iterable[tuple[Any, Tensor]]  # what the network is called with, and one label for each clip
@@ -21,30 +23,62 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def collect(
     module: nn.Module, sites: Mapping[str, Site], needs: frozenset[Need], batches: Batches, loss: Loss
 ) -> dict[str, Record]:
-    """Runs every batch once in eval mode; parameters, gradients and modes are afterwards as they were."""
+    """Runs every batch once in eval mode; parameters, gradients and modes are afterwards as they were.
+
+    A batch that does not fit into memory is taken in parts; its gradients are summed before anything is made of them,
+    so that what is recorded is the same.
+    """
     gauges = [Gauge(module, site, needs) for site in sites.values()]
     backward = bool({"gates", "weights"} & needs)
     slots = {id(p): p for g in gauges for _, p in g.parameters()} if "weights" in needs else {}
-    with _calm(module, list(slots.values())), _hooked(gauges):
-        for inputs, labels in batches:
-            clips = len(labels)
-            for gauge in gauges:
-                gauge.begin(clips)
-            with torch.set_grad_enabled(backward):
-                output = module(inputs)
+    parameters: list[Tensor] = list(slots.values())
+    halving = Halving()
+
+    def measure(inputs: Any, labels: Tensor, parts: int) -> None:
+        before = [gauge.record.copy() for gauge in gauges]
+        sums: dict[int, Tensor] = {}
+        try:
+            for some, theirs in _split(inputs, labels, parts):
+                clips = len(theirs)
                 for gauge in gauges:
-                    gauge.read()
-                if backward:
-                    _differentiate(gauges, list(slots.values()), needs, loss(output, labels), clips)
+                    gauge.begin(clips)
+                with torch.set_grad_enabled(backward):
+                    output = module(some)
+                    for gauge in gauges:
+                        gauge.read()
+                    if backward:
+                        found = _differentiate(gauges, parameters, needs, loss(output, theirs), clips)
+                        sums = {key: sums[key] + one if key in sums else one for key, one in found.items()}
+            if "weights" in needs:
+                for gauge in gauges:
+                    gauge.add_weights(sums, len(labels))
+        except (RuntimeError, MemoryError):
+            for gauge, record in zip(gauges, before, strict=True):
+                gauge.forget(record)
+            raise
+
+    with _calm(module, parameters), _hooked(gauges):
+        for inputs, labels in batches:
+            # What is no plain tensor, such as a packed sequence, has no parts.
+            halving(partial(measure, inputs, labels), len(labels) if isinstance(inputs, Tensor) else 1)
     records = {gauge.site.name: gauge.record for gauge in gauges}
     if any(record.clips == 0 for record in records.values()):
         raise GrowthError("these criteria need calibration clips, and none came")
     return records
 
 
+def _split(inputs: Any, labels: Tensor, parts: int) -> Iterator[tuple[Any, Tensor]]:
+    """A batch whole, or in parts of some clips each."""
+    if parts == 1:
+        yield inputs, labels
+    else:
+        yield from zip(inputs.chunk(parts), labels.chunk(parts), strict=True)
+
+
 def _differentiate(
     gauges: list[Gauge], parameters: list[Tensor], needs: frozenset[Need], losses: Tensor, clips: int
-) -> None:
+) -> dict[int, Tensor]:
+    """Adds the gates' gradients; returns those of the parameters."""
     if losses.shape != (clips,):
         raise GrowthError(
             f"the loss for criteria must give one value per clip ({clips}), not shape {tuple(losses.shape)}"
@@ -61,11 +95,8 @@ def _differentiate(
         left = iter(found)
         for gauge in gauges:
             gauge.add_gates([next(left) for _ in gauge.tapped])
-    if "weights" in needs:
-        pairs = zip(parameters, found[len(taps) :], strict=True)
-        gradients = {id(parameter): gradient for parameter, gradient in pairs if gradient is not None}
-        for gauge in gauges:
-            gauge.add_weights(gradients, clips)
+    pairs = zip(parameters, found[len(taps) :], strict=True)
+    return {id(parameter): gradient for parameter, gradient in pairs if gradient is not None}
 
 
 @contextmanager

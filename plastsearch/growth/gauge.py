@@ -7,7 +7,7 @@ W entries of one unit (the width of a head), F features, K outputs of a layer th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -44,6 +44,13 @@ class Record:
     gate_square: Tensor | float = 0.0
     weight_abs: Tensor | float = 0.0  # Σ_batches |Σ_w ∂loss/∂w · w| over the connections that read the unit
     grad_square: Tensor | float = 0.0  # Σ_batches ‖∂loss/∂w‖² / clips, over all connections of the unit
+
+    def copy(self) -> "Record":
+        """As it is now: lists go on growing, tensors are replaced."""
+        return replace(
+            self, means=list(self.means), frames=list(self.frames),
+            readers={path: list(outputs) for path, outputs in self.readers.items()},
+        )  # fmt: skip
 
     def clip_means(self) -> Tensor:
         """Mean activation of every clip, [N, U]."""
@@ -90,6 +97,11 @@ class Gauge:
     def begin(self, clips: int) -> None:
         """Forgets the last batch."""
         self.clips, self.leaving, self.outputs = clips, [], {}
+
+    def forget(self, record: Record) -> None:
+        """Goes back to an earlier record, and lets go of what an interrupted pass left at the hooks."""
+        self.record = record
+        self.begin(0)
 
     @property
     def tapped(self) -> list[Tensor]:

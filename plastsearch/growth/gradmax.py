@@ -4,18 +4,34 @@ For units between a layer with input x and one with output gradient g, the gradi
 act'(0) · outᵀ (Σ g xᵀ): largest, at a given norm, along the top left singular vectors of Σ g xᵀ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.halving import Halving
 from plastsearch.growth.initialise import current, draw
 from plastsearch.growth.paths import at, outer
 from plastsearch.growth.resize import Values
 from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A loss that can be taken in parts where the whole does not fit into memory: `of(n)` yields n shares of it."""
+
+    of: Callable[[int], Iterable[Tensor]]
+    most: int  # parts: one per clip
+
+    def __call__(self) -> Tensor:
+        """The whole loss."""
+        (whole,) = self.of(1)
+        return whole
 
 
 def gradmax(
@@ -27,7 +43,8 @@ def gradmax(
 ) -> dict[str, Values]:
     """First values for each site from one backward pass of `loss`; `check_gradmax` was asked before."""
     assert loss is not None
-    crossed = _crossed(module, sites, loss)
+    shares = loss if isinstance(loss, Shares) else Shares(lambda _: [loss()], 1)
+    crossed = Halving()(partial(_crossed, module, sites, shares), shares.most)
     made: dict[str, Values] = {}
     for site in sites:
         values = draw(module, site, units[site.name], "random", generator)
@@ -61,10 +78,11 @@ def check_gradmax(module: nn.Module, site: Site, count: int, loss: Callable[[], 
         raise GrowthError("gradmax needs `loss`, a function without arguments that computes the loss of some batches")
 
 
-def _crossed(module: nn.Module, sites: Sequence[Site], loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+def _crossed(module: nn.Module, sites: Sequence[Site], loss: Shares, parts: int) -> dict[str, Tensor]:
     """Σ g xᵀ of each site: x enters the first layer, g is the loss gradient at the second one's output."""
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
+    sums: dict[str, Tensor] = {}
     handles = []
     for site in sites:
 
@@ -79,21 +97,24 @@ def _crossed(module: nn.Module, sites: Sequence[Site], loss: Callable[[], Tensor
         handles.append(outer(module, site.parts["out"]).register_forward_hook(leave))
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
-        value = loss()
-        found = torch.autograd.grad(value, list(outputs.values()), allow_unused=True) if outputs else ()
+        for share in loss.of(parts):
+            names = [site.name for site in sites]
+            ran = {name: outputs[name] for name in names if name in outputs}
+            found = torch.autograd.grad(share, list(ran.values()), allow_unused=True) if ran else ()
+            grads = dict(zip(ran, found, strict=True))
+            for name in names:
+                grad = grads.get(name)
+                if grad is None:
+                    raise GrowthError(f"site '{name}': the loss given for gradmax does not depend on it")
+                product = grad.flatten(0, -2).T @ inputs[name].flatten(0, -2)
+                sums[name] = sums[name] + product if name in sums else product
     finally:
         for handle in handles:
             handle.remove()
         with torch.no_grad():
             for buffer, values in kept:  # running statistics that one more forward pass has moved
                 buffer.copy_(values)
-    grads = dict(zip(outputs, found, strict=True))
-    crossed: dict[str, Tensor] = {}
-    for name in (site.name for site in sites):
-        grad = grads.get(name)
-        if grad is None:
-            raise GrowthError(f"site '{name}': the loss given for gradmax does not depend on it")
-        crossed[name] = grad.flatten(0, -2).T @ inputs[name].flatten(0, -2)
-        if not bool(torch.isfinite(crossed[name]).all()):
+    for name, product in sums.items():
+        if not bool(torch.isfinite(product).all()):
             raise GrowthError(f"site '{name}': the loss given for gradmax has gradients that are not finite")
-    return crossed
+    return sums

@@ -1,5 +1,6 @@
 """What a trial costs: parameters counted, the retrain step timed and its operations counted, memory measured."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.fit import make_optimizer
@@ -42,19 +44,30 @@ def costs(journey: "Journey") -> Costs:
     plain = blank(config, (), bench.device)
     learn_(plain, config, Stage("train", "none", "all", 1, config.train.lr))
     found = Costs(metrics=_parameters(journey, measured.module, plain.module), device=describe(bench))
-    step, reference = _step(bench, measured, cut), _step(bench, plain, None)
-    found.metrics["backward_gflop"] = backward_gflop(step)
-    if bench.device.type == "cpu":
-        found.metrics["peak_memory_mb"] = _memory(measured.module, step) / 1e6
-    elif "peak_memory_mb" in journey.records[at].metrics:
+    if "peak_memory_mb" in journey.records[at].metrics:
         found.metrics["peak_memory_mb"] = journey.records[at].metrics["peak_memory_mb"]
-    with turn(bench.device, bench.settings.exclusive_timing, bench.end_if_asked) as mine:
-        timing = interleave(step, reference, config.timing_steps, bench.device)
-    found.waited_s = mine.waited_s
-    found.metrics |= timing.metrics()
-    found.device["rounds"] = timing.rounds
-    found.warnings += _steadiness(timing) + ([] if mine.alone else [CROWDED])
+    Halving()(lambda parts: _time_(found, bench, measured, cut, plain, parts), config.timing_batch)
     return found
+
+
+def _time_(found: Costs, bench: Bench, measured: Specimen, cut: str | None, plain: Specimen, parts: int) -> None:
+    """Operations, memory and times of a step on this share of the timing batch; operations scaled to all of it."""
+    config = bench.config
+    clips = math.ceil(config.timing_batch / parts)
+    step, reference = _step(bench, measured, cut, clips), _step(bench, plain, None, clips)
+    counted = backward_gflop(step) * config.timing_batch / clips
+    memory = {"peak_memory_mb": _memory(measured.module, step) / 1e6} if bench.device.type == "cpu" else {}
+    with turn(bench.device, bench.settings.exclusive_timing, bench.end_if_asked) as mine:
+        found.waited_s += mine.waited_s
+        timing = interleave(step, reference, config.timing_steps, bench.device)
+    found.metrics |= {"backward_gflop": counted, **memory, **timing.metrics()}
+    found.device |= {"rounds": timing.rounds, "batch": clips}
+    found.warnings += _steadiness(timing) + ([] if mine.alone else [CROWDED])
+    if clips < config.timing_batch:
+        found.warnings.append(
+            f"timed with {clips} clips instead of timing_batch={config.timing_batch}: more did not fit into memory; "
+            "its times and ratios are not those of other trials"
+        )
 
 
 def _steadiness(timing: Timing) -> list[str]:
@@ -80,12 +93,12 @@ def _parameters(journey: "Journey", measured: nn.Module, plain: nn.Module) -> di
     }  # fmt: skip
 
 
-def _step(bench: Bench, specimen: Specimen, cut: str | None) -> StepUnderTest:
+def _step(bench: Bench, specimen: Specimen, cut: str | None, clips: int) -> StepUnderTest:
     """A training step on a fixed batch of training clips; nothing is cached, so that machines compare."""
     config = bench.config
-    rows = np.arange(config.timing_batch) % len(bench.train)
+    rows = np.arange(clips) % len(bench.train)
     wave_BT = torch.from_numpy(bench.train.batch(rows, bench.length_samples)).to(bench.device)
-    label_B = torch.arange(config.timing_batch, device=bench.device) % 2
+    label_B = torch.arange(clips, device=bench.device) % 2
     train_mode_(specimen.module, cut)
     logits = logits_from_wave(specimen.module, cut)
 

@@ -14,8 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from plastsearch.errors import TrialError
+from plastsearch.errors import TrialError, out_of_memory
+from plastsearch.growth.halving import Halving
 from plastsearch.trial.checkpoint import Checkpoints, Stopped, random_state, restore_random_state
+
+UNREAD = 32  # losses that may wait on the device
 
 
 class Feed(Protocol):
@@ -67,9 +70,10 @@ class FitState:
     """All that moves while a stage trains, beside weights, optimiser and generators."""
 
     step: int = 0
-    micro: int = 1  # micro-batches per step; doubled once when memory runs out
+    micro: int = 1  # micro-batches per step; doubled when memory runs out
     loss_sum: float = 0.0
     loss_steps: int = 0
+    unread: list[Tensor] = field(default_factory=list)  # losses of the last steps, left where they were computed
     train_loss: float = math.nan
     best_step: int = 0
     best: Quality | None = None
@@ -136,6 +140,8 @@ def fit(
     while state.step < plan.steps:
         _train_step(on, plan, optimizer, state)
         state.step += 1
+        if len(state.unread) >= UNREAD or state.step in looks:
+            _read_losses(plan, state)
         state.seconds = time.monotonic() - began
         if state.step in looks:
             progress = _look(on, state)
@@ -144,6 +150,7 @@ def fit(
             if plan.early_stop and state.stale >= plan.early_stop:
                 break
         if stop() or (checkpoints.due() and state.step < plan.steps):
+            _read_losses(plan, state)
             checkpoints.save(_snapshot(on, optimizer, state))
         if stop():
             raise Stopped
@@ -157,35 +164,40 @@ def _evaluation_steps(plan: FitPlan) -> set[int]:
 
 
 def _train_step(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState) -> None:
-    """One optimiser step."""
+    """One optimiser step; its loss stays on the device, or the host would wait for every step."""
     for group in optimizer.param_groups:
         group["lr"] = rate(plan, state.step)
     inputs, labels = on.feed.batch(state.step)
     loss = _gradients(on, plan, optimizer, state, inputs, labels)
     nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], plan.clip_norm)
     optimizer.step()
-    _note_loss(plan, state, loss)
+    state.unread.append(loss)
 
 
 def _gradients(
     on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState, inputs: Tensor, labels: Tensor
 ) -> Tensor:
-    """Gradients of a batch; short of memory it is begun again, once per stage, in micro-batches half the size."""
+    """Gradients of a batch; short of memory it is begun again in micro-batches half the size, and so on."""
     before = random_state(on.device)
+    halving = Halving(state.micro)
+
+    def attempt(micro: int) -> Tensor:
+        if micro > state.micro:
+            restore_random_state(before, on.device)
+        return _accumulate(on, plan, optimizer, micro, inputs, labels)
+
     try:
-        return _accumulate(on, plan, optimizer, state.micro, inputs, labels)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        if state.halved or state.micro >= len(labels):
-            raise TrialError(
-                f"out of memory in {plan.stage} at step {state.step + 1}, also with {state.micro} micro-batches: "
-                f"lower train.batch_size, raise train.accumulate or shorten data.length_samples"
-            ) from error
-    state.halved, state.micro = True, state.micro * 2
-    optimizer.zero_grad(set_to_none=True)
-    restore_random_state(before, on.device)
-    if on.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return _gradients(on, plan, optimizer, state, inputs, labels)
+        loss = halving(attempt, len(labels))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrialError(
+            f"out of memory in {plan.stage} at step {state.step + 1}, also with one clip at a time: "
+            "shorten data.length_samples, or take a smaller network"
+        ) from error
+    if halving.parts > state.micro:
+        state.halved, state.micro = True, halving.parts
+    return loss
 
 
 def _accumulate(
@@ -204,16 +216,18 @@ def _accumulate(
     return total
 
 
-def _note_loss(plan: FitPlan, state: FitState, loss: Tensor) -> None:
-    """Sum the loss on the host; NaN ends the trial, since every weight is NaN after it."""
-    value = float(loss)
-    if not math.isfinite(value):
-        raise TrialError(
-            f"the loss became {value} in {plan.stage} at step {state.step + 1} (learning rate {plan.lr:g}); "
-            f"lower train.lr or train.clip_norm"
-        )
-    state.loss_sum += value
-    state.loss_steps += 1
+def _read_losses(plan: FitPlan, state: FitState) -> None:
+    """Sum them on the host; NaN ends the trial, since every weight is NaN after it."""
+    values = torch.stack(state.unread).tolist() if state.unread else []
+    state.unread.clear()
+    for step, value in enumerate(values, state.step - len(values) + 1):
+        if not math.isfinite(value):
+            raise TrialError(
+                f"the loss became {value} in {plan.stage} at step {step} (learning rate {plan.lr:g}); "
+                f"lower train.lr or train.clip_norm"
+            )
+        state.loss_sum += value
+    state.loss_steps += len(values)
 
 
 def _look(on: Ingredients, state: FitState) -> Progress:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
+from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.feeds import Reading
@@ -70,16 +72,19 @@ def _parts(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> Iter
     """Activations of every crop of every clip; from those of a lower cut where they are kept already."""
     module.eval()
     below = _kept_below(bench, module, of)
+    halving = Halving()
     with torch.inference_mode():
         for crop in range(of.crops):
             for first in range(0, len(clips), BATCH):
                 rows = np.arange(first, min(first + BATCH, len(clips)), dtype=np.int64)
                 with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
                     if below is None:
-                        yield module.prefix(_wave(bench, clips, rows, crop, of), of.cut).float()
+                        wave_BT = _wave(bench, clips, rows, crop, of)
+                        yield halving.rows(lambda part: module.prefix(part, of.cut).float(), wave_BT)
                     else:
                         cut, kept = below
-                        yield _onwards(module, kept.read(rows, crop).to(bench.device), cut, of.cut).float()
+                        onwards = partial(_onwards, module, cut=cut, to=of.cut)
+                        yield halving.rows(onwards, kept.read(rows, crop).to(bench.device)).float()
 
 
 def _wave(bench: Bench, clips: ClipSet, rows: Indices, crop: int, of: PrefixOf) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.errors import TrialError
+from plastsearch.growth.halving import Halving
 from plastsearch.trial.fit import Quality
 from plastsearch.trial.metrics import eer, summary
 
@@ -27,14 +28,17 @@ def waves(clips: ClipSet, length_samples: int, device: torch.device, batch_size:
 
 def score(module: nn.Module, logits: Callable[[Tensor], Tensor], inputs: Iterator[Tensor], bf16: bool) -> Scores:
     """Scores in eval mode; the module's mode is the caller's to set again."""
+
+    def differences(part: Tensor) -> Tensor:
+        with torch.autocast(part.device.type, torch.bfloat16, enabled=bf16):
+            found = logits(part)
+        found = found.float()
+        return found[:, 1] - found[:, 0]
+
     module.eval()
-    parts: list[Tensor] = []
+    halving = Halving()
     with torch.inference_mode():
-        for part in inputs:
-            with torch.autocast(part.device.type, torch.bfloat16, enabled=bf16):
-                found = logits(part)
-            found = found.float()
-            parts.append(found[:, 1] - found[:, 0])
+        parts = [halving.rows(differences, batch) for batch in inputs]
     return torch.cat(parts).cpu().numpy()
 
 

@@ -1,7 +1,9 @@
 """The five stages: what each does to a specimen, and what it reports."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from plastsearch.growth.criteria import score as score_units
 from plastsearch.growth.fold import fold_
+from plastsearch.growth.gradmax import Shares
+from plastsearch.growth.halving import Halving
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose
 from plastsearch.growth.site import Tap, find_sites
@@ -18,8 +22,9 @@ from plastsearch.trial import scoring
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.compiling import compiled_, compiles, uncompiled
+from plastsearch.trial.device import TrainingMemory
 from plastsearch.trial.feeds import KeptFeed, WaveFeed
-from plastsearch.trial.fit import Feed, FitPlan, Ingredients, Progress, Quality, fit
+from plastsearch.trial.fit import FitPlan, Ingredients, Progress, Quality, fit
 from plastsearch.trial.keeping import Kept, keep_prefix
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import (
@@ -79,12 +84,13 @@ def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
         return module.suffix(hidden, cut).double()
 
 
-def _calibration_loss(bench: Bench, module: Detector) -> Callable[[], Tensor]:
-    def loss() -> Tensor:
+def _calibration_loss(bench: Bench, module: Detector) -> Shares:
+    def shares(parts: int) -> Iterator[Tensor]:
         wave_BT, label_B = next(calibration(bench))
-        return bench.loss(module(wave_BT), label_B)
+        for wave, label in zip(wave_BT.chunk(parts), label_B.chunk(parts), strict=True):
+            yield bench.loss(module(wave), label) * (len(label) / len(label_B))
 
-    return loss
+    return Shares(shares, min(CALIBRATION_BATCH, bench.config.calibration_clips))
 
 
 def calibration(bench: Bench) -> Iterator[tuple[Tensor, Tensor]]:
@@ -139,15 +145,14 @@ def prune_(bench: Bench, specimen: Specimen) -> Outcome:
 
 def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Tensor]:
     """Mean of each feature where a site's activations are read, over the calibration clips."""
-    sums: dict[str, Tensor] = {}
-    count = 0
+    seen: dict[str, Tensor] = {}
+    halving = Halving()
 
     def watch(name: str, tap: Tap) -> Any:
         def note(_: Any, inputs: Any, output: Any = None) -> None:
             value = inputs[0] if tap.end == "input" else output
             value = value[0] if isinstance(value, tuple) else value
-            mean = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * len(value)
-            sums[name] = sums.get(name, torch.zeros_like(mean)) + mean
+            seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * len(value)
 
         owner = at(module, tap.module)
         return owner.register_forward_pre_hook(note) if tap.end == "input" else owner.register_forward_hook(note)
@@ -155,15 +160,26 @@ def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Ten
     sites = find_sites(module)
     hooks = [watch(name, sites[name].tap) for name in names]
     module.eval()
+
+    def add_up(wave_BT: Tensor, parts: int) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for part in wave_BT.chunk(parts):
+            module(part)
+            sums = {name: sums.get(name, 0.0) + value for name, value in seen.items()}
+        return sums
+
+    totals: dict[str, Tensor] = {}
+    count = 0
     try:
         with torch.inference_mode():
             for wave_BT, _ in calibration(bench):
-                module(wave_BT)
+                found = halving(partial(add_up, wave_BT), len(wave_BT))
+                totals = {name: totals.get(name, 0.0) + value for name, value in found.items()}
                 count += len(wave_BT)
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: (total / count).float().cpu() for name, total in sums.items()}
+    return {name: (total / count).float().cpu() for name, total in totals.items()}
 
 
 def _train_(
@@ -174,24 +190,23 @@ def _train_(
     cut = learn_(specimen, bench.config, stage)
     reading = bench.reading(stage.name, fixed_crop=cut is not None)
     kept = keep_prefix(bench, specimen, stage, reading, cut, parent) if cut else None
-    feed: Feed = KeptFeed(reading, kept.train, device) if kept else WaveFeed(reading, device)
+    steps = stage.steps
+    feed = KeptFeed(reading, kept.train, device, steps) if kept else WaveFeed(reading, device, steps)
     logits = (lambda hidden: module.suffix(hidden, cut)) if kept and cut else logits_from_wave(module, cut)
     compiling = compiles(bench.config.train.compile, device)
 
     def quality() -> Quality:
-        with uncompiled(compiling):
+        with memory.outside(), uncompiled(compiling):
             return evaluate(bench, module, cut, kept)
 
     on = Ingredients(module, logits, bench.loss, feed, quality, lambda: train_mode_(module, cut), device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    memory = TrainingMemory(device)
     checkpoints = Checkpoints(bench.store.work(key), bench.settings.checkpoint_s)
-    with compiled_(module, compiling):
+    with compiled_(module, compiling), closing(feed):
         state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop, _known(bench, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
-    if device.type == "cuda":
-        metrics["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    metrics |= memory.metrics()
     details: dict[str, Any] = {"history": state.history, "best_step": state.best_step, "steps_taken": state.step,
                                "fit_seconds": round(state.seconds, 3), "prefix": kept is not None}  # fmt: skip
     _, _, eer, loss = state.history[0]
