@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import Any
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.places import looks_like_path
 
 Widths = dict[str, Any]
 
@@ -169,10 +171,19 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
 
 
 def local_folder(source: str) -> Path | None:
-    """The folder itself, or where a hub name's finished download lies here; `name@revision` asks for that revision."""
+    """The folder itself, or where a hub name's finished download lies here; `name@revision` asks for that revision.
+
+    A path without a folder is an error: no hub is asked for what lies on somebody's disk.
+    """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
+    if looks_like_path(source) or folder.exists():
+        reason = "is no folder" if folder.exists() else "does not exist"
+        raise PlastsearchError(
+            f"model.from: {folder} {reason} on {socket.gethostname()}; name a folder with config.json and "
+            "model.safetensors that every node sees under this path, or a hub name (owner/name)"
+        )
     name, _, revision = source.partition("@")
     download = hub_cache() / f"models--{name.replace('/', '--')}"
     branch = download / "refs" / (revision or "main")

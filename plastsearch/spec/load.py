@@ -1,5 +1,6 @@
 """YAML → SweepSpec or TrialConfig: every mistake at once, each as `file:line: key: what; what to do`."""
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from plastsearch.spec.coherence import Mistakes, describe, paths, suggest
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.document import Document, Path, override, read_document
 from plastsearch.spec.domains import KINDS
+from plastsearch.spec.places import settle_
 from plastsearch.spec.schema import known_keys, step_into
 from plastsearch.spec.sweep import SweepSpec
 
@@ -63,7 +65,9 @@ def load_trial(path: FilePath, overrides: Sequence[str] = ()) -> TrialConfig:
 
 def parse_trial(values: dict[str, Any], name: str = "trial") -> TrialConfig:
     """A TrialConfig from plain data, e.g. of a command line; SpecError with every mistake."""
-    config, mistakes, _ = _validate(TrialConfig, Document(name, values))
+    document = Document(name, copy.deepcopy(values))
+    settle_(document.data)
+    config, mistakes, _ = _validate(TrialConfig, document)
     if mistakes or config is None:
         raise SpecError(mistakes)
     return config
@@ -73,6 +77,7 @@ def _open(path: FilePath, overrides: Sequence[str]) -> Document:
     document = read_document(FilePath(path))
     for text in overrides:
         override(document, text, paths())
+    settle_(document.data)
     return document
 
 

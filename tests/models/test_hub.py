@@ -10,6 +10,7 @@ import torch
 from plastsearch.errors import PlastsearchError
 from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.catalog import local_folder, site_table
+from plastsearch.models.wav2vec2 import fetch
 from plastsearch.spec.config import ModelConfig
 from plastsearch.trial.weights import weights_id
 
@@ -57,3 +58,20 @@ def test_a_name_that_is_nowhere_is_refused(hub: Path) -> None:
     for path in (hub / "snapshots" / ("b" * 40)).glob("*.safetensors"):  # cut short: not taken for a download
         path.unlink()
     assert local_folder(NAME) is None
+
+
+@pytest.mark.parametrize("source", ["./tiny-encoder", "/nowhere/tiny-encoder", "../a/b", "a/b/c", "~/tiny-encoder"])
+def test_no_hub_is_asked_for_what_looks_like_a_path(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a node that does not see the folder the trial says so; a stage is never named for a hub name instead."""
+
+    def asked(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", asked)
+    for look in (fetch, weights_id, lambda name: site_table(ModelConfig.model_validate({"from": name}))):
+        with pytest.raises(
+            PlastsearchError, match=r"model\.from: .* does not exist on .*; name a folder .* or a hub name"
+        ):
+            look(source)
+    with pytest.raises(PlastsearchError, match="does not exist on"):
+        build("wav2vec2", source=source)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from plastsearch.errors import SpecError
-from plastsearch.spec.load import load_sweep, load_trial
+from plastsearch.spec.load import load_sweep, load_trial, parse_trial
+from plastsearch.spec.places import looks_like_path
 
 GOOD = """
 base: {method: plasticity}
@@ -179,3 +180,47 @@ def test_a_trial_is_read_from_its_own_file_or_a_space(write):
 def test_reading_imports_no_torch():
     code = "import sys; from plastsearch.spec import load; sys.exit(sum(m in sys.modules for m in ('torch', 'optuna')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+PLACES = """
+base:
+  model: {from: ./weights}
+  data: {corpus: asvspoof2019_la, root: corpora/LA, search_dev: {policy: second_corpus, root: ~/other}}
+space:
+  model.from: {kind: choice, of: [facebook/wav2vec2-base, ../weights, mine]}
+  layers: {kind: subset, of: "encoder.*.ffn", max: 3}
+  neurons: {kind: int, low: 16, high: 128, step: 16}
+try_first: [{model.from: mine}]
+"""
+
+
+def test_paths_are_absolute_once_read_wherever_a_worker_will_stand(write, tmp_path, monkeypatch):
+    """A name that exists as a folder here is that folder; whatever else may be a hub name stays one."""
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    spec = load_sweep(write(PLACES), ["base.data.manifest=tables/clips.csv"])
+    assert spec.base.model.from_ == str(tmp_path / "weights")
+    assert spec.base.data.root == str(tmp_path / "corpora/LA")
+    assert spec.base.data.manifest == str(tmp_path / "tables/clips.csv")
+    assert spec.base.data.search_dev.root == "/home/someone/other"
+    chosen = ("facebook/wav2vec2-base", str(tmp_path.parent / "weights"), str(tmp_path / "mine"))
+    assert tuple(spec.space["model.from"].of) == chosen
+    assert spec.try_first[0]["model.from"] == str(tmp_path / "mine")
+    assert load_trial(write(PLACES)).data.root == str(tmp_path / "corpora/LA")
+    assert parse_trial({"data": {"root": "LA"}}).data.root == str(tmp_path / "LA")
+
+
+@pytest.mark.parametrize(("root", "kept"), [(None, False), ("corpus", True)])
+def test_relative_recordings_lie_below_the_corpus_or_else_here(root, kept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse_trial({"data": {"root": root, "augment": ["noise:musan", "codec"]}})
+    assert config.data.augment == ("noise:musan" if kept else f"noise:{tmp_path / 'musan'}", "codec")
+
+
+@pytest.mark.parametrize("source", ["/a/b", "./b", "../b", "~/b", "a/b/c", "a\\b", ".hidden"])
+def test_what_looks_like_a_path(source):
+    assert looks_like_path(source)
+    assert not any(
+        looks_like_path(name) for name in ("bert", "facebook/wav2vec2-base", "me/mine@refs/pr/1", "a/b@v1.0")
+    )
