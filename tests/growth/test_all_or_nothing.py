@@ -104,8 +104,8 @@ REFUSED = {
     "also": (W2V, None, grow({GROW: 4}, also=["head"]), "no parameters under 'head'"),
     "computed": (W2V, computed_, grow({GROW: 4, "encoder.1.ffn": 2}, mode="unfrozen"), "is computed from"),
     "tied": (W2V, tied_, grow({GROW: 4, "encoder.1.ffn": 2}, mode="unfrozen"), "is also encoder"),
-    "weights between": ("resnet", prelu_, grow({"layer1.0": 2, "layer2.0": 2}), "activation PReLU has weights"),
-    "wide between": ("resnet", prelu_, grow({"layer1.0": 2, "layer2.0": 2}, mode="unfrozen"), "PReLU has weights"),
+    "weights between": ("resnet", prelu_, grow({"layer1.0": 2, "layer2.0": 2}), "PReLU, reads the channels"),
+    "wide between": ("resnet", prelu_, grow({"layer1.0": 2, "layer2.0": 2}, mode="unfrozen"), "a PReLU, reads"),
     "all units": ("resnet", None, remove({"layer1.0": [0], "layer1.1": [0, 1, 2, 3]}), "one must stay"),
     "no unit": ("resnet", None, remove({"layer1.0": [0], "layer1.1": [7]}), "unit 7 does not exist"),
     "twice": ("gru", None, remove({"gru.0": [0], "gru.1": [1, 1]}), "named twice"),
@@ -194,7 +194,7 @@ def test_a_fold_that_cannot_be(nets, kind):
     optimiser, g = adamw(case.net), torch.Generator()
     before = picture(case.net, optimiser, g)
     with pytest.raises(GrowthError, match=r"carries a (stacked layer|grown block that cannot be folded)"):
-        fold_(case.net)
+        fold_(case.net, verify=False)
     same(picture(case.net, optimiser, g), before)
 
 

@@ -176,7 +176,7 @@ def test_recurrent_weights_are_packed_after_growth_fold_and_prune(monkeypatch: p
     for options in ({"mode": "frozen"}, {"mode": "frozen", "lateral": "both"}, {"mode": "unfrozen"}):
         add_neurons_(module, {"gru.1": 8}, **options)
         assert _packed(module)
-        module = fold(module)
+        module = fold(module, verify=False)
         assert _packed(module)
     remove_neurons_(module, {"gru.1": [0, 3]})
     assert _packed(module)

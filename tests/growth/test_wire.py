@@ -29,14 +29,16 @@ def stopped_between(net, x):
     handle.remove()
 
 
-@pytest.mark.parametrize("how", [fold, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize(
+    "how", [fold, lambda net, _: copy.deepcopy(net), lambda net, _: pickle.loads(pickle.dumps(net))]
+)
 def test_an_interrupted_pass_leaves_nothing_that_cannot_be_copied(nets, how):
     case = nets.build("resnet")
     add_neurons_(case.net, {"layer1.0": 2}, mode="frozen")
     nets.stir_(case.net)
     wanted = case.net(case.x).detach()
     stopped_between(case.net, case.x)
-    again = how(case.net)
+    again = how(case.net, case.x)
     torch.testing.assert_close(again(case.x), wanted, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(case.net(case.x), wanted, rtol=1e-12, atol=1e-12)
 
@@ -93,7 +95,7 @@ def test_checkpointing_gives_the_same_gradients_or_says_why_not(nets, part, reen
         for parameter, gradient in zip(new, wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
     copy.deepcopy(net)
-    fold(case.net)
+    fold(case.net, case.x)
 
 
 def test_a_checkpointed_encoder_learns_and_folds(nets):
@@ -108,4 +110,4 @@ def test_a_checkpointed_encoder_learns_and_folds(nets):
     loss().backward()
     for parameter, gradient in zip(new, wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
-    fold(case.net)
+    fold(case.net, case.x)
