@@ -170,11 +170,19 @@ def run(chain: list[Step], layer: Any, input: Any, hx: Tensor | None) -> tuple[A
     y_TBF = torch.cat(outputs, -1).flatten(-2)
     h_n = torch.cat(finals, -1)
     if packed is not None and lengths is not None:
-        again = pack_padded_sequence(y_TBF, lengths.cpu(), enforce_sorted=packed.sorted_indices is None)
-        return again, h_n
+        return _packed_like(packed, y_TBF, lengths.cpu()), h_n
     if input.dim() == 2:
         return y_TBF.squeeze(1), h_n.squeeze(1)
     return (y_TBF.transpose(0, 1) if layer.batch_first else y_TBF), h_n
+
+
+def _packed_like(packed: PackedSequence, y_TBF: Tensor, lengths: Tensor) -> PackedSequence:
+    """Frames packed in the order of another sequence: clips of one length may stand in any, and rows have to match."""
+    order = packed.sorted_indices
+    if order is not None:
+        y_TBF, lengths = y_TBF[:, order], lengths[order.cpu()]
+    rows = pack_padded_sequence(y_TBF, lengths).data
+    return PackedSequence(rows, packed.batch_sizes, order, packed.unsorted_indices)
 
 
 def _one(
