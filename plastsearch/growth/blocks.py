@@ -6,6 +6,7 @@ can grow, whatever its forward does between them.
 """
 
 import copy
+import threading
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from plastsearch.growth.paths import is_grown
 from plastsearch.growth.resize import unflatten
 
 
-class Wire:
-    """Carries one tensor from a fork to its join within a forward pass; copies and pickles of it are empty.
+class Wire(threading.local):
+    """Carries one tensor from a fork to its join within a forward pass; each thread has its own, each copy is empty.
 
     A forward that is interrupted between the two, or a checkpointed fork that is computed again, leaves its tensor
     here: a graph cannot be copied, and is of no use to the next pass.
@@ -28,6 +29,9 @@ class Wire:
 
     def put(self, value: Tensor, *, lost: bool) -> None:
         self.value, self.lost = value, lost
+
+    def __reduce__(self) -> Any:
+        return Wire, ()
 
     def take(self) -> Tensor:
         value, self.value = self.value, None
@@ -42,9 +46,6 @@ class Wire:
                 "would never learn; checkpoint the whole block, or with use_reentrant=False"
             )
         return value
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
 
 
 class Branch(nn.Module):

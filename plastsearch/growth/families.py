@@ -11,6 +11,7 @@ from plastsearch.growth.between import Between, between
 from plastsearch.growth.paths import at, is_grown
 from plastsearch.growth.site import Refusal, Site, attempt, conv_pair, ffn, head_width, heads, hidden
 
+_SHARED_OUT = (nn.Softmax, nn.Softmin, nn.LogSoftmax)
 _STAGE = re.compile(r"layer[1-9]")
 
 
@@ -93,27 +94,29 @@ def _recurrent(module: nn.Module, name: str, path: str, later: str | None, order
 
 
 def _reader(module: nn.Module, path: str, later: str | None) -> str:
-    """The layer that reads a GRU: the next GRU if its input fits, else the one fitting linear layer after it."""
+    """The one layer that fits: the next GRU, unless a linear layer stands between, or a linear layer after it."""
     gru = at(module, path)
     size = gru.hidden_size * (2 if gru.bidirectional else 1)
-    if later is not None and at(module, later).input_size == size:
-        return later
     names = [name for name, _ in _walk(module)]
     after = names[names.index(path) + 1 :]
+    follows = [later] if later is not None and at(module, later).input_size == size else []
+    if follows:
+        after = after[: after.index(follows[0])]
     for name in after:
         part = at(module, name)
         width = getattr(part, "normalized_shape", (getattr(part, "num_features", 0),))[-1]
-        if width and width % size == 0:
+        if (width and width % size == 0) or (isinstance(part, _SHARED_OUT) and part.dim in (None, -1, 2)):
             raise GrowthError(
                 f"{path} cannot grow: {name}, a {type(part).__name__} over its {size} features, would average over new "
                 "units too; only a GRU read by linear or recurrent layers keeps its function"
             )
     linear = [(name, at(module, name)) for name in after if isinstance(at(module, name), nn.Linear)]
     fits = [name for name, layer in linear if layer.in_features % size == 0 and not _fed_in_sequence(module, name)]
+    fits += follows
     if len(fits) != 1:
         found = ", ".join(fits) or "none"
         raise GrowthError(
-            f"cannot tell which layers read the output of {path} ({size} features; linear layers that fit: {found}); "
+            f"cannot tell which layers read the output of {path} ({size} features; layers that fit: {found}); "
             "declare them with growth.site.declare_(module, lambda net: [hidden(net, 'gru.0', …)])"
         )
     return fits[0]
@@ -140,12 +143,19 @@ def _encoder_layers(module: nn.Module) -> list[str]:
     ]
 
 
-def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Logical paths and modules in the order of registration, grown blocks counted as the module they stand for."""
+def _walk(module: nn.Module, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Module]]:
+    """Logical paths and modules in the order of registration, grown blocks counted as the module they stand for.
+
+    What stands in several places is found once: its sites are the same neurons.
+    """
+    seen = set() if seen is None else seen
     for name, child in module.named_children():
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
         path = f"{prefix}{name}"
         yield path, child
-        yield from _walk(_plain(child), f"{path}.")
+        yield from _walk(_plain(child), f"{path}.", seen)
 
 
 def _plain(module: Any) -> Any:

@@ -159,6 +159,7 @@ def conv_pair(
         _expect(conv, nn.Conv2d, path, name)
         if conv.groups != 1:
             raise GrowthError(f"site '{name}': {path} is a grouped convolution; its channels cannot change one by one")
+    _meet(name, conv1, first.out_channels, conv2, second.in_channels)
     slots = [*_rows(conv1, first), Slot(conv2, "weight", 1, "out")]
     if norm is not None:
         _expect(at(root, norm), nn.BatchNorm2d, norm, name)
@@ -191,6 +192,7 @@ def ffn(
     first, second = at(root, up), at(root, down)
     for path, linear in ((up, first), (down, second)):
         _expect(linear, nn.Linear, path, name)
+    _meet(name, up, first.out_features, down, second.in_features)
     slots = (*_rows(up, first), Slot(down, "weight", 1, "out"))
     named = {"dropout": dropout, "layer": layer}
     parts = {"in": up, "out": down, "act": act} | {key: path for key, path in named.items() if path}
@@ -298,6 +300,14 @@ def _expect(module: Any, kind: type, path: str, name: str) -> None:
         raise GrowthError(f"site '{name}': {what}; a site of this kind is made of {kind.__name__} layers")
 
 
+def _meet(name: str, first: str, made: int, second: str, read: int) -> None:
+    """Refuses two layers between which something, such as a gate, changes the number of neurons."""
+    if made != read:
+        raise GrowthError(
+            f"site '{name}': {first} gives {made} neurons and {second} reads {read}; both must be one row"
+        )
+
+
 def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
     """Width and number of the heads, for attention that keeps its projections apart."""
     module = at(root, path)
@@ -308,6 +318,12 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
         raise GrowthError(f"site '{name}': {_WAVLM}")
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
+    rows = {part: at(root, f"{path}.{part}").out_features for part in ("q_proj", "k_proj", "v_proj")}
+    if len({*rows.values(), at(root, f"{path}.out_proj").in_features}) > 1:
+        raise GrowthError(
+            f"site '{name}': {path} has query, key and value of {', '.join(map(str, rows.values()))} rows; where heads "
+            "share keys or values, they cannot be added one by one"
+        )
     new = sum(block.new_units for block in chain(outer(root, path)))
     dims = sum(block.new_units for block in chain(outer(root, f"{path}.out_proj")))
     width = int(module.head_dim)
