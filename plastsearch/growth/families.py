@@ -94,14 +94,14 @@ def _recurrent(module: nn.Module, name: str, path: str, later: str | None, order
 
 
 def _reader(module: nn.Module, path: str, later: str | None) -> str:
-    """The one layer that fits: the next GRU, unless a linear layer stands between, or a linear layer after it."""
-    gru = at(module, path)
-    size = gru.hidden_size * (2 if gru.bidirectional else 1)
-    names = [name for name, _ in _walk(module)]
-    after = names[names.index(path) + 1 :]
-    follows = [later] if later is not None and at(module, later).input_size == size else []
-    if follows:
-        after = after[: after.index(follows[0])]
+    """The one layer that can read a GRU: up to the next GRU, if that fits, or else the one that fits after it.
+
+    What else would read the features, average over them, or make that layer another GRU's reader is an error.
+    """
+    size = _outputs(module, path)
+    after = _after(module, path)
+    if later is not None and at(module, later).input_size == size:
+        after = after[: after.index(later) + 1]
     for name in after:
         part = at(module, name)
         width = getattr(part, "normalized_shape", (getattr(part, "num_features", 0),))[-1]
@@ -110,16 +110,49 @@ def _reader(module: nn.Module, path: str, later: str | None) -> str:
                 f"{path} cannot grow: {name}, a {type(part).__name__} over its {size} features, would average over new "
                 "units too; only a GRU read by linear or recurrent layers keeps its function"
             )
-    linear = [(name, at(module, name)) for name in after if isinstance(at(module, name), nn.Linear)]
-    fits = [name for name, layer in linear if layer.in_features % size == 0 and not _fed_in_sequence(module, name)]
-    fits += follows
-    if len(fits) != 1:
-        found = ", ".join(fits) or "none"
-        raise GrowthError(
-            f"cannot tell which layers read the output of {path} ({size} features; layers that fit: {found}); "
-            "declare them with growth.site.declare_(module, lambda net: [hidden(net, 'gru.0', …)])"
-        )
-    return fits[0]
+    fits = [name for name in after if _fits(module, name, size)]
+    readers = [name for name in fits if isinstance(at(module, name), nn.GRU | nn.Linear)]
+    linear = [name for name in readers if isinstance(at(module, name), nn.Linear)]
+    if len(fits) == len(readers) == 1 and not (linear and _rivals(module, path, linear[0])):
+        return readers[0]
+    found = ", ".join(fits) or "none"
+    if len(fits) == 1 and readers:
+        found = f"{fits[0]}, which may as well read {', '.join(_rivals(module, path, fits[0]))}"
+    raise GrowthError(
+        f"cannot tell which layers read the output of {path} ({size} features; layers that fit: {found}); "
+        "declare them with growth.site.declare_(module, lambda net: [hidden(net, 'gru.0', …)])"
+    )
+
+
+def _outputs(module: nn.Module, path: str) -> int:
+    gru = at(module, path)
+    size: int = gru.hidden_size * (2 if gru.bidirectional else 1)
+    return size
+
+
+def _after(module: nn.Module, path: str) -> list[str]:
+    names = [name for name, _ in _walk(module)]
+    return names[names.index(path) + 1 :]
+
+
+def _fits(module: nn.Module, path: str, size: int) -> bool:
+    """Whether a layer may read so many features: a linear one several times over, such as mean and deviation."""
+    part = at(module, path)
+    if isinstance(part, nn.Linear):
+        return part.in_features % size == 0 and not _fed_in_sequence(module, path)
+    return any(getattr(part, name, None) == size for name in ("in_channels", "input_size", "embed_dim"))
+
+
+def _rivals(module: nn.Module, path: str, linear: str) -> list[str]:
+    """Other GRUs before a linear layer whose output it may read, since no GRU after them does."""
+    grus = [name for name, part in _walk(module) if isinstance(_plain(part), nn.GRU)]
+    found = []
+    for name, following in zip(grus, [*grus[1:], None], strict=True):
+        size = _outputs(module, name)
+        read = following is not None and at(module, following).input_size == size
+        if name != path and not read and linear in _after(module, name) and _fits(module, linear, size):
+            found.append(name)
+    return found
 
 
 def _fed_in_sequence(module: nn.Module, path: str) -> bool:

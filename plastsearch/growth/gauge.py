@@ -213,6 +213,8 @@ class Gauge:
                 continue
             slope = by_unit(gradient.double(), slot, units)
             square = square + slope.square().sum(1)
+            if slot.role == "recurrent":  # what a unit reads of itself is among its rows, and counted there
+                square = square - slope.view(units, -1, units).diagonal(dim1=0, dim2=2).square().sum(0)
             if slot.role in ("out", "recurrent"):
                 signed = signed + (slope * by_unit(parameter.detach().double(), slot, units)).sum(1)
         self.record.weight_abs = self.record.weight_abs + signed.abs()

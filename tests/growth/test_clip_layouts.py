@@ -254,6 +254,7 @@ def test_scores_equal_those_of_clips_that_run_alone(kind: str) -> None:
 def test_weight_criteria_add_up_the_gradients_of_clips_that_run_alone(kind: str) -> None:
     net, batches, alone = build(kind)
     found = scores(net, batches, ["gradient_norm", "taylor_weight"])
+    parameters = dict(net.named_parameters())
     for name, site in find_sites(net).items():
         signed, square, first = torch.zeros(site.units).double(), torch.zeros(site.units).double(), 0
         for _, labels in batches:
@@ -262,16 +263,18 @@ def test_weight_criteria_add_up_the_gradients_of_clips_that_run_alone(kind: str)
                 loss(net(inputs), label).sum().backward()
             first += len(labels)
             batch = torch.zeros(site.units).double()
-            for slot in site.slots:
-                tensor = getattr(net.get_submodule(slot.module), slot.tensor)
-                if not isinstance(tensor, nn.Parameter):
-                    continue
-                for j in range(site.units):
-                    rows = [gate * site.units + j for gate in range(slot.gates)]
-                    slope = tensor.grad.index_select(slot.dim, torch.tensor(rows))
-                    square[j] += slope.square().sum() / len(labels)
+            for j in range(site.units):
+                own: dict[str, Tensor] = {}  # a unit's connection to itself is in a row and in a column, and one
+                for slot in site.slots:
+                    key = f"{slot.module}.{slot.tensor}"
+                    tensor = parameters.get(key)
+                    if tensor is None:
+                        continue
+                    index = torch.tensor([gate * site.units + j for gate in range(slot.gates)])
+                    own.setdefault(key, torch.zeros_like(tensor, dtype=torch.bool)).index_fill_(slot.dim, index, True)
                     if slot.role in ("out", "recurrent"):
-                        batch[j] += (slope * tensor.detach().index_select(slot.dim, torch.tensor(rows))).sum()
+                        batch[j] += (tensor.grad * tensor.detach()).index_select(slot.dim, index).sum()
+                square[j] += sum(parameters[key].grad[mask].square().sum() for key, mask in own.items()) / len(labels)
             signed += batch.abs()
         torch.testing.assert_close(found["taylor_weight"][name], signed / len(alone))
         torch.testing.assert_close(found["gradient_norm"][name], (square / len(alone)).sqrt())

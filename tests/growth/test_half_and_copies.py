@@ -117,41 +117,6 @@ def test_a_grown_network_changes_its_precision_as_a_whole(nets, name):
     torch.testing.assert_close(case.net(case.x.float()).double(), before, rtol=1e-3, atol=1e-4)
 
 
-class Between(nn.Module):
-    """Two GRUs with something between them."""
-
-    def __init__(self, between: nn.Module) -> None:
-        super().__init__()
-        self.first, self.between = nn.GRU(3, 4, batch_first=True), between
-        self.second, self.fc = nn.GRU(4, 4, batch_first=True), nn.Linear(4, 2)
-
-    def forward(self, x):
-        return self.fc(self.second(self.between(self.first(x)[0]))[0].mean(1))
-
-
-@pytest.mark.parametrize(
-    ("between", "words"),
-    [
-        (nn.Linear(4, 4), "layers that fit: between, second"),
-        (nn.Sequential(nn.Linear(4, 4), nn.Tanh()), r"layers that fit: between\.0, second"),
-        (nn.LayerNorm(4), "between, a LayerNorm over its 4 features"),
-        (nn.LayerNorm(4, elementwise_affine=False), "between, a LayerNorm over its 4 features"),
-        (nn.Softmax(-1), "between, a Softmax over its 4 features"),
-    ],
-)
-def test_what_stands_between_two_recurrent_layers_is_not_overlooked(between, words):
-    """The second layer's input fits, but it is not the first one's output that enters there."""
-    net = Between(between)
-    with pytest.raises(GrowthError, match=words):
-        add_neurons_(net, {"gru.0": 2})
-    plain = Between(nn.Dropout(0.1)).double().eval()
-    assert find_sites(plain)["gru.0"].parts["reads.0"] == "second"
-    x = torch.randn(2, 5, 3).double()
-    before = plain(x)
-    add_neurons_(plain, {"gru.0": 2})
-    torch.testing.assert_close(plain(x), before, rtol=1e-12, atol=1e-12)
-
-
 def test_a_block_in_two_places_is_one_row_of_neurons(nets):
     """Listed once, so that it can neither grow nor shrink twice in one call."""
     case = nets.build("wav2vec2")
