@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import is_grown
+from plastsearch.growth.recurrent import AroundGRU
 from plastsearch.growth.resize import unflatten
 
 
@@ -154,16 +155,12 @@ class GrownReader(nn.Module):
         return self.base(each[..., :split].flatten(-2)) + self.new(each[..., split:].flatten(-2))  # type: ignore[no-any-return]
 
 
-class ParallelGRU(nn.Module):
+class ParallelGRU(AroundGRU):
     """A GRU beside a layer, added to its output through a projection that starts at zero."""
 
-    wraps_base = True
-    new_units = 0
-
     def __init__(self, base: Any, gru: nn.GRU, leave: nn.Linear) -> None:
-        super().__init__()
-        self.base, self.gru, self.leave = base, gru, leave
-        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
+        super().__init__(base)
+        self.gru, self.leave = gru, leave
 
     def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         out, state = self.base(input, hx)
@@ -179,9 +176,12 @@ class Stacked(nn.Module):
     def __init__(self, base: Any, branch: nn.Module) -> None:
         super().__init__()
         self.base, self.branch = base, branch
-        for name in ("batch_first", "bidirectional"):
+        for name in ("batch_first", "bidirectional", "num_layers", "hidden_size", "input_size"):
             if hasattr(base, name):
                 setattr(self, name, getattr(base, name))
+
+    def flatten_parameters(self) -> None:
+        self.base.flatten_parameters()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = self.base(*args, **kwargs)

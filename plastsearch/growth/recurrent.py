@@ -32,19 +32,17 @@ class Step:
     plain: nn.GRU | None = None
 
 
-class GrownGRU(nn.Module):
-    """New hidden units beside a layer; with `lateral` both, old units also read new ones and all run as one layer."""
+class AroundGRU(nn.Module):
+    """A block around a one-layer nn.GRU, which answers what a forward may ask of one."""
 
     wraps_base = True
+    num_layers = 1
+    new_units = new_inputs = 0
 
-    def __init__(self, base: Any, values: Weights, *, both: bool) -> None:
+    def __init__(self, base: Any) -> None:
         super().__init__()
         self.base = base
-        self.both = both
-        self.new_units = values["weight_hh_l0"].shape[1]
         self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
-        for name, tensor in values.items():
-            self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     @property
     def hidden_size(self) -> int:
@@ -52,7 +50,21 @@ class GrownGRU(nn.Module):
 
     @property
     def input_size(self) -> int:
-        return int(self.base.input_size)
+        return int(self.base.input_size) + self.new_inputs
+
+    def flatten_parameters(self) -> None:
+        self.base.flatten_parameters()
+
+
+class GrownGRU(AroundGRU):
+    """New hidden units beside a layer; with `lateral` both, old units also read new ones and all run as one layer."""
+
+    def __init__(self, base: Any, values: Weights, *, both: bool) -> None:
+        super().__init__(base)
+        self.both = both
+        self.new_units = values["weight_hh_l0"].shape[1]
+        for name, tensor in values.items():
+            self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     def extend(self, chain: list[Step]) -> list[Step]:
         """The base's chain with these units after it, or within one run if old units read them."""
@@ -67,28 +79,15 @@ class GrownGRU(nn.Module):
         return run(chain_of(self), self, input, hx)
 
 
-class WideInputGRU(nn.Module):
+class WideInputGRU(AroundGRU):
     """New input columns beside a layer, for the new units of the layer that it reads."""
 
-    wraps_base = True
-    new_units = 0
-
     def __init__(self, base: Any, columns: Weights, gates: int) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.gates = gates
         self.new_inputs = columns["weight_ih_l0"].shape[1]
-        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
         for name, tensor in columns.items():
             self.register_parameter(name, nn.Parameter(tensor.clone()))
-
-    @property
-    def hidden_size(self) -> int:
-        return int(self.base.hidden_size)
-
-    @property
-    def input_size(self) -> int:
-        return int(self.base.input_size) + self.new_inputs
 
     def extend(self, chain: list[Step]) -> list[Step]:
         """Each run of the chain with its share of the columns."""

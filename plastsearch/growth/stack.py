@@ -22,6 +22,34 @@ class GRUStack(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.batch_first = batch_first
 
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def bidirectional(self) -> bool:
+        first: Any = self.layers[0]
+        return bool(first.bidirectional)
+
+    @property
+    def input_size(self) -> int:
+        first: Any = self.layers[0]
+        return int(first.input_size)
+
+    @property
+    def hidden_size(self) -> int:
+        layers: list[Any] = list(self.layers)
+        widths = [int(layer.hidden_size) for layer in layers]
+        if len(set(widths)) > 1:
+            # AttributeError would be hidden by nn.Module, which then looks for a part of that name.
+            raise GrowthError(f"layers of {' and '.join(map(str, widths))} units have no hidden_size in common")
+        return widths[0]
+
+    def flatten_parameters(self) -> None:
+        layers: list[Any] = list(self.layers)
+        for layer in layers:
+            layer.flatten_parameters()
+
     def forward(self, input: Any, hx: Tensor | tuple[Tensor, ...] | None = None) -> tuple[Any, Any]:
         states: list[Tensor] = []
         first = 0
