@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from plastsearch.data.audio import Storage
-from plastsearch.data.decoding import decode_all, usable_cores
+from plastsearch.data.cores import usable_cores
+from plastsearch.data.decoding import decode_all
 from plastsearch.data.lock import hold
 from plastsearch.data.pool import PoolIndex, read_pool
 from plastsearch.data.shards import FORMAT, KEY_BYTES, Job

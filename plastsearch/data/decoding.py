@@ -21,11 +21,6 @@ ASK_S = 0.2  # between two questions whether to go on
 SERVE = "from plastsearch.data.decoding import serve; serve()"
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container is often fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
-
-
 def child_environment() -> dict[str, str]:
     """So that a child interpreter finds the package, and does not start a thread per core."""
     return dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS="1")

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from plastsearch.data.cache import Decoder
+from plastsearch.data.cores import usable_cores
 from plastsearch.data.corpora import read_corpus
-from plastsearch.data.decoding import child_environment, usable_cores
+from plastsearch.data.decoding import child_environment
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.data.request import SearchDevRequest, Source
 from plastsearch.errors import DataError

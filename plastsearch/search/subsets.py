@@ -3,9 +3,11 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import Any
 
+import numpy as np
 from numpy.random import Generator
 
 from plastsearch.search.parameters import Parameter
@@ -124,22 +126,51 @@ class Blocks(Encoding):
         """Switch random blocks until the size fits; nothing changes if it does."""
         if self.least <= len(self.decode(params)) <= self.most:
             return params
-        fitting = list(self.subsets())
-        near = [abs(len(chosen) - len(self.decode(params))) for chosen in fitting]
-        best = [chosen for chosen, distance in zip(fitting, near, strict=True) if distance == min(near)]
-        return {**params, **(self.encode(best[int(dice.integers(len(best)))]) or {})}
+        now = len(self.decode(params))
+        near = min((abs(size - now) for size in self.counts()), default=0)
+        best = {size: count for size, count in self.counts().items() if abs(size - now) == near}
+        if not best:
+            return params
+        shares = np.array([count / sum(best.values()) for count in best.values()])
+        size = list(best)[int(dice.choice(len(best), p=shares))]
+        return {**params, **self._some_of(size, dice)}
 
     def draw(self, dice: Generator) -> Params:
-        """A random number of blocks."""
-        fitting = list(self.subsets())
-        sizes = sorted({len(chosen) for chosen in fitting})
-        size = sizes[int(dice.integers(len(sizes)))]
-        same = [chosen for chosen in fitting if len(chosen) == size]
-        return self.encode(same[int(dice.integers(len(same)))]) or {}
+        """A random size, then any union of blocks of that size, each as likely."""
+        sizes = list(self.counts())
+        return self._some_of(sizes[int(dice.integers(len(sizes)))], dice)
+
+    def counts(self) -> dict[int, int]:
+        """Counted block by block, not one by one: n blocks have 2^n unions."""
+        ways = self._ways[-1]
+        return {size: ways[size] for size in sorted(ways) if self.least <= size <= self.most}
+
+    @cached_property
+    def _ways(self) -> list[dict[int, int]]:
+        """For each number of first blocks: size of a union of some of them → how many such unions there are."""
+        ways = [{0: 1}]
+        for block in self.blocks:
+            wider = dict(ways[-1])
+            for size, count in ways[-1].items():
+                wider[size + len(block)] = wider.get(size + len(block), 0) + count
+            ways.append(wider)
+        return ways
+
+    def _some_of(self, size: int, dice: Generator) -> Params:
+        """One of all unions of this size: from the last block on, each is in with the share of unions that have it."""
+        on: Params = {}
+        for at in reversed(range(len(self.blocks))):
+            within, without = (self._ways[at].get(size - taken, 0) for taken in (len(self.blocks[at]), 0))
+            on[f"layers.block.{at}"] = chosen = bool(dice.random() < within / (within + without))
+            size -= len(self.blocks[at]) if chosen else 0
+        return dict(reversed(on.items()))
 
     def subsets(self) -> Iterator[tuple[str, ...]]:
-        """Unions of blocks with an allowed size."""
+        """Unions of blocks with an allowed size, few blocks first."""
+        smallest = sorted(map(len, self.blocks))
         for count in range(len(self.blocks) + 1):
+            if sum(smallest[:count]) > self.most:
+                return
             for some in combinations(self.blocks, count):
                 chosen = tuple(name for block in some for name in block)
                 if self.least <= len(chosen) <= self.most:

@@ -10,7 +10,7 @@ from plastsearch.models.catalog import site_table
 from plastsearch.search.anchors import anchors, designs_for
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import open_space, snapped
-from plastsearch.search.subsets import encoding
+from plastsearch.search.subsets import Blocks, encoding
 from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.sweep import SweepSpec
 
@@ -163,3 +163,27 @@ def test_the_unit_interval_covers_a_parameter_and_no_more(one):
         assert min(values) == pytest.approx(one.low)
         assert max(values) == pytest.approx(one.high, rel=1e-2)
         assert values == sorted(values)
+
+
+def test_blocks_are_drawn_and_mended_without_listing_all_unions(monkeypatch):
+    """Of 40 blocks there are 2^40 unions; each of an allowed size is as likely as the others of that size."""
+    monkeypatch.setattr(Blocks, "subsets", lambda _: pytest.fail("unions were listed"))
+    names = [f"encoder.{at}.ffn" for at in range(100)]
+    subset, dice = encoding("blocks", names, 3, 7, 40), np.random.default_rng(0)
+    sizes = {len(subset.decode(subset.draw(dice))) for _ in range(200)}
+    assert sizes == {3, 4, 5, 6, 7} == set(subset.counts())
+    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(dice), True), dice))) == 7
+    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(dice), False), dice))) == 3
+
+
+def test_blocks_are_counted_and_drawn_as_the_list_of_their_unions_says():
+    subset = encoding("blocks", [f"s{at}" for at in range(13)], 2, 6, 5)  # of unlike sizes
+    listed = list(subset.subsets())
+    sizes = [len(chosen) for chosen in listed]
+    assert subset.counts() == {size: sizes.count(size) for size in sorted(set(sizes))}
+    dice = np.random.default_rng(0)
+    drawn = [subset.decode(subset.draw(dice)) for _ in range(4000)]
+    assert set(drawn) == set(listed)
+    for chosen in listed:
+        expected = 4000 / len(set(sizes)) / sizes.count(len(chosen))
+        assert abs(drawn.count(chosen) - expected) < 5 * expected**0.5
