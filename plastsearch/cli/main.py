@@ -1,13 +1,16 @@
 """The `plastsearch` command: one file per command, heavy imports inside each of them."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 
 from plastsearch import __version__
+from plastsearch.addresses import EXPECTED, typed
 from plastsearch.cli.output import print_error
 from plastsearch.errors import PlastsearchError
 
@@ -62,8 +65,21 @@ def _group(name: str, panel: str) -> None:
 _register()
 
 
+def _hide_typed_password() -> None:
+    """Start again with a typed MLflow address in the environment: everybody on a machine can read command lines."""
+    words = list(sys.orig_argv)
+    for n, (before, word) in enumerate(pairwise(sys.orig_argv), 1):
+        address = word.removeprefix("--mlflow=")
+        if (before == "--mlflow" or address != word) and typed(address) != address:
+            words[n] = word.replace(address, typed(address))
+            os.environ[EXPECTED] = address
+    if words != sys.orig_argv:
+        os.execv(sys.executable, words)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    _hide_typed_password()
     try:
         app()
     except PlastsearchError as error:

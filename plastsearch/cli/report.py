@@ -16,7 +16,10 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     mlflow: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Also bring this MLflow store or server up to the sweep's records."),
+        typer.Option(
+            metavar="URI",
+            help="Also bring this MLflow store or server up to the sweep's records; env:NAME if it has a password.",
+        ),
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""

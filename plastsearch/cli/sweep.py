@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from plastsearch.addresses import address_of
 from plastsearch.cli import sweep_options as given
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def sweep(
     An interrupted sweep goes on with --resume and loses nothing. Exit status: 0 done, 2 bad input, 3 the cluster cannot
     fit a trial, 4 too many failures, 130 interrupted.
     """
+    if mlflow:
+        address_of(mlflow)  # a variable that is not set shows before anything runs
     overrides = [*(sets or []), *_short(trials, parallel)]
     spec, notes = _load(space, overrides, executor, final)
     if dry_run:

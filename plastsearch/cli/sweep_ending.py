@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastsearch.addresses import typed
+
 if TYPE_CHECKING:
     from plastsearch.search.options import Outcome
 
@@ -40,7 +42,7 @@ def _resume(outcome: "Outcome") -> str | None:
 def _ui_command(folder: Path, mlflow: str | None) -> str | None:
     if mlflow == "none":
         return None
-    return shlex.join(["plastsearch", "ui", str(folder), *(["--mlflow", mlflow] if mlflow else [])])
+    return shlex.join(["plastsearch", "ui", str(folder), *(["--mlflow", typed(mlflow)] if mlflow else [])])
 
 
 def _print_tables(results: Any, quiet: bool) -> None:

@@ -44,7 +44,8 @@ Mlflow = Annotated[
     str | None,
     typer.Option(
         metavar="URI",
-        help="MLflow store or server; else one in the sweep's folder. 'none' for none.",
+        help="MLflow store or server; else one in the sweep's folder. 'none' for none; env:NAME reads an address with "
+        "a password from that variable.",
         envvar="MLFLOW_TRACKING_URI",
         rich_help_panel=_DRIVER,
     ),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plastsearch.addresses import typed
 from plastsearch.search import worker
 
 EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
@@ -26,7 +27,7 @@ class Options:
     finalist: str = worker.FINALIST
     space_file: Path | None = None
     overrides: Sequence[str] = ()
-    mlflow: str | None = None
+    mlflow: str | None = None  # as given: an address, `env:NAME`, or `none`
     deterministic: bool = False
 
     def cache_of(self, root: Path) -> Path:
@@ -40,7 +41,8 @@ class Options:
         words += [word for text in self.overrides for word in ("--set", text)]
         if self.executor != "tune":
             words += ["--executor", self.executor]
-        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": self.mlflow}
+        mlflow = self.mlflow and typed(self.mlflow)
+        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": mlflow}
         words += [word for key, value in given.items() if value for word in (key, str(value))]
         if self.deterministic:
             words.append("--deterministic")

@@ -6,7 +6,6 @@ what was lost are then one and the same thing.
 
 import json
 import queue
-import re
 import shlex
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plastsearch.addresses import without_secrets
 from plastsearch.tracking.journal import FILE, Event, TrialRecord, fold
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
@@ -78,6 +78,10 @@ class Follower(ABC):
             return None
         return f"{self.trouble}; nothing is lost: `{self.remedy()}` brings it up to date from the journal"
 
+    def reason(self, error: Exception) -> str:
+        """What went wrong, in a line that may be printed."""
+        return in_a_line(error)
+
     def remedy(self) -> str:
         """What to type to catch up."""
         return shlex.join(["plastsearch", "ui", str(self.folder)])
@@ -102,9 +106,7 @@ class Follower(ABC):
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
-        words = re.sub(r"//[^/@\s]+@", "//…@", str(error)).strip().splitlines()  # addresses may hold passwords
-        reason = f"{type(error).__name__}: {words[0][:300]}" if words else type(error).__name__
-        self.trouble = f"{self._name} cannot be written ({reason})"
+        self.trouble = f"{self._name} cannot be written ({self.reason(error)})"
         if self.failures == 1 and self._on_trouble is not None:
             self._on_trouble(f"{self.trouble}; the sweep goes on and its journal keeps everything")
         self.disconnect()
@@ -137,3 +139,9 @@ class Follower(ABC):
         record = fold(sofar.records, event)
         if record is not None and kind in {"start", "end"}:
             sofar.changed.add(record.number)
+
+
+def in_a_line(error: Exception, address: str = "") -> str:
+    """An error without more than its first line, and without the secrets of addresses."""
+    words = without_secrets(str(error), address).strip().splitlines()
+    return f"{type(error).__name__}: {words[0][:300]}" if words else type(error).__name__

@@ -1,4 +1,4 @@
-"""A store of MLflow: opened quietly, written in few requests, searched by tags. The only door to mlflow."""
+"""A store of MLflow: opened quietly, written in few requests, searched by tags. The door to mlflow, beside its server."""
 
 import logging
 import os
@@ -90,12 +90,6 @@ def open_store(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
-
-
-def shown(uri: str) -> str:
-    """An address without the password it may hold."""
-    head, at, tail = uri.rpartition("@")
-    return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else uri
 
 
 def database_of(folder: Path) -> Path:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
-from plastsearch.tracking.follower import Follower
+from plastsearch.tracking.follower import Follower, in_a_line
 from plastsearch.tracking.journal import FILE, LOCK, Event, TrialRecord, read
-from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of, shown
+from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.tracker import Renderer, Rendering
 
 
@@ -30,7 +31,7 @@ class Place:
 
 
 class MlflowTracker(Follower):
-    """Follows one sweep folder; renders its figures every so often and at the end."""
+    """Follows one sweep folder; renders its figures every so often and at the end. `uri` may be `env:NAME`."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class MlflowTracker(Follower):
         render_every_s: float = 20.0,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        self.uri = uri or mlflow_uri(folder)
+        self.uri, self._typed = address_of(uri) if uri else mlflow_uri(folder), uri and typed(uri)
         self._render, self._render_every_s = render, render_every_s
         self._store: Store | None = None
         self._rendered_at, self._rest_s, self._stale = 0.0, 0.0, True
@@ -51,10 +52,13 @@ class MlflowTracker(Follower):
         """Where the sweep stands, once it does."""
         return None if self._store is None else Place(self.uri, self._store.experiment, self._store.parent)
 
+    def reason(self, error: Exception) -> str:
+        """Nothing of this address's login."""
+        return in_a_line(error, self.uri)
+
     def remedy(self) -> str:
         """A server has to be named again."""
-        own = self.uri == mlflow_uri(self.folder)
-        return super().remedy() if own else f"{super().remedy()} {shlex.join(['--mlflow', shown(self.uri)])}"
+        return f"{super().remedy()} {shlex.join(['--mlflow', self._typed])}" if self._typed else super().remedy()
 
     def disconnect(self) -> None:
         """Look everything up again next time."""
@@ -195,16 +199,27 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
     """Where a sweep stands, brought up to date first unless its driver lives and does that itself."""
     if not driver_lives(folder):
         return sync(folder, uri, render)
-    uri = uri or mlflow_uri(folder)
+    address = address_of(uri) if uri else mlflow_uri(folder)
     opening = next((event for event in read(folder) if event["event"] == "sweep"), None)
-    if opening is not None and not (uri == mlflow_uri(folder) and not database_of(folder).exists()):
-        client = open_store(uri)
-        experiment = client.get_experiment_by_name(terms.experiment_name(opening))
-        known = [] if experiment is None else runs_of(client, experiment.experiment_id, terms.sweep_id(opening))
-        for run in known:
-            if run.data.tags.get("plastsearch.role") == "sweep":
-                return Place(uri, str(run.info.experiment_id), str(run.info.run_id))
+    if opening is not None and not (address == mlflow_uri(folder) and not database_of(folder).exists()):
+        try:
+            place = _standing(address, opening)
+        except Exception as error:  # noqa: BLE001 - MLflow's own, its backends' and its transports' errors
+            raise PlastsearchError(f"MLflow at {shown(address)} cannot be read ({in_a_line(error, address)})") from None
+        if place is not None:
+            return place
     raise PlastsearchError(f"{folder}: the sweep has only just begun and is not in MLflow yet; try again in a moment")
+
+
+def _standing(address: str, opening: Event) -> Place | None:
+    """Where a store holds the sweep, if it does."""
+    client = open_store(address)
+    experiment = client.get_experiment_by_name(terms.experiment_name(opening))
+    known = [] if experiment is None else runs_of(client, experiment.experiment_id, terms.sweep_id(opening))
+    for run in known:
+        if run.data.tags.get("plastsearch.role") == "sweep":
+            return Place(address, str(run.info.experiment_id), str(run.info.run_id))
+    return None
 
 
 def driver_lives(folder: Path) -> bool:
