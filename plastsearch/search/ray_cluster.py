@@ -7,14 +7,14 @@ surroundings.
 import atexit
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,30 +35,36 @@ _QUIET = {
 }
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
-# Since 2.60 an unset mode makes a local cluster leave a token in the home directory; a cluster of one machine is
-# reachable from that machine only. A real cluster's own mode is in its environment already.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     import ray
 
+from plastsearch.addresses import without_secrets  # noqa: E402
 from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.private_folder import private_folder  # noqa: E402
 from plastsearch.search.resources import Shape  # noqa: E402
 
 SILENT = 100  # above every log level
 _KNOCK_S = 10.0
 _UNBOUNDED = 64  # nodes of a group without a limit
+# Meant for systems whose firewalls ask about every open port, this is Ray's one switch that keeps all of its processes
+# on loopback; a loopback `_node_ip_address` it replaces by the machine's own.
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class Cluster:
     """A Ray of our own, or the one at `address`."""
 
     def __init__(self, address: str | None = None) -> None:
-        self._temp: Path | None = None
+        self._leaving = ExitStack()
         self.own = not ray.is_initialized()  # else somebody in this process has opened it and will close it
         if self.own:
-            self._open(address)
+            try:
+                self._open(address)
+            except BaseException:
+                self.close()
+                raise
 
     def shapes(self) -> list[Shape]:
         """The nodes there are, or all those that the cluster's autoscaler may bring."""
@@ -84,8 +90,7 @@ class Cluster:
             _bury()
         elif self.own and ray.is_initialized():
             ray.shutdown()
-        if self._temp is not None:
-            shutil.rmtree(self._temp, ignore_errors=True)
+        self._leaving.close()
 
     def _open(self, address: str | None) -> None:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
@@ -95,13 +100,14 @@ class Cluster:
             if address is not None:
                 _connect(address, quiet)
                 return
-            self._temp = _short_folder()
+            folder = self._leaving.enter_context(_session_folder())
+            self._leaving.enter_context(_secluded(folder / "token"))
             # `local`: a Ray that somebody else started on this machine is none of our business.
             ray.init(
                 address="local",
                 include_dashboard=False,
                 object_store_memory=100_000_000,
-                _temp_dir=str(self._temp),
+                _temp_dir=str(folder),
                 **quiet,
             )
 
@@ -115,9 +121,9 @@ def _connect(address: str, quiet: dict[str, Any]) -> None:
         _knock(address)
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
+        reason = f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]})"
         raise ClusterError(
-            f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); "
-            "check --address, or leave it out to use this machine alone"
+            f"{without_secrets(reason, address)}; check --address, or leave it out to use this machine alone"
         ) from None
 
 
@@ -128,18 +134,51 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
-def _short_folder() -> Path:
-    """Ray's sockets live below it, and their paths may not exceed 107 bytes. Leftovers of dead drivers are removed."""
-    root = Path(tempfile.gettempdir()) / f"ps-{os.getuid()}"
-    if len(str(root)) > 30:
-        root = Path("/tmp") / root.name
-    root.mkdir(mode=0o700, exist_ok=True)
+@contextmanager
+def _session_folder() -> Iterator[Path]:
+    """Where everything of this process's Ray lies, its sockets too. Leftovers of dead drivers are removed."""
+    root = private_folder()
     for old in root.iterdir():
         if old.name.isdigit() and not Path("/proc", old.name).exists():
             shutil.rmtree(old, ignore_errors=True)
     folder = root / str(os.getpid())
-    folder.mkdir(exist_ok=True)
-    return folder
+    shutil.rmtree(folder, ignore_errors=True)  # of a dead driver with our process id
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _secluded(token: Path) -> Iterator[None]:
+    """A Ray that starts within is bound to loopback, and serves only who can read this file, made here.
+
+    All accounts of a machine share its loopback, and whoever Ray serves may run code as this user.
+    """
+    token.touch(mode=0o600, exist_ok=False)
+    token.write_text(secrets.token_hex(32))
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), _LOOPBACK: "0"}
+    kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN")}  # a token itself would come first
+    os.environ |= ours
+    constants = ray._private.ray_constants
+    anywhere, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False  # read when ray was imported
+    _read_authentication()
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = anywhere
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _read_authentication()
+
+
+def _read_authentication() -> None:
+    """Mode and token, too, have been read and kept."""
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager
