@@ -1,19 +1,21 @@
 """`plastsearch ui`: one MLflow server on a sweep's records, and the address of the page with the Pareto figure."""
 
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from plastsearch.tracking.mlflow_tracker import Place
+from plastsearch.addresses import address_of, link
+from plastsearch.tracking import mlflow_server
+from plastsearch.tracking.mlflow_server import HOST
 
-HOST = "127.0.0.1"
 START_S = 180.0  # a server on a machine that trains takes its time
+WORDS = {"figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": "Trials"}
 
 
 def ui(
@@ -23,40 +25,45 @@ def ui(
         bool, typer.Option(help="Start the server; without it, only say where the figure would be.")
     ] = True,
     mlflow: Annotated[
-        str | None, typer.Option(metavar="URI", help="A running MLflow server to use instead of starting one.")
+        str | None,
+        typer.Option(
+            metavar="URI", help="A running MLflow server to use instead of starting one; env:NAME if it has a password."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one JSON document.")] = False,
 ) -> None:
-    """Show a sweep in MLflow: brings the records up to date, serves them here and prints the figure's address."""
-    from plastsearch.analysis.publish import PAGE, render
+    """Show a sweep in MLflow: brings the records up to date, serves them here and prints the figure's address.
+
+    The address holds the key of this session: nobody else on this machine, and no other, can use the server.
+    """
+    from plastsearch.analysis.publish import render
     from plastsearch.cli.output import console, print_json
-    from plastsearch.tracking import mlflow_pages as pages
     from plastsearch.tracking.mlflow_tracker import locate
 
     place = locate(folder, mlflow, render)
-    base = mlflow.rstrip("/") if mlflow else f"http://{HOST}:{_free(port)}"
-    found = {
-        "figure": f"{base}/{pages.artifact_page(place.experiment, place.run, f'pareto/{PAGE}')}",
-        "run": f"{base}/{pages.run_page(place.experiment, place.run)}",
-        **{
-            name: f"{base}/{pages.view_page(place.experiment, key)}"
-            for name, key in zip(("front", "trials"), pages.VIEWS, strict=True)
-        },
-    }
-    with _server(place, folder, base) if serve and mlflow is None else _nothing():
-        if as_json:
-            print_json(found)
-        else:
-            out = console()
-            for name, words in (
-                ("figure", "Pareto figure"),
-                ("run", "Sweep"),
-                ("front", "Front"),
-                ("trials", "Trials"),
-            ):
-                out.print(f"{words + ':':15}{found[name]}", markup=False, soft_wrap=True)
-        if serve and mlflow is None:
-            _until_stopped(as_json)
+    own = mlflow is None
+    with _bound(port) as listener:
+        number, key = listener.getsockname()[1], mlflow_server.new_key()
+        base = f"http://{HOST}:{number}/" if mlflow is None else f"{link(address_of(mlflow))}/"
+        found = _addresses(f"{base}?key={key}" if own and serve else base, place.experiment, place.run)
+        with _server(place.uri, folder, listener, key) if own and serve else _nothing():
+            if as_json:
+                print_json(found)
+            else:
+                out = console()
+                for name, words in WORDS.items():
+                    out.print(f"{words + ':':15}{found[name]}", markup=False, soft_wrap=True)
+            if own and serve:
+                _until_stopped(as_json)
+
+
+def _addresses(base: str, experiment: str, run: str) -> dict[str, str]:
+    from plastsearch.analysis.publish import PAGE
+    from plastsearch.tracking import mlflow_pages as pages
+
+    views = {name: pages.view_page(experiment, key) for name, key in zip(("front", "trials"), pages.VIEWS, strict=True)}
+    routes = {"figure": pages.artifact_page(experiment, run, f"pareto/{PAGE}"), "run": pages.run_page(experiment, run)}
+    return {name: base + route for name, route in (routes | views).items()}
 
 
 @contextmanager
@@ -82,44 +89,38 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _free(port: int) -> int:
-    """The port itself if nobody has it, else any that is free."""
-    import socket
-
+def _bound(port: int) -> socket.socket:
+    """The port itself if nobody has it, else any that is free; taken here, so that nobody can come first."""
     for wanted in (port, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, wanted))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return port
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, wanted))
+            return listener
+        except OSError:
+            listener.close()
+            if not wanted:
+                raise
+    return listener
 
 
 @contextmanager
-def _server(place: "Place", folder: Path, base: str) -> Iterator[None]:
-    """One server process with one worker; whatever happens inside, its whole process group ends with it."""
-    import os
-    import sys
+def _server(uri: str, folder: Path, listener: socket.socket, key: str) -> Iterator[None]:
+    """One server process; whatever happens inside, its whole process group ends with it."""
+    from plastsearch.tracking.mlflow_store import database_of
 
-    log = Path(folder) / "mlflow" / "server.log"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri, "--host", HOST,
-               "--port", base.rpartition(":")[2], "--workers", "1"]  # fmt: skip
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    log, port = Path(folder) / "mlflow" / "server.log", listener.getsockname()[1]
     with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **quiet},
-            start_new_session=True,
-        )  # fmt: skip
+        process = mlflow_server.start(listener, uri, database_of(folder).with_name("artifacts"), key, output)
+    listener.close()  # the process has its own; a second one would let visitors of a dead server wait
     try:
-        _wait_for(process, base, log)
+        _wait_for(process, port, key, log)
         yield
     finally:
         _end(process)
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", base: str, log: Path) -> None:
+def _wait_for(process: "subprocess.Popen[bytes]", port: int, key: str, log: Path) -> None:
     import time
     import urllib.error
     import urllib.request
@@ -127,12 +128,13 @@ def _wait_for(process: "subprocess.Popen[bytes]", base: str, log: Path) -> None:
     from plastsearch.errors import PlastsearchError
 
     until = time.monotonic() + START_S
+    asked = urllib.request.Request(f"http://{HOST}:{port}/health", headers={"Authorization": f"Bearer {key}"})
     while time.monotonic() < until:
         if process.poll() is not None:
             last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
             raise PlastsearchError(f"the MLflow server ended at once ({last}); its log is {log}")
         try:
-            with urllib.request.urlopen(f"{base}/health", timeout=5):
+            with urllib.request.urlopen(asked, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
