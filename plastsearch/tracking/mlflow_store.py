@@ -1,4 +1,4 @@
-"""A store of MLflow: opened quietly, written in few requests, searched by tags. The door to mlflow, beside its server."""
+"""A store of MLflow: opened quietly, written in few requests, searched by tags. Its server has a door of its own."""
 
 import logging
 import os
