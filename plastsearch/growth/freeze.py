@@ -78,10 +78,8 @@ def unfreeze_(module: nn.Module) -> None:
             _thaw_(part, training and not (before and before.held))
         if before is None:
             continue
-        for name, learns in before.learns.items():
-            parameter = part._parameters.get(name)
-            if parameter is not None:
-                parameter.requires_grad_(learns)
+        for name, parameter in part.named_parameters(recurse=False):
+            parameter.requires_grad_(before.learns.get(name, parameter.requires_grad))
         if before.flag is not None:
             part.__dict__["_requires_grad"] = before.flag
 
@@ -114,7 +112,8 @@ def held_back(module: nn.Module) -> list[str]:
     for path, part in module.named_modules():
         own = {name: parameter.requires_grad for name, parameter in part.named_parameters(recurse=False)}
         before: _Before | None = part.__dict__.get(_BEFORE)
-        found += [f"{path}.{name}".lstrip(".") for name in own if not (before.learns if before else own)[name]]
+        learns = own | before.learns if before else own
+        found += [f"{path}.{name}".lstrip(".") for name in own if not learns[name]]
     return found
 
 

@@ -171,3 +171,17 @@ def test_a_saved_network_remembers_what_the_user_had_frozen(nets, tmp_path):
         assert held_back(again) == held_back(case.net)
         assert [type(part) for part in again.modules()] == [type(part) for part in case.net.modules()]
         assert frozen(fold(again, case.x)) == frozen(fold(case.net, case.x))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_scripted_parts_freeze_and_come_back():
+    """Their classes and tables of parameters are not those of ordinary modules."""
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)))
+    net = nn.Sequential(scripted, nn.Linear(2, 2))
+    net[1].bias.requires_grad_(False)
+    freeze_base_(net)
+    before = [buffer.clone() for buffer in net.buffers()]
+    net.train()[0](torch.randn(2, 1, 3, 3))
+    assert all(torch.equal(old, new) for old, new in zip(before, net.buffers(), strict=True))
+    unfreeze_(net)
+    assert frozen(net) == ["1.bias"]
