@@ -36,7 +36,7 @@ def test_what_can_be_is_not_refused():
     for site, regime, init in good:
         check(TrialConfig.model_validate({"layers": [site], "neurons": 24, "regime": regime, "init": init}))
     check(TrialConfig.model_validate({"layers": [HEADS, DIMS], "neurons": 12, "regime": "unfrozen"}))
-    check(TrialConfig.model_validate({"layers": [HEADS, DIMS], "neurons": 12, "method": "lora"}))
+    check(TrialConfig.model_validate({"layers": [HEADS, DIMS], "neurons": 12, "method": "lora", "regime": "unfrozen"}))
 
 
 def test_the_rules_need_no_torch():
