@@ -105,6 +105,8 @@ def _step(block: nn.Module, graph: fx.Graph, node: fx.Node) -> tuple[str, str | 
         return "act", name
     if type(part) in _DROPOUTS:
         return "dropout", name
+    if isinstance(part, nn.PReLU):
+        raise GrowthError(f"its activation {type(part).__name__} has weights of its own, one for each channel")
     raise GrowthError(
         f"{name}, a {type(part).__name__}, reads the channels and may treat new ones otherwise than old ones"
     )

@@ -232,7 +232,7 @@ REFUSED = {
     "repeated": (lambda: Repeated(relu=nn.ReLU()), "calls conv1 2 times, not once"),
     "branching": (lambda: Branching(relu=nn.ReLU()), r"its forward cannot be read \(symbolically traced"),
     "own_activation": (lambda: OtherName(nonlinearity=Swish()), "nonlinearity, a Swish, reads the channels"),
-    "slope_each": (lambda: OtherName(nonlinearity=nn.PReLU(6)), "nonlinearity, a PReLU, reads the channels"),
+    "slope_each": (lambda: OtherName(nonlinearity=nn.PReLU(6)), "its activation PReLU has weights of its own"),
     "group_norm": (lambda: Usual(relu=nn.ReLU(), bn1=nn.GroupNorm(2, 6)), "bn1, a GroupNorm, reads the channels"),
 }
 
