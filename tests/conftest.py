@@ -14,7 +14,20 @@ os.environ.update(
     }
 )
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("plastsearch", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("plastsearch")
+
+
+@pytest.fixture(autouse=True)
+def _no_views_of_other_tests() -> Iterator[None]:
+    """A process keeps its views of corpora; each test begins like a process of its own."""
+    yield
+    kept = sys.modules.get("plastsearch.data.kept")
+    if kept is not None:
+        kept.forget_views()

@@ -102,6 +102,11 @@ class ClipSet:
             digest.update(value)
         return digest.hexdigest()
 
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The files that hold the samples."""
+        return self._at.shards
+
     def hashes(self) -> pa.Array:
         """One hash per clip over its samples."""
         return self._at.audio

@@ -14,6 +14,7 @@ from plastsearch.data.choice import choose_rows, source_of
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.evaluation import EvaluationKey, require
+from plastsearch.data.kept import Kept, name_of, places_of
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.policy import stratified
 from plastsearch.data.problems import SAME_AUDIO
@@ -47,6 +48,10 @@ class CorpusView:
         return self.train.select(stratified(table, n, seed)["row"].to_numpy())
 
 
+_corpora: Kept[CorpusView] = Kept()
+_evaluations: Kept[ClipSet] = Kept()  # reached with the key alone
+
+
 def open_corpus(
     data: DataRequest,
     cache: Path,
@@ -58,9 +63,14 @@ def open_corpus(
 ) -> CorpusView:
     """The training clips and the clips the search may score on, decoded once and shared; raises DataError.
 
-    `while_waiting` is asked again and again while clips are decoded here or elsewhere; it may raise to give up.
+    A process lists the files once, see kept.py. `while_waiting` is asked again and again while clips are decoded here
+    or elsewhere; it may raise to give up.
     """
     decoder = Decoder(Path(cache), workers, progress, on_wait, while_waiting)
+    return _corpora.get(name_of(data, cache), lambda: _open_corpus(data, decoder))
+
+
+def _open_corpus(data: DataRequest, decoder: Decoder) -> tuple[CorpusView, list[str]]:
     chosen = choose_rows(data, decoder)
     main, other = chosen.main, chosen.other
     train = _clips(data, decoder, main, "train", chosen.train)
@@ -68,7 +78,8 @@ def open_corpus(
     scored = _without(scored, train.hashes(), other, "train")
     if other is not main:
         main.problems.extend(other.problems)
-    return _view(data, main, train, scored)
+    places = places_of(main, train.table, train.shards) + places_of(other, scored.table, scored.shards)
+    return _view(data, main, train, scored), places
 
 
 def open_evaluation(
@@ -84,6 +95,10 @@ def open_evaluation(
     """All clips of the evaluation split, for the finalists step alone; raises EvaluationClosedError for others."""
     require("eval", key)
     decoder = Decoder(Path(cache), workers, progress, on_wait, while_waiting)
+    return _evaluations.get(name_of(data, cache), lambda: _open_evaluation(data, decoder, key))
+
+
+def _open_evaluation(data: DataRequest, decoder: Decoder, key: EvaluationKey) -> tuple[ClipSet, list[str]]:
     manifest = read_source(source_of(data), decoder, needed=("eval",))
     clips = _clips(data, decoder, manifest, "eval", manifest.splits["eval"], key)
     for split in ("train", "dev"):
@@ -92,7 +107,7 @@ def open_evaluation(
             clips = _without(clips, known, manifest, split)
     _check(data, manifest, [clips])
     clips.bad_clips = len(manifest.problems)
-    return clips
+    return clips, places_of(manifest, clips.table, clips.shards)
 
 
 def _clips(

@@ -13,11 +13,13 @@ from plastsearch.data.audio import Storage
 from plastsearch.data.cache import Decoder
 from plastsearch.data.choice import source_of
 from plastsearch.data.decoded import decode_rows, known_audio, pool_of
+from plastsearch.data.kept import Kept, name_of, places_of
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.pool import read_pool
 from plastsearch.data.problems import SAME_AUDIO
 from plastsearch.data.request import DataRequest
 from plastsearch.data.sources import read_source
+from plastsearch.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,40 @@ def prepare_evaluation(data: DataRequest, decoder: Decoder) -> int:
 
     Returns how many of its clips cannot be used; raises DataError if there are any, unless `on_bad` says to skip them.
     """
+    return _prepare_evaluation(data, decoder)[0]
+
+
+def check_evaluation(data: DataRequest, decoder: Decoder) -> None:
+    """The same ahead of a trial's training, once per process (see kept.py), saying what these clips are needed for."""
+    try:
+        _looked.get(name_of(data, decoder.cache), lambda: _prepare_evaluation(data, decoder))
+    except DataError as error:
+        reason = (
+            "finalists are scored on the evaluation split, so it is looked at before training (`finalists.top: 0`: not)"
+        )
+        raise DataError(f"{reason}:\n{error}") from None
+
+
+_looked: Kept[int] = Kept()
+
+
+def _prepare_evaluation(data: DataRequest, decoder: Decoder) -> tuple[int, list[str]]:
     manifest = read_source(source_of(data), decoder, needed=("eval",))
     pool = pool_of(manifest, "eval", data.rate_hz, data.storage)
     table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], pool, decoder)
     hashes = index.audio(keys)
+    leaking = np.zeros(len(table), bool)
     for split in ("train", "dev"):
         if split in manifest.splits:
             known = known_audio(manifest, split, data.rate_hz, data.storage, decoder)
             leaked = np.asarray(pc.is_in(hashes, value_set=known))
-            note_rows(manifest, "eval", table, leaked, SAME_AUDIO, partial(_also_in, split))
+            note_rows(manifest, "eval", table, leaked & ~leaking, SAME_AUDIO, partial(_also_in, split))
+            leaking |= leaked
     if data.on_bad == "refuse":
         manifest.problems.refuse(manifest.corpus)
-    return len(manifest.problems)
+    if len(np.unique(table["label"].to_numpy()[~leaking])) < 2:
+        raise DataError(f"{manifest.corpus}: not both classes are left in eval:\n{manifest.problems.text()}")
+    return len(manifest.problems), places_of(manifest, table, index.shards)
 
 
 def _also_in(split: str, row: int) -> str:

@@ -44,7 +44,9 @@ def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
     return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
 
 
-def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+def task_of(
+    options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False
+) -> Callable[[TrialRecord, bool], dict[str, Any]]:
     """How a record becomes what a worker runs."""
     settings = RunSettings(
         device=executor.device,  # who was given a GPU fails without one; nobody falls back to a core
@@ -52,6 +54,7 @@ def task_of(options: Options, executor: Executor, folder: Path) -> Callable[[Tri
         threads=max(1, int(executor.cpus)),
         store=(options.store or folder.parent / "store").resolve(),
         cache=options.cache_of(folder.parent),
+        check_evaluation=check_evaluation,
     )
 
     def task(record: TrialRecord, defer: bool) -> dict[str, Any]:

@@ -57,11 +57,15 @@ def run_sweep(
 
 
 def _preparing(spec: SweepSpec, options: Options) -> AbstractContextManager[Preparing | None]:
-    """Real trials on this machine need clips; on a cluster the first worker decodes them, where the cores are."""
+    """Real trials on this machine need clips; on a cluster workers decode them, where the cores are."""
     if options.trial != worker.TRIAL or options.address is not None:
         return nullcontext()
-    evaluation = options.finalists and has_finalists(spec)
+    evaluation = _opens_evaluation(spec, options)
     return closing(Preparing(data_of(spec), options.cache_of(options.root), evaluation=evaluation))
+
+
+def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
+    return options.finalists and has_finalists(spec)
 
 
 def _tell(outcome: Outcome) -> None:
@@ -108,6 +112,7 @@ def _session(
     spent_s = seconds_so_far(opened.events)
     standing = standing_of(spec.plain())
     limits = limits_of(spec)
+    on_cluster = options.address is not None  # nobody prepares clips ahead there: each worker looks at them first
     study = open_study(spec, opened.folder, list(records.values()))
     search = Search(
         study, lambda r: exhausted(limits, standing, Spent(list(r.values()), spent_s + time.time() - began))
@@ -126,7 +131,7 @@ def _session(
         phases_of(spec, options, open_space(spec), standing, search, shared_gpu=executor.gpus % 1 > 0),
         standing,
         limits,
-        task_of(options, executor, opened.folder),
+        task_of(options, executor, opened.folder, check_evaluation=on_cluster and _opens_evaluation(spec, options)),
         proposer=study,
         halting=halting_of(spec, standing),
         beginnings=beginnings,

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from plastsearch.data.augment import build_augment
 from plastsearch.data.augment_names import recordings_of
+from plastsearch.data.cache import Decoder
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import CorpusView, open_corpus
 from plastsearch.data.dataset import Augment
+from plastsearch.data.preparing import check_evaluation
 from plastsearch.data.progress import progress_lines
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.checkpoint import Stopped
@@ -144,5 +146,8 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
         config.data, settings.cache, progress=said, on_wait=said.say if said else None,
         while_waiting=partial(end_if, stop),
     )  # fmt: skip
+    if settings.check_evaluation:
+        ahead = Decoder(settings.cache, None, said, said.say if said else None, partial(end_if, stop))
+        check_evaluation(config.data, ahead)
     prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
     return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)

@@ -32,7 +32,7 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     of its two EERs.
     """
     with stop_on_sigterm() as stop:
-        journey = start(config, settings, stop)
+        journey = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
         yield from travel(journey)
         yield evaluated(journey, result(journey, costs(journey)), baseline)
 

@@ -12,6 +12,7 @@ from plastsearch.data.cache import Decoder
 from plastsearch.data.request import Source
 from plastsearch.data.sources import generate
 from plastsearch.errors import DataError
+from plastsearch.trial import fit
 from plastsearch.trial.finalist import run_finalist
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import MakeSettings, make_config
@@ -26,6 +27,9 @@ def damaged(cache: Path, tmp_path: Path) -> Path:
     train, dev, last = (
         sorted((root / f"ASVspoof2019_LA_{split}" / "flac").iterdir()) for split in ("train", "dev", "eval")
     )
+    (tmp_path / "sound").mkdir()
+    for path in (train[3], dev[5]):
+        shutil.copy(path, tmp_path / "sound")
     train[3].write_bytes(train[3].read_bytes()[:3000])
     dev[5].write_text("not audio")
     for path in last[:2]:
@@ -54,3 +58,14 @@ def test_a_trial_says_on_the_terminal_what_it_left_out(damaged: Path, tmp_path: 
     assert "bad_clips" in done.stdout
     again = CliRunner().invoke(app, [*words, "--set", "data.on_bad=skip", "--json"], catch_exceptions=False)
     assert json.loads(again.stdout)["metrics"]["bad_clips"] == 2
+
+
+def test_damaged_evaluation_clips_are_found_before_training(damaged: Path, settings: MakeSettings, monkeypatch) -> None:
+    """By `trial --final`, and by every worker of a cluster's sweep that will have finalists."""
+    for path in (damaged.parent / "sound").iterdir():  # in place of the damaged ones that are trained or searched on
+        shutil.copy(path, next(damaged.glob(f"*/flac/{path.name}")))
+    monkeypatch.setattr(fit, "_train_step", lambda *_: pytest.fail("trained"))
+    config = make_config(data={"corpus": "asvspoof2019_la", "root": str(damaged), "clips": None})
+    for run, where in ((run_finalist, settings()), (run_trial, settings(check_evaluation=True))):
+        with pytest.raises(DataError, match=r"looked at before training(.|\n)*2 clip\(s\)(.|\n)*empty file"):
+            list(run(config, where))
