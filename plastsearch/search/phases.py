@@ -77,4 +77,5 @@ class Listed:
 
 
 def _key(role: str, control: str | None, extra: Mapping[str, Any]) -> tuple[Any, ...]:
-    return role, control, extra.get("of") if role == "finalist" else None, extra.get("seed")
+    """What makes a trial of a list the same one: a control of another winner, or a finalist of another, is not."""
+    return role, control, extra.get("of"), extra.get("seed")
