@@ -26,6 +26,7 @@ def report(outcome: "Outcome", mlflow: str | None, *, as_json: bool, json_lines:
         print_json(document(results) | ending | {"files": files, "resume": _resume(outcome)})
     elif not json_lines:
         _print_tables(results, quiet)
+        _print_openings(outcome.folder)
         _print_places(outcome, files, show)
     for note in outcome.notes:
         print_error(note)
@@ -56,6 +57,21 @@ def _print_tables(results: Any, quiet: bool) -> None:
     if not quiet:
         for line in verdict(results):
             out.print(line, markup=False)
+
+
+def _print_openings(folder: Path) -> None:
+    """How often the evaluation split has been looked at, as the last finalist counted."""
+    from plastsearch.cli.output import console
+    from plastsearch.tracking.journal import read, trials
+
+    said = [
+        (record.details["eval_openings"], record.details["eval_openings_said"])
+        for record in trials(read(folder)).values()
+        if "eval_openings" in record.details
+    ]
+    if said:
+        text = max(said)[1]
+        console().print(text[0].upper() + text[1:], markup=False, soft_wrap=True)
 
 
 def _print_places(outcome: "Outcome", files: dict[str, str], show: str | None) -> None:

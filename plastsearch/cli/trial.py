@@ -109,6 +109,8 @@ def _print(config: "TrialConfig", final: "Report") -> None:
     print_table(out, Table(("metric", "value"), rows, frozenset({"metric"})))
     for stage in final.details["stages"]:
         out.print(f"{stage['stage']:12} {stage['from']:9} {stage['seconds']:8.1f} s  {stage['key']}", markup=False)
+    if "eval_openings_said" in final.details:
+        out.print(final.details["eval_openings_said"], markup=False, soft_wrap=True)
     for split, name in (("train and search-dev", "bad_clips"), ("evaluation", "eval_bad_clips")):
         if final.metrics.get(name):
             text = f"{final.metrics[name]:,.0f} {split} clips could not be used and were left out"

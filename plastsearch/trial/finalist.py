@@ -19,6 +19,7 @@ from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.cost import costs
 from plastsearch.trial.networks import blank
+from plastsearch.trial.openings import note_opening
 from plastsearch.trial.result import result, split_metrics
 from plastsearch.trial.run import Journey, load_weights, start, travel
 from plastsearch.trial.seeds import derive_seed
@@ -38,7 +39,7 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
 
 
 def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Report:
-    """Open the evaluation split, score its clips once, and add what comes out."""
+    """Open the evaluation split, note that in the ledger, score its clips once, and add what comes out."""
     bench = journey.bench
     key = EvaluationKey(f"finalist {bench.config.trial_id()}")
     said = progress_lines() if bench.settings.data_progress else None
@@ -46,13 +47,16 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
         bench.config.data, bench.settings.cache, key, progress=said, on_wait=said.say if said else None,
         while_waiting=bench.end_if_asked,
     )  # fmt: skip
+    trial = bench.config.trial_id()
+    openings = note_opening(bench.settings.store, bench.config.data.corpus, clips.fingerprint, trial)
     scores = _scores(bench, journey.load().module, clips)
     summary = scoring.split_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
     metrics = split_metrics("eval", summary) | {"eval_bad_clips": float(clips.bad_clips)}
     if baseline and journey.stages[0].name == "train":
         metrics |= _of_baseline(journey, clips)
-    path = write_scores(bench.store.root / "scores" / f"{bench.config.trial_id()}.txt", clips, scores)
+    path = write_scores(bench.store.root / "scores" / f"{trial}.txt", clips, scores)
     details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
+    details |= {"eval_openings": openings.count, "eval_openings_said": openings.text()}
     details["eval_per_attack"] = summary.get("per_attack", {})
     found, warnings = tandem_cost(scores, clips, verifier_scores(bench.config.data, bench.settings.cache, key))
     metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]
