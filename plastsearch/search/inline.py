@@ -37,23 +37,27 @@ class InlineExecutor:
         """Nothing was opened."""
 
     def _follow(self, desk: Desk, attempt: Attempt) -> None:
-        deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        limit, began = self._timeout_s, time.monotonic()
+
+        def left() -> float:
+            return (limit or 0.0) - worker.own_s(attempt.task, time.monotonic() - began)
+
         stream = worker.messages(attempt.task)
         try:
-            while (message := _next(stream, deadline)) is not None:
+            while (message := _next(stream, None if limit is None else left)) is not None:
                 if message.get("spent"):
                     self.trouble = worker.SPENT
                 if not desk.heard(attempt, message):
                     return
         except _OverdueError:
-            desk.lost(attempt, f"no end after {self._timeout_s:g} s (the limit for one trial)")
+            desk.lost(attempt, f"no end after {limit:g} s (the limit for one trial)")
         finally:
             stream.close()
 
 
-def _next(stream: Generator[worker.Message], deadline: float | None) -> worker.Message | None:
+def _next(stream: Generator[worker.Message], left: Callable[[], float] | None) -> worker.Message | None:
     # The alarm covers the trial's own time only: the driver's records are never interrupted half-way.
-    with _alarm(deadline):
+    with _alarm(left):
         return next(stream, None)
 
 
@@ -62,21 +66,24 @@ class _OverdueError(BaseException):
 
 
 @contextmanager
-def _alarm(deadline: float | None) -> Iterator[None]:
-    """Interrupt the block when time is up; a process can do so only from its main thread."""
-    if deadline is None:
+def _alarm(left: Callable[[], float] | None) -> Iterator[None]:
+    """Interrupt the block when no time is left; a process can do so only from its main thread."""
+    if left is None:
         yield
         return
     if threading.current_thread() is not threading.main_thread():
         raise TrialError("a time limit per trial needs the main thread; leave it out or use --executor tune")
-    previous = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, max(1e-3, deadline - time.monotonic()))
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        more = left()
+        if more <= 0:
+            raise _OverdueError
+        signal.setitimer(signal.ITIMER_REAL, max(1e-3, more))  # it waited meanwhile, which does not count
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(1e-3, left()))
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-
-
-def _ring(_number: int, _frame: FrameType | None) -> None:
-    raise _OverdueError

@@ -1,5 +1,6 @@
 """What a spec asks for as the parts of a sweep: limits, halting, phases, and the tasks of its workers."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from plastsearch.search.finalists import finalists
 from plastsearch.search.halting import Halting
 from plastsearch.search.options import Options
 from plastsearch.search.phases import Listed, Phase, Search
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
@@ -45,7 +46,7 @@ def halting_of(spec: SweepSpec, standing: Standing) -> Halting | None:
 
 
 def task_of(
-    options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False
+    options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False, limited: bool = False
 ) -> Callable[[TrialRecord, bool], dict[str, Any]]:
     """How a record becomes what a worker runs."""
     settings = RunSettings(
@@ -56,11 +57,14 @@ def task_of(
         cache=options.cache_of(folder.parent),
         check_evaluation=check_evaluation,
     )
+    notes = settings.store / "waits" / content_id(str(folder.resolve()))
+    shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed
 
     def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
         function = options.finalist if record.role == "finalist" else options.trial
         config = TrialConfig.model_validate(record.config)
-        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer}))
+        waits = notes / f"{record.number}-{record.attempts + 1}" if limited else None
+        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer, "waits": waits}))
 
     return task
 

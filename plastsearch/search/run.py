@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from plastsearch.search import worker
 from plastsearch.search.beginnings import Beginnings
 from plastsearch.search.budget import Limits, failing
 from plastsearch.search.executor import Attempt, Message
@@ -117,13 +118,16 @@ class Sweep:
             self._close(attempt, end)
 
     def overdue(self) -> list[tuple[Attempt, str]]:
-        """Attempts beyond the time limit."""
+        """Attempts beyond the time limit, which is on their own time."""
         limit = self._limits.trial_timeout_s
         if limit is None:
             return []
         reason, now = f"no end after {limit:g} s (the limit for one trial)", time.time()
         started = [(attempt, self.records[attempt.trial]) for attempt, _ in self._running.values()]
-        late = [a for a, record in started if record.state == "running" and now - (record.started_at or now) > limit]
+        since = [
+            (attempt, now - (record.started_at or now)) for attempt, record in started if record.state == "running"
+        ]
+        late = [attempt for attempt, spent in since if spent > limit and worker.own_s(attempt.task, spent) > limit]
         return [(attempt, reason) for attempt in late]
 
     def tick(self) -> None:

@@ -8,11 +8,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 from plastsearch.errors import DeviceError, PlastsearchError, TrialError, out_of_memory
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
+from plastsearch.trial.waits import waited_s
 
 TRIAL = "plastsearch.trial.run:run_trial"
 FINALIST = "plastsearch.trial.finalist:run_finalist"
@@ -51,7 +53,19 @@ def messages(task: dict[str, Any]) -> Generator[Message]:
         if _spent(error):
             end["spent"] = True
     end["seconds"] = round(time.monotonic() - began, 6)
+    if (note := _waits(task)) is not None:
+        note.unlink(missing_ok=True)
     yield {**end, "kind": "end", "node": node}
+
+
+def own_s(task: dict[str, Any], seconds: float) -> float:
+    """Of the seconds since an attempt began those that it did not wait for others."""
+    return seconds - waited_s(_waits(task))
+
+
+def _waits(task: dict[str, Any]) -> Path | None:
+    note = task.get("settings", {}).get("waits")
+    return Path(note) if note else None
 
 
 def resolve(reference: str) -> TrialFunction:

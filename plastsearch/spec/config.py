@@ -157,6 +157,7 @@ class RunSettings(Closed):
     defer_busy: bool = False  # raise StageBusy instead of waiting for another trial's stage
     exclusive_timing: bool = True  # take turns on this node while timing
     data_progress: bool = False
+    waits: Path | None = None  # where the attempt writes how long it waited for others; its time limit leaves that out
     check_evaluation: bool = False  # before training: can the clips that finalists are scored on be decoded?
 
 

@@ -91,7 +91,7 @@ class SweepSpec(Closed):
     try_first: tuple[dict[str, Any], ...] = ()  # points of the space, before any anchor
     max_failures: int = Field(2, ge=0)  # attempts of one trial beyond the first
     max_failed_fraction: float = Field(0.5, gt=0, le=1)
-    trial_timeout_s: float | None = Field(None, gt=0)
+    trial_timeout_s: float | None = Field(None, gt=0)  # of one attempt's own time; waits for others do not count
 
     @model_validator(mode="after")
     def _coherent(self, info: ValidationInfo) -> Self:

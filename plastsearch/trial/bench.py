@@ -26,6 +26,7 @@ from plastsearch.trial.losses import Reduction, build_loss
 from plastsearch.trial.prefix import PrefixCache
 from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.store import StageStore
+from plastsearch.trial.waits import Waits
 from plastsearch.trial.weights import weights_id
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -43,10 +44,11 @@ class Bench:
     store: StageStore
     prefixes: PrefixCache
     stop: Callable[[], bool]
+    waits: Waits
 
     def end_if_asked(self) -> None:
         """Leave a wait when the process was asked to end; there is nothing to checkpoint then."""
-        end_if(self.stop)
+        waiting(self.waits, self.stop)
 
     @property
     def train(self) -> ClipSet:
@@ -129,8 +131,9 @@ class Bench:
         return made.to(self.device)  # weights fetched at every step would make the host wait for the GPU
 
 
-def end_if(stop: Callable[[], bool]) -> None:
-    """Leave whatever waits when the process was asked to end."""
+def waiting(waits: Waits, stop: Callable[[], bool]) -> None:
+    """Asked by whatever waits: note the time, and leave when the process was asked to end."""
+    waits()
     if stop():
         raise Stopped
 
@@ -142,12 +145,14 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
     torch.set_num_threads(settings.threads)
     # all cores: only the first of many trials decodes, and the others wait for it
     said = progress_lines() if settings.data_progress else None
+    waits = Waits(settings.waits)
+    still = partial(waiting, waits, stop)
     corpus = open_corpus(
         config.data, settings.cache, progress=said, on_wait=said.say if said else None,
-        while_waiting=partial(end_if, stop),
+        while_waiting=still,
     )  # fmt: skip
     if settings.check_evaluation:
-        ahead = Decoder(settings.cache, None, said, said.say if said else None, partial(end_if, stop))
+        ahead = Decoder(settings.cache, None, said, said.say if said else None, still)
         check_evaluation(config.data, ahead)
     prefixes = PrefixCache(settings.cache / "prefix", settings.cache_max_gb * 1e9)
-    return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop)
+    return Bench(config, settings, device, corpus, StageStore(settings.store), prefixes, stop, waits)

@@ -176,3 +176,34 @@ def test_a_trial_that_ends_after_an_interrupt_goes_on_with_the_next_session(rig)
     it.journal.close()
     it.run()
     assert [(r.state, r.attempts) for r in it.records().values()] == [("done", 2), ("done", 1)]
+
+
+def waiting_600_s(it, note):
+    """Its attempts have a note that says so."""
+    plain = it.task
+
+    def task(record, defer):
+        note.write_text("600")
+        made = plain(record, defer)
+        return made | {"settings": made["settings"] | {"waits": str(note)}}
+
+    it.task = task
+    return it
+
+
+def test_waiting_for_others_does_not_count_against_the_time_limit(rig, tmp_path, monkeypatch):
+    """Neither in this process, where an alarm rings, nor on a cluster, whose desk is asked who is overdue."""
+    monkeypatch.setenv("FAKE_TRIAL_S", "1")
+    note = tmp_path / "note"
+    it = rig("here", limits=Limits(trials=1, max_failures=0, trial_timeout_s=0.2))
+    assert {record.state for record in waiting_600_s(it, note).run().records.values()} == {"done"}
+    assert not note.exists()
+    other = waiting_600_s(rig("cluster", limits=Limits(trials=1, max_failures=0, trial_timeout_s=0.001)), note)
+    desk = other.open()
+    attempt = desk.next()
+    desk.started(attempt)
+    time.sleep(0.01)
+    assert desk.overdue() == []
+    note.write_text("0")
+    assert desk.overdue() == [(attempt, "no end after 0.001 s (the limit for one trial)")]
+    other.journal.close()
