@@ -159,6 +159,7 @@ def _secluded(token: Path) -> Iterator[None]:
     token.touch(mode=0o600, exist_ok=False)
     token.write_text(secrets.token_hex(32))
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), _LOOPBACK: "0"}
+    ours["RAY_enable_metrics_collection"] = "0"  # with Ray's dashboard installed, these it shows to whoever asks
     kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN")}  # a token itself would come first
     os.environ |= ours
     constants = ray._private.ray_constants
