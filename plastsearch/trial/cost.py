@@ -14,7 +14,8 @@ from plastsearch.trial.bench import Bench
 from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import Specimen, blank, learn_, logits_from_wave, train_mode_
-from plastsearch.trial.timing import StepUnderTest, Timing, backward_gflop, interleave, saved_bytes, turn
+from plastsearch.trial.operations import backward_gflop
+from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_bytes, turn
 
 if TYPE_CHECKING:
     from plastsearch.trial.run import Journey
@@ -55,7 +56,7 @@ def _time_(found: Costs, bench: Bench, measured: Specimen, cut: str | None, plai
     config = bench.config
     clips = math.ceil(config.timing_batch / parts)
     step, reference = _step(bench, measured, cut, clips), _step(bench, plain, None, clips)
-    counted = backward_gflop(step) * config.timing_batch / clips
+    counted = backward_gflop(step.forward) * config.timing_batch / clips
     memory = {"peak_memory_mb": _memory(measured.module, step) / 1e6} if bench.device.type == "cpu" else {}
     with turn(bench.device, bench.settings.exclusive_timing, bench.end_if_asked) as mine:
         found.waited_s += mine.waited_s

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.data.lock import hold
 from plastsearch.private_folder import private_folder
@@ -226,19 +225,6 @@ class _Patience:
             self._holder, self._since = holder, time.monotonic()
         elif time.monotonic() - self._since > PATIENCE_S:
             raise _HangsError
-
-
-def backward_gflop(step: StepUnderTest) -> float:
-    """Floating-point operations of one backward pass, counted, not timed (matrix products and convolutions)."""
-    step.zero()
-    with FlopCounterMode(display=False) as counter:
-        loss = step.forward()
-        ahead = counter.get_total_flops()
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        total = counter.get_total_flops()
-    step.zero()
-    return float(total - ahead) / 1e9
 
 
 def saved_bytes(step: StepUnderTest, module: nn.Module) -> int:
