@@ -11,6 +11,7 @@ from plastsearch.analysis.document import Block, Code, Heading, Points, Table, T
 from plastsearch.analysis.figure import column, described, number, title
 from plastsearch.analysis.results import Finalist, Results, Row, age, when
 from plastsearch.analysis.verdict import verdict
+from plastsearch.spec.config import DataConfig
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
 NAMED = 12  # warnings that are spelt out
@@ -242,7 +243,8 @@ def _missing(results: Results, row: Row) -> str:
 def _data(results: Results) -> list[Block]:
     data: dict[str, Any] = (results.spec.get("base") or {}).get("data") or {}
     text = f"Corpus `{data.get('corpus', 'synthetic')}`. The search saw train and search-dev clips only."
-    rows = [*results.rows, *(row for finalist in results.finalists for row in finalist.rows)]
+    text += f" In every arm alike, {_crops(DataConfig.model_validate(data).crops)}."
+    rows = _every(results)
     for name, of in (("bad_clips", "train and search-dev"), ("eval_bad_clips", "evaluation")):
         bad = max((int(row.metrics.get(name, 0)) for row in rows), default=0)
         if bad:
@@ -250,6 +252,14 @@ def _data(results: Results) -> list[Block]:
     if "left out" in text:
         text += " `plastsearch data prepare` with `--on-bad skip` lists them."
     return [Heading("Data"), Text(text)]
+
+
+def _crops(policy: int | str) -> str:
+    if policy == "fresh":
+        return "each training clip was cut at a fresh random place per epoch"
+    if policy == 1:
+        return "training saw the head of each clip"
+    return f"each training clip was cut at {policy} fixed places in turn, its head among them"
 
 
 def _again(results: Results) -> list[Block]:

@@ -98,6 +98,8 @@ def _key(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
     known = paths()
     if key not in known:
         return [(("space", key), f"no such setting of a trial{suggest(key, known)}; known: {_some(known)}")]
+    if key == "data.crops":
+        return [(("space", key), "a sweep has one crop policy for all its arms, so it stands under base")]
     if isinstance(domain, Subset) and key != "layers":
         return [(("space", key), "a subset chooses sites, so it stands under 'layers' only; use a choice of lists")]
     if key == "layers" and not isinstance(domain, Subset | Choice):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ Corpus = Literal[
     "synthetic", "asvspoof2019_la", "asvspoof2019_pa", "asvspoof2021_la", "asvspoof2021_df", "asvspoof5",
     "fake_or_real", "in_the_wild", "manifest",
 ]  # fmt: skip
+
+CROPS = 4  # measured: see benchmarks/RESULTS.md
 
 
 class Closed(BaseModel):
@@ -60,7 +62,8 @@ class DataConfig(Closed):
     search_dev: SearchDev = SearchDev()
     rate_hz: int = Field(16_000, ge=1)
     length_samples: int = Field(64_600, ge=400)
-    crops: int | None = Field(None, ge=1)  # None: one fixed crop if frozen, a new random crop per epoch otherwise
+    # In every arm alike: N fixed places of each training clip in turn, the head among them, or a fresh one per epoch.
+    crops: Annotated[int, Field(ge=1)] | Literal["fresh"] = CROPS
     storage: Literal["int16", "float32"] = "int16"  # of decoded clips; int16 is exact for 16-bit mono files
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"

@@ -93,13 +93,15 @@ class Bench:
             return asked
         return min(MOST_LOADERS, max(1, cores - 1) if self.device.type == "cuda" else cores // 4)
 
-    def reading(self, stage: str, fixed_crop: bool) -> Reading:
-        """How a stage reads the training clips."""
+    def reading(self, first: int) -> Reading:
+        """How a stage reads the training clips that begins after `first` optimiser steps of its trial.
+
+        Nothing here depends on method, regime or stage: the same step of any arm sees the same parts of the same clips.
+        """
         data = self.config.data
-        crops = data.crops or 1 if fixed_crop else data.crops
         return Reading(
-            clips=self.train, batch_size=self.config.train.batch_size,
-            seed=derive_seed(self.config.seed, stage, "order"), length_samples=data.length_samples, crops=crops,
+            clips=self.train, batch_size=self.config.train.batch_size, seed=derive_seed(self.config.seed, "order"),
+            first=first, length_samples=data.length_samples, crops=None if data.crops == "fresh" else data.crops,
             sampling="balanced" if data.balance == "sampler" else "shuffle",
             augment=self.augment, workers=self.loader_workers,
         )  # fmt: skip

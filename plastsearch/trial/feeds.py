@@ -1,21 +1,25 @@
 """What an optimiser step sees: a function of seed and step alone, so that resuming is looking it up.
 
+Steps are counted from the beginning of the trial, across its stages. Two arms of a sweep thus read the same clips, cut
+at the same places, in the same order, whatever their stages and whether activations are kept or computed.
+
 Axes: B clips, T samples; `kept` activations have the shape the network's cut gives them, clips first.
 """
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
-from plastsearch.data.dataset import AHEAD, Augment, Sampling, crop_numbers, make_batch, order
+from plastsearch.data.dataset import AHEAD, Augment, Sampling, make_batch, order
 from plastsearch.trial.prefix import KeptActivations
 
 Pair = tuple[Tensor, Tensor]
@@ -28,6 +32,7 @@ class Reading:
     clips: ClipSet
     batch_size: int
     seed: int
+    first: int  # steps of the trial before the stage's own
     length_samples: int
     crops: int | None
     sampling: Sampling
@@ -43,6 +48,10 @@ class Reading:
     def per_epoch(self) -> int:
         """Steps per epoch; the last, shorter batch is left out (each epoch's shuffle leaves others)."""
         return len(self.clips) // self.size
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch that a step of the stage belongs to, and its number there."""
+        return divmod(self.first + step, self.per_epoch)
 
 
 class Prepared:
@@ -86,7 +95,7 @@ class Prepared:
         return self._waiting.popleft().result()
 
     def _make(self, step: int) -> Pair:
-        epoch, k = divmod(step, self.reading.per_epoch)
+        epoch, k = self.reading.place(step)
         size = self.reading.size
         inputs, labels = self.read(self._rows(epoch)[k * size : (k + 1) * size], epoch)
         if self.device.type == "cuda":  # only pinned memory is copied without the host waiting
@@ -106,17 +115,38 @@ class WaveFeed(Prepared):
         return found.wave, found.label
 
 
+@dataclass(frozen=True)
+class KeptCrops:
+    """Activations of the training clips at one cut, turn by turn of their crops.
+
+    A clip no longer than a crop has one place only; those are kept once, apart from those whose places take turns.
+    """
+
+    at: Indices  # row of each clip among those of its kind
+    longer: NDArray[np.bool_]  # which clips have several places
+    turns: Mapping[int | None, KeptActivations]  # turn → longer clips at their places in such an epoch; None: others
+
+    def read(self, rows: Indices, turn: int) -> Tensor:
+        """What these clips give in an epoch of that turn, in float32."""
+        longer = self.longer[rows]
+        if longer.all() or not longer.any():
+            return self.turns[turn if longer.all() else None].read(self.at[rows])
+        parts = [self.turns[None].read(self.at[rows[~longer]]), self.turns[turn].read(self.at[rows[longer]])]
+        back = np.argsort(np.argsort(longer, kind="stable"))
+        return torch.cat(parts)[torch.from_numpy(back)]
+
+
 class KeptFeed(Prepared):
     """The activations below the cut instead of waveforms, for the same clips in the same order."""
 
-    def __init__(self, reading: Reading, kept: KeptActivations, device: torch.device, steps: int) -> None:
+    def __init__(self, reading: Reading, kept: KeptCrops, device: torch.device, steps: int) -> None:
         super().__init__(reading, device, steps)
         self.kept = kept
 
     def read(self, rows: Indices, epoch: int) -> Pair:
-        """Of the crop that each clip shows in this epoch."""
-        crops = crop_numbers(rows, epoch, self.reading.crops or 1)
-        return self.kept.read(rows, crops), torch.from_numpy(self.reading.clips.labels[rows].astype(np.int64))
+        """Of the place at which each clip is cut in this epoch."""
+        kept = self.kept.read(rows, epoch % (self.reading.crops or 1))
+        return kept, torch.from_numpy(self.reading.clips.labels[rows].astype(np.int64))
 
 
 def _on(device: torch.device) -> Callable[[], None] | None:

@@ -7,88 +7,132 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from plastsearch.data.clips import ClipSet, Indices
+from plastsearch.data.clips import ClipSet, Indices, fixed_starts
+from plastsearch.data.dataset import crop_numbers
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.trial.bench import Bench
-from plastsearch.trial.feeds import Reading
+from plastsearch.trial.feeds import KeptCrops, Reading
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import Specimen
 from plastsearch.trial.prefix import KeptActivations, PrefixOf
 from plastsearch.trial.scoring import BATCH
+
+# Stages after this one and other trials read the same: up to so many times a stage's own reads may be computed for it.
+SHARED = 2
 
 
 @dataclass(frozen=True)
 class Kept:
     """Activations of the training and of the search-dev clips at one cut."""
 
-    train: KeptActivations
+    train: KeptCrops
     dev: KeptActivations
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some clips, each cut at one place: what one entry of the cache holds."""
+
+    of: PrefixOf
+    clips: ClipSet
+    rows: Indices
+    starts: Indices
 
 
 def keep_prefix(
     bench: Bench, specimen: Specimen, stage: Stage, reading: Reading, cut: str, weights: str | None
 ) -> Kept | None:
     """Compute or find them; None where that is switched off, not possible, or would not pay."""
-    crops = reading.crops or 1
-    once = crops * len(reading.clips)
-    if not bench.settings.cache_prefix or reading.augment is not None or weights is None:
+    if not bench.settings.cache_prefix or reading.augment is not None or reading.crops is None or weights is None:
         return None
     of = PrefixOf(
-        weights, cut, reading.clips.fingerprint, reading.length_samples, crops,
+        weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
         "float16" if bench.settings.cache_half else "float32", "bf16" if bench.bf16 else "float32",
     )  # fmt: skip
-    of_dev = replace(of, clips=bench.search_dev.fingerprint, crops=1)
-    if stage.steps * reading.size < once and bench.prefixes.find(of) is None:
+    parts = parts_of(reading, stage, of)
+    missing = sum(len(part.rows) for part in parts.values() if bench.prefixes.find(part.of) is None)
+    if missing > SHARED * stage.steps * reading.size:
         return None  # most of it would never be read
-    train = _keep(bench, specimen.module, reading.clips, of)
-    dev = _keep(bench, specimen.module, bench.search_dev, of_dev) if train else None
-    return Kept(train, dev) if train and dev else None
+    found: dict[int | None, KeptActivations] = {}
+    for turn, part in parts.items():
+        kept = _keep(bench, specimen.module, part)
+        if kept is None:
+            return None
+        found[turn] = kept
+    every = np.arange(len(bench.search_dev), dtype=np.int64)
+    heads = Part(replace(of, clips=bench.search_dev.fingerprint), bench.search_dev, every, np.zeros_like(every))
+    dev = _keep(bench, specimen.module, heads)
+    longer = _longer(reading)
+    at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
+    return Kept(KeptCrops(at, longer, found), dev) if dev else None
 
 
-def _keep(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> KeptActivations | None:
-    found = bench.prefixes.find(of)
+def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:
+    """All that a stage reads, without anything twice: clips with one place under None, the others turn by turn."""
+    longer, crops = _longer(reading), reading.crops or 1
+    parts: dict[int | None, Part] = {}
+    rows = np.flatnonzero(~longer)
+    if len(rows):
+        what = replace(of, clips=f"{of.clips}, the shorter ones")
+        parts[None] = Part(what, reading.clips, rows, np.zeros_like(rows))
+    rows = np.flatnonzero(longer)
+    epochs = range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1) if len(rows) else ()
+    for turn in {epoch % crops: None for epoch in epochs}:
+        starts = fixed_starts(reading.clips.lengths[rows] - of.length_samples, crop_numbers(rows, turn, crops))
+        what = replace(of, clips=f"{of.clips}, the longer ones, turn {turn} of {crops}")
+        parts[turn] = Part(what, reading.clips, rows, starts)
+    return parts
+
+
+def _longer(reading: Reading) -> NDArray[np.bool_]:
+    """Which clips have more than one place: those longer than what is cut."""
+    return np.asarray(reading.clips.lengths > reading.length_samples)
+
+
+def _keep(bench: Bench, module: Detector, part: Part) -> KeptActivations | None:
+    found = bench.prefixes.find(part.of)
     if found is not None:
         return found
-    item_bytes = _item_bytes(bench, module, clips, of)
+    item_bytes = _item_bytes(bench, module, part)
 
     def poll() -> None:
         bench.end_if_asked()
         time.sleep(0.1)
 
-    return bench.prefixes.make(of, len(clips), item_bytes, lambda: _parts(bench, module, clips, of), poll)
+    return bench.prefixes.make(part.of, len(part.rows), item_bytes, lambda: _computed(bench, module, part), poll)
 
 
-def _item_bytes(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> int:
+def _item_bytes(bench: Bench, module: Detector, part: Part) -> int:
     module.eval()
-    wave_BT = torch.from_numpy(clips.batch([0], of.length_samples)).to(bench.device)
     with torch.inference_mode():
-        return module.prefix(wave_BT, of.cut)[0].numel() * 4
+        return module.prefix(_wave(bench, part, slice(1)), part.of.cut)[0].numel() * 4
 
 
-def _parts(bench: Bench, module: Detector, clips: ClipSet, of: PrefixOf) -> Iterator[Tensor]:
-    """Activations of every crop of every clip; from those of a lower cut where they are kept already."""
+def _computed(bench: Bench, module: Detector, part: Part) -> Iterator[Tensor]:
+    """Activations of every clip of a part; from those of a lower cut where they are kept already."""
     module.eval()
-    below = _kept_below(bench, module, of)
+    below = _kept_below(bench, module, part.of)
     halving = Halving()
     with torch.inference_mode():
-        for crop in range(of.crops):
-            for first in range(0, len(clips), BATCH):
-                rows = np.arange(first, min(first + BATCH, len(clips)), dtype=np.int64)
-                with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
-                    if below is None:
-                        wave_BT = _wave(bench, clips, rows, crop, of)
-                        yield halving.rows(lambda part: module.prefix(part, of.cut).float(), wave_BT)
-                    else:
-                        cut, kept = below
-                        onwards = partial(_onwards, module, cut=cut, to=of.cut)
-                        yield halving.rows(onwards, kept.read(rows, crop).to(bench.device)).float()
+        for first in range(0, len(part.rows), BATCH):
+            some = slice(first, first + BATCH)
+            with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
+                if below is None:
+                    wave_BT = _wave(bench, part, some)
+                    yield halving.rows(lambda rows: module.prefix(rows, part.of.cut).float(), wave_BT)
+                else:
+                    cut, kept = below
+                    onwards = partial(_onwards, module, cut=cut, to=part.of.cut)
+                    hidden = kept.read(np.arange(len(part.rows))[some]).to(bench.device)
+                    yield halving.rows(onwards, hidden).float()
 
 
-def _wave(bench: Bench, clips: ClipSet, rows: Indices, crop: int, of: PrefixOf) -> Tensor:
-    return torch.from_numpy(clips.batch(rows, of.length_samples, crop)).to(bench.device)
+def _wave(bench: Bench, part: Part, some: slice) -> Tensor:
+    return torch.from_numpy(part.clips.cut(part.rows[some], part.starts[some], part.of.length_samples)).to(bench.device)
 
 
 def _kept_below(bench: Bench, module: Detector, of: PrefixOf) -> tuple[str, KeptActivations] | None:

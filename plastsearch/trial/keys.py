@@ -106,7 +106,7 @@ def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
     plain = config.model_dump(mode="json")
     reads: dict[str, Any] = {"change": stage.change}
     if stage.steps:
-        reads |= {"steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
+        reads |= {"first": stage.first, "steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
     for path in fields_read(config, stage):
         section, _, name = path.rpartition(".")
         values = plain[section] if section else plain

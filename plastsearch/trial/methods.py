@@ -9,6 +9,7 @@ can share its result; what a method does not spend on `consolidate` it spends on
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from plastsearch.errors import TrialError
@@ -24,13 +25,14 @@ DEFAULT_STEPS = 200  # where neither steps nor epochs are given
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a trial: what it changes, what learns in it and for how many optimiser steps, at which rate."""
+    """One stage of a trial: what it changes, what learns in it, for how many optimiser steps, at which rate."""
 
     name: StageName
     change: Change
     learns: Learned
     steps: int
     lr: float
+    first: int = 0  # optimiser steps of the trial before it
 
 
 def total_steps(config: TrialConfig, n_clips: int) -> int:
@@ -49,10 +51,11 @@ def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
         parts = tuple(part for part in parts if part.stage != "train")
     steps = _lengths(config, total_steps(config, n_clips), {part.stage for part in parts})
     ratios = config.train.lr_ratios.model_dump()
+    counts = [steps.get(part.stage, 0) for part in parts]
     return tuple(
-        Stage(part.stage, part.change, _learns(part, config), steps.get(part.stage, 0),
-              config.train.lr * ratios.get(part.stage, 0.0))
-        for part in parts
+        Stage(part.stage, part.change, _learns(part, config), count, config.train.lr * ratios.get(part.stage, 0.0),
+              first)
+        for part, count, first in zip(parts, counts, accumulate(counts, initial=0), strict=False)
     )  # fmt: skip
 
 

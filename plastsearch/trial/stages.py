@@ -188,7 +188,7 @@ def _train_(
     """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
     module, device = specimen.module, bench.device
     cut = learn_(specimen, bench.config, stage)
-    reading = bench.reading(stage.name, fixed_crop=cut is not None)
+    reading = bench.reading(stage.first)
     kept = keep_prefix(bench, specimen, stage, reading, cut, parent) if cut else None
     steps = stage.steps
     feed = KeptFeed(reading, kept.train, device, steps) if kept else WaveFeed(reading, device, steps)

@@ -171,3 +171,16 @@ def test_the_report_says_how_often_the_incoming_state_won(results):
     assert "in 1 of 3 stages that trained it scored best" in said
     assert "(`retrain` 1 of 2)" in said
     assert any(getattr(block, "text", "") == said for block in report(replace(results, rows=rows)))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "In every arm alike, each training clip was cut at 4 fixed places in turn"),
+        ({"crops": 1}, "In every arm alike, training saw the head of each clip."),
+        ({"crops": "fresh"}, "In every arm alike, each training clip was cut at a fresh random place per epoch."),
+    ],
+)
+def test_the_report_says_which_parts_of_the_clips_all_arms_saw(data, words, results):
+    spec = results.spec | {"base": results.spec["base"] | {"data": data}}
+    assert words in as_markdown(report(replace(results, spec=spec)))

@@ -27,7 +27,7 @@ def reading(settings) -> Any:
     bench = open_bench(make_config(data={"crops": 3}), settings(), lambda: False)
 
     def make(workers: int) -> Reading:
-        return Reading(bench.train, 8, 5, 4000, 3, "shuffle", None, workers)
+        return Reading(bench.train, 8, 5, 0, 4000, 3, "shuffle", None, workers)
 
     return make
 
