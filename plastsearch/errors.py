@@ -35,6 +35,10 @@ class DeviceError(PlastsearchError):
     """The GPU that was asked for cannot be used; another process or machine may have a better one."""
 
 
+class StorageError(PlastsearchError):
+    """A file system that did not answer as it should; the same may work again later, or from another node."""
+
+
 class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 

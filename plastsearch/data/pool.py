@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.shards import KEY_BYTES, ShardIndex, read_index
+from plastsearch.errors import StorageError
 
 NO_AUDIO = pa.scalar(bytes(KEY_BYTES), pa.binary(KEY_BYTES))
 
@@ -106,7 +107,13 @@ def read_pool(folder: Path) -> PoolIndex:
     for path in sorted(folder.glob("*.arrow")):
         try:
             found = read_index(path)
-        except (pa.ArrowInvalid, OSError):
+        except FileNotFoundError:
+            continue  # whoever prepares this pool has just taken a broken one away
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            if getattr(
+                error, "errno", None
+            ):  # the system's word, which may pass; Arrow's own complaints have no number
+                raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
             broken.append(path)
             continue
         parts += [(len(shards), part) for part in found]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from plastsearch.errors import DeviceError, PlastsearchError, TrialError, out_of_memory
+from plastsearch.errors import DeviceError, PlastsearchError, StorageError, TrialError, out_of_memory
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.report import Report
 from plastsearch.trial.waits import waited_s
@@ -137,7 +137,7 @@ def _is_busy(error: Exception) -> bool:
 def _may_pass(error: Exception) -> bool:
     """Whether the same configuration may do better elsewhere: the machine failed, not the configuration."""
     if isinstance(error, PlastsearchError):
-        return isinstance(error, DeviceError)
+        return isinstance(error, DeviceError | StorageError)
     return isinstance(error, OSError) or out_of_memory(error) or "CUDA" in str(error)
 
 
