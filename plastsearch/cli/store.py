@@ -17,13 +17,14 @@ def list_stages(
     store: Where = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
-    """List finished stages, the longest unused first."""
+    """List finished stages, the least useful first: seconds saved per GB, halved with every day unused."""
     from plastsearch.analysis.document import Table
     from plastsearch.cli.output import console, print_json
     from plastsearch.cli.tables import print_table
+    from plastsearch.trial.room import entries as listed
     from plastsearch.trial.store import StageStore
 
-    entries = StageStore(_existing(store)).entries()
+    entries = listed(StageStore(_existing(store)))
     if as_json:
         print_json({"store": str(store), "stages": [vars(entry) for entry in entries]})
         return
@@ -35,33 +36,34 @@ def list_stages(
             f"{entry.seconds:.1f}",
             _age(entry.used),
             str(entry.needed_by),
+            str(entry.followed_by),
         )
         for entry in entries
     )
-    print_table(
-        console(), Table(("key", "stage", "MB", "seconds", "used", "needed by"), rows, frozenset({"key", "stage"}))
-    )
+    columns = ("key", "stage", "MB", "seconds", "used", "needed by", "followed by")
+    print_table(console(), Table(columns, rows, frozenset({"key", "stage"})))
     console().print(f"{len(entries)} stages, {sum(entry.size for entry in entries) / 1e6:.1f} MB")
 
 
 @app.command("gc")
 def collect_stages(
     store: Where = DEFAULT,
-    max_gb: Annotated[
-        float | None, typer.Option(min=0, help="Drop the longest unused until this much is left.")
-    ] = None,
+    max_gb: Annotated[float | None, typer.Option(min=0, help="Drop the least useful until this much is left.")] = None,
     unused_days: Annotated[float | None, typer.Option(min=0, help="Drop what was not used for so long.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a line.")] = False,
 ) -> None:
     """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
     from plastsearch.cli.output import console, print_json
     from plastsearch.errors import PlastsearchError
+    from plastsearch.trial.room import collect
     from plastsearch.trial.store import StageStore
 
     if max_gb is None and unused_days is None:
         raise PlastsearchError("store gc: give --max-gb or --unused-days, or nothing would be dropped")
-    dropped = StageStore(_existing(store)).collect(
-        None if max_gb is None else int(max_gb * 1e9), None if unused_days is None else unused_days * 86_400
+    dropped = collect(
+        StageStore(_existing(store)),
+        None if max_gb is None else max_gb * 1e9,
+        None if unused_days is None else unused_days * 86_400,
     )
     freed = sum(entry.size for entry in dropped)
     if as_json:

@@ -34,6 +34,9 @@ def sweep(
     address: given.Address = None,
     store: given.Store = None,
     cache: given.Cache = None,
+    cache_max_gb: given.CacheMaxGb = None,
+    store_max_gb: given.StoreMaxGb = None,
+    checkpoint_s: given.CheckpointS = None,
     mlflow: given.Mlflow = None,
     deterministic: given.Deterministic = False,
     quiet: given.Quiet = False,
@@ -61,8 +64,8 @@ def sweep(
 
     options = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
-        finalists=final, space_file=space, overrides=overrides, mlflow=mlflow,
-        deterministic=deterministic,
+        finalists=final, space_file=space, overrides=overrides, mlflow=mlflow, cache_max_gb=cache_max_gb,
+        store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip
     if not (quiet or as_json or json_lines):
         _opening(spec)

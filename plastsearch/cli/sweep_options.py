@@ -40,6 +40,35 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Decoded clips; else OUT/cache.", envvar="PLASTSEARCH_CACHE", rich_help_panel=_DRIVER),
 ]
+CacheMaxGb = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        min=0.001,
+        help="Kept activations of a node; else half of what is free beside them.",
+        envvar="PLASTSEARCH_CACHE_MAX_GB",
+        rich_help_panel=_DRIVER,
+    ),
+]
+StoreMaxGb = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        min=0.001,
+        help="Finished stages: beyond it the least useful go, never what a running trial rests on; else no limit.",
+        envvar="PLASTSEARCH_STORE_MAX_GB",
+        rich_help_panel=_DRIVER,
+    ),
+]
+CheckpointS = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        help="Least time between checkpoints inside a stage; else 60. Longer where writing takes over 2 % of the time.",
+        rich_help_panel=_DRIVER,
+    ),
+]
 Mlflow = Annotated[
     str | None,
     typer.Option(

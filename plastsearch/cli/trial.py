@@ -35,6 +35,15 @@ def trial(
     ] = False,
     share: Annotated[bool, typer.Option("--share/--no-share", help="Reuse stages that other trials finished.")] = True,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep activations below the frozen part.")] = True,
+    cache_max_gb: Annotated[
+        float | None, typer.Option(min=0.001, metavar="GB", help="Kept activations; else half of what is free.")
+    ] = None,
+    store_max_gb: Annotated[
+        float | None, typer.Option(min=0.001, metavar="GB", help="Finished stages: beyond it the least useful go.")
+    ] = None,
+    checkpoint_s: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Least time between checkpoints inside a stage.")
+    ] = 60.0,
     evaluation: Annotated[
         bool, typer.Option("--final", help="A finalist: score the evaluation split once, at the end.")
     ] = False,
@@ -48,7 +57,8 @@ def trial(
 
     settings = RunSettings(
         device=device, threads=threads, loader_workers=workers, store=out / "store", cache=out / "cache",
-        share_stages=share, cache_prefix=cache, data_progress=True, deterministic=deterministic,
+        share_stages=share, cache_prefix=cache, data_progress=True, cache_max_gb=cache_max_gb,
+        store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip
     final = _run(config, settings, evaluation)
     if as_json:

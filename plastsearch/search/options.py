@@ -29,6 +29,13 @@ class Options:
     overrides: Sequence[str] = ()
     mlflow: str | None = None  # as given: an address, `env:NAME`, or `none`
     deterministic: bool = False
+    cache_max_gb: float | None = None
+    store_max_gb: float | None = None
+    checkpoint_s: float | None = None
+
+    def store_of(self, root: Path) -> Path:
+        """Where finished stages are kept."""
+        return (self.store or root / "store").resolve()
 
     def cache_of(self, root: Path) -> Path:
         """Where decoded clips are kept."""
@@ -44,6 +51,9 @@ class Options:
         mlflow = self.mlflow and typed(self.mlflow)
         given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": mlflow}
         words += [word for key, value in given.items() if value for word in (key, str(value))]
+        limits = {"--cache-max-gb": self.cache_max_gb, "--store-max-gb": self.store_max_gb,
+                  "--checkpoint-s": self.checkpoint_s}  # fmt: skip
+        words += [word for key, number in limits.items() if number is not None for word in (key, f"{number:g}")]
         if self.deterministic:
             words.append("--deterministic")
         if not self.finalists:

@@ -49,13 +49,17 @@ def task_of(
     options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False, limited: bool = False
 ) -> Callable[[TrialRecord, bool], dict[str, Any]]:
     """How a record becomes what a worker runs."""
+    given = {} if options.checkpoint_s is None else {"checkpoint_s": options.checkpoint_s}
     settings = RunSettings(
         device=executor.device,  # who was given a GPU fails without one; nobody falls back to a core
         deterministic=options.deterministic,
         threads=max(1, int(executor.cpus)),
-        store=(options.store or folder.parent / "store").resolve(),
+        store=options.store_of(folder.parent),
         cache=options.cache_of(folder.parent),
         check_evaluation=check_evaluation,
+        cache_max_gb=options.cache_max_gb,
+        store_max_gb=options.store_max_gb,
+        **given,
     )
     notes = settings.store / "waits" / content_id(str(folder.resolve()))
     shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed

@@ -18,6 +18,7 @@ from plastsearch.search.executor import Executor
 from plastsearch.search.folder import Opened, open_folder
 from plastsearch.search.inline import InlineExecutor
 from plastsearch.search.interrupts import Interrupts
+from plastsearch.search.leftovers import Leftovers
 from plastsearch.search.listening import Closing, Ledger
 from plastsearch.search.options import Options, Outcome
 from plastsearch.search.parts import halting_of, limits_of, phases_of, task_of
@@ -119,7 +120,7 @@ def _session(
     )
     beginnings = Beginnings(records)
     view = View(records, standing, spec.search.trials, executor.slots, spent_s, began, beginnings)
-    listeners = listen(opened.folder, view)
+    listeners = [*listen(opened.folder, view), Leftovers(options.store_of(opened.folder.parent), records)]
     try:
         _prepare(preparing, study, listeners)
     except BaseException:

@@ -154,9 +154,10 @@ class RunSettings(Closed):
     cache: Path  # decoded corpora and prefix activations
     share_stages: bool = True
     cache_prefix: bool = True
-    cache_max_gb: float = Field(20.0, gt=0)
+    cache_max_gb: float | None = Field(None, gt=0)  # of kept activations; None: half of the disk that is free for them
     cache_half: bool = False
-    checkpoint_s: float = Field(60.0, ge=0)  # seconds between checkpoints inside a stage
+    store_max_gb: float | None = Field(None, gt=0)  # None: the store grows without end
+    checkpoint_s: float = Field(60.0, ge=0)  # least time between checkpoints inside a stage; more where writing is slow
     defer_busy: bool = False  # raise StageBusy instead of waiting for another trial's stage
     exclusive_timing: bool = True  # take turns on this node while timing
     data_progress: bool = False

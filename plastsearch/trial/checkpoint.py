@@ -1,6 +1,7 @@
 """Where a stage stood when it was interrupted: written aside and renamed, so that none is ever torn."""
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -13,32 +14,49 @@ from typing import Any
 
 import torch
 
-from plastsearch.errors import TrialError
+from plastsearch.errors import StorageError, TrialError
+from plastsearch.trial.room import OWNER
 
 NAME = "checkpoint.pt"
+MOST = 0.02  # share of a stage's time that writing may take
+BYTES_PER_S = 200e6  # the price of the first checkpoint, until one has been paid for
 
 
 class Checkpoints:
-    """The newest checkpoint of one stage, in that stage's work folder."""
+    """The newest checkpoint of one stage, in that stage's work folder, with the id of the trial that wrote it.
 
-    def __init__(self, folder: Path, every_s: float) -> None:
+    `every_s` is the least time between two, and as much more as keeps writing below MOST of the time; 0: after every
+    step, whatever it costs.
+    """
+
+    def __init__(self, folder: Path, every_s: float, trial: str = "", expected_bytes: int = 0) -> None:
         self.path = folder / NAME
         self.every_s = every_s
-        self._last = time.monotonic()
+        self.trial = trial
+        self._began = self._last = time.monotonic()
+        self._price_s = expected_bytes / BYTES_PER_S
+        self._spent_s = 0.0
 
     def due(self) -> bool:
-        return time.monotonic() - self._last >= self.every_s
+        """The least time is over, and another one can be afforded."""
+        now = time.monotonic()
+        if not self.every_s:
+            return True
+        affordable = self._spent_s + self._price_s <= MOST * (now - self._began)
+        return affordable and now - self._last >= self.every_s
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint in one rename."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
         draft = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.path)
+            (self.path.parent / OWNER).write_text(self.trial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             raise TrialError(
                 f"{self.path}: no checkpoint could be written ({error}); is the disk full? What was stored before is "
@@ -47,18 +65,22 @@ class Checkpoints:
         finally:
             draft.unlink(missing_ok=True)
         self._last = time.monotonic()
+        self._price_s = self._last - began
+        self._spent_s += self._price_s
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The newest state, or None to start the stage anew; an unreadable file counts as none."""
-        self._last = time.monotonic()
+        self._began = self._last = time.monotonic()
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+            with self.path.open("rb") as file:
+                return dict(torch.load(file, map_location=device, weights_only=True))
         except FileNotFoundError:
             return None
-        except (RuntimeError, EOFError, OSError, ValueError):  # a damaged disk: the stage's beginning is still good
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be read now ({error}); nothing was deleted") from error
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):  # damage: the stage's beginning is as good
             self.path.unlink(missing_ok=True)
             return None
-        return state
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -34,8 +34,9 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     """
     with stop_on_sigterm() as stop:
         journey = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
-        yield from travel(journey)
-        yield evaluated(journey, result(journey, costs(journey)), baseline)
+        with journey.resting():
+            yield from travel(journey)
+            yield evaluated(journey, result(journey, costs(journey)), baseline)
 
 
 def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Report:

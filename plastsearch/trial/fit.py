@@ -254,6 +254,12 @@ def _moving(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in module.state_dict().items() if name not in fixed}
 
 
+def checkpoint_bytes(module: nn.Module) -> int:
+    """About what a checkpoint takes: what moves twice (now and at its best), and two moments of what learns."""
+    moving = sum(tensor.nbytes for tensor in _moving(module).values())
+    return 2 * moving + 2 * sum(p.nbytes for p in module.parameters() if p.requires_grad)
+
+
 def _restore_best(module: nn.Module, state: FitState) -> None:
     tensors = _moving(module)
     with torch.no_grad():

@@ -59,7 +59,7 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; never waits."""
-        if self._file is not None:
+        if self.mine:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._create():
@@ -68,6 +68,11 @@ class Lease:
         if holder is None:
             return self._create()
         return self._dead(holder) and self._bury(holder) and self._create()
+
+    @property
+    def mine(self) -> bool:
+        """We hold it."""
+        return self._file is not None
 
     def held(self) -> bool:
         """Someone alive holds it."""
@@ -124,15 +129,15 @@ class Lease:
         A file server may carry out a link and lose its answer; asked again, it says that the name is taken: by us.
         """
         draft = self.path.with_name(f".{self.path.name}.{self._token}")
-        draft.write_text(text)
         try:
+            draft.write_text(text)
             os.link(draft, self.path)
         except FileExistsError:
             return self._mine()
         except OSError:  # no hard links here, or an answer lost
             return self._mine() or self._place_exclusively(text)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         return True
 
     def _place_exclusively(self, text: str) -> bool:

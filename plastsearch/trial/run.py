@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from plastsearch.trial.keys import StageKey, base_key, stage_keys
 from plastsearch.trial.methods import Stage, check, plan
 from plastsearch.trial.networks import Specimen, blank
 from plastsearch.trial.result import result
+from plastsearch.trial.room import excess
 from plastsearch.trial.stages import run_stage
 from plastsearch.trial.store import DamagedStageError, StageRecord
 
@@ -64,6 +66,10 @@ class Journey:
             self.specimen = specimen
         return self.specimen
 
+    def resting(self) -> AbstractContextManager[None]:
+        """While it lasts, nobody drops a stage this trial is made of."""
+        return self.bench.store.rest_on([key.key for key in self.keys], self.bench.end_if_asked)
+
     def report(self, stage: str, step: int, metrics: dict[str, float], **details: Any) -> Report:
         return Report(stage, step, self.steps_total, metrics, details=details)
 
@@ -77,8 +83,9 @@ def run_trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
     """Take a configuration through its stages; called again after a kill it goes on where it stood."""
     with stop_on_sigterm() as stop:
         journey = start(config, settings, stop)
-        yield from travel(journey)
-        yield result(journey, costs(journey))
+        with journey.resting():
+            yield from travel(journey)
+            yield result(journey, costs(journey))
 
 
 def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) -> Journey:
@@ -103,6 +110,7 @@ def travel(journey: Journey) -> Iterator[Report]:
             while len(journey.records) < len(journey.stages):
                 yield from _advance(journey)
             journey.load()
+            journey.warnings += excess(journey.bench.store)
             return
         except DamagedStageError as damage:
             journey.warnings.append(str(damage))
@@ -135,7 +143,6 @@ def _advance(journey: Journey) -> Iterator[Report]:
 def _compute(journey: Journey, stage: Stage, key: StageKey) -> Generator[Report, None, StageRecord]:
     """Run a stage and publish it."""
     specimen = journey.load()
-    journey.bench.store.note_parent(key.key, key.parent)
     done = journey.steps_done
     began = time.monotonic()
     before = journey.records[-1] if journey.records else None

@@ -24,7 +24,7 @@ from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.compiling import compiled_, compiles, uncompiled
 from plastsearch.trial.device import TrainingMemory
 from plastsearch.trial.feeds import KeptFeed, WaveFeed
-from plastsearch.trial.fit import FitPlan, Ingredients, Progress, Quality, fit
+from plastsearch.trial.fit import FitPlan, Ingredients, Progress, Quality, checkpoint_bytes, fit
 from plastsearch.trial.keeping import Kept, keep_prefix
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import (
@@ -201,7 +201,9 @@ def _train_(
 
     on = Ingredients(module, logits, bench.loss, feed, quality, lambda: train_mode_(module, cut), device)
     memory = TrainingMemory(device)
-    checkpoints = Checkpoints(bench.store.work(key), bench.settings.checkpoint_s)
+    checkpoints = Checkpoints(
+        bench.store.work(key), bench.settings.checkpoint_s, bench.config.trial_id(), checkpoint_bytes(module)
+    )
     with compiled_(module, compiling), closing(feed):
         state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop, _known(bench, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last

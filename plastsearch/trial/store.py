@@ -4,15 +4,21 @@
 <root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
 <root>/work/<key>/                        checkpoints of a stage that is being computed
 <root>/leases/<key>                       who is computing it
+<root>/uses/<token>                       what a running trial rests on
+<root>/scores/                            scores of finalists; nothing of it is ever dropped here
+
+How room is made again: room.py.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,11 +29,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plastsearch.errors import TrialError
+from plastsearch.errors import StorageError, TrialError
 from plastsearch.trial.lease import Lease
+from plastsearch.trial.room import GONE, make_room
 
 FORMAT = 1
-PARENT = "parent"
 
 
 class StageBusy(TrialError):
@@ -66,25 +72,13 @@ class StageRecord:
     format: int = FORMAT
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of `store ls`."""
-
-    key: str
-    stage: str
-    size: int
-    created: float
-    used: float
-    seconds: float
-    needed_by: int  # other entries that keep tensors here
-
-
 class StageStore:
     """A folder of finished stages; every method is safe to call from many processes at once."""
 
-    def __init__(self, root: Path, lease_s: float = 60.0) -> None:
+    def __init__(self, root: Path, lease_s: float = 60.0, max_bytes: float | None = None) -> None:
         self.root = root
         self.lease_s = lease_s
+        self.max_bytes = max_bytes
 
     def folder(self, key: str) -> Path:
         return self.root / "stages" / key
@@ -93,11 +87,37 @@ class StageStore:
         """Where the one who computes a stage keeps its checkpoints."""
         return self.root / "work" / key
 
-    def note_parent(self, key: str, parent: str | None) -> None:
-        """Say what the computation of a stage rests on, so that `collect` leaves it while the lease is held."""
-        if parent is not None:
-            self.work(key).mkdir(parents=True, exist_ok=True)
-            (self.work(key) / PARENT).write_text(parent)
+    @contextmanager
+    def rest_on(self, keys: Collection[str], while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Say which stages a trial is made of, so that nobody drops one of them while it runs."""
+        lease = Lease(self.root / "uses" / uuid.uuid4().hex, self.lease_s, list(keys))
+        try:
+            with self.register(while_waiting):
+                lease.acquire()
+        except OSError as error:
+            raise StorageError(
+                f"{self.root}: the store cannot be written now ({error}); is the disk full? make room "
+                "(`plastsearch store gc`)"
+            ) from error
+        try:
+            yield
+        finally:
+            lease.release()
+
+    @contextmanager
+    def register(self, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """The moment in which trials say what they rest on, or a collector chooses what nobody rests on.
+
+        It is held in the folder it is about: a network file system then lists that folder afresh.
+        """
+        lease = Lease(self.root / "uses" / "register", self.lease_s)
+        while not lease.acquire():
+            while_waiting()
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            lease.release()
 
     def lease(self, key: str) -> Lease:
         return Lease(self.root / "leases" / key, self.lease_s)
@@ -126,30 +146,52 @@ class StageStore:
                 record.tensors[name] = {"digest": digest, "key": record.key, "name": name}
                 fresh[name] = plain.clone()
         record.created = time.time()
+        if self.max_bytes is not None:
+            make_room(self, self.max_bytes - sum(tensor.nbytes for tensor in fresh.values()))
         draft = self._write(record, fresh)
-        self.folder(record.key).parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.rename(self.folder(record.key))
-        except OSError:  # published meanwhile by someone who lost or stole a lease: the content is the same
-            shutil.rmtree(draft)
+            self._publish(draft, record.key)
+        except OSError as error:
+            raise self._not_stored(record, error) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(self.work(record.key), ignore_errors=True)
         return record
 
     def _write(self, record: StageRecord, fresh: dict[str, Tensor]) -> Path:
         """A stage beside its final place, on the disk; nothing is left of it if that fails."""
-        draft = self._draft()
+        draft = self.root / "drafts" / uuid.uuid4().hex
         try:
+            draft.mkdir(parents=True)
             save_file(fresh, draft / "weights.safetensors")
             (draft / "stage.json").write_text(json.dumps(asdict(record), sort_keys=True, indent=1))
             for path in (*draft.iterdir(), draft):
                 _sync(path)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(draft, ignore_errors=True)
-            raise TrialError(
-                f"{self.root}: stage {record.stage} could not be stored ({error}); is the disk full? What was stored "
-                "before is whole: make room (`plastsearch store gc`), and the trial goes on from there"
-            ) from error
+            raise self._not_stored(record, error) from error
         return draft
+
+    def _publish(self, draft: Path, key: str) -> None:
+        """One rename. Published already, by whoever took over a lease or with a lost answer, it is the same stage."""
+        place = self.folder(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.rename(place)
+        except OSError as error:
+            if self.find(key) is not None:
+                return
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self.discard(key)  # no stage: ruins, or another format's
+            draft.rename(place)
+        _sync(place.parent)
+
+    def _not_stored(self, record: StageRecord, error: Exception) -> TrialError:
+        return TrialError(
+            f"{self.root}: stage {record.stage} could not be stored ({error}); is the disk full? What was stored "
+            "before is whole: make room (`plastsearch store gc`), and the trial goes on from there"
+        )
 
     def load(self, key: str) -> dict[str, Tensor]:
         """The weights of a stage on the CPU, each checked against its digest."""
@@ -158,30 +200,45 @@ class StageStore:
             raise DamagedStageError(key, "it is gone")
         loaded: dict[str, Tensor] = {}
         for holder in sorted({where["key"] for where in record.tensors.values()}):
-            path = self.folder(holder) / "weights.safetensors"
-            try:
-                with safe_open(path, framework="pt") as file:
-                    for name, where in record.tensors.items():
-                        if where["key"] == holder:
-                            loaded[name] = file.get_tensor(where["name"])
-                os.utime(path.parent)
-            except (OSError, SafetensorError) as error:
-                raise DamagedStageError(key, f"{path}: {error}") from error
+            names = {name: where["name"] for name, where in record.tensors.items() if where["key"] == holder}
+            loaded |= self._read(key, self.folder(holder) / "weights.safetensors", names)
+            self._note_use(holder)
         for name, tensor in loaded.items():
             if _digest(tensor) != record.tensors[name]["digest"]:
                 raise DamagedStageError(key, f"the checksum of {name} is wrong")
-        os.utime(self.folder(key))
+        self._note_use(key)
         return {name: loaded[name] for name in record.tensors}
 
-    def discard(self, key: str) -> None:
-        """Take a stage out of sight in one rename, then delete it."""
-        grave = self._draft()
+    def _read(self, key: str, path: Path, names: dict[str, str]) -> dict[str, Tensor]:
+        """Tensors of one file. Damage is a file that is gone or makes no sense, not one that cannot be read now."""
         try:
-            self.folder(key).rename(grave / "stage")
-        except FileNotFoundError:
-            pass  # someone else discarded it
-        finally:
+            with path.open("rb"), safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(there) for name, there in names.items()}
+        except SafetensorError as error:
+            raise DamagedStageError(key, f"{path}: {error}") from error
+        except OSError as error:  # safetensors calls whatever it could not open missing
+            if isinstance(error, FileNotFoundError) and not path.exists():
+                raise DamagedStageError(key, f"{path} is gone") from error
+            raise StorageError(f"{path}: a stored stage cannot be read now ({error}); nothing was deleted") from error
+
+    def _note_use(self, key: str) -> None:
+        with contextlib.suppress(OSError):  # read-only, or dropped meanwhile; only the order of dropping rests on it
+            os.utime(self.folder(key))
+
+    def discard(self, key: str) -> None:
+        """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""
+        grave = self.bury(key)
+        if grave is not None:
             shutil.rmtree(grave, ignore_errors=True)
+
+    def bury(self, key: str) -> Path | None:
+        """Out of sight, not yet deleted; beside the stages, for on a full disk not even a folder can be made."""
+        grave = self.folder(f"{GONE}{uuid.uuid4().hex}")
+        try:
+            self.folder(key).rename(grave)
+        except FileNotFoundError:
+            return None
+        return grave
 
     @contextmanager
     def claim(
@@ -205,77 +262,9 @@ class StageStore:
         finally:
             lease.release()
 
-    def entries(self) -> list[Entry]:
-        """All finished stages, the longest unused first."""
-        records = [record for path in self._stage_folders() if (record := self.find(path.name))]
-        needed: dict[str, int] = {}
-        for record in records:
-            for holder in {where["key"] for where in record.tensors.values()} - {record.key}:
-                needed[holder] = needed.get(holder, 0) + 1
-        rows = []
-        for record in records:
-            folder = self.folder(record.key)
-            try:
-                size = sum(path.stat().st_size for path in folder.iterdir())
-                used = folder.stat().st_mtime
-            except FileNotFoundError:
-                continue  # dropped by another process meanwhile
-            rows.append(Entry(record.key, record.stage, size, record.created, used, record.seconds,
-                              needed.get(record.key, 0)))  # fmt: skip
-        return sorted(rows, key=lambda entry: entry.used)
-
-    def collect(self, max_bytes: int | None = None, unused_s: float | None = None) -> list[Entry]:
-        """Drop stages unused for `unused_s`, then the longest unused until `max_bytes` fit; returns what went.
-
-        A stage that is being computed, that another one is being computed from, or that holds tensors another stage
-        refers to, stays.
-        """
-        dropped: list[Entry] = []
-        now = time.time()
-        while True:  # stages that only dropped ones rested on can go in the next round
-            rows, in_use = self.entries(), self._in_use()
-            total = sum(entry.size for entry in rows)
-            before = len(dropped)
-            for entry in rows:
-                too_much = max_bytes is not None and total > max_bytes
-                old = unused_s is not None and now - entry.used > unused_s
-                if (too_much or old) and not entry.needed_by and entry.key not in in_use:
-                    self.discard(entry.key)
-                    dropped.append(entry)
-                    total -= entry.size
-            if len(dropped) == before:
-                break
-        self._sweep_leftovers(now)
-        return dropped
-
-    def _sweep_leftovers(self, now: float, older_s: float = 86_400.0) -> None:
-        """Half-written folders and checkpoints whose trial was never taken up again."""
-        for kind in ("drafts", "work"):
-            folder = self.root / kind
-            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-                if now - path.stat().st_mtime > older_s and not self.lease(path.name).held():
-                    shutil.rmtree(path, ignore_errors=True)
-
-    def _in_use(self) -> set[str]:
-        """Stages that live processes compute, and those they compute them from."""
-        leases = self.root / "leases"
-        names = [path.name for path in leases.iterdir()] if leases.is_dir() else []
-        held = {name for name in names if not name.startswith(".") and self.lease(name).held()}
-        notes = [self.work(name) / PARENT for name in held]
-        return held | {note.read_text() for note in notes if note.is_file()}
-
-    def _stage_folders(self) -> list[Path]:
-        folder = self.root / "stages"
-        return sorted(folder.iterdir()) if folder.is_dir() else []
-
     def _held_by(self, parent: str | None) -> dict[str, dict[str, str]]:
         record = self.find(parent) if parent else None
         return {where["digest"]: where for where in record.tensors.values()} if record else {}
-
-    def _draft(self) -> Path:
-        draft = self.root / "drafts" / uuid.uuid4().hex
-        draft.mkdir(parents=True)
-        return draft
 
 
 def _digest(tensor: Tensor) -> str:
@@ -290,5 +279,8 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems sync files, but no folders
+            raise
     finally:
         os.close(handle)

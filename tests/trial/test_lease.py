@@ -68,10 +68,13 @@ def _count(folder: Path, links: bool, start: Any) -> None:
         os.link = no_links(errno.EPERM)
     start.wait()
     for _ in range(25):
-        with Lease(folder / "lease"):
-            before = int((folder / "count").read_text())
-            time.sleep(0.0005)
-            (folder / "count").write_text(str(before + 1))
+        lease = Lease(folder / "lease")
+        while not lease.acquire():
+            time.sleep(0.01)
+        before = int((folder / "count").read_text())
+        time.sleep(0.0005)
+        (folder / "count").write_text(str(before + 1))
+        lease.release()
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from plastsearch.trial.lease import Lease
+from plastsearch.trial.room import collect, entries
 from plastsearch.trial.store import DamagedStageError, StageBusy, StageRecord, StageStore
 
 
@@ -45,7 +46,7 @@ def test_a_tensor_that_the_parent_holds_is_not_written_again(tmp_path: Path) -> 
     store.save(record("grandchild", "child"), big | {"new": torch.full((3,), 2.0)})
     assert (store.folder("grandchild") / "weights.safetensors").stat().st_size < 1000
     assert torch.equal(store.load("grandchild")["base"], big["base"])
-    assert {e.key: e.needed_by for e in store.entries()} == {"parent": 2, "child": 0, "grandchild": 0}
+    assert {e.key: e.needed_by for e in entries(store)} == {"parent": 2, "child": 0, "grandchild": 0}
 
 
 def test_a_changed_byte_is_found_on_load(tmp_path: Path) -> None:
@@ -155,19 +156,19 @@ def test_collect_keeps_what_others_need(tmp_path: Path) -> None:
     store.save(record("other"), {"y": torch.randn(1000)})
     for age, key in ((30, "p"), (20, "other"), (10, "c")):
         os.utime(store.folder(key), (time.time() - age, time.time() - age))
-    dropped = [entry.key for entry in store.collect(max_bytes=9000)]
+    dropped = [entry.key for entry in collect(store, max_bytes=9000)]
     assert dropped == ["other"]
     assert torch.equal(store.load("c")["base"], base["base"])
-    assert [entry.key for entry in store.collect(unused_s=0)] == ["c", "p"]
+    assert [entry.key for entry in collect(store, unused_s=0)] == ["c", "p"]
 
 
 def test_collect_keeps_what_a_running_trial_rests_on(tmp_path: Path) -> None:
     store = StageStore(tmp_path)
     store.save(record("parent"), weights())
     store.save(record("other"), weights(1))
-    with store.claim("child", defer=False):
-        store.note_parent("child", "parent")
-        assert [entry.key for entry in store.collect(max_bytes=0)] == ["other"]
+    with store.rest_on(["parent", "child"]), store.claim("child", defer=False):
+        assert [entry.key for entry in collect(store, max_bytes=0)] == ["other"]
         store.save(record("child", "parent"), weights())
+        assert collect(store, max_bytes=0) == []
     assert torch.equal(store.load("child")["a"], weights()["a"])
-    assert [entry.key for entry in store.collect(max_bytes=0)] == ["child", "parent"]
+    assert [entry.key for entry in collect(store, max_bytes=0)] == ["child", "parent"]
