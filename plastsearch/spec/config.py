@@ -155,7 +155,7 @@ class RunSettings(Closed):
     share_stages: bool = True
     cache_prefix: bool = True
     cache_max_gb: float | None = Field(None, gt=0)  # of kept activations; None: half of the disk that is free for them
-    cache_half: bool = False
+    cache_half: bool | None = None  # keep activations in float16; None: where they are computed in bf16
     store_max_gb: float | None = Field(None, gt=0)  # None: the store grows without end
     checkpoint_s: float = Field(60.0, ge=0)  # least time between checkpoints inside a stage; more where writing is slow
     defer_busy: bool = False  # raise StageBusy instead of waiting for another trial's stage

@@ -156,6 +156,8 @@ def open_bench(config: TrialConfig, settings: RunSettings, stop: Callable[[], bo
     if settings.check_evaluation:
         ahead = Decoder(settings.cache, None, said, said.say if said else None, still)
         check_evaluation(config.data, ahead)
-    prefixes = PrefixCache(settings.cache / "prefix", (settings.cache_max_gb or 20.0) * 1e9)
+    prefixes = PrefixCache(
+        settings.cache / "prefix", None if settings.cache_max_gb is None else settings.cache_max_gb * 1e9
+    )
     most = None if settings.store_max_gb is None else settings.store_max_gb * 1e9
     return Bench(config, settings, device, corpus, StageStore(settings.store, max_bytes=most), prefixes, stop, waits)

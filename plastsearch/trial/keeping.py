@@ -27,10 +27,10 @@ SHARED = 2
 
 @dataclass(frozen=True)
 class Kept:
-    """Activations of the training and of the search-dev clips at one cut."""
+    """Activations of the training clips at one cut, and of the search-dev clips where there was room for both."""
 
     train: KeptCrops
-    dev: KeptActivations
+    dev: KeptActivations | None
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,32 @@ def keep_prefix(
         return None
     of = PrefixOf(
         weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
-        "float16" if bench.settings.cache_half else "float32", "bf16" if bench.bf16 else "float32",
+        "float16" if half(bench) else "float32", "bf16" if bench.bf16 else "float32",
     )  # fmt: skip
     parts = parts_of(reading, stage, of)
     missing = sum(len(part.rows) for part in parts.values() if bench.prefixes.find(part.of) is None)
     if missing > SHARED * stage.steps * reading.size:
         return None  # most of it would never be read
     found: dict[int | None, KeptActivations] = {}
+    passes = stage.steps * reading.size / len(reading.clips)
+    turns = sum(turn is not None for turn in parts)
     for turn, part in parts.items():
-        kept = _keep(bench, specimen.module, part)
+        kept = _keep(bench, specimen.module, part, passes if turn is None else passes / turns)
         if kept is None:
             return None
         found[turn] = kept
     every = np.arange(len(bench.search_dev), dtype=np.int64)
     heads = Part(replace(of, clips=bench.search_dev.fingerprint), bench.search_dev, every, np.zeros_like(every))
-    dev = _keep(bench, specimen.module, heads)
+    dev = _keep(bench, specimen.module, heads, bench.config.train.evaluations)
     longer = _longer(reading)
     at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
-    return Kept(KeptCrops(at, longer, found), dev) if dev else None
+    return Kept(KeptCrops(at, longer, found), dev)
+
+
+def half(bench: Bench) -> bool:
+    """Whether activations are kept in float16: as asked; else where they were computed in bf16, which is coarser."""
+    asked = bench.settings.cache_half
+    return bench.bf16 if asked is None else asked
 
 
 def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:
@@ -93,23 +101,47 @@ def _longer(reading: Reading) -> NDArray[np.bool_]:
     return np.asarray(reading.clips.lengths > reading.length_samples)
 
 
-def _keep(bench: Bench, module: Detector, part: Part) -> KeptActivations | None:
-    found = bench.prefixes.find(part.of)
-    if found is not None:
-        return found
-    item_bytes = _item_bytes(bench, module, part)
+def _keep(bench: Bench, module: Detector, part: Part, passes: float) -> KeptActivations | None:
+    """Find or make activations that will be read `passes` times; in float32 where a half cannot hold them."""
+    full = replace(part, of=replace(part.of, type="float32"))
+    for one in (part,) if part.of == full.of else (part, full):
+        found = bench.prefixes.find(one.of)
+        if found is not None:
+            bench.prefixes.note_use(one.of, found)
+            return found
+    try:
+        made = _make(bench, module, part, passes)
+    except OverflowError:
+        part, made = full, _make(bench, module, full, passes)
+    if made is not None:
+        bench.prefixes.note_use(part.of, made)
+    return made
+
+
+def _make(bench: Bench, module: Detector, part: Part, passes: float) -> KeptActivations | None:
+    item_bytes, clip_s = _price(bench, module, part)
 
     def poll() -> None:
         bench.end_if_asked()
         time.sleep(0.1)
 
-    return bench.prefixes.make(part.of, len(part.rows), item_bytes, lambda: _computed(bench, module, part), poll)
+    clips = len(part.rows)
+    return bench.prefixes.make(
+        part.of, clips, item_bytes, lambda: _computed(bench, module, part), poll, seconds=clip_s * clips, passes=passes
+    )
 
 
-def _item_bytes(bench: Bench, module: Detector, part: Part) -> int:
+def _price(bench: Bench, module: Detector, part: Part) -> tuple[int, float]:
+    """What one clip takes in float32, and the seconds it takes to compute, which the first of two batches warms up."""
     module.eval()
-    with torch.inference_mode():
-        return module.prefix(_wave(bench, part, slice(1)), part.of.cut)[0].numel() * 4
+    halving, some = Halving(), slice(min(BATCH, len(part.rows)))
+    with torch.inference_mode(), torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
+        item = module.prefix(_wave(bench, part, slice(1)), part.of.cut)[0]
+        wave_BT = _wave(bench, part, some)
+        began = time.perf_counter()
+        prefix = halving.rows(lambda rows: module.prefix(rows, part.of.cut), wave_BT)
+        prefix.flatten()[0].item()  # a GPU has finished then
+    return item.numel() * 4, (time.perf_counter() - began) / len(wave_BT)
 
 
 def _computed(bench: Bench, module: Detector, part: Part) -> Iterator[Tensor]:

@@ -1,12 +1,25 @@
 """Activations below the lowest place that learns: computed once per clip, shared by epochs and by trials.
 
     <root>/<key>/values.bin    clips × crops activations, memory-mapped
-    <root>/<key>/shape.json    their shape and type, and what they are of
+    <root>/<key>/shape.json    their shape and type, what they are of, the seconds one pass takes to compute
+    <root>/<key>/worth         see below
+    <root>/.draft-<key>/       being computed: its file has its full size from the start, so it is the reservation, too
+    <root>/.level, .lock       see below; held while room is made
 
-The folder belongs on a disk of the node. It is bounded: the longest unused goes first.
+Who reads, and who computes, holds a lock on the values as long as they are mapped or written; the kernel drops it with
+the process. So nothing in use is ever dropped, and a draft that nobody holds is a dead process's.
+
+When room is short, what costs the fewest seconds per GB to compute again goes (GreedyDual-Size, Cao and Irani 1997):
+with every use an entry is worth that much above the level that the last one to go was worth. A newcomer that would save
+less by its use now is turned away instead, and raises the level: old entries that nobody uses age by what is asked for.
+
+The folder belongs on a disk of the node.
 """
 
+import contextlib
+import fcntl
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -20,8 +33,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plastsearch.errors import StorageError
 from plastsearch.spec.config import content_id
-from plastsearch.trial.lease import Lease
 
 Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
@@ -30,6 +43,10 @@ TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
     "float32": (np.dtype(np.float32), torch.float32),
     "float16": (np.dtype(np.float16), torch.float16),
 }
+VALUES, SHAPE, WORTH = "values.bin", "shape.json", "worth"
+DRAFT, GONE = ".draft-", ".gone-"
+SHARE = 0.5  # of a disk's free space, where no budget is given
+SPARE, SPARE_BYTES = 0.05, 1e9  # of a disk, or so many bytes if that is less: never taken
 
 
 @dataclass(frozen=True)
@@ -53,87 +70,281 @@ class KeptActivations:
     """A memory-mapped array [crops × clips, …]; reading copies only the rows asked for."""
 
     def __init__(self, folder: Path) -> None:
-        shape = json.loads((folder / "shape.json").read_text())
+        shape = json.loads((folder / SHAPE).read_text())
+        self.seconds = float(shape["seconds"])
         self._clips = int(shape["count"])
-        self._values: NDArray[Any] = np.memmap(
-            folder / "values.bin", TYPES[shape["type"]][0], "r", shape=tuple(shape["shape"])
-        )
+        kind, sizes = TYPES[shape["type"]][0], tuple(shape["shape"])
+        with (folder / VALUES).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the map keeps the file open, and so the lock
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(file.name)  # dropped between opening and locking
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(sizes))).reshape(sizes)
+        self.gb = self._values.nbytes / 1e9
 
     def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:
         """Activations of these clips in float32."""
         return torch.from_numpy(self._values[rows + self._clips * np.asarray(crops)].astype(np.float32, copy=False))
 
 
-class PrefixCache:
-    """All kept activations of a node."""
+@dataclass(frozen=True)
+class Draft:
+    """A folder that only we write to, and the open file that says so."""
 
-    def __init__(self, root: Path, max_bytes: float) -> None:
+    folder: Path
+    file: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """One entry as room is made: what it takes and what it is worth."""
+
+    worth: float
+    used: float
+    size: int
+    folder: Path
+
+
+class Refused(Exception):
+    """No room, and why."""
+
+
+class Busy(Exception):
+    """Another process computes the same activations."""
+
+
+class PrefixCache:
+    """All kept activations of a node. `refused` says, for this object, what could not be kept and why."""
+
+    def __init__(self, root: Path, max_bytes: float | None = None) -> None:
         self.root = root
-        self.max_bytes = max_bytes
+        self.max_bytes = max_bytes  # None: SHARE of what is free or already taken by it
+        self.refused: list[str] = []
 
     def find(self, of: PrefixOf) -> KeptActivations | None:
         """What is there already."""
         folder = self.root / of.key
         try:
-            kept = KeptActivations(folder)
-            os.utime(folder)
-        except FileNotFoundError:
+            return KeptActivations(folder)
+        except (FileNotFoundError, BlockingIOError):  # not there, or being dropped at this moment
             return None
-        except (KeyError, ValueError):  # cut short by a full or damaged disk: computed again
-            shutil.rmtree(folder, ignore_errors=True)
+        except (KeyError, ValueError):  # cut short by a crash or a damaged disk: computed again
+            self._remove(folder)
             return None
-        return kept
+        except OSError as error:
+            raise StorageError(f"{folder}: kept activations cannot be read now ({error}); try --no-cache") from error
 
     def make(
-        self, of: PrefixOf, clips: int, item_bytes: int, parts: Callable[[], Parts], poll: Callable[[], None]
+        self,
+        of: PrefixOf,
+        clips: int,
+        item_bytes: int,
+        parts: Callable[[], Parts],
+        poll: Callable[[], None],
+        *,
+        seconds: float = 0.0,
+        passes: float = 1.0,
     ) -> KeptActivations | None:
-        """Compute and keep; None if it does not fit. One process computes, others wait (`poll` between looks)."""
-        expected = clips * of.crops * item_bytes * TYPES[of.type][0].itemsize // 4
-        lease = Lease(self.root / f"{of.key}.lease")
-        while not lease.acquire():
-            poll()
-        try:
-            found = self.find(of)
-            if found is not None:
-                return found
-            if not self._make_room(expected):
-                return None
-            return self._fill(of, clips, parts())
-        finally:
-            lease.release()
+        """Compute and keep; None if they do not fit. One process computes, others wait (`poll` between looks).
 
-    def _fill(self, of: PrefixOf, clips: int, parts: Parts) -> KeptActivations:
-        draft = self.root / f".draft-{uuid.uuid4().hex}"
-        draft.mkdir(parents=True)
+        `item_bytes`: of one clip in float32; `seconds`: what one pass over the clips costs to compute; `passes`: how
+        often they will be read now.
+        """
+        size = clips * of.crops * item_bytes * TYPES[of.type][0].itemsize // 4
+        try:
+            while True:
+                try:
+                    begun = self._begin(of, size, (passes - 1) * seconds, poll)
+                    break
+                except Busy:
+                    poll()
+            return begun if isinstance(begun, KeptActivations) else self._fill(begun, of, clips, size, parts(), seconds)
+        except Refused as why:
+            self.refused.append(f"activations at {of.cut} are not kept ({size / 1e9:.2f} GB): {why}")
+            return None
+
+    def note_use(self, of: PrefixOf, kept: KeptActivations) -> None:
+        """Somebody reads these: they are worth what it would cost the next one to compute them again."""
+        _write(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
+
+    def _begin(self, of: PrefixOf, size: int, gain_s: float, poll: Callable[[], None]) -> KeptActivations | Draft:
+        """What is there meanwhile, or a draft of the full size, for which room has been made."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with self._alone(poll):
+                found = self.find(of)
+                if found is not None:
+                    return found
+                folder = self.root / f"{DRAFT}{of.key}"
+                if not self._dead(folder):
+                    raise Busy
+                self._make_room(size, gain_s)
+                return _reserve(folder, size)
+        except OSError as error:
+            raise Refused(str(error)) from error
+
+    @contextlib.contextmanager
+    def _alone(self, poll: Callable[[], None]) -> Iterator[None]:
+        """The only process that makes room or takes it."""
+        with (self.root / ".lock").open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    poll()
+            yield
+
+    def _fill(self, draft: Draft, of: PrefixOf, clips: int, size: int, parts: Parts, seconds: float) -> KeptActivations:
+        """Write what is computed, and publish it in one rename; OverflowError where half precision cannot hold it."""
         try:
             shape: tuple[int, ...] = ()
-            with (draft / "values.bin").open("wb") as file:
-                for part in parts:
-                    shape = tuple(part.shape[1:])
-                    file.write(part.to(TYPES[of.type][1]).cpu().contiguous().numpy().tobytes())
-            what = {"shape": [clips * of.crops, *shape], "count": clips, **vars(of)}
-            (draft / "shape.json").write_text(json.dumps(what))
-            draft.rename(self.root / of.key)
+            written = 0
+            for part in parts:
+                shape = tuple(part.shape[1:])
+                written += _append(draft.file, part, TYPES[of.type][1])
+            assert written == size, (written, size)
+            what = {"shape": [clips * of.crops, *shape], "count": clips, "seconds": seconds, **vars(of)}
+            return self._publish(draft, of, json.dumps(what))
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return KeptActivations(self.root / of.key)
+            os.close(draft.file)
+            shutil.rmtree(draft.folder, ignore_errors=True)
 
-    def _make_room(self, wanted: int) -> bool:
-        """Drop the longest unused until `wanted` bytes fit; what is mapped elsewhere stays readable there."""
-        sizes: list[tuple[float, int, Path]] = []
-        for path in self.root.iterdir():
-            try:
-                sizes.append((path.stat().st_mtime, (path / "values.bin").stat().st_size, path))
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # a lease, or dropped by another process meanwhile
-        sizes.sort()
-        room = self.max_bytes - sum(size for _, size, _ in sizes)
-        disk = shutil.disk_usage(self.root).free
-        if wanted > self.max_bytes or wanted > disk + sum(size for _, size, _ in sizes):
-            return False
-        for _, size, path in sizes:
-            if room >= wanted and disk >= wanted:
-                break
-            shutil.rmtree(path, ignore_errors=True)
-            room, disk = room + size, disk + size
+    def _publish(self, draft: Draft, of: PrefixOf, what: str) -> KeptActivations:
+        try:
+            os.fsync(draft.file)  # its full size stands from the start: after a power cut nothing else tells a hole
+            (draft.folder / SHAPE).write_text(what)
+            fcntl.flock(draft.file, fcntl.LOCK_SH)
+            kept = KeptActivations(draft.folder)
+            draft.folder.rename(self.root / of.key)
+        except OSError as error:
+            raise Refused(str(error)) from error
+        return kept
+
+    def _make_room(self, wanted: int, gain_s: float) -> None:
+        """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
+        entries, reserved, unwritten = self._look()
+        disk = shutil.disk_usage(self.root)
+        free = disk.free - unwritten - min(SPARE * disk.total, SPARE_BYTES)
+        held = sum(entry.size for entry in entries)
+        budget = self.max_bytes if self.max_bytes is not None else SHARE * (free + held + reserved)
+        lacking = max(held + reserved + wanted - budget, wanted - free)
+        if wanted > budget:
+            raise Refused(f"the budget is {budget / 1e9:.2f} GB (--cache-max-gb)")
+        own = self._level() + gain_s / (wanted / 1e9) if wanted else 0.0
+        with contextlib.ExitStack() as locks:
+            going: list[Held] = []
+            for entry in sorted(entries, key=lambda entry: (entry.worth, entry.used)):
+                if lacking <= 0:
+                    break
+                if entry.worth > own:
+                    _write(self.root / ".level", own)
+                    raise Refused("what is kept saves more seconds per GB")
+                if _hold(entry.folder / VALUES, locks):
+                    going.append(entry)
+                    lacking -= entry.size
+            if lacking > 0:
+                raise Refused("what is kept, or being computed, is in use")
+            for entry in going:
+                self._remove(entry.folder)
+        if going:
+            _write(self.root / ".level", going[-1].worth)
+
+    def _look(self) -> tuple[list[Held], int, int]:
+        """Every entry; the bytes that drafts have reserved, and those of them that are not on the disk yet."""
+        entries, reserved, unwritten = [], 0, 0
+        for folder in self.root.iterdir():
+            if folder.name.startswith(DRAFT) and not self._dead(folder):
+                size, there = _sizes(folder / VALUES)
+                reserved, unwritten = reserved + size, unwritten + size - there
+            elif folder.name.startswith(GONE):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif not folder.name.startswith(".") and (folder / VALUES).exists():
+                worth, size = _read(folder / WORTH), _sizes(folder / VALUES)[0]
+                entries.append(Held(worth, folder.stat().st_mtime, size, folder))
+        return entries, reserved, unwritten
+
+    def _dead(self, draft: Path) -> bool:
+        """No draft, or none any more: whoever computed it has ended."""
+        with contextlib.ExitStack() as lock:
+            if (draft / VALUES).exists() and not _hold(draft / VALUES, lock):
+                return False
+            shutil.rmtree(draft, ignore_errors=True)
         return True
+
+    def _remove(self, folder: Path) -> None:
+        """Out of sight in one rename, then deleted."""
+        grave = self.root / f"{GONE}{uuid.uuid4().hex}"
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+    def _level(self) -> float:
+        return _read(self.root / ".level")
+
+
+def _reserve(folder: Path, size: int) -> Draft:
+    """A draft as large as it will be, held by this process."""
+    folder.mkdir()
+    file = os.open(folder / VALUES, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, size)
+    except OSError:
+        os.close(file)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Draft(folder, file)
+
+
+def _append(file: int, part: Tensor, kind: torch.dtype) -> int:
+    """Write a part; the bytes it took."""
+    stored = part.to(kind)
+    if kind == torch.float16 and not torch.isfinite(stored).all():
+        raise OverflowError("an activation is too large for half precision")
+    left = stored.cpu().contiguous().numpy().data.cast("B")
+    size = len(left)
+    try:
+        while left:
+            left = left[os.write(file, left) :]
+    except OSError as error:
+        raise Refused(str(error)) from error
+    return size
+
+
+def _hold(path: Path, locks: contextlib.ExitStack) -> bool:
+    """Whether nobody reads or writes these values; then nobody can until `locks` is closed."""
+    try:
+        file = path.open("r+b")
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    locks.enter_context(file)
+    return True
+
+
+def _sizes(path: Path) -> tuple[int, int]:
+    """Length of a file, and how much of it is on the disk."""
+    found = path.stat()
+    return found.st_size, min(found.st_size, 512 * found.st_blocks)
+
+
+def _read(path: Path) -> float:
+    try:
+        return float(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0.0
+
+
+def _write(path: Path, value: float) -> None:
+    """A number in one rename; where there is no room even for that, nothing but an order of dropping is lost."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        draft.write_text(f"{value!r}\n")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)

@@ -110,7 +110,7 @@ def travel(journey: Journey) -> Iterator[Report]:
             while len(journey.records) < len(journey.stages):
                 yield from _advance(journey)
             journey.load()
-            journey.warnings += excess(journey.bench.store)
+            journey.warnings += [*dict.fromkeys(journey.bench.prefixes.refused), *excess(journey.bench.store)]
             return
         except DamagedStageError as damage:
             journey.warnings.append(str(damage))

@@ -246,9 +246,10 @@ def evaluate(bench: Bench, module: Detector, cut: str | None, kept: Kept | None)
 
 def dev_scores(bench: Bench, module: Detector, cut: str | None = None, kept: Kept | None = None) -> scoring.Scores:
     """Scores of the search-dev clips, in their order."""
-    if kept is not None and cut is not None:
+    held = kept.dev if kept else None
+    if held is not None and cut is not None:
         parts = (
-            kept.dev.read(np.arange(first, min(first + scoring.BATCH, len(bench.search_dev)))).to(bench.device)
+            held.read(np.arange(first, min(first + scoring.BATCH, len(bench.search_dev)))).to(bench.device)
             for first in range(0, len(bench.search_dev), scoring.BATCH)
         )
         return scoring.score(module, lambda hidden: module.suffix(hidden, cut), parts, bench.bf16)

@@ -90,7 +90,10 @@ def test_the_oldest_goes_first_and_what_cannot_fit_is_not_kept(tmp_path) -> None
     for age, name in ((30, "a"), (20, "b")):
         cache.make(replace(OF, weights=name), 10, 60, lambda: parts(0.0), lambda: None)
         os.utime(tmp_path / replace(OF, weights=name).key, (time.time() - age, time.time() - age))
-    cache.find(replace(OF, weights="a"))  # used just now
+    used = cache.find(replace(OF, weights="a"))
+    assert used is not None
+    cache.note_use(replace(OF, weights="a"), used)
+    del used
     cache.make(replace(OF, weights="c"), 10, 60, lambda: parts(0.0), lambda: None)
     assert cache.find(replace(OF, weights="b")) is None
     assert cache.find(replace(OF, weights="a")) is not None
