@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from plastsearch.data.clips import ClipSet, Indices, fixed_starts
 from plastsearch.data.dataset import crop_numbers
@@ -51,7 +51,7 @@ def keep_prefix(
         return None
     of = PrefixOf(
         weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
-        "float16" if half(bench) else "float32", "bf16" if bench.bf16 else "float32",
+        "float16" if half(bench, specimen.module) else "float32", "bf16" if bench.bf16 else "float32",
     )  # fmt: skip
     parts = parts_of(reading, stage, of)
     missing = sum(len(part.rows) for part in parts.values() if bench.prefixes.find(part.of) is None)
@@ -73,10 +73,13 @@ def keep_prefix(
     return Kept(KeptCrops(at, longer, found), dev)
 
 
-def half(bench: Bench) -> bool:
+def half(bench: Bench, module: Detector) -> bool:
     """Whether activations are kept in float16: as asked; else where they were computed in bf16, which is coarser."""
     asked = bench.settings.cache_half
-    return bench.bf16 if asked is None else asked
+    if asked is not None:
+        return asked
+    # Recurrent layers compute in float32 whatever is asked, so there a half would lose what is exact.
+    return bench.bf16 and not any(isinstance(part, nn.RNNBase) for part in module.modules())
 
 
 def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:

@@ -61,10 +61,12 @@ def test_means_for_compensation_do_not_depend_on_it(bench: Bench, monkeypatch) -
 
 def test_kept_activations_do_not_depend_on_it(bench: Bench, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
-    of = PrefixOf("w", "gru.1", "c", 4000, 2, "float32", "float32")
-    whole = torch.cat(list(keeping._parts(bench, module, bench.search_dev, of)))
+    rows = np.arange(len(bench.search_dev))
+    of = PrefixOf("w", "gru.1", "c", 4000, 1, "float32", "float32")
+    part = keeping.Part(of, bench.search_dev, rows, np.zeros_like(rows))
+    whole = torch.cat(list(keeping._computed(bench, module, part)))
     _short(monkeypatch, 7)
-    parts = torch.cat(list(keeping._parts(bench, module, bench.search_dev, of)))
+    parts = torch.cat(list(keeping._computed(bench, module, part)))
     torch.testing.assert_close(parts, whole, **CLOSE)
 
 

@@ -391,31 +391,42 @@ def own_cache(cache: Path, tmp_path: Path) -> Path:
 
 
 def test_a_number_too_large_for_a_half_is_kept_whole(settings, own_cache, monkeypatch) -> None:
-    whole = keeping._parts
+    whole = keeping._computed
 
     def large(*args: Any) -> Iterator[torch.Tensor]:
         for part in whole(*args):
             yield part * 1e6
 
-    monkeypatch.setattr(keeping, "_parts", large)
+    monkeypatch.setattr(keeping, "_computed", large)
     *_, final = run_trial(
         make_config(method="dropin", train={"steps": 24}), settings(cache=own_cache, cache_half=True, cache_prefix=True)
     )
     kinds = [path.parent for path in (own_cache / "prefix").rglob("shape.json")]
-    assert [("float32" in (folder / "shape.json").read_text()) for folder in kinds] == [True, True]
+    assert [("float32" in (folder / "shape.json").read_text()) for folder in kinds] == [True] * len(kinds)
+    assert len(kinds) >= 2
     assert final.details["stages"][-1]["prefix"]
 
 
-@pytest.mark.parametrize(("precision", "kind"), [("float32", "float32"), ("bf16", "float16")])
-def test_halves_are_kept_where_they_were_computed_more_coarsely(precision, kind, settings, own_cache) -> None:
-    config = make_config(method="dropin", train={"steps": 24, "precision": precision})
+@pytest.mark.parametrize(
+    ("model", "layer", "precision", "kind"),
+    [
+        ("resnet18", "layer4.1", "float32", "float32"),
+        ("resnet18", "layer4.1", "bf16", "float16"),
+        ("grnn", "gru.2", "bf16", "float32"),  # recurrent layers compute in float32 whatever is asked
+    ],
+)
+def test_halves_are_kept_where_they_were_computed_more_coarsely(
+    model, layer, precision, kind, settings, own_cache
+) -> None:
+    train = {"steps": 24, "precision": precision}
+    config = make_config(model={"name": model}, layers=(layer,), method="dropin", train=train)
     list(run_trial(config, settings(cache=own_cache, cache_prefix=True)))
     shapes = [path.read_text() for path in (own_cache / "prefix").rglob("shape.json")]
-    assert len(shapes) == 2
+    assert len(shapes) >= 2
     assert all(f'"type": "{kind}"' in shape for shape in shapes)
 
 
-@pytest.mark.parametrize(("name", "cut"), [("wav2vec2", "encoder.3"), ("resnet18", "layer3.0"), ("grnn", "gru.2")])
+@pytest.mark.parametrize(("name", "cut"), [("wav2vec2", "encoder.3"), ("resnet18", "layer3.0")])
 def test_a_half_loses_less_than_bf16_has_lost_before(name, cut) -> None:
     """Rounding to float16 is a quarter, at most, of what computing in bf16 differs from float32."""
     module = build(name, "tiny", seed=0).eval()
