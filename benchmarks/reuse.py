@@ -171,12 +171,18 @@ def _stage_work(
         return 16 * _passes(journey, config, stages, at, None)[0]
     forward, backward, below = _passes(journey, config, stages, at, stage)
     size = min(config.train.batch_size, train)
+    looks = (
+        1 if at and stages[at - 1].name in ("train", "prune") else 2
+    )  # what comes in is scored unless it was already
     if not shared or not below:
-        return stage.steps * size * (forward + backward) + dev * forward
+        return stage.steps * size * (forward + backward) + looks * dev * forward
     nearest = max((value for value in kept.values() if value <= below), default=0.0)
-    fill = 0.0 if below in kept.values() else (train + dev) * (below - nearest)
+    per_epoch = train // size
+    epochs = range(stage.first // per_epoch, (stage.first + stage.steps - 1) // per_epoch + 1)
+    turns = len({epoch % int(config.data.crops) for epoch in epochs})  # every clip is longer than a crop here
+    fill = 0.0 if below in kept.values() else (turns * train + dev) * (below - nearest)
     kept[str(below)] = below
-    return fill + stage.steps * size * (forward - below + backward) + dev * (forward - below)
+    return fill + stage.steps * size * (forward - below + backward) + looks * dev * (forward - below)
 
 
 CACHE: dict[Any, tuple[float, float, float]] = {}
