@@ -7,7 +7,7 @@ ARGS   ?=
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all env lint lock clean help
+.PHONY: sweep test test-all gpu env lint lock clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -17,6 +17,9 @@ test: env  ## build the environment and pass the tests
 
 test-all: env  ## the slow proofs, too: many kills, node faults, a thousand trials
 	$(BIN)/python -m pytest $(ARGS)
+
+gpu:  ## GPU tests and benchmarks with the Python and torch that are there, nothing installed: make gpu PYTHON=python3
+	$(PYTHON) benchmarks/gpu.py $(ARGS)
 
 lint: env  ## ruff, import-linter, mypy
 	$(BIN)/ruff format --check .
