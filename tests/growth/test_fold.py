@@ -14,6 +14,7 @@ from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.fold import fold, fold_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.site import find_sites
+from tests.exactness import close, same
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
 
@@ -35,16 +36,14 @@ def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, dat
             units[site] += count
         nets.stir_(case.net, seed)
     assert {site: found.units for site, found in find_sites(case.net).items()} == units
-    before = case.net(case.x)
+    before, state = case.net(case.x), copy.deepcopy(case.net.state_dict())
     folded = fold(case.net, case.x)
-    torch.testing.assert_close(folded(case.x), before, rtol=1e-12, atol=1e-12)
-    assert torch.equal(case.net(case.x), before)
+    close(folded(case.x), before)
+    same(case.net.state_dict(), state)
     assert list(folded.state_dict()) == list(untouched.state_dict())
     assert [type(part) for part in folded.modules()] == [type(part) for part in untouched.modules()]
     assert {site: found.units for site, found in find_sites(folded).items()} == units
-    again = fold(folded)
-    pairs = zip(again.state_dict().values(), folded.state_dict().values(), strict=True)
-    assert all(torch.equal(first, second) for first, second in pairs)
+    same(fold(folded).state_dict(), folded.state_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,7 +62,7 @@ def test_grow_fold_prune_the_newest_is_the_identity(nets, name):
         for key, tensor in untouched.state_dict().items():
             assert torch.equal(net.state_dict()[key], tensor), key
         assert repr(net) == repr(untouched)
-    assert torch.equal(fresh(case.x), untouched(case.x))
+    close(fresh(case.x), untouched(case.x))
     for old, new in zip(untouched.modules(), case.net.modules(), strict=True):
         for attribute in ("num_heads", "head_dim", "scaling", "hidden_size", "input_size", "in_features"):
             assert getattr(old, attribute, None) == getattr(new, attribute, None)
@@ -98,10 +97,9 @@ def test_a_pruned_speech_model_goes_through_its_own_class(nets, tmp_path):
         remove_neurons_(case.net, {"encoder.0.ffn": torch.arange(4), "encoder.1.attention": torch.tensor([0, 3])})
         case.net.encoder.save_pretrained(tmp_path / name)
         again = kind.from_pretrained(tmp_path / name).eval()
+        same(again.state_dict(), case.net.encoder.state_dict())
         with torch.no_grad():
-            torch.testing.assert_close(
-                again(case.x).last_hidden_state, case.net.encoder(case.x).last_hidden_state, rtol=0, atol=0
-            )
+            close(again(case.x).last_hidden_state, case.net.encoder(case.x).last_hidden_state)
 
 
 def test_a_folded_network_has_no_blocks_and_learns(nets):

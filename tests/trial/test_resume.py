@@ -20,7 +20,7 @@ from plastsearch.trial.run import run_trial
 from plastsearch.trial.store import StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config, steady
+from conftest import AS_TRAINED, alike, make_config, steady
 
 CONFIG = {"method": "plasticity", "regime": "unfrozen", "model": {"dropout": 0.1}, "train": {"evaluations": 2}}
 
@@ -70,11 +70,13 @@ def undisturbed(
 
 
 def _compare(ended: Any, undisturbed: Any, store: Path) -> None:
+    """To rounding: another process has its tensors elsewhere in memory. One lost step or draw moves far more."""
     metrics, key, _ = ended
-    assert metrics == undisturbed[0]
+    alike(metrics, undisturbed[0])
     weights = StageStore(store).load(key)
     assert weights.keys() == undisturbed[1].keys()
-    assert all(torch.equal(weights[name], tensor) for name, tensor in undisturbed[1].items())
+    for name, tensor in undisturbed[1].items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=AS_TRAINED)
 
 
 @pytest.mark.parametrize("kill_at", [2, 8, 11])  # in train, retrain and consolidate, each after a checkpoint

@@ -19,7 +19,7 @@ from plastsearch.trial.run import run_trial
 from plastsearch.trial.store import StageBusy, StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import SITES, make_config, steady
+from conftest import AS_TRAINED, SITES, alike, make_config, steady
 
 FINAL = {
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_min_dcf", "dev_act_dcf", "dev_cllr", "dev_eer_baseline",
@@ -86,19 +86,19 @@ def test_settings_change_no_result(change, settings, tmp_path) -> None:
     config = make_config(method="plasticity")
     plain = last(run_trial(config, settings()))
     other = last(run_trial(config, settings(store=tmp_path / "other", **change)))
-    tolerance = 1e-4 if "cache_prefix" in change else 0
-    assert steady(other) == pytest.approx(steady(plain), rel=tolerance, abs=0)
+    alike(steady(other), steady(plain))
 
 
 def test_the_same_configuration_gives_the_same_numbers_and_weights(settings, tmp_path) -> None:
     config = make_config(method="dropin", regime="unfrozen")
     finals = [last(run_trial(config, settings(store=tmp_path / name))) for name in ("a", "b")]
-    assert steady(finals[0]) == steady(finals[1])
+    alike(steady(finals[0]), steady(finals[1]))
     key = finals[0].details["model_key"]
     one, two = (StageStore(tmp_path / name).load(key) for name in ("a", "b"))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=0, atol=AS_TRAINED)
     other = last(run_trial(make_config(method="dropin", regime="unfrozen", seed=1), settings()))
-    assert other.metrics["train_loss"] != finals[0].metrics["train_loss"]
+    assert abs(other.metrics["train_loss"] / finals[0].metrics["train_loss"] - 1) > 1e-3
 
 
 def test_a_damaged_stage_is_computed_again(settings) -> None:
@@ -111,7 +111,7 @@ def test_a_damaged_stage_is_computed_again(settings) -> None:
     path.write_bytes(bytes(content))
     again = last(run_trial(config, settings()))
     assert "checksum" in again.details["warnings"][0]
-    assert steady(again) == steady(first)
+    alike(steady(again), steady(first))
 
 
 def test_a_stage_another_process_holds_is_deferred(settings) -> None:
