@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.trial.clip_scores import Split, keep_scores
+from plastsearch.trial.metrics import eer
 
 START = 1_767_225_600.0  # a fixed second, so that records of two calls agree
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
@@ -36,13 +39,40 @@ BASELINE_PARAMS = 180_000
 CONTROLS = ("baseline", "lora", "random")
 
 
+class MadeClips:
+    """Clips that were never spoken: speakers heard in both classes, and how hard each clip is for anybody."""
+
+    def __init__(self, seed: int, speakers: int = 24, bona: int = 8, spoof: int = 16) -> None:
+        rng = np.random.default_rng(seed)
+        each = bona + spoof
+        self.labels = np.tile(np.repeat([1, 0], [bona, spoof]), speakers)
+        self.ids = [f"C_{seed}_{n:04d}" for n in range(speakers * each)]
+        self.speakers = np.repeat([f"S{n:02d}" for n in range(speakers)], each)
+        self.attacks = np.where(self.labels == 1, "-", "A01")
+        self.hardness = 0.97 * rng.normal(size=speakers * each)
+
+    def scores(self, eer_percent: float, rng: np.random.Generator, own: float = 0.25) -> np.ndarray:
+        """What a network of about this EER says; `own` is what it hears unlike others."""
+        apart = -2 * ndtri(min(max(eer_percent, 0.1), 49.9) / 100)
+        return (apart * self.labels + self.hardness + own * rng.normal(size=self.labels.size)).astype(np.float32)
+
+    def eer(self, scores: np.ndarray) -> float:
+        return eer(scores[self.labels == 1], scores[self.labels == 0])[0]
+
+
+CLIPS: dict[Split, MadeClips] = {"search_dev": MadeClips(1), "evaluation": MadeClips(2)}
+
+
 class Maker:
     """Writes events one after the other on a clock of its own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, baseline_eer: float) -> None:
+        self.folder, self.baseline_eer = folder, baseline_eer
         self.file = (folder / "trials.jsonl").open("w")
         self.rng = np.random.default_rng(seed)
+        self.heard = np.random.default_rng([seed, 1])  # what networks hear unlike others
         self.now = START
+        self.dev_eers: dict[int, float] = {}
         self.number = 0
 
     def write(self, event: str, **content: Any) -> None:
@@ -75,7 +105,7 @@ class Maker:
         added = 97 * neurons * len(layers) if method != "baseline" else 0
         bonus = {"taylor": 0.5, "entropy": 0.2, "magnitude": 0.1, "random": -0.4}[criterion]
         eer = 14 - 1.1 * np.log2(1 + added / 5000) - bonus + 0.25 * abs(depth - 3) + self.rng.normal(0, 0.5)
-        eer = 12.5 if method == "baseline" else max(float(eer), 0.4)
+        eer = self.baseline_eer if method == "baseline" else max(float(eer), 0.4)
         ratio = 1.0 if method == "baseline" or regime == "unfrozen" else 0.03 + 0.045 * (6 - depth)
         ratio *= float(np.exp(self.rng.normal(0, 0.02)))
         return {
@@ -99,12 +129,13 @@ class Maker:
             self.now += 2
 
     def end(self, number: int, state: str, metrics: dict[str, float], reason: str | None = None, attempt: int = 1,
-            fidelity: float = 1.0) -> None:  # fmt: skip
+            fidelity: float = 1.0, scores: dict[str, str] | None = None) -> None:  # fmt: skip
         details = {
             "stages": [{"stage": "train", "key": "5e1f", "from": "reused", "seconds": 3.5}],
             "per_attack": {"A01": metrics.get("dev_eer", 0) / 2},
             "device": "cpu",
             "warnings": ["timings vary by 17 %"] if number == 4 else [],
+            "scores": scores or {},
         }
         self.write("end", trial=number, attempt=attempt, state=state, metrics=metrics, details=details, reason=reason,
                    seconds=8.0, gpu_seconds=0.0, fidelity=fidelity)  # fmt: skip
@@ -114,12 +145,30 @@ class Maker:
         config = self.config_of(number)
         known = {"layers": config["layers"] or SITES[:1], "neurons": config["neurons"] or 16}
         metrics = self.metrics(**known, criterion=config["criterion"], regime=config["regime"], method=config["method"])
+        wanted = {"search_dev": metrics["dev_eer"]}
         if propose.get("role") == "finalist":
-            metrics |= {"eval_eer": metrics["dev_eer"] * 1.4, "eval_eer_low": metrics["dev_eer"] * 1.25,
-                        "eval_eer_high": metrics["dev_eer"] * 1.55, "eval_bad_clips": 3.0}  # fmt: skip
+            wanted["evaluation"] = metrics["dev_eer"] * 1.4
+        reached, scores = self.scores(number, wanted)
+        self.dev_eers[number] = reached["search_dev"]
+        for split, name in (("search_dev", "dev_eer"), ("evaluation", "eval_eer")):
+            if split in reached:
+                found = reached[split]
+                metrics |= {name: found, f"{name}_low": found * 0.86, f"{name}_high": found * 1.16}
+        if "evaluation" in reached:
+            metrics["eval_bad_clips"] = 3.0
         self.run(number, metrics)
-        self.end(number, "done", metrics)
+        self.end(number, "done", metrics, scores=scores)
         return number
+
+    def scores(self, number: int, wanted: dict[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+        """Keep scores of about these EERs; the EERs they really have, and where they lie."""
+        reached, paths = {}, {}
+        for split, target in wanted.items():
+            clips = CLIPS[split]
+            scores = clips.scores(target, self.heard)
+            reached[split] = clips.eer(scores)
+            paths[split] = str(keep_scores(self.folder / "kept", f"{number:024d}", split, clips, scores))
+        return reached, paths
 
     def config_of(self, number: int) -> dict[str, Any]:
         self.file.flush()
@@ -130,10 +179,17 @@ class Maker:
         raise KeyError(number)
 
 
-def make_sweep(folder: Path, seed: int = 0, finish: bool = True, search: int = 20) -> Path:
+def make_sweep(
+    folder: Path,
+    seed: int = 0,
+    finish: bool = True,
+    search: int = 20,
+    baseline_eer: float = 12.5,
+    seeds: tuple[int, ...] = (1, 2),
+) -> Path:
     """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists."""
     folder.mkdir(parents=True, exist_ok=True)
-    make = Maker(folder, seed)
+    make = Maker(folder, seed, baseline_eer)
     spec_hash = SweepSpec.model_validate(SPEC).spec_hash()
     make.write("sweep", version=1, name=folder.name, spec=SPEC, spec_hash=spec_hash, overrides=[])
     make.write("session", session=1, pid=4242, host="bench", resumed=False)
@@ -151,8 +207,8 @@ def make_sweep(folder: Path, seed: int = 0, finish: bool = True, search: int = 2
     make.run(unmeasured, {"dev_eer": 0.1}, reports=2)
     make.end(unmeasured, "done", {"dev_eer": 0.1, "params_total": 1.0})
     if finish:
-        for of in (done[8], done[14], baseline):
-            for run_seed in (1, 2):
+        for of in (*sorted(done, key=lambda number: (make.dev_eers[number], number))[:2], baseline):
+            for run_seed in seeds:
                 config = make.config_of(of)
                 same = {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
                 make.finished(

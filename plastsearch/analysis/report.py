@@ -7,13 +7,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, described, number, title
 from plastsearch.analysis.results import Finalist, Results, Row, age, when
+from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
+PAIRED = (
+    "Differences in points of EER, below zero where the trial has the lower one. Paired: the same clips, resampled by "
+    "speaker where speakers are known, and the same seeds; intervals are single, p-values also after Holm's correction "
+    "over all comparisons on a split."
+)
 NAMED = 12  # warnings that are spelt out
 STATUS = {
     "running": "still running, or its driver was killed",
@@ -93,6 +100,9 @@ def _front(results: Results) -> list[Block]:
 
 def _growth(results: Results) -> list[Block]:
     blocks: list[Block] = [Heading("Did growth pay?"), Points(tuple(verdict(results)))]
+    numbers = comparison_table(results)
+    if numbers.rows:
+        blocks += [Text(PAIRED), numbers]
     controls = [row for row in results.controls if row.allowed is not None]
     if controls:
         blocks += [Text("Controls of equal budget, run beside the search:"), front_table(results, controls)]
@@ -279,6 +289,9 @@ SPACE_FILE = "space.yaml"
 def document(results: Results) -> dict[str, Any]:
     """The report for programs."""
 
+    def comparison(one: Comparison) -> dict[str, Any]:
+        return asdict(one) | {"finding": one.finding}
+
     def row(one: Row) -> dict[str, Any]:
         return {
             "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
@@ -291,7 +304,8 @@ def document(results: Results) -> dict[str, Any]:
         "spec_hash": results.spec_hash, "overrides": results.overrides,
         "objectives": [asdict(one) for one in results.objectives],
         "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
-        "front": [one.number for one in results.front], "verdict": verdict(results), "savings": savings(results),
+        "front": [one.number for one in results.front], "verdict": verdict(results),
+        "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
         "trials": [row(one) for one in results.rows],
         "finalists": [
             {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))

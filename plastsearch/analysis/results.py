@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from plastsearch.analysis.comparing import Comparison, compare
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
 from plastsearch.spec.config import TrialConfig
@@ -139,6 +140,11 @@ class Results:
         members = self.front
         at = knee([row.values for row in members], [one.goal for one in self.objectives]) if members else None
         return None if at is None else members[at]
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Whether that trial differs from its controls, on the search-dev set and, with the finalists, beyond."""
+        return compare(self)
 
     @cached_property
     def hypervolume(self) -> float | None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from plastsearch.search.phases import Plan, Records
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.methods import CONTROLS, facts
+from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
 from plastsearch.tracking.standing import Standing
 
 
 def baseline(base: TrialConfig) -> Plan:
     """Train the original network with the whole budget."""
-    config = base.model_copy(update={"method": CONTROLS["baseline"].method, "layers": (), "neurons": 0})
-    return Plan(config, role="control", control="baseline", origin="control")
+    config = base.model_copy(update={"method": CONTROLS[YARDSTICK].method, "layers": (), "neurons": 0})
+    return Plan(config, role="control", control=YARDSTICK, origin="control")
 
 
 def against_best(

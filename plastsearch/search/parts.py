@@ -14,7 +14,7 @@ from plastsearch.search.halting import Halting
 from plastsearch.search.options import Options
 from plastsearch.search.phases import Listed, Phase, Search
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
-from plastsearch.spec.methods import CONTROLS
+from plastsearch.spec.methods import CONTROLS, YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.standing import Aim, Standing
@@ -78,7 +78,7 @@ def phases_of(
 ) -> list[Phase]:
     """Baseline, search, other controls, finalists."""
     phases: list[Phase] = []
-    if "baseline" in spec.controls:
+    if YARDSTICK in spec.controls:
         phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
     phases.append(search)
     others = [name for name in spec.controls if CONTROLS[name].of_winner]

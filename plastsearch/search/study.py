@@ -18,6 +18,7 @@ from plastsearch.search.proposer import Proposal
 from plastsearch.search.samplers import Draw, Mind
 from plastsearch.search.space import Params, Point, Space, open_space
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
 
@@ -49,7 +50,7 @@ class Study:
         self._useless: set[int] = set()  # ended without a result
         self._untouched: Mapping[str, float] = {}
         relative = any(one.relative and not one.metric.startswith("params") for one in spec.limits)
-        self._unknown = relative and "baseline" in spec.controls  # limits, until the baseline has ended
+        self._unknown = relative and YARDSTICK in spec.controls  # limits, until the baseline has ended
         self._early: list[TrialRecord] = []  # ended before it
         records = sorted(records, key=lambda record: record.number)
         for record in records:

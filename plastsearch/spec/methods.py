@@ -136,8 +136,9 @@ class ControlFacts:
     finalist: bool = False  # run again beside the members of the front, which have nothing to stand against without it
 
 
+YARDSTICK: Control = "baseline"  # what relative limits refer to, and whether growth pays
 CONTROLS: dict[Control, ControlFacts] = {
-    "baseline": ControlFacts(
+    YARDSTICK: ControlFacts(
         "baseline (no growth)", "the equal-budget baseline (no growth)", UNTOUCHED, of_winner=False, finalist=True
     ),
     "lora": ControlFacts("LoRA, same sites", "LoRA on the same sites", "lora"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.methods import YARDSTICK
 
 FILE = "trials.jsonl"
 LOCK = "driver.lock"
@@ -64,7 +65,7 @@ class TrialRecord:
     @property
     def yardstick(self) -> bool:
         """Whether it is the control that relative limits refer to; its finalists bear its name, but are none."""
-        return self.role == "control" and self.control == "baseline"
+        return self.role == "control" and self.control == YARDSTICK
 
 
 class Journal:

@@ -17,6 +17,7 @@ from plastsearch.spec.report import Report
 from plastsearch.trial import scoring
 from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.trial.clip_scores import keep_scores
 from plastsearch.trial.cost import costs
 from plastsearch.trial.networks import blank
 from plastsearch.trial.openings import note_opening
@@ -56,8 +57,10 @@ def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Repor
     if baseline and journey.stages[0].name == "train":
         metrics |= _of_baseline(journey, clips)
     path = write_scores(bench.store.root / "scores" / f"{trial}.txt", clips, scores)
+    kept = keep_scores(bench.store.root, journey.records[-1].key, "evaluation", clips, scores)
     details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
     details |= {"eval_openings": openings.count, "eval_openings_said": openings.text()}
+    details["scores"] = report.details["scores"] | {"evaluation": str(kept)}
     details["eval_per_attack"] = summary.get("per_attack", {})
     found, warnings = tandem_cost(scores, clips, verifier_scores(bench.config.data, bench.settings.cache, key))
     metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 SPOOF_PRIOR, MISS_COST, FALSE_ALARM_COST = 0.05, 1.0, 10.0  # ASVspoof 5, track 1
 LEVEL = 0.95
+AT_ONCE = 1 << 15  # numbers resampled together: as many as fit a cache
 LEAST_SPEAKERS = 8  # fewer clusters than this say nothing about the spread between speakers
 
 
@@ -138,7 +139,9 @@ def bootstrap_eer(
     if bona_speakers is not None and spoof_speakers is not None:
         speakers = _speakers_in_order(of_bona, of_spoof, np.asarray(bona_speakers), np.asarray(spoof_speakers), of)
     rng = np.random.default_rng(seed)
-    values = [_weighted_eer(of, weights) for weights in _weights(of, speakers, replicates, rng)]
+    values = np.concatenate(
+        [weighted_eers(of, weights) for weights in resamples(of.is_bona, speakers, replicates, rng)]
+    )
     tail = (1 - level) / 2
     low, high = (float(value) for value in np.quantile(values, [tail, 1 - tail]))
     point = _eer_of(of)[0]
@@ -158,47 +161,60 @@ def _speakers_in_order(bona: Floats, spoof: Floats, of_bona: Any, of_spoof: Any,
     return ordered
 
 
-def _weights(
-    of: Curve, speakers: NDArray[np.int64] | None, replicates: int, rng: np.random.Generator
+def resamples(
+    is_bona: NDArray[np.bool_], speakers: NDArray[np.int64] | None, replicates: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """How often each trial, in the curve's order, is drawn, with replacement, in strata that keep both classes."""
-    strata, members = [np.flatnonzero(of.is_bona), np.flatnonzero(~of.is_bona)], None
+    """How often each clip is drawn, a few replicates at a time [R, N]: with replacement, in strata that keep both
+    classes; whole speakers, given as numbers from 0, where they are known."""
+    members = np.arange(is_bona.size) if speakers is None else speakers
+    strata = [np.flatnonzero(is_bona), np.flatnonzero(~is_bona)]
     if speakers is not None:
         # Speakers heard in both classes stay whole: one draw moves their bona fide and their spoofed clips together.
-        has_bona = np.bincount(speakers[of.is_bona], minlength=speakers.max() + 1) > 0
-        has_spoof = np.bincount(speakers[~of.is_bona], minlength=speakers.max() + 1) > 0
+        has_bona = np.bincount(speakers[is_bona], minlength=speakers.max() + 1) > 0
+        has_spoof = np.bincount(speakers[~is_bona], minlength=speakers.max() + 1) > 0
         kinds = has_bona + 2 * has_spoof.astype(np.int64)
-        strata, members = [np.flatnonzero(kinds == kind) for kind in (1, 2, 3)], speakers
-    units = np.zeros(max(int(stratum.max(initial=-1)) for stratum in strata) + 1, dtype=np.int64)
-    for _ in range(replicates):
-        for stratum in strata:
-            if stratum.size:
-                units[stratum] = np.bincount(rng.integers(stratum.size, size=stratum.size), minlength=stratum.size)
-        yield units if members is None else units[members]
+        strata = [np.flatnonzero(kinds == kind) for kind in (1, 2, 3)]
+    place = np.empty(int(members.max()) + 1, dtype=np.int64)
+    place[np.concatenate(strata)] = np.arange(place.size)  # of a clip or speaker among the strata, one after another
+    place = place[members]
+    at_once = max(1, AT_ONCE // is_bona.size)
+    for first in range(0, replicates, at_once):
+        rows = min(at_once, replicates - first)
+        drawn = [_drawn(stratum.size, rows, rng) for stratum in strata if stratum.size]
+        yield np.take(np.concatenate(drawn, axis=1), place, axis=1)
 
 
-def _weighted_eer(of: Curve, weights: NDArray[np.int64]) -> float:
-    """The official EER of the trials repeated by weights, without repeating them.
+def _drawn(size: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of `size` comes up in as many draws, in each row anew."""
+    places = rng.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
+    return np.bincount(places.ravel(), minlength=rows * size).reshape(rows, size)
+
+
+def weighted_eers(of: Curve, weights: NDArray[np.int64]) -> Floats:
+    """The official EER of the trials repeated by each row of weights, without repeating them.
 
     In whole numbers: miss - false_alarm = (climb - n_bona n_spoof) / (n_bona n_spoof), where a bona fide trial climbs
     by n_spoof and a spoof by n_bona, so that the crossing is one search in a rising line.
     """
-    n_bona = int(weights[of.is_bona].sum())
-    n_spoof = int(weights.sum()) - n_bona
+    n_bona = (weights * of.is_bona).sum(axis=1)
+    n_spoof = weights.sum(axis=1) - n_bona
     goal = n_bona * n_spoof
-    climb = np.cumsum(np.where(of.is_bona, n_spoof, n_bona) * weights)
-    at = int(np.searchsorted(climb, goal))
-    step = n_spoof if of.is_bona[at] else n_bona
-    before = int(climb[at - 1]) if at else 0
+    climb = np.where(of.is_bona, n_spoof[:, None], n_bona[:, None])
+    climb *= weights
+    np.cumsum(climb, axis=1, out=climb)
+    at = np.array([np.searchsorted(line, end) for line, end in zip(climb, goal, strict=True)])
+    rows = np.arange(len(weights))
+    crosses = of.is_bona[at]
+    step = np.where(crosses, n_spoof, n_bona)
+    before = climb[rows, at] - step * weights[rows, at]
     copies = -((before - goal) // step)  # copies of this trial until the line is crossed
-    if goal - (before + (copies - 1) * step) <= before + copies * step - goal:
-        copies -= 1
-    bona_below = int(weights[:at][of.is_bona[:at]].sum())
-    spoof_below = int(weights[:at].sum()) - bona_below
-    bona_below, spoof_below = (
-        (bona_below + copies, spoof_below) if of.is_bona[at] else (bona_below, spoof_below + copies)
-    )
-    return 50.0 * (bona_below / n_bona + (n_spoof - spoof_below) / n_spoof)
+    copies -= goal - (before + (copies - 1) * step) <= before + copies * step - goal
+    bona_below = np.array([line[:end][of.is_bona[:end]].sum() for line, end in zip(weights, at, strict=True)])
+    spoof_below = (before - n_spoof * bona_below) // n_bona
+    bona_below = bona_below + np.where(crosses, copies, 0)
+    spoof_below = spoof_below + np.where(crosses, 0, copies)
+    found: Floats = 50.0 * (bona_below / n_bona + (n_spoof - spoof_below) / n_spoof)
+    return found
 
 
 def summary(

@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plastsearch.spec.report import Report
+from plastsearch.trial.clip_scores import keep_scores
 from plastsearch.trial.scoring import Scores, split_summary, unpacked
 from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.stages import dev_scores
@@ -18,8 +19,9 @@ SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_d
 
 def result(journey: "Journey", costs: "Costs") -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
-    bench = journey.bench
-    summary = split_summary(_final_scores(journey), bench.search_dev, derive_seed(bench.config.seed, "dev"))
+    bench, key = journey.bench, journey.records[-1].key
+    scores = _final_scores(journey)
+    summary = split_summary(scores, bench.search_dev, derive_seed(bench.config.seed, "dev"))
     metrics = split_metrics("dev", summary) | _stage_metrics(journey.records) | costs.metrics
     metrics |= {"bad_clips": bench.corpus.bad_clips, "waited_seconds": journey.waited_s + costs.waited_s}
     metrics |= _savings(journey)
@@ -31,7 +33,8 @@ def result(journey: "Journey", costs: "Costs") -> Report:
         "device": costs.device,
         "stages": [_provenance(journey, record) for record in journey.records],
         "warnings": journey.warnings + costs.warnings + _stage_warnings(journey.records),
-        "model_key": journey.records[-1].key,
+        "model_key": key,
+        "scores": {"search_dev": str(keep_scores(bench.store.root, key, "search_dev", bench.search_dev, scores))},
     }
     if any(record.details.get("unequal_budget") for record in journey.records):
         details["unequal_budget"] = True

@@ -54,7 +54,7 @@ def test_every_finished_trial_is_in_every_view_once(results):
 def test_intervals_become_error_bars(results):
     figure = pareto_figure(results)
     front = next(trace for trace in figure["data"] if trace["name"] == "front")
-    row = next(row for row in results.front if row.record.role == "search")
+    row = next(row for row in results.rows if row.in_front and row.record.role == "search")
     assert front["error_y"]["array"][0] == pytest.approx(row.metrics["dev_eer_high"] - row.values[0])
     assert front["error_y"]["arrayminus"][0] == pytest.approx(row.values[0] - row.metrics["dev_eer_low"])
 

@@ -28,7 +28,7 @@ def test_one_json_document(tmp_path):
     folder = make_sweep(tmp_path / "w2v_layers")
     found = json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).output)
     assert found["front"]
-    assert found["verdict"][0].startswith("Growth")
+    assert found["verdict"][0].startswith("No difference shown between trial")
     assert found["files"]["report.md"].endswith("report/report.md")
 
 

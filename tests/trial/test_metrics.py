@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plastsearch.errors import DataError
+from plastsearch.trial import metrics
 from plastsearch.trial.metrics import act_dcf, bootstrap_eer, cllr, curve, eer, eer_tie_safe, min_dcf, summary
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=12)  # few values, so that many tie
@@ -112,21 +113,22 @@ def test_lost_scores_and_classes_are_errors(metric, bona, spoof, words):
         metric(bona, spoof)
 
 
-def replicate(bona, spoof, weights_bona, weights_spoof):
-    return brute_eer(np.repeat(bona, weights_bona), np.repeat(spoof, weights_spoof))[0]
+def exact_eer(is_bona):
+    """The rule in whole numbers, for trials in ascending order: rounding may not choose between two equal points."""
+    n_bona, n_spoof = int(is_bona.sum()), int((~is_bona).sum())
+    points = [(0, n_spoof), *zip(np.cumsum(is_bona).tolist(), (n_spoof - np.cumsum(~is_bona)).tolist(), strict=True)]
+    missed, alarms = min(points, key=lambda point: abs(point[0] * n_spoof - point[1] * n_bona))
+    return 50 * (missed / n_bona + alarms / n_spoof)
 
 
 @settings(max_examples=60)
 @given(SCORES, SCORES, st.integers(0, 99))
 def test_weighted_eer_is_the_eer_of_repeated_trials(bona, spoof, seed):
-    from plastsearch.trial.metrics import _weighted_eer
-
     of, rng = curve(bona, spoof), np.random.default_rng(seed)
-    weights = rng.integers(0, 4, size=of.scores.size)
-    weights[[np.flatnonzero(of.is_bona)[0], np.flatnonzero(~of.is_bona)[0]]] += 1
-    repeated = np.repeat(of.scores, weights), np.repeat(of.is_bona, weights)
-    expected = brute_eer(repeated[0][repeated[1]], repeated[0][~repeated[1]])[0]
-    assert _weighted_eer(of, weights) == pytest.approx(expected)
+    weights = rng.integers(0, 4, size=(3, of.scores.size))
+    weights[:, [np.flatnonzero(of.is_bona)[0], np.flatnonzero(~of.is_bona)[0]]] += 1
+    expected = [exact_eer(np.repeat(of.is_bona, row)) for row in weights]
+    assert metrics.weighted_eers(of, weights) == pytest.approx(expected)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
