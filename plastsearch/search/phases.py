@@ -77,5 +77,5 @@ class Listed:
 
 
 def _key(role: str, control: str | None, extra: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes a trial of a list the same one: a control of another winner, or a finalist of another, is not."""
+    """What makes two plans the same run: a control of another trial, or of another seed, is another one."""
     return role, control, extra.get("of"), extra.get("seed")

@@ -63,6 +63,27 @@ def test_resuming_a_finished_sweep_with_more_trials_adds_them(tmp_path):
     assert all(after[n] == record for n, record in before.items())
 
 
+def test_controls_are_run_again_once_another_trial_is_the_best(tmp_path):
+    def controls(outcome):
+        return [(r.control, r.extra.get("of")) for r in records(outcome).values() if r.role == "control"]
+
+    def best(outcome):
+        return min((r for r in records(outcome).values() if r.role == "search"), key=lambda r: r.metrics["dev_eer"])
+
+    first = session(tmp_path, "search.trials=1", finalists=False)
+    before = best(first).number
+    assert controls(first) == [("baseline", None), ("lora", before), ("random", before)]
+    longer = session(tmp_path, "search.trials=8", finalists=False, resume=True)
+    after = best(longer).number
+    assert after != before
+    expected = [("baseline", None), ("lora", before), ("random", before), ("lora", after), ("random", after)]
+    assert controls(longer) == expected
+    found = records(longer)
+    lora = next(r for r in found.values() if r.control == "lora" and r.extra["of"] == after)
+    assert lora.config["layers"] == found[after].config["layers"]
+    assert controls(session(tmp_path, "search.trials=8", finalists=False, resume=True)) == expected
+
+
 def test_another_question_may_not_use_the_folder(tmp_path):
     session(tmp_path, "search.trials=1", finalists=False)
     with pytest.raises(SpecError, match=r"another sweep.*differs in space.neurons.high"):
