@@ -127,12 +127,12 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def print_dry_run(spec: Any, as_json: bool) -> None:
-    """What `sweep --dry-run` says: size, networks, cost, sharing."""
+def print_dry_run(spec: Any, as_json: bool, cache: Path, cache_max_gb: float | None) -> None:
+    """What `sweep --dry-run` says: size, networks, cost, sharing, room."""
     from plastsearch.cli.output import console, print_json
     from plastsearch.search.dry_run import dry_run, plain
 
-    forecast = dry_run(spec)
+    forecast = dry_run(spec, cache=cache, cache_max_gb=cache_max_gb)
     if as_json:
         print_json({"name": spec.name, **plain(forecast)})
         return
@@ -155,5 +155,7 @@ def print_dry_run(spec: Any, as_json: bool) -> None:
         cost += f" one after the other ({forecast.device}, {1e3 * (forecast.step_s or 0):,.0f} ms a step)"
     lines.append(f"cost: {cost}")
     lines.append(f"sharing stages between trials saves about {forecast.saved:.0%} of the search's steps")
+    if forecast.kept is not None:
+        lines.append(forecast.kept.text())
     for line in lines:
         out.print(line, markup=False)

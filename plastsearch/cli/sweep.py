@@ -55,8 +55,8 @@ def sweep(
     if dry_run:
         from plastsearch.cli.check import print_dry_run
 
-        kept = spec.finalists if final else spec.finalists.model_copy(update={"top": 0})
-        print_dry_run(spec.model_copy(update={"finalists": kept}), as_json)
+        asked = spec.finalists if final else spec.finalists.model_copy(update={"top": 0})
+        print_dry_run(spec.model_copy(update={"finalists": asked}), as_json, cache or out / "cache", cache_max_gb)
         return
     from plastsearch.cli.sweep_ending import report
     from plastsearch.search.options import Options

@@ -13,7 +13,7 @@ from plastsearch.data.decoded import check_files
 from plastsearch.data.manifest import Manifest
 from plastsearch.data.policy import dev_rows, held_out_rows, stratified, training_rows
 from plastsearch.data.request import DataRequest, Source
-from plastsearch.data.sources import LAYOUTS, read_source, second_source
+from plastsearch.data.sources import LAYOUTS, SYNTHETIC_CLIPS, read_source, scored_clips, second_source
 from plastsearch.errors import DataError
 
 
@@ -40,6 +40,15 @@ def choose_rows(data: DataRequest, decoder: Decoder, also: Collection[str] = ())
     scored = held_out_rows(main, held_out) if policy == "held_out_attacks" else dev_rows(other)
     cap = None if data.corpus == "synthetic" else data.clips
     return ChosenRows(main, stratified(train, cap, data.seed), other, stratified(scored, cap, data.seed))
+
+
+def clip_counts(data: DataRequest) -> tuple[int, int]:
+    """How many clips training and search-dev have, before any is looked at: bad ones are still among them."""
+    if data.corpus == "synthetic":
+        train = data.clips or SYNTHETIC_CLIPS
+        return train, scored_clips(train)
+    chosen = choose_rows(data, Decoder(Path()))
+    return len(chosen.train), len(chosen.scored)
 
 
 def check_data(data: DataRequest, *, evaluation: bool = False) -> None:

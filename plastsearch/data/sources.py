@@ -54,12 +54,17 @@ def read_source(source: Source, decoder: Decoder, *, needed: Collection[str] = S
     return manifest
 
 
+def scored_clips(train: int) -> int:
+    """Clips in each of the two splits that a generated corpus has beside so many for training."""
+    return max(FEWEST_TO_SCORE, -(-train * 2 // 3))
+
+
 def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     """The folder of a generated corpus, written once however many processes ask."""
     from plastsearch.data.synthetic import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
-    other = max(FEWEST_TO_SCORE, -(-train * 2 // 3))
+    other = scored_clips(train)
     content = [VERSION, layout, source.seed, train, other, source.difficulty]
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
     folder = decoder.cache / "synthetic" / name

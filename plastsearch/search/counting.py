@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +19,15 @@ from torch import nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.site import Site, find_sites
 from plastsearch.models.build import build
+from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.methods import METHODS
+from plastsearch.trial.networks import LAST_K
+from plastsearch.trial.prefix import PrefixCache
 
 MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real weights for a forecast
 PATIENCE_S, FEW = 3.0, 2  # a step longer than that is estimated from so many clips
+Networks = dict[str, tuple[Detector, dict[str, Site]]]
 
 
 def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mapping[str, int], *, apart: bool) -> int:
@@ -58,7 +63,7 @@ def _plain(model: ModelConfig, rate_hz: int) -> dict[str, Any]:
     return {**plain, "name": model.name, "preset": model.preset, "rate_hz": rate_hz}
 
 
-def _unfilled(config: TrialConfig) -> nn.Module:
+def _unfilled(config: TrialConfig) -> Detector:
     """The network without memory for its weights; spectral front ends compute their filters, so they get some."""
     with torch.device("meta" if config.model.name == "wav2vec2" else "cpu"):
         return build(**_plain(config.model, config.data.rate_hz))
@@ -89,10 +94,54 @@ def _step_seconds(config: TrialConfig) -> float:
     return statistics.median([timed(batch // accumulate, accumulate) for _ in range(4)][1:])
 
 
+def cut_of(config: TrialConfig, module: Detector) -> str | None:
+    """The cut below which nothing learns after `train`, so that activations can be kept; None if all learns."""
+    blocks = module.layers()
+    match config.method:
+        case "dropin" | "plasticity" | "stack" if config.regime == "frozen" and config.growth():
+            return module.cut_below(list(config.growth()))
+        case "lora" if config.lora_on == "sites" and (config.layers or config.growth()):
+            return module.cut_below(list(config.growth() or config.layers))
+        case "lora":
+            return blocks[0][0]
+        case "last_k":
+            return blocks[-(config.last_k or LAST_K) :][0][0]
+    return None
+
+
+def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
+    """What one clip's activations take at every cut, in float32."""
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        hidden = module.eval().stem(torch.zeros(1, config.data.length_samples, device=device))
+        sizes = {}
+        for name, block in module.blocks():
+            sizes[name] = 4 * hidden.numel()
+            hidden = module.run_block(block, hidden)
+        return {**sizes, HEAD_CUT: 4 * module.frames(hidden).numel()}
+
+
+def _kept(request: dict[str, Any], configs: list[TrialConfig], networks: Networks) -> dict[str, Any]:
+    """What keeping activations would take: the cuts that are used, bytes of a clip at each, and what is allowed."""
+    first = configs[0]
+    module = networks[first.model.model_dump_json()][0]
+    cuts = {cut_of(config, networks[config.model.model_dump_json()][0]) for config in configs if _same(config, first)}
+    bf16 = first.train.precision == "bf16" or (first.train.precision == "auto" and torch.cuda.is_available())
+    bf16 = bf16 and not any(isinstance(part, nn.RNNBase) for part in module.modules())  # these stay in float32
+    most = request["cache_max_gb"]
+    budget = PrefixCache(Path(request["cache"]) / "prefix", None if most is None else most * 1e9).allowed()
+    sizes = item_bytes(first, module)
+    return {"bytes": {cut: sizes[cut] for cut in module.cuts() if cut in cuts}, "half": bf16, "budget": budget}
+
+
+def _same(config: TrialConfig, first: TrialConfig) -> bool:
+    return config.model == first.model and config.data == first.data
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Count every configuration; time the first one's network if asked."""
     configs = [TrialConfig.model_validate(one) for one in request["configs"]]
-    networks: dict[str, tuple[nn.Module, dict[str, Site]]] = {}
+    networks: Networks = {}
     counts: list[dict[str, int] | None] = []
     for config in configs:
         key = config.model.model_dump_json()
@@ -110,7 +159,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     first = next(iter(networks.values()), None)
     small = first is not None and sum(one.numel() for one in first[0].parameters()) <= MOST_TIMED
     step_s = _step_seconds(configs[0]) if request.get("time") and small else None
-    return {"counts": counts, "step_s": step_s, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+    kept = _kept(request, configs, networks) if "cache" in request and configs else None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"counts": counts, "step_s": step_s, "device": device, "kept": kept}
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.search.kept import Kept, kept
 from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
@@ -39,15 +41,24 @@ class Forecast:
     runs: int  # trials, controls and finalists, at most
     total_s: float | None  # one after the other, nothing shared
     saved: float  # share of the search's steps that stages shared between trials save
+    kept: Kept | None = None  # activations of frozen parts; None where no cache folder was named
 
 
-def dry_run(spec: SweepSpec, space: Space | None = None, *, measure: bool = True) -> Forecast:
+def dry_run(
+    spec: SweepSpec,
+    space: Space | None = None,
+    *,
+    measure: bool = True,
+    cache: Path | None = None,
+    cache_max_gb: float | None = None,
+) -> Forecast:
     """Sample the space, count parameters in a child process, and predict."""
     space = space or open_space(spec)
     dice = np.random.default_rng(spec.search.seed)
     configs = [space.config(space.draw(dice)) for _ in range(SAMPLED)]
     distinct = {config.trial_id(): config for config in configs}
-    answer = _child(list(distinct.values()), measure)
+    asked = {} if cache is None else {"cache": str(cache), "cache_max_gb": cache_max_gb}
+    answer = _child(list(distinct.values()), measure, asked)
     counts = dict(zip(distinct, answer["counts"], strict=True))
     known = [count for config in configs if (count := counts[config.trial_id()]) is not None]
     totals = sorted(count["params_total"] for count in known)
@@ -67,6 +78,7 @@ def dry_run(spec: SweepSpec, space: Space | None = None, *, measure: bool = True
         runs=spec.runs.total,
         total_s=trial_s * spec.runs.total if trial_s is not None else None,
         saved=shared(configs[: spec.search.trials], spec.base.data.clips or SOME),
+        kept=kept(spec.base, answer["kept"]) if answer["kept"] else None,
     )
 
 
@@ -105,8 +117,8 @@ def _steps(config: TrialConfig) -> int | None:
     return total_steps(config, config.data.clips or 0)
 
 
-def _child(configs: Sequence[TrialConfig], measure: bool) -> dict[str, Any]:
-    request = {"configs": [one.model_dump(mode="json", by_alias=True) for one in configs], "time": measure}
+def _child(configs: Sequence[TrialConfig], measure: bool, asked: dict[str, Any]) -> dict[str, Any]:
+    request = {"configs": [one.model_dump(mode="json", by_alias=True) for one in configs], "time": measure, **asked}
     done = subprocess.run(
         [sys.executable, "-m", "plastsearch.search.counting"],
         input=json.dumps(request),

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from plastsearch.errors import StorageError
 from plastsearch.spec.config import content_id
+from plastsearch.trial.room import sized
 
 Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
@@ -160,12 +161,22 @@ class PrefixCache:
                     poll()
             return begun if isinstance(begun, KeptActivations) else self._fill(begun, of, clips, size, parts(), seconds)
         except Refused as why:
-            self.refused.append(f"activations at {of.cut} are not kept ({size / 1e9:.2f} GB): {why}")
+            self.refused.append(f"activations at {of.cut} are not kept ({sized(size)}): {why}")
             return None
 
     def note_use(self, of: PrefixOf, kept: KeptActivations) -> None:
         """Somebody reads these: they are worth what it would cost the next one to compute them again."""
         _write(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
+
+    def allowed(self) -> float:
+        """Bytes that it may hold in all, as the disk is now."""
+        place = next(folder for folder in (self.root.absolute(), *self.root.absolute().parents) if folder.is_dir())
+        entries, reserved, unwritten = self._look() if place == self.root.absolute() else ([], 0, 0)
+        held = reserved + sum(entry.size for entry in entries)
+        return self._budget(_free(place, unwritten), held)
+
+    def _budget(self, free: float, held: int) -> float:
+        return SHARE * (free + held) if self.max_bytes is None else self.max_bytes
 
     def _begin(self, of: PrefixOf, size: int, gain_s: float, poll: Callable[[], None]) -> KeptActivations | Draft:
         """What is there meanwhile, or a draft of the full size, for which room has been made."""
@@ -224,13 +235,11 @@ class PrefixCache:
     def _make_room(self, wanted: int, gain_s: float) -> None:
         """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
         entries, reserved, unwritten = self._look()
-        disk = shutil.disk_usage(self.root)
-        free = disk.free - unwritten - min(SPARE * disk.total, SPARE_BYTES)
-        held = sum(entry.size for entry in entries)
-        budget = self.max_bytes if self.max_bytes is not None else SHARE * (free + held + reserved)
-        lacking = max(held + reserved + wanted - budget, wanted - free)
+        free, held = _free(self.root, unwritten), reserved + sum(entry.size for entry in entries)
+        budget = self._budget(free, held)
+        lacking = max(held + wanted - budget, wanted - free)
         if wanted > budget:
-            raise Refused(f"the budget is {budget / 1e9:.2f} GB (--cache-max-gb)")
+            raise Refused(f"the budget is {sized(budget)} (--cache-max-gb)")
         own = self._level() + gain_s / (wanted / 1e9) if wanted else 0.0
         with contextlib.ExitStack() as locks:
             going: list[Held] = []
@@ -281,6 +290,12 @@ class PrefixCache:
 
     def _level(self) -> float:
         return _read(self.root / ".level")
+
+
+def _free(folder: Path, unwritten: int) -> float:
+    """What a disk has left, beside what is spared and what drafts are still going to write."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - unwritten - min(SPARE * disk.total, SPARE_BYTES)
 
 
 def _reserve(folder: Path, size: int) -> Draft:

@@ -95,9 +95,17 @@ def excess(store: "StageStore") -> list[str]:
     if store.max_bytes is None or held <= store.max_bytes:
         return []
     return [
-        f"{store.root} holds {held / 1e9:.2f} GB, more than the {store.max_bytes / 1e9:.2f} GB of --store-max-gb: "
+        f"{store.root} holds {sized(held)}, more than the {sized(store.max_bytes)} of --store-max-gb: "
         "running trials, or stages that others keep tensors in, need all of it"
     ]
+
+
+def sized(size: float) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= power:
+            return f"{size / power:,.0f} {unit}" if size >= 100 * power else f"{size / power:.3g} {unit}"
+    return f"{size:.0f} B"
 
 
 def choose(store: "StageStore", max_bytes: float | None, unused_s: float | None) -> list[Entry]:

@@ -107,7 +107,7 @@ def test_two_makers_see_each_other_s_reservation(tmp_path) -> None:
     maker = Maker(tmp_path, "a", 1.5 * SIZE)
     cache = PrefixCache(tmp_path, 1.5 * SIZE)
     assert make(cache, "b") is None
-    assert cache.refused == ["activations at gru.1 are not kept (0.00 GB): what is kept, or being computed, is in use"]
+    assert cache.refused == ["activations at gru.1 are not kept (600 B): what is kept, or being computed, is in use"]
     assert maker.end()[0] is not None
     assert size_of(tmp_path) <= 1.5 * SIZE
 
@@ -372,7 +372,7 @@ def test_more_than_the_budget_is_refused_before_anything_is_dropped(tmp_path) ->
     cache = PrefixCache(tmp_path, 1.5 * SIZE)
     make(cache, "a")
     assert cache.make(named("b"), 100, 60, parts, lambda: None) is None
-    assert "the budget is 0.00 GB (--cache-max-gb)" in cache.refused[0]
+    assert "the budget is 900 B (--cache-max-gb)" in cache.refused[0]
     assert there(cache, "a") == ["a"]
 
 

@@ -43,7 +43,7 @@ def test_what_a_trial_rests_on_stays_though_the_store_grows_beyond_its_budget(tm
         for key in ("a", "b", "other", "c", "d"):
             save(store, key)
         assert keys(store) == {"a", "b", "c", "d"}
-        assert "more than the 0.00 GB of --store-max-gb: running trials" in excess(store)[0]
+        assert "more than the 22.2 kB of --store-max-gb: running trials" in excess(store)[0]
     save(store, "next")
     assert size(store) <= store.max_bytes
     assert "next" in keys(store)
