@@ -16,7 +16,7 @@ from plastsearch.spec.config import DataConfig, TrialConfig
 from plastsearch.trial.run import run_trial
 
 SPACE = """
-base: {model: {name: grnn}, data: {corpus: synthetic, clips: 48, length_samples: 8000}, method: dropin}
+base: {model: {name: grnn}, data: {corpus: synthetic, clips: 48, length_samples: 8000, crops: 1}, method: dropin}
 space:
   layers: {kind: subset, of: "gru.*", min: 1, max: 2}
   neurons: {kind: int, low: 4, high: 8, step: 4}
@@ -25,8 +25,8 @@ space:
 
 def config(**changes) -> TrialConfig:
     plain = {
-        "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000}, "layers": ("gru.1",), "neurons": 4,
-        "method": "dropin", "train": {"steps": 24, "batch_size": 8}, "timing_steps": 3, "timing_batch": 2,
+        "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000, "crops": 1}, "layers": ("gru.1",),
+        "neurons": 4, "method": "dropin", "train": {"steps": 24, "batch_size": 8}, "timing_steps": 3, "timing_batch": 2,
     }  # fmt: skip
     return TrialConfig.model_validate(plain | changes)
 
@@ -96,7 +96,7 @@ def test_clips_are_counted_without_writing_or_decoding_any(tmp_path):
     ids=["some", "all", "none", "half"],
 )
 def test_what_fits_of_a_base_network_on_a_corpus_of_asvspoof_s_size(most, precision, said, tmp_path):
-    model, data = {"name": "wav2vec2", "preset": "base"}, {"clips": 25_380}
+    model, data = {"name": "wav2vec2", "preset": "base"}, {"clips": 25_380, "crops": 1}
     cuts = [
         config(model=model, data=data, layers=(f"encoder.{i}.ffn",), neurons=64, train={"precision": precision})
         for i in range(12)
