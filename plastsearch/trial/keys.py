@@ -93,7 +93,7 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
     found = tuple(name for name in change.read_by(config) if name not in PLACES)
     if change.adds != "nothing":
         found += (GROWTH,)
-    if change.adds == "adapters":
+    if change.adds == "adapters" and not config.growth() and config.lora_on != "all":
         found += ("layers",)  # with a rank they need no neurons
     if stage.steps:
         found += TRAINING

@@ -38,10 +38,11 @@ def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
     With `rank` unset they have as many parameters as the same configuration's dropin would add.
     """
     sites = find_sites(module)
-    chosen = list(sites) if config.lora_on == "all" else list(config.growth()) or list(config.layers)
-    if not chosen:
+    named = list(sites) if config.lora_on == "all" else list(config.growth()) or list(config.layers)
+    if not named:
         raise GrowthError("lora on sites needs `layers`, or `lora_on: all`")
-    targets = targets_of(module, [_known(sites, name) for name in chosen])
+    chosen = sorted(named, key=lambda name: _known(sites, name).order)  # ties between ranks depend on it
+    targets = targets_of(module, [sites[name] for name in chosen])
     wanted = None if config.rank else dropin_parameters(module, config)
     ranks = {target.path: config.rank for target in targets} if config.rank else solve_ranks(targets, wanted or 0)
     inject_(module, targets, {path: rank for path, rank in ranks.items() if rank})

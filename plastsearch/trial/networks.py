@@ -100,8 +100,9 @@ def _grow_(specimen: Specimen, config: TrialConfig, operator: Any, loss: Callabl
         specimen.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
         generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
     )  # fmt: skip
-    specimen.added = dict(dropin.units)
-    specimen.grown = tuple(dropin.units)
+    # By depth, however the configuration lists them: keys do not tell the order, so nothing may depend on it.
+    specimen.added = {name: dropin.units[name] for name in dropin.neurons}
+    specimen.grown = tuple(specimen.added)
     return {"sites": dropin.neurons, "units": dropin.units, "operator": operator}
 
 
