@@ -73,7 +73,7 @@ def difference(
     return Difference(
         one=float(np.mean([_eer(pair.one, is_bona) for pair in pairs])),
         other=float(np.mean([_eer(pair.other, is_bona) for pair in pairs])),
-        points=points, low=points - reach * error.size, high=points + reach * error.size, p=p,
+        points=points, low=max(points - reach * error.size, -100.0), high=min(points + reach * error.size, 100.0), p=p,
         seeds=len(pairs), clips=is_bona.size, speakers=units.speakers,
     )  # fmt: skip
 

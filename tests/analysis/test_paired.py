@@ -94,6 +94,13 @@ def test_seeds_that_disagree_widen_the_interval():
     assert difference(*alike).seeds == 3
 
 
+def test_an_interval_ends_where_error_rates_end():
+    rng = np.random.default_rng(9)
+    found = difference(*simulated(rng, speakers=4, bona=2, spoof=2, seeds=2, lift=3.0))
+    assert -100 <= found.low < found.high <= 100
+    assert -100.0 in (found.low, -found.high)  # two seeds that disagree know next to nothing
+
+
 def test_speakers_are_what_is_drawn_where_they_are_known():
     pairs, is_bona, names = simulated(np.random.default_rng(6))
     known, unknown = difference(pairs, is_bona, names), difference(pairs, is_bona, np.full(names.size, "-"))

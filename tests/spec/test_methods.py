@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.check import describe
 from plastsearch.cli.main import app
+from plastsearch.search import dry_run as forecast
 from plastsearch.search.canonical import canonical
-from plastsearch.search.dry_run import dry_run
 from plastsearch.search.preflight import examine
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
@@ -63,11 +63,18 @@ def test_what_a_method_reads_changes_its_stages(method):
         assert keys(other) != keys(config), name
 
 
-def test_check_and_dry_run_agree_on_the_runs():
+@pytest.fixture
+def uncounted(monkeypatch):
+    """No process that imports torch only to count parameters, which these tests do not ask for."""
+    answer = {"step_s": None, "device": None}
+    monkeypatch.setattr(forecast, "_child", lambda configs, _: answer | {"counts": [None] * len(configs)})
+
+
+def test_check_and_dry_run_agree_on_the_runs(uncounted):
     spec = load_sweep(ROOT / "search_spaces" / "w2v_layers.yaml", [])
     budget = describe(spec, examine(spec, data=False))["budget"]
     said = budget["trials"] + len(budget["controls"]) + budget["finalists"]
-    assert dry_run(spec, measure=False).runs == said == budget["runs"] == 39
+    assert forecast.dry_run(spec).runs == said == budget["runs"] == 39
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_the_baseline_stands_beside_the_finalists_where_there_are_any(controls, 
     assert (found.controls, found.finalists, found.total) == (len(controls), finalists, 24 + len(controls) + finalists)
 
 
-def test_a_dry_run_without_finalists_counts_none():
+def test_a_dry_run_without_finalists_counts_none(uncounted):
     space = str(ROOT / "search_spaces" / "smoke.yaml")
     said = CliRunner().invoke(app, ["sweep", space, "--dry-run", "--no-finalists", "--json"])
     spec = load_sweep(space, [])
