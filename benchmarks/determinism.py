@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from plastsearch.models.build import build
 from plastsearch.trial.device import pick_device, repeatable
 from plastsearch.trial.fit import make_optimizer
+from plastsearch.trial.losses import build_loss
 from plastsearch.trial.timing import StepUnderTest, _lap
 
 MODES = ("usual", "deterministic", "quickest")
@@ -73,9 +74,10 @@ def _step(name: str, chosen: argparse.Namespace, device: torch.device) -> tuple[
     generator = torch.Generator().manual_seed(1)
     wave_BT = torch.randn(chosen.clips, chosen.samples, generator=generator).to(device)
     label_B = torch.arange(chosen.clips, device=device) % 2
+    loss = build_loss("cross_entropy", (1, 1)).to(device)
 
     def forward() -> Tensor:
-        return nn.functional.cross_entropy(module(wave_BT), label_B)
+        return loss(module(wave_BT), label_B)
 
     return module, StepUnderTest(forward, make_optimizer(module, 1e-3, 0.01))
 

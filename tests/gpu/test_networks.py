@@ -45,11 +45,11 @@ def test_logits_are_those_of_a_cpu(name: str, device: torch.device) -> None:
 def test_growth_and_fold_do_not_change_the_function(name: str, mode: Any, device: torch.device) -> None:
     before = _logits(build(name, "tiny", seed=3).to(device), device)
     module = _grown(name, device, mode=mode)
-    torch.testing.assert_close(_logits(module, device), before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_logits(module, device), before, rtol=0, atol=5e-5)
     _steps(module, device, 2)
     trained = _logits(module, device)
     assert not torch.equal(trained, before)
-    torch.testing.assert_close(_logits(fold(module), device), trained, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_logits(fold(module), device), trained, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,9 +81,8 @@ def _steps(module: nn.Module, device: torch.device, count: int) -> None:
 def test_newest_out_again_gives_the_old_weights(name: str, device: torch.device) -> None:
     plain = build(name, "tiny", seed=3)
     module = fold_(_grown(name, device, mode="frozen"))
-    units = {"grnn": 16, "resnet18": 16, "wav2vec2": 16}[name]
     site = next(one for one in module.declare_sites() if one.name == SITES[name])  # type: ignore[operator]
-    remove_neurons_(module, {SITES[name]: torch.arange(site.units - units, site.units)})
+    remove_neurons_(module, {SITES[name]: torch.arange(site.units - 16, site.units)})
     for key, tensor in plain.state_dict().items():
         assert torch.equal(module.state_dict()[key].cpu(), tensor), key
 
