@@ -128,13 +128,14 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, key: str, log: Path
     from plastsearch.errors import PlastsearchError
 
     until = time.monotonic() + START_S
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the user's must not see the key
     asked = urllib.request.Request(f"http://{HOST}:{port}/health", headers={"Authorization": f"Bearer {key}"})
     while time.monotonic() < until:
         if process.poll() is not None:
             last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
             raise PlastsearchError(f"the MLflow server ended at once ({last}); its log is {log}")
         try:
-            with urllib.request.urlopen(asked, timeout=5):
+            with here.open(asked, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)

@@ -7,6 +7,8 @@ import pytest
 from torch._dynamo.utils import counters
 
 from plastsearch.errors import TrialError
+from plastsearch.models.build import build
+from plastsearch.private_folder import private_folder
 from plastsearch.trial import compiling
 from plastsearch.trial.run import run_trial
 
@@ -47,3 +49,14 @@ def test_on_a_cpu_the_switch_is_left_out_and_the_report_says_so(settings) -> Non
 def test_a_network_with_nothing_to_compile_refuses_it(settings) -> None:
     with pytest.raises(TrialError, match=r"train\.compile: grnn has nothing to compile.*set it to false"):
         list(run_trial(make_config(train={"compile": True}), settings()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_code_is_kept_where_nobody_else_can_put_any(monkeypatch) -> None:
+    """Torch runs what it finds there."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    with compiling.compiled_(build("resnet18", "tiny", seed=0), True):
+        assert Path(cache_dir()) == private_folder() / "inductor"
