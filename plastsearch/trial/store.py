@@ -124,10 +124,13 @@ class StageStore:
 
     def find(self, key: str) -> StageRecord | None:
         """The record of a finished stage, without its weights."""
+        path = self.folder(key) / "stage.json"
         try:
-            plain = json.loads((self.folder(key) / "stage.json").read_text())
-        except FileNotFoundError:
+            plain = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
         except ValueError:
             self.discard(key)
             return None

@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config, steady
 
 OF = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
-SIZE = 600  # ten clips of 15 numbers
+ITEM = 60_000  # bytes of a clip, so that a buffer does not hide what is written
+SIZE = 10 * ITEM
 CONTEXT = multiprocessing.get_context("fork")
 
 
@@ -40,12 +41,12 @@ def named(name: str) -> PrefixOf:
 
 def parts(value: float = 0.0) -> Iterator[torch.Tensor]:
     for first in (0, 5):
-        yield torch.full((5, 3, 5), value) + torch.arange(first, first + 5)[:, None, None]
+        yield torch.full((5, 50, 300), value) + torch.arange(first, first + 5)[:, None, None]
 
 
 def make(cache: PrefixCache, name: str, seconds: float = 1.0, passes: float = 2.0, **more: Any) -> Any:
-    """Ten clips of 60 bytes each, made and used as by a trial that reads them so many times."""
-    kept = cache.make(named(name), 10, 60, lambda: parts(), lambda: None, seconds=seconds, passes=passes, **more)
+    """Ten clips, made and used as by a trial that reads them so many times."""
+    kept = cache.make(named(name), 10, ITEM, lambda: parts(), lambda: None, seconds=seconds, passes=passes, **more)
     if kept is not None:
         cache.note_use(named(name), kept)
     return kept
@@ -69,7 +70,7 @@ def _makes_slowly(root: Path, name: str, budget: float, half: Any, go: Any, ends
 
     cache = PrefixCache(root, budget)
     try:
-        kept = cache.make(named(name), 10, 60, slow, lambda: None, seconds=1.0, passes=2.0)
+        kept = cache.make(named(name), 10, ITEM, slow, lambda: None, seconds=1.0, passes=2.0)
         ends.put((None if kept is None else kept.read(np.arange(10))[:, 0, 0].tolist(), cache.refused))
     except BaseException as error:
         ends.put(repr(error))
@@ -107,20 +108,21 @@ def test_two_makers_see_each_other_s_reservation(tmp_path) -> None:
     maker = Maker(tmp_path, "a", 1.5 * SIZE)
     cache = PrefixCache(tmp_path, 1.5 * SIZE)
     assert make(cache, "b") is None
-    assert cache.refused == ["activations at gru.1 are not kept (600 B): what is kept, or being computed, is in use"]
+    assert cache.refused == ["activations at gru.1 are not kept (600 kB): what is kept, or being computed, is in use"]
     assert maker.end()[0] is not None
     assert size_of(tmp_path) <= 1.5 * SIZE
 
 
 def test_the_disk_that_a_draft_will_still_take_is_not_free(tmp_path, monkeypatch) -> None:
     maker = Maker(tmp_path, "a", 1e9)
-    big, block = 4_000_000, 4096
+    big = 400_000_000
     with (tmp_path / f".draft-{named('a').key}" / "values.bin").open("r+b") as file:
-        os.ftruncate(file.fileno(), big)  # reserved, and next to nothing of it written yet
+        os.ftruncate(file.fileno(), big)  # reserved, and little of it written yet
+        written = 512 * os.fstat(file.fileno()).st_blocks
     cache = PrefixCache(tmp_path, 1e9)
-    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda _: SimpleNamespace(free=big - block, total=2 * SIZE))
+    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda _: SimpleNamespace(free=big - written, total=2 * SIZE))
     assert make(cache, "b") is None
-    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda _: SimpleNamespace(free=big + SIZE, total=2 * SIZE))
+    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda _: SimpleNamespace(free=big + 2 * SIZE, total=2 * SIZE))
     assert make(cache, "b") is not None
     monkeypatch.undo()
     maker.process.kill()
@@ -188,7 +190,7 @@ def test_who_wants_the_same_waits_and_computes_nothing(tmp_path) -> None:
     def never() -> Iterator[torch.Tensor]:
         raise AssertionError("computed twice")
 
-    kept = PrefixCache(tmp_path, 1e9).make(named("a"), 10, 60, never, poll)
+    kept = PrefixCache(tmp_path, 1e9).make(named("a"), 10, ITEM, never, poll)
     assert kept is not None
     assert polls
     assert kept.read(np.arange(10))[:, 0, 0].tolist() == maker.end()[0]
@@ -204,13 +206,13 @@ def test_a_wait_for_another_maker_can_be_ended(tmp_path) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        PrefixCache(tmp_path, 1e9).make(named("a"), 10, 60, parts, poll)
+        PrefixCache(tmp_path, 1e9).make(named("a"), 10, ITEM, parts, poll)
     maker.end()
 
 
 def _short(root: Path, when: str, ends: Any) -> None:
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
 
     def halfway() -> Iterator[torch.Tensor]:
         first, second = parts()
@@ -221,7 +223,7 @@ def _short(root: Path, when: str, ends: Any) -> None:
     if when == "from the start":
         limit()
     cache = PrefixCache(root, 1e9)
-    ends.put((cache.make(named("a"), 10, 60, halfway, lambda: None), cache.refused))
+    ends.put((cache.make(named("a"), 10, ITEM, halfway, lambda: None), cache.refused))
 
 
 @pytest.mark.parametrize("when", ["from the start", "half-way"])
@@ -371,8 +373,8 @@ def test_without_a_budget_half_of_what_is_free_is_taken_and_some_is_always_spare
 def test_more_than_the_budget_is_refused_before_anything_is_dropped(tmp_path) -> None:
     cache = PrefixCache(tmp_path, 1.5 * SIZE)
     make(cache, "a")
-    assert cache.make(named("b"), 100, 60, parts, lambda: None) is None
-    assert "the budget is 900 B (--cache-max-gb)" in cache.refused[0]
+    assert cache.make(named("b"), 100, ITEM, parts, lambda: None) is None
+    assert "the budget is 900 kB (--cache-max-gb)" in cache.refused[0]
     assert there(cache, "a") == ["a"]
 
 

@@ -81,12 +81,13 @@ def test_ruins_under_a_stage_s_name_give_way(tmp_path) -> None:
 FAULTS = [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES]
 
 
+@pytest.mark.parametrize("file", ["weights.safetensors", "stage.json"])
 @pytest.mark.parametrize("number", FAULTS, ids=[errno.errorcode[number] for number in FAULTS])
-def test_weights_that_cannot_be_read_now_are_not_dropped(number, tmp_path, monkeypatch) -> None:
+def test_a_stage_that_cannot_be_read_now_is_not_dropped(number, file, tmp_path, monkeypatch) -> None:
     store = StageStore(tmp_path)
     store.save(record("k"), weights())
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refusing(number, Path.open, "weights.safetensors"))
+        patch.setattr(Path, "open", refusing(number, Path.open, file))
         with pytest.raises(StorageError, match="nothing was deleted"):
             store.load("k")
     assert torch.equal(store.load("k")["a"], weights()["a"])
