@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Method = Literal["baseline", "dropin", "plasticity", "lora", "last_k", "stack", "truncate"]
 Criterion = Literal[
@@ -68,6 +68,12 @@ class DataConfig(Closed):
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"
     augment: tuple[str, ...] = ()  # names of data/augment.py, in order, e.g. rawboost5, spec_masks
+
+    @field_validator("crops", mode="before")
+    @classmethod
+    def _once_null(cls, value: Any) -> Any:
+        """Journals of sweeps from before the one policy for all arms say null, and must still be read."""
+        return CROPS if value is None else value
 
 
 class StageValues(Closed):

@@ -72,7 +72,8 @@ def drop_in_(bench: Bench, specimen: Specimen, stage: Stage) -> Outcome:
             next(scoring.waves(bench.search_dev, bench.length_samples, bench.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    details = change_(specimen, bench.config, stage, loss=_calibration_loss(bench, module))
+    steered = stage.change in ("neurons", "layers") and bench.config.init == "gradmax"
+    details = change_(specimen, bench.config, stage, loss=_calibration_loss(bench, module) if steered else None)
     if stage.change != "truncate":
         details["insertion_error"] = float((_logits(module, hidden, first) - before).abs().max())
     return Outcome(details=details)

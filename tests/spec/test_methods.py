@@ -66,8 +66,8 @@ def test_what_a_method_reads_changes_its_stages(method):
 @pytest.fixture
 def uncounted(monkeypatch):
     """No process that imports torch only to count parameters, which these tests do not ask for."""
-    answer = {"step_s": None, "device": None}
-    monkeypatch.setattr(forecast, "_child", lambda configs, _: answer | {"counts": [None] * len(configs)})
+    answer = {"step_s": None, "device": None, "kept": None}
+    monkeypatch.setattr(forecast, "_child", lambda configs, *_: answer | {"counts": [None] * len(configs)})
 
 
 def test_check_and_dry_run_agree_on_the_runs(uncounted):

@@ -81,12 +81,11 @@ def test_one_name_per_physical_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid=here[0]))
     paths = []
 
-    class Noted(timing.Lease):
-        def __init__(self, path: Path, *rest: Any, **more: Any) -> None:
-            paths.append(Path(path).name)
-            super().__init__(tmp_path / Path(path).name, *rest, **more)
-
-    monkeypatch.setattr(timing, "Lease", Noted)
+    monkeypatch.setattr(timing, "private_folder", lambda: tmp_path)
+    plain = timing.hold
+    monkeypatch.setattr(
+        timing, "hold", lambda path, *rest, **more: (paths.append(path.name), plain(path, *rest, **more))[1]
+    )
     for uuid in ("GPU-aaaa", "GPU-bbbb", "GPU-aaaa"):
         here[0] = uuid
         with timing.turn(torch.device("cuda", 0), exclusive=True):
@@ -193,7 +192,7 @@ def test_loaders_are_the_cores_that_wait(settings: MakeSettings) -> None:
 
     def loaders(device: str, threads: int, asked: int | None = None) -> int:
         where = settings(threads=threads, loader_workers=asked)
-        return replace(bench, device=torch.device(device), settings=where).reading("train", False).workers
+        return replace(bench, device=torch.device(device), settings=where).reading(0).workers
 
     assert [loaders("cuda", cores) for cores in (1, 2, 6, 64)] == [1, 1, 5, 8]
     assert [loaders("cpu", cores) for cores in (1, 2, 8)] == [0, 0, 2]

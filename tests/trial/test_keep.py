@@ -53,7 +53,7 @@ def test_every_share_that_stays_has_its_shape_again(case) -> None:
         stages = plan(config, 48)
         pruned = blank(config, stages[:2], CPU)
         grown = dict(pruned.added)
-        fold_(pruned.module)
+        fold_(pruned.module, verify=False)
         units = {name: find_sites(pruned.module)[name].units for name in grown}
         pairs = config.init == "pairs"
         chosen = {

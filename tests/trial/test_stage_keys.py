@@ -74,6 +74,8 @@ class Recorder:
         if name == "growth":  # layers and neurons together; a key holds what they come to
             self.seen.add("growth")
             return self.of.growth
+        if name == "trial_id":  # what checkpoints are signed with
+            return self.of.trial_id
         path = self.before + name
         if name not in type(self.of).model_fields:
             return MethodType(getattr(type(self.of), name), self)
