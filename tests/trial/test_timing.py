@@ -167,6 +167,7 @@ def test_only_one_times_at_a_time() -> None:
 
 def _waiting_trial(settings: RunSettings, waits: Any) -> None:
     """A trial that says when it begins to wait for its turn."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the handlers of whatever ran before it
     plain = timing.hold
 
     def watched(*arguments: Any, **more: Any) -> Any:
