@@ -19,11 +19,12 @@ class Kept:
     gb: Mapping[str, float]  # cut → training clips at all crops and search-dev clips; less where clips are short
     budget_gb: float
     fit: int  # so many of the cuts fit at once
+    none: str = ""  # why nothing is kept
 
     def text(self) -> str:
         """One line for the terminal."""
         if not self.gb:
-            return "kept activations: none, for no part of a network is frozen"
+            return f"kept activations: none, for {self.none}"
         sizes = sorted(self.gb.values())
         each = sized(1e9 * sizes[0]) + (f" to {sized(1e9 * sizes[-1])}" if sizes[-1] > 1.005 * sizes[0] else "")
         kind = f"{'float16' if self.half else 'float32'}, {self.crops} crop{'s' * (self.crops > 1)}"
@@ -39,8 +40,9 @@ class Kept:
 def kept(config: TrialConfig, answer: Mapping[str, Any]) -> Kept:
     """From what the child that counts has found of bytes, types and disk."""
     clips, crops = clip_counts(config.data), config.data.crops
-    fresh = crops == "fresh" or bool(config.data.augment)  # waveforms that no other epoch has
-    found, crops = ({}, 1) if crops == "fresh" or fresh else (answer["bytes"], crops)
+    changing = "data.augment" if config.data.augment else "data.crops: fresh" if crops == "fresh" else ""
+    augmented = f"{changing} makes new waveforms in every epoch" if changing else ""
+    found, crops = ({}, 1) if changing or crops == "fresh" else (answer["bytes"], crops)
     items = crops * clips[0] + clips[1]
     gb = {cut: items * size * (0.5 if answer["half"] else 1.0) / 1e9 for cut, size in found.items()}
     budget_gb = answer["budget"] / 1e9
@@ -48,4 +50,5 @@ def kept(config: TrialConfig, answer: Mapping[str, Any]) -> Kept:
     for size in sorted(gb.values()):
         taken += size
         fit += taken <= budget_gb
-    return Kept(clips, crops, answer["half"], gb, budget_gb, fit)
+    none = "" if gb else augmented or "no part of a network is frozen"
+    return Kept(clips, crops, answer["half"], gb, budget_gb, fit, none)

@@ -73,10 +73,16 @@ def test_the_cut_is_below_what_learns(changes, cut):
     assert cut_of(config(**changes), build("grnn", "tiny")) == cut
 
 
-def test_what_is_unfrozen_or_augmented_keeps_nothing(tmp_path):
-    text = "kept activations: none, for no part of a network is frozen"
-    assert forecast(config(regime="unfrozen"), cache=tmp_path).text() == text
-    assert not forecast(config(data={"clips": 48, "augment": ("spec_masks",)}), cache=tmp_path).gb
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"regime": "unfrozen"}, "no part of a network is frozen"),
+        ({"data": {"clips": 48, "augment": ("spec_masks",)}}, "data.augment makes new waveforms in every epoch"),
+    ],
+)
+def test_where_nothing_is_kept_the_reason_is_said(changes, why, tmp_path):
+    found = forecast(config(**changes), cache=tmp_path)
+    assert (dict(found.gb), found.text()) == ({}, f"kept activations: none, for {why}")
 
 
 def test_clips_are_counted_without_writing_or_decoding_any(tmp_path):
