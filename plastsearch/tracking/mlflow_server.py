@@ -1,7 +1,7 @@
 """MLflow's server for one person: on loopback, for requests to this machine by name, behind a key of its session.
 
-Without the key every account of the machine could read this user's files through it, since MLflow serves whatever
-folder a client names as an experiment's artifacts.
+Without the key every account of the machine could use its API as this user: read what was tracked, create experiments,
+and name any folder as an experiment's artifacts.
 """
 
 import hmac
