@@ -35,6 +35,7 @@ from torch import Tensor
 
 from plastsearch.errors import StorageError
 from plastsearch.spec.config import content_id
+from plastsearch.trial.locked import VALUES, Draft, Refused, append, hold, read_number, reserve, sizes, write_number
 from plastsearch.trial.room import sized
 
 Rows = NDArray[np.int64]
@@ -44,7 +45,7 @@ TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
     "float32": (np.dtype(np.float32), torch.float32),
     "float16": (np.dtype(np.float16), torch.float16),
 }
-VALUES, SHAPE, WORTH = "values.bin", "shape.json", "worth"
+SHAPE, WORTH = "shape.json", "worth"
 DRAFT, GONE = ".draft-", ".gone-"
 SHARE = 0.5  # of a disk's free space, where no budget is given
 SPARE, SPARE_BYTES = 0.05, 1e9  # of a disk, or so many bytes if that is less: never taken
@@ -89,14 +90,6 @@ class KeptActivations:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A folder that only we write to, and the open file that says so."""
-
-    folder: Path
-    file: int
-
-
-@dataclass(frozen=True)
 class Held:
     """One entry as room is made: what it takes and what it is worth."""
 
@@ -104,10 +97,6 @@ class Held:
     used: float
     size: int
     folder: Path
-
-
-class Refused(Exception):
-    """No room, and why."""
 
 
 class Busy(Exception):
@@ -166,7 +155,7 @@ class PrefixCache:
 
     def note_use(self, of: PrefixOf, kept: KeptActivations) -> None:
         """Somebody reads these: they are worth what it would cost the next one to compute them again."""
-        _write(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
+        write_number(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
 
     def allowed(self) -> float:
         """Bytes that it may hold in all, as the disk is now."""
@@ -190,7 +179,7 @@ class PrefixCache:
                 if not self._dead(folder):
                     raise Busy
                 self._make_room(size, gain_s)
-                return _reserve(folder, size)
+                return reserve(folder, size)
         except OSError as error:
             raise Refused(str(error)) from error
 
@@ -213,7 +202,7 @@ class PrefixCache:
             written = 0
             for part in parts:
                 shape = tuple(part.shape[1:])
-                written += _append(draft.file, part, TYPES[of.type][1])
+                written += append(draft.file, part, TYPES[of.type][1])
             assert written == size, (written, size)
             what = {"shape": [clips * of.crops, *shape], "count": clips, "seconds": seconds, **vars(of)}
             return self._publish(draft, of, json.dumps(what))
@@ -234,6 +223,7 @@ class PrefixCache:
 
     def _make_room(self, wanted: int, gain_s: float) -> None:
         """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
+        self._clear()
         entries, reserved, unwritten = self._look()
         free, held = _free(self.root, unwritten), reserved + sum(entry.size for entry in entries)
         budget = self._budget(free, held)
@@ -247,9 +237,9 @@ class PrefixCache:
                 if lacking <= 0:
                     break
                 if entry.worth > own:
-                    _write(self.root / ".level", own)
+                    write_number(self.root / ".level", own)
                     raise Refused("what is kept saves more seconds per GB")
-                if _hold(entry.folder / VALUES, locks):
+                if hold(entry.folder / VALUES, locks):
                     going.append(entry)
                     lacking -= entry.size
             if lacking > 0:
@@ -257,26 +247,35 @@ class PrefixCache:
             for entry in going:
                 self._remove(entry.folder)
         if going:
-            _write(self.root / ".level", going[-1].worth)
+            write_number(self.root / ".level", going[-1].worth)
 
     def _look(self) -> tuple[list[Held], int, int]:
         """Every entry; the bytes that drafts have reserved, and those of them that are not on the disk yet."""
         entries, reserved, unwritten = [], 0, 0
         for folder in self.root.iterdir():
-            if folder.name.startswith(DRAFT) and not self._dead(folder):
-                size, there = _sizes(folder / VALUES)
+            try:
+                size, there = sizes(folder / VALUES)
+                used = folder.stat().st_mtime
+            except (FileNotFoundError, NotADirectoryError):  # no entry, or dropped meanwhile
+                continue
+            if folder.name.startswith(DRAFT):
                 reserved, unwritten = reserved + size, unwritten + size - there
+            elif not folder.name.startswith(GONE):
+                entries.append(Held(read_number(folder / WORTH), used, size, folder))
+        return entries, reserved, unwritten
+
+    def _clear(self) -> None:
+        """Delete what dead processes left; only while nobody else makes room."""
+        for folder in self.root.iterdir():
+            if folder.name.startswith(DRAFT):
+                self._dead(folder)
             elif folder.name.startswith(GONE):
                 shutil.rmtree(folder, ignore_errors=True)
-            elif not folder.name.startswith(".") and (folder / VALUES).exists():
-                worth, size = _read(folder / WORTH), _sizes(folder / VALUES)[0]
-                entries.append(Held(worth, folder.stat().st_mtime, size, folder))
-        return entries, reserved, unwritten
 
     def _dead(self, draft: Path) -> bool:
         """No draft, or none any more: whoever computed it has ended."""
         with contextlib.ExitStack() as lock:
-            if (draft / VALUES).exists() and not _hold(draft / VALUES, lock):
+            if (draft / VALUES).exists() and not hold(draft / VALUES, lock):
                 return False
             shutil.rmtree(draft, ignore_errors=True)
         return True
@@ -289,77 +288,10 @@ class PrefixCache:
             shutil.rmtree(grave, ignore_errors=True)
 
     def _level(self) -> float:
-        return _read(self.root / ".level")
+        return read_number(self.root / ".level")
 
 
 def _free(folder: Path, unwritten: int) -> float:
     """What a disk has left, beside what is spared and what drafts are still going to write."""
     disk = shutil.disk_usage(folder)
     return disk.free - unwritten - min(SPARE * disk.total, SPARE_BYTES)
-
-
-def _reserve(folder: Path, size: int) -> Draft:
-    """A draft as large as it will be, held by this process."""
-    folder.mkdir()
-    file = os.open(folder / VALUES, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(file, size)
-    except OSError:
-        os.close(file)
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return Draft(folder, file)
-
-
-def _append(file: int, part: Tensor, kind: torch.dtype) -> int:
-    """Write a part; the bytes it took."""
-    stored = part.to(kind)
-    if kind == torch.float16 and not torch.isfinite(stored).all():
-        raise OverflowError("an activation is too large for half precision")
-    left = stored.cpu().contiguous().numpy().data.cast("B")
-    size = len(left)
-    try:
-        while left:
-            left = left[os.write(file, left) :]
-    except OSError as error:
-        raise Refused(str(error)) from error
-    return size
-
-
-def _hold(path: Path, locks: contextlib.ExitStack) -> bool:
-    """Whether nobody reads or writes these values; then nobody can until `locks` is closed."""
-    try:
-        file = path.open("r+b")
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return False
-    locks.enter_context(file)
-    return True
-
-
-def _sizes(path: Path) -> tuple[int, int]:
-    """Length of a file, and how much of it is on the disk."""
-    found = path.stat()
-    return found.st_size, min(found.st_size, 512 * found.st_blocks)
-
-
-def _read(path: Path) -> float:
-    try:
-        return float(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return 0.0
-
-
-def _write(path: Path, value: float) -> None:
-    """A number in one rename; where there is no room even for that, nothing but an order of dropping is lost."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        draft.write_text(f"{value!r}\n")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)

@@ -178,6 +178,25 @@ def test_another_process_that_reads_holds_its_entry_until_it_ends(tmp_path) -> N
     assert make(cache, "b", seconds=100.0) is not None
 
 
+def test_asking_what_is_allowed_touches_nothing(tmp_path) -> None:
+    """A dry run looks without the lock: what it cannot place, like a draft that begins at this moment, it leaves."""
+    cache = PrefixCache(tmp_path)
+    make(cache, "a")
+    maker = Maker(tmp_path, "b", 1e9)
+    begun = tmp_path / ".draft-begun"
+    begun.mkdir()
+    dead = tmp_path / ".draft-dead"
+    dead.mkdir()
+    (dead / "values.bin").write_bytes(b"1")
+    before = sorted(tmp_path.rglob("*"))
+    assert cache.allowed() > 0
+    assert sorted(tmp_path.rglob("*")) == before
+    assert maker.end()[0] is not None
+    assert make(cache, "c") is not None
+    assert not begun.exists()
+    assert not dead.exists()
+
+
 def test_who_wants_the_same_waits_and_computes_nothing(tmp_path) -> None:
     maker = Maker(tmp_path, "a", 1e9)
     polls = []
