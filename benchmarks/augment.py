@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 import torch
 
-from plastsearch.data.augment import build_augment
-from plastsearch.data.augment_names import CHANGES
+from plastsearch.augment.changes import build_augment
+from plastsearch.augment.names import CHANGES
 from plastsearch.models.build import build
 
 RATE_HZ = 16_000

@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 import torch
 
-from plastsearch.data.synthetic import write_corpus
 from plastsearch.models.build import build
+from plastsearch.scores.metrics import eer
+from plastsearch.synth.corpus import write_corpus
 from plastsearch.trial.losses import build_loss
-from plastsearch.trial.metrics import eer
 
 SECOND = 16_000
 Split = tuple[list[np.ndarray], np.ndarray]

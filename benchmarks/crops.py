@@ -64,10 +64,10 @@ def compare(name: str, seeds: int, folder: Path) -> dict[str, list[tuple[float, 
 def ended(config: TrialConfig, folder: Path) -> tuple[float, float]:
     """Dev EER and loss of a trial's last state."""
     settings = RunSettings(store=folder / "store", cache=folder / "cache", device="cpu")
-    journey = start(config, settings, lambda: False)
-    for _ in travel(journey):
+    trial = start(config, settings, lambda: False)
+    for _ in travel(trial):
         pass
-    return journey.records[-1].metrics["dev_eer"], journey.records[-1].metrics["dev_loss"]
+    return trial.records[-1].metrics["dev_eer"], trial.records[-1].metrics["dev_loss"]
 
 
 if __name__ == "__main__":

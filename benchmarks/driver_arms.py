@@ -43,7 +43,7 @@ def metrics(layers: int, neurons: int, seed: object) -> dict[str, float]:
 
 def trial(config: Any, settings: Any) -> Iterator[Any]:  # noqa: ARG001 - the signature of every trial
     """Ours: one report and a result."""
-    from plastsearch.spec.report import Report
+    from plastsearch.spec.config import Report
 
     values = metrics(len(config.layers), max(config.growth().values()), config.trial_id())
     yield Report("retrain", 1, 2, {"dev_eer": values["dev_eer"]})
@@ -162,8 +162,8 @@ class Marks:
 
 def run_tune(folder: Path, marks: Marks, mlflow: bool) -> None:
     """Plain Tune with its OptunaSearch, as its documentation says, with our sampler and every switch that saves."""
-    from plastsearch.search.ray_tune import RayExecutor  # the same environment and cluster
-    from plastsearch.search.resources import Request
+    from plastsearch.execute.ray_tune import RayExecutor  # the same environment and cluster
+    from plastsearch.execute.resources import Request
 
     executor = RayExecutor(folder, Request(cpu=1), parallel=2)
     import optuna
@@ -206,9 +206,9 @@ def run_tune(folder: Path, marks: Marks, mlflow: bool) -> None:
 
 def run_ours(folder: Path, marks: Marks, mlflow: bool) -> None:
     """Our driver, the study and its journal included; a tracker is waited for, since its work counts."""
-    from plastsearch.search.options import Options
-    from plastsearch.search.session import run_sweep
     from plastsearch.spec.load import load_sweep
+    from plastsearch.sweep.options import Options
+    from plastsearch.sweep.session import run_sweep
 
     path = folder / "space.yaml"
     path.write_text(SPACE)

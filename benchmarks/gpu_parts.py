@@ -18,7 +18,7 @@ from plastsearch.models.build import build
 from plastsearch.trial import compiling, fit
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.device import TrainingMemory
-from plastsearch.trial.fit import FitPlan, Ingredients, Quality, make_optimizer
+from plastsearch.trial.fit import FitInputs, FitSettings, Quality, make_optimizer
 from plastsearch.trial.timing import StepUnderTest, interleave
 
 SITES = {"grnn": "gru.1", "resnet18": "layer3.0", "wav2vec2": "encoder.1.ffn"}
@@ -125,7 +125,7 @@ class Same:
 def _rate(name: str, where: Where, steps: int) -> float:
     module = build(name, "tiny", seed=0).to(where.device)
     add_neurons_(module, {SITES[name]: 16}, also=["head"], generator=torch.Generator().manual_seed(0))
-    plan = FitPlan("retrain", steps, 1e-3, 0.1, 0.01, 1.0, 1, 1, 0, where.device.type == "cuda", 0)
+    plan = FitSettings("retrain", steps, 1e-3, 0.1, 0.01, 1.0, 1, 1, 0, where.device.type == "cuda", 0)
     ends: list[float] = []
 
     def evaluate() -> Quality:
@@ -133,7 +133,7 @@ def _rate(name: str, where: Where, steps: int) -> float:
         return Quality(0.0, 0.0)
 
     feed = Same(_batch(where, 4, 8000))
-    on = Ingredients(module, module, nn.functional.cross_entropy, feed, evaluate, module.train, where.device)
+    on = FitInputs(module, module, nn.functional.cross_entropy, feed, evaluate, module.train, where.device)
     begin = time.perf_counter()
     for _ in fit.fit(on, plan, Checkpoints(where.folder / "none", 1e6), lambda: False):
         pass
@@ -179,16 +179,16 @@ def compiled(where: Where) -> Iterator[Row]:
 def loading(where: Where) -> Iterator[Row]:
     """How long a step lasts whose clips are augmented, by how many threads prepare them."""
     from plastsearch.spec.config import RunSettings, TrialConfig
-    from plastsearch.trial.bench import open_bench
+    from plastsearch.trial.context import open_context
     from plastsearch.trial.feeds import WaveFeed
 
     data = {**_data(where), "augment": ["rawboost4"]}
     config = TrialConfig.model_validate({"method": "baseline", "data": data, "train": {"batch_size": where.clips}})
     module = build("resnet18", "tiny", seed=0).to(where.device).train()
     for workers in (0, 1) if where.quick else (0, 1, 4, 8):
-        bench = open_bench(config, RunSettings(**_settings(where), loader_workers=workers), lambda: False)
+        context = open_context(config, RunSettings(**_settings(where), loader_workers=workers), lambda: False)
         steps = 4 if where.quick else 40
-        feed = WaveFeed(bench.reading("train", fixed_crop=False), where.device, steps)
+        feed = WaveFeed(context.reading("train", fixed_crop=False), where.device, steps)
         optimizer = make_optimizer(module, 1e-4, 0.0)
         begin = time.perf_counter()
         for step in range(steps):

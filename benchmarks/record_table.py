@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plastsearch.search.session import Options, run_sweep
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.session import Options, run_sweep
 from plastsearch.tracking.journal import TrialRecord, read, trials
 
 TABLE = Path(__file__).with_name("recorded.parquet")

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial.cost import Costs, describe
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
-from plastsearch.trial.run import Journey, start, travel
+from plastsearch.trial.run import start, travel
+from plastsearch.trial.trial_run import TrialRun
 
 CRITERIA = ("taylor", "magnitude", "entropy", "gradient_entropy", "random")
 STEADY = (
@@ -49,7 +49,7 @@ class Run:
 
     seconds: float
     reports: list[Report]
-    journey: Journey
+    run: TrialRun
 
 
 def main() -> None:
@@ -102,12 +102,12 @@ def compare(name: str, configs: list[TrialConfig], folder: Path, clips: Path) ->
     off = run(configs, RunSettings(store=folder / "off", cache=clips, share_stages=False, cache_prefix=False))
     on = run(configs, RunSettings(store=folder / "on", cache=clips))
     worst = max(difference(x, y) for x, y in zip(off.reports, on.reports, strict=True))
-    possible = counted(off.journey, configs, shared=False) / counted(on.journey, configs, shared=True)
+    possible = counted(off.run, configs, shared=False) / counted(on.run, configs, shared=True)
     saving = off.seconds / on.seconds
     figures = {
         "trials": len(configs), "seconds_off": round(off.seconds, 1), "seconds_on": round(on.seconds, 1),
         "possible": round(possible, 2), "measured": round(saving, 2), "share": round(saving / possible, 2),
-        "largest_relative_difference": worst, "device": describe(on.journey.bench),
+        "largest_relative_difference": worst, "device": describe(on.run.context),
         "reused_seconds": round(sum(report.metrics["reused_seconds"] for report in on.reports), 1),
     }  # fmt: skip
     print(f"({name}) {len(configs)} trials: {off.seconds:.1f} s → {on.seconds:.1f} s; saving {saving:.2f} ×, "
@@ -123,17 +123,17 @@ def run(configs: Iterable[TrialConfig], settings: RunSettings) -> Run:
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     began = clock()
     for config in configs:
-        journey, report = trial(config, settings)
+        run, report = trial(config, settings)
         reports.append(report)
-    return Run(clock() - began, reports, journey)
+    return Run(clock() - began, reports, run)
 
 
-def trial(config: TrialConfig, settings: RunSettings) -> tuple[Journey, Report]:
+def trial(config: TrialConfig, settings: RunSettings) -> tuple[TrialRun, Report]:
     """A trial without its timing measurements."""
-    journey = start(config, settings, lambda: False)
-    for _ in travel(journey):
+    run = start(config, settings, lambda: False)
+    for _ in travel(run):
         pass
-    return journey, result(journey, Costs())
+    return run, result(run, Costs())
 
 
 def difference(a: Report, b: Report) -> float:
@@ -142,34 +142,34 @@ def difference(a: Report, b: Report) -> float:
     return max(abs(a.metrics[name] - b.metrics[name]) / max(abs(a.metrics[name]), 1e-6) for name in names)
 
 
-def counted(journey: Journey, configs: list[TrialConfig], shared: bool) -> float:
+def counted(run: TrialRun, configs: list[TrialConfig], shared: bool) -> float:
     """Operations of all trials, from the operations of one forward and backward pass at each cut."""
-    bench = journey.bench
-    train, dev = len(bench.train), len(bench.search_dev)
+    context = run.context
+    train, dev = len(context.train), len(context.search_dev)
     total, seen, kept = 0.0, set(), {}
     for config in configs:
-        stages = start(config, bench.settings, lambda: False).stages
+        stages = start(config, context.settings, lambda: False).stages
         for at, stage in enumerate(stages):
             key = (stage.name, config.layers, config.criterion if stage.name in ("prune", "consolidate") else "")
             key = (stage.name,) if stage.name == "train" else key
             if shared and key in seen:
                 continue
             seen.add(key)
-            total += _stage_work(journey, config, stages, at, shared, kept, train, dev)
+            total += _stage_work(run, config, stages, at, shared, kept, train, dev)
     return total
 
 
 def _stage_work(
-    journey: Journey, config: TrialConfig, stages: tuple[Stage, ...], at: int, shared: bool, kept: dict[str, float],
+    run: TrialRun, config: TrialConfig, stages: tuple[Stage, ...], at: int, shared: bool, kept: dict[str, float],
     train: int, dev: int,
 ) -> float:  # fmt: skip
     stage = stages[at]
     if stage.change == "remove":
-        forward, backward, _ = _passes(journey, config, stages, at, None)
+        forward, backward, _ = _passes(run, config, stages, at, None)
         return config.calibration_clips * (forward + backward) + dev * forward
     if not stage.steps:
-        return 16 * _passes(journey, config, stages, at, None)[0]
-    forward, backward, below = _passes(journey, config, stages, at, stage)
+        return 16 * _passes(run, config, stages, at, None)[0]
+    forward, backward, below = _passes(run, config, stages, at, stage)
     size = min(config.train.batch_size, train)
     looks = (
         1 if at and stages[at - 1].name in ("train", "prune") else 2
@@ -189,24 +189,24 @@ CACHE: dict[Any, tuple[float, float, float]] = {}
 
 
 def _passes(
-    journey: Journey, config: TrialConfig, stages: tuple[Stage, ...], at: int, stage: Stage | None
+    run: TrialRun, config: TrialConfig, stages: tuple[Stage, ...], at: int, stage: Stage | None
 ) -> tuple[float, float, float]:
     """Operations per clip of forward, of backward, and of the forward pass below the cut."""
     key = (config.layers, at, stage)
     if key not in CACHE:
-        bench = journey.bench
-        specimen = blank(config, stages[:at], bench.device)
-        cut = learn_(specimen, config, stage) if stage else None
-        train_mode_(specimen.module, cut)
-        wave_BT = torch.from_numpy(bench.train.batch([0, 1], bench.length_samples)).to(bench.device)
+        context = run.context
+        network = blank(config, stages[:at], context.device)
+        cut = learn_(network, config, stage) if stage else None
+        train_mode_(network.module, cut)
+        wave_BT = torch.from_numpy(context.train.batch([0, 1], context.length_samples)).to(context.device)
         with FlopCounterMode(display=False) as counter:
-            loss = logits_from_wave(specimen.module, cut)(wave_BT).sum()
+            loss = logits_from_wave(network.module, cut)(wave_BT).sum()
             forward = counter.get_total_flops()
             loss.backward()
             backward = counter.get_total_flops() - forward
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             if cut:
-                specimen.module.prefix(wave_BT, cut)
+                network.module.prefix(wave_BT, cut)
         CACHE[key] = (forward / 2, backward / 2, counter.get_total_flops() / 2)
     return CACHE[key]
 

@@ -76,13 +76,13 @@ def spec(trials: int, seed: int, sampler: str, anchors: bool = True) -> SweepSpe
 
 def landscape(kind: str, seed: int) -> Landscape:
     """EER and backward ratio of a configuration; each seed has its own useful layers."""
-    dice = np.random.default_rng([seed, 77])
+    rng = np.random.default_rng([seed, 77])
     depth = np.arange(LAYERS)
     if kind == "sparse":
         use = np.zeros(LAYERS)
-        use[dice.choice(LAYERS, 4, replace=False)] = dice.uniform(4, 9, 4)
+        use[rng.choice(LAYERS, 4, replace=False)] = rng.uniform(4, 9, 4)
     else:
-        use = 3.0 * np.exp(-0.5 * ((depth - dice.uniform(5, 19)) / dice.uniform(2, 4)) ** 2)
+        use = 3.0 * np.exp(-0.5 * ((depth - rng.uniform(5, 19)) / rng.uniform(2, 4)) ** 2)
 
     def measure(config: TrialConfig, noise: float) -> list[float]:
         growth = config.growth()

@@ -18,7 +18,8 @@ import torch
 
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.cost import costs
-from plastsearch.trial.run import Journey, start, travel
+from plastsearch.trial.run import start, travel
+from plastsearch.trial.trial_run import TrialRun
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "wav2vec2 tiny, frozen dropin at encoder.3.ffn": {"model": {"name": "wav2vec2"}, "layers": ("encoder.3.ffn",)},
@@ -45,15 +46,15 @@ def main() -> None:
                 "| configuration | rounds | backward ratio | lowest – highest | largest deviation | spread | seconds |"
             )
             print("|---|---|---|---|---|---|---|")
-            for name, journey in journeys.items():
+            for name, run in journeys.items():
                 begin = time.thread_time()
-                found = [costs(journey) for _ in range(options.times)]
+                found = [costs(run) for _ in range(options.times)]
                 print(row(name, found, (time.thread_time() - begin) / options.times), flush=True)
             print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
         stop.set()
 
 
-def travelled(values: dict[str, Any], folder: Path) -> Journey:
+def travelled(values: dict[str, Any], folder: Path) -> TrialRun:
     """A trial up to its last stage; how it learns does not matter here."""
     config = TrialConfig.model_validate(
         {"method": "dropin", "neurons": 16, "data": {"clips": 16, "length_samples": 16_000}, "train": {"steps": 4}}
@@ -61,10 +62,10 @@ def travelled(values: dict[str, Any], folder: Path) -> Journey:
     )
     # Taking turns would hold up the trials of others for as long as this runs.
     settings = RunSettings(store=folder / "store", cache=folder / "cache", device="cpu", exclusive_timing=False)
-    journey = start(config, settings, lambda: False)
-    for _ in travel(journey):
+    run = start(config, settings, lambda: False)
+    for _ in travel(run):
         pass
-    return journey
+    return run
 
 
 def row(name: str, found: list[Any], cpu_s: float) -> str:

@@ -28,6 +28,6 @@ settings.load_profile("plastsearch")
 def _no_views_of_other_tests() -> Iterator[None]:
     """A process keeps its views of corpora; each test begins like a process of its own."""
     yield
-    kept = sys.modules.get("plastsearch.data.kept")
+    kept = sys.modules.get("plastsearch.data.views")
     if kept is not None:
         kept.forget_views()

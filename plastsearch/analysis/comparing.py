@@ -15,9 +15,9 @@ import numpy as np
 
 from plastsearch.analysis.paired import Difference, Finding, Pair, difference, holm
 from plastsearch.errors import DataError
+from plastsearch.scores.metrics import eer
 from plastsearch.spec.methods import CONTROLS, METHODS, Control
 from plastsearch.trial.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
-from plastsearch.trial.metrics import eer
 
 if TYPE_CHECKING:
     from plastsearch.analysis.results import Finalist, Results, Row

@@ -9,7 +9,7 @@ from itertools import combinations
 
 from plastsearch.analysis.results import Results, Row
 from plastsearch.spec.methods import METHODS, reads
-from plastsearch.tracking.standing import Aim
+from plastsearch.tracking.ranking import Aim
 
 TITLES = {
     "dev_eer": "dev EER (%)", "eval_eer": "eval EER (%)", "backward_ratio": "backward time ÷ full fine-tuning",

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from plastsearch.trial.metrics import Floats, curve, eer, resamples, weighted_eers
+from plastsearch.scores.metrics import Floats, curve, eer, resamples, weighted_eers
 
 LEVEL = 0.95
 REPLICATES = 500

@@ -14,7 +14,7 @@ from plastsearch.pareto.front import knee
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.journal import Event, TrialRecord, read, trials
-from plastsearch.tracking.standing import Aim, Standing, standing_of
+from plastsearch.tracking.ranking import Aim, Ranking, standing_of
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Results:
     spec: dict[str, Any]
     spec_hash: str
     overrides: list[str]
-    standing: Standing = field(repr=False)
+    ranking: Ranking = field(repr=False)
     objectives: tuple[Aim, ...]  # each with its reference
     rows: tuple[Row, ...]
     finalists: tuple[Finalist, ...]
@@ -106,7 +106,7 @@ class Results:
     @cached_property
     def front(self) -> list[Row]:
         """Members of the front, best in the first objective first."""
-        place = {record.number: at for at, record in enumerate(self.standing.front(row.record for row in self.rows))}
+        place = {record.number: at for at, record in enumerate(self.ranking.front(row.record for row in self.rows))}
         return sorted((row for row in self.rows if row.number in place), key=lambda row: place[row.number])
 
     @property
@@ -117,7 +117,7 @@ class Results:
     @cached_property
     def winner(self) -> Row | None:
         """The trial that controls answer to: it grew something, keeps within the limits, and is the best of those."""
-        best = self.standing.winner(row.record for row in self.rows)
+        best = self.ranking.winner(row.record for row in self.rows)
         return None if best is None else next(row for row in self.rows if row.number == best.number)
 
     def control(self, name: str, of: int | None = None) -> Row | None:
@@ -149,7 +149,7 @@ class Results:
     @cached_property
     def hypervolume(self) -> float | None:
         """Volume between the front of the search and the reference; None where no reference is known."""
-        return self.standing.hypervolume([row.record for row in self.rows])
+        return self.ranking.hypervolume([row.record for row in self.rows])
 
 
 def load_results(folder: Path) -> Results:
@@ -160,8 +160,8 @@ def load_results(folder: Path) -> Results:
     if opening is None:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
-    standing = standing_of(opening["spec"], records.values())
-    rows = _rows([record for record in records.values() if record.role != "finalist"], standing)
+    ranking = standing_of(opening["spec"], records.values())
+    rows = _rows([record for record in records.values() if record.role != "finalist"], ranking)
     closing = [event for event in events if event["event"] == "finish"]
     last_session = max((n for n, event in enumerate(events) if event["event"] == "session"), default=0)
     finished = bool(closing) and events.index(closing[-1]) > last_session
@@ -171,10 +171,10 @@ def load_results(folder: Path) -> Results:
         spec=opening["spec"],
         spec_hash=str(opening.get("spec_hash", "")),
         overrides=list(opening.get("overrides") or []),
-        standing=standing,
-        objectives=standing.resolved(records.values()),
+        ranking=ranking,
+        objectives=ranking.resolved(records.values()),
         rows=tuple(rows),
-        finalists=_finalists(records.values(), standing),
+        finalists=_finalists(records.values(), ranking),
         status=str(closing[-1]["status"]) if finished else "running",
         seconds=float(closing[-1]["seconds"]) if finished else events[-1]["at"] - opening["at"],
         started_at=float(opening["at"]),
@@ -182,15 +182,15 @@ def load_results(folder: Path) -> Results:
     )
 
 
-def _rows(records: list[TrialRecord], standing: Standing) -> list[Row]:
+def _rows(records: list[TrialRecord], ranking: Ranking) -> list[Row]:
     """Halted, failed and incomplete trials have no result; a reused one repeats another's and would count twice."""
-    members = {record.number for record in standing.front(records)}
-    winner = standing.winner(records)
+    members = {record.number for record in ranking.front(records)}
+    winner = ranking.winner(records)
     return [
         Row(
             record,
-            tuple(standing.values(record)),
-            standing.allowed(record.metrics) if standing.result(record) else None,
+            tuple(ranking.values(record)),
+            ranking.allowed(record.metrics) if ranking.result(record) else None,
             in_front=record.number in members,
             superseded=record.role == "control" and record.extra.get("of") not in (None, winner and winner.number),
         )
@@ -198,11 +198,11 @@ def _rows(records: list[TrialRecord], standing: Standing) -> list[Row]:
     ]
 
 
-def _finalists(records: Iterable[TrialRecord], standing: Standing) -> tuple[Finalist, ...]:
+def _finalists(records: Iterable[TrialRecord], ranking: Ranking) -> tuple[Finalist, ...]:
     groups: dict[int, list[Row]] = {}
     for record in records:
         if record.role == "finalist":
-            groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, tuple(standing.values(record))))
+            groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, tuple(ranking.values(record))))
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())
 
 

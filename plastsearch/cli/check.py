@@ -20,8 +20,8 @@ def check(
     """
     from plastsearch.cli.output import print_error, print_json
     from plastsearch.errors import SpecError
-    from plastsearch.search.preflight import Findings, examine
     from plastsearch.spec.load import read_sweep
+    from plastsearch.sweep.preflight import Findings, examine
 
     findings, spec = Findings(), None
     try:
@@ -130,7 +130,7 @@ def _escaped(text: str) -> str:
 def print_dry_run(spec: Any, as_json: bool, cache: Path, cache_max_gb: float | None) -> None:
     """What `sweep --dry-run` says: size, networks, cost, sharing, room."""
     from plastsearch.cli.output import console, print_json
-    from plastsearch.search.dry_run import dry_run, plain
+    from plastsearch.sweep.dry_run import dry_run, plain
 
     forecast = dry_run(spec, cache=cache, cache_max_gb=cache_max_gb)
     if as_json:

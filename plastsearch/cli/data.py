@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from plastsearch.data.audio import Storage
+    from plastsearch.audio import Storage
     from plastsearch.data.cache import Decoder
     from plastsearch.data.counts import SplitCounts
     from plastsearch.data.manifest import Manifest
     from plastsearch.data.preparing import Prepared
-    from plastsearch.data.request import Source
+    from plastsearch.data.sources import Source
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 
@@ -49,7 +49,7 @@ def inspect(
     from plastsearch.data.cache import Decoder
     from plastsearch.data.counts import count
     from plastsearch.data.decoded import check_files
-    from plastsearch.data.request import Source
+    from plastsearch.data.sources import Source
 
     with drawing() as (progress, say):
         found = _read(Source(name, root, variant, manifest), Decoder(cache, None, progress, say))
@@ -83,7 +83,7 @@ def prepare(
 
     from plastsearch.cli.output import print_json
     from plastsearch.data.cache import Decoder
-    from plastsearch.data.request import Source
+    from plastsearch.data.sources import Source
     from plastsearch.errors import DataError
 
     if storage not in ("int16", "float32") or on_bad not in ("refuse", "skip"):

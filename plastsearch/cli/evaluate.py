@@ -26,8 +26,8 @@ def evaluate(
 ) -> None:
     """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack."""
     from plastsearch.cli.output import print_json
-    from plastsearch.trial.scores import judge, read_scores
-    from plastsearch.trial.truth import read_key, read_verifier
+    from plastsearch.scores.files import judge, read_scores
+    from plastsearch.scores.keys import read_key, read_verifier
 
     read = read_scores(scores)
     key = None if protocol is None else read_key(protocol, subset)

@@ -21,8 +21,8 @@ def list_stages(
     from plastsearch.analysis.document import Table
     from plastsearch.cli.output import console, print_json
     from plastsearch.cli.tables import print_table
-    from plastsearch.trial.room import entries as listed
-    from plastsearch.trial.store import StageStore
+    from plastsearch.store.room import entries as listed
+    from plastsearch.store.stages import StageStore
 
     entries = listed(StageStore(_existing(store)))
     if as_json:
@@ -55,8 +55,8 @@ def collect_stages(
     """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
     from plastsearch.cli.output import console, print_json
     from plastsearch.errors import PlastsearchError
-    from plastsearch.trial.room import collect
-    from plastsearch.trial.store import StageStore
+    from plastsearch.store.room import collect
+    from plastsearch.store.stages import StageStore
 
     if max_gb is None and unused_days is None:
         raise PlastsearchError("store gc: give --max-gb or --unused-days, or nothing would be dropped")

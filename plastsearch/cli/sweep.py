@@ -12,10 +12,10 @@ from plastsearch.addresses import address_of
 from plastsearch.cli import sweep_options as given
 
 if TYPE_CHECKING:
-    from plastsearch.search.listening import Closing
-    from plastsearch.search.options import Outcome
-    from plastsearch.search.view import View
     from plastsearch.spec.sweep import SweepSpec
+    from plastsearch.sweep.options import Outcome
+    from plastsearch.sweep.state import Closing
+    from plastsearch.sweep.view import View
 
 TRACKER_S = 120.0  # for the mirror to catch up at the end
 
@@ -59,8 +59,8 @@ def sweep(
         print_dry_run(spec.model_copy(update={"finalists": asked}), as_json, cache or out / "cache", cache_max_gb)
         return
     from plastsearch.cli.sweep_ending import report
-    from plastsearch.search.options import Options
-    from plastsearch.search.session import run_sweep
+    from plastsearch.sweep.options import Options
+    from plastsearch.sweep.session import run_sweep
 
     options = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
@@ -98,8 +98,8 @@ def _short(trials: int | None, parallel: int | None) -> list[str]:
 def _load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> "tuple[SweepSpec, list[str]]":
     """The spec, with everything it names found to exist, and what is worth knowing about it."""
     from plastsearch.errors import PlastsearchError
-    from plastsearch.search.preflight import preflight
     from plastsearch.spec.load import load_sweep
+    from plastsearch.sweep.preflight import preflight
 
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
@@ -128,14 +128,14 @@ def _listeners(mlflow: str | None, quiet: bool, json_lines: bool) -> "Callable[[
 
 def _display(view: "View", quiet: bool, json_lines: bool) -> "Closing":
     from plastsearch.cli.output import console
-    from plastsearch.search import display
+    from plastsearch.sweep import display
 
     if json_lines:
         return display.JsonLines()
     if quiet:
         return display.Silent()
     if sys.stderr.isatty():
-        from plastsearch.search.live import Live
+        from plastsearch.sweep.live import Live
 
         return Live(view, console(stderr=True))
     return display.Lines(view)
@@ -146,7 +146,7 @@ class _Mirror:
 
     def __init__(self, folder: Path, uri: str | None, display: "Closing") -> None:
         from plastsearch.analysis.apart import render
-        from plastsearch.search.view import note
+        from plastsearch.sweep.view import note
         from plastsearch.tracking.mlflow_tracker import MlflowTracker
 
         self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plastsearch.addresses import typed
 
 if TYPE_CHECKING:
-    from plastsearch.search.options import Outcome
+    from plastsearch.sweep.options import Outcome
 
 
 def report(outcome: "Outcome", mlflow: str | None, *, as_json: bool, json_lines: bool, quiet: bool) -> None:

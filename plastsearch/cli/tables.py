@@ -31,10 +31,10 @@ def print_blocks(out: "Console", blocks: "Sequence[Block]") -> None:
 def print_table(out: "Console", table: Table) -> None:
     """Columns of words to the left, numbers to the right."""
     from rich import box
-    from rich.table import Table as Drawn
+    from rich.table import Table as RandomValues
     from rich.text import Text as Cell
 
-    drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = RandomValues(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in table.columns:
         drawn.add_column(
             Cell(name),

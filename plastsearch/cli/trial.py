@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from plastsearch.spec.config import TrialConfig
-    from plastsearch.spec.report import Report
+    from plastsearch.spec.config import Report, TrialConfig
 
 SHOWN = (
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_eer_baseline", "dev_eer_grown", "dev_eer_pruned", "turnover",

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from plastsearch.data.audio import Storage
-from plastsearch.data.cores import usable_cores
+from plastsearch.audio import Storage
+from plastsearch.cores import usable_cores
 from plastsearch.data.decoding import decode_all
-from plastsearch.data.lock import hold
 from plastsearch.data.pool import PoolIndex, read_pool
 from plastsearch.data.shards import FORMAT, KEY_BYTES, Job
 from plastsearch.errors import DataError
+from plastsearch.lock import hold
 
 CLIPS_PER_SHARD = 1024  # one job of one worker; an interruption loses at most this much per worker
 SMALLEST_JOB = 32

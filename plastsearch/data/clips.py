@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.audio import DTYPES
+from plastsearch.audio import DTYPES
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.pool import Located
 from plastsearch.errors import DataError

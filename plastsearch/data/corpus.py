@@ -10,16 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.data.cache import Decoder, Progress
-from plastsearch.data.choice import choose_rows, source_of
+from plastsearch.data.choice import choose_rows, source_of, stratified
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.evaluation import EvaluationKey, require
-from plastsearch.data.kept import Kept, name_of, places_of
 from plastsearch.data.manifest import Manifest, note_rows
-from plastsearch.data.policy import stratified
 from plastsearch.data.problems import SAME_AUDIO
-from plastsearch.data.request import DataRequest
-from plastsearch.data.sources import read_source
+from plastsearch.data.sources import DataRequest, read_source
+from plastsearch.data.views import CachedPrefix, name_of, places_of
 from plastsearch.errors import DataError
 
 OnWait = Callable[[str], None]
@@ -27,7 +25,7 @@ WhileWaiting = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class CorpusView:
+class OpenCorpus:
     """What training and the search may see of a corpus."""
 
     train: ClipSet
@@ -48,8 +46,8 @@ class CorpusView:
         return self.train.select(stratified(table, n, seed)["row"].to_numpy())
 
 
-_corpora: Kept[CorpusView] = Kept()
-_evaluations: Kept[ClipSet] = Kept()  # reached with the key alone
+_corpora: CachedPrefix[OpenCorpus] = CachedPrefix()
+_evaluations: CachedPrefix[ClipSet] = CachedPrefix()  # reached with the key alone
 
 
 def open_corpus(
@@ -60,7 +58,7 @@ def open_corpus(
     progress: Progress | None = None,
     on_wait: OnWait | None = None,
     while_waiting: WhileWaiting | None = None,
-) -> CorpusView:
+) -> OpenCorpus:
     """The training clips and the clips the search may score on, decoded once and shared; raises DataError.
 
     A process lists the files once, see kept.py. `while_waiting` is asked again and again while clips are decoded here
@@ -70,7 +68,7 @@ def open_corpus(
     return _corpora.get(name_of(data, cache), lambda: _open_corpus(data, decoder))
 
 
-def _open_corpus(data: DataRequest, decoder: Decoder) -> tuple[CorpusView, list[str]]:
+def _open_corpus(data: DataRequest, decoder: Decoder) -> tuple[OpenCorpus, list[str]]:
     chosen = choose_rows(data, decoder)
     main, other = chosen.main, chosen.other
     train = _clips(data, decoder, main, "train", chosen.train)
@@ -144,7 +142,19 @@ def _check(data: DataRequest, manifest: Manifest, sets: list[ClipSet]) -> None:
             )
 
 
-def _view(data: DataRequest, manifest: Manifest, train: ClipSet, scored: ClipSet) -> CorpusView:
+def _view(data: DataRequest, manifest: Manifest, train: ClipSet, scored: ClipSet) -> OpenCorpus:
     _check(data, manifest, [train, scored])
     listed = tuple(map(str, manifest.problems.entries))
-    return CorpusView(train, scored, len(manifest.problems), listed, tuple(manifest.notes))
+    return OpenCorpus(train, scored, len(manifest.problems), listed, tuple(manifest.notes))
+
+
+IN_2019 = "ASVspoof2019_*_asv_scores/ASVspoof2019.*.asv.eval.gi.trl.scores.txt"
+
+
+def verifier_scores(data: DataRequest, cache: Path, key: EvaluationKey) -> Path | None:
+    """The file of the corpus that is evaluated, or None if it comes with none."""
+    require("eval", key)
+    if data.corpus != "synthetic" and not data.corpus.startswith("asvspoof2019"):
+        return None
+    manifest = read_source(source_of(data), Decoder(Path(cache)), needed=("eval",))
+    return next(iter(sorted(manifest.root.glob(IN_2019))), None)

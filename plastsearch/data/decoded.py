@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.audio import Storage
+from plastsearch.audio import Storage
 from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
 from plastsearch.data.manifest import Manifest, keep, note_rows
 from plastsearch.data.pool import PoolIndex, read_pool

@@ -9,11 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.data.problems import IN_TWO_SPLITS, KEPT, Problem, Problems
+from plastsearch.scores.columns import BONA_FIDE, NONE, SPOOF
 
 SPLITS = ("train", "dev", "eval")  # 2021 adds `progress` and `hidden`
-NONE = "-"  # no attack (bona fide) or no known speaker
-BONA_FIDE = frozenset({"bonafide", "bona-fide", "bona_fide", "real", "genuine", "1"})
-SPOOF = frozenset({"spoof", "fake", "deepfake", "0"})
 
 ROWS = pa.schema(
     [

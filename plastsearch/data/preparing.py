@@ -9,16 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.audio import Storage
+from plastsearch.audio import Storage
 from plastsearch.data.cache import Decoder
 from plastsearch.data.choice import source_of
 from plastsearch.data.decoded import decode_rows, known_audio, pool_of
-from plastsearch.data.kept import Kept, name_of, places_of
 from plastsearch.data.manifest import Manifest, note_rows
 from plastsearch.data.pool import read_pool
 from plastsearch.data.problems import SAME_AUDIO
-from plastsearch.data.request import DataRequest
-from plastsearch.data.sources import read_source
+from plastsearch.data.sources import DataRequest, read_source
+from plastsearch.data.views import CachedPrefix, name_of, places_of
 from plastsearch.errors import DataError
 
 
@@ -83,7 +82,7 @@ def check_evaluation(data: DataRequest, decoder: Decoder) -> None:
         raise DataError(f"{reason}:\n{error}") from None
 
 
-_looked: Kept[int] = Kept()
+_looked: CachedPrefix[int] = CachedPrefix()
 
 
 def _prepare_evaluation(data: DataRequest, decoder: Decoder) -> tuple[int, list[str]]:

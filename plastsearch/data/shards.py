@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from plastsearch.data.audio import DTYPES, BadAudioError, Samples, Storage, decode
+from plastsearch.audio import DTYPES, BadAudioError, Samples, Storage, decode
 
 FORMAT = 2  # part of every pool's name: a new layout never meets old shards
 CLIPS_PER_BATCH = 64  # rows held in memory while writing,

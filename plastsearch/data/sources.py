@@ -10,17 +10,77 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+from plastsearch.audio import Storage
+from plastsearch.cores import usable_cores
 from plastsearch.data.cache import Decoder
-from plastsearch.data.cores import usable_cores
 from plastsearch.data.corpora import read_corpus
 from plastsearch.data.decoding import child_environment
 from plastsearch.data.manifest import SPLITS, Manifest
-from plastsearch.data.request import SearchDevRequest, Source
 from plastsearch.errors import DataError
+
+
+class SearchDevRequest(Protocol):
+    """What the search may score on."""
+
+    @property
+    def policy(self) -> Literal["held_out_attacks", "dev", "second_corpus"]: ...
+    @property
+    def attacks(self) -> tuple[str, ...]: ...
+    @property
+    def corpus(self) -> str | None: ...
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def variant(self) -> str | None: ...
+    @property
+    def manifest(self) -> str | None: ...
+
+
+class DataRequest(Protocol):
+    """Which clips, and how they are stored."""
+
+    @property
+    def corpus(self) -> str: ...
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def variant(self) -> str | None: ...
+    @property
+    def manifest(self) -> str | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def clips(self) -> int | None: ...
+    @property
+    def difficulty(self) -> float: ...
+    @property
+    def search_dev(self) -> SearchDevRequest: ...
+    @property
+    def rate_hz(self) -> int: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def augment(self) -> tuple[str, ...]: ...
+    @property
+    def on_bad(self) -> Literal["refuse", "skip"]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """One corpus to read: the part of a request that names files."""
+
+    corpus: str
+    root: str | None = None
+    variant: str | None = None
+    manifest: str | None = None
+    seed: int = 0
+    clips: int | None = None
+    difficulty: float = 0.5
+
 
 # synthetic layout → the corpus it is read as, and the folder inside
 LAYOUTS = {
@@ -34,7 +94,7 @@ SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
 WRITING = "writing the synthetic corpus"
 WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
 GENERATE = (
-    "import json, sys; from pathlib import Path; from plastsearch.data.synthetic import write_corpus; "
+    "import json, sys; from pathlib import Path; from plastsearch.synth.corpus import write_corpus; "
     "ask = json.load(sys.stdin); "
     "write_corpus(Path(ask.pop('folder')), **ask, advance=lambda done: print(done, flush=True))"
 )
@@ -61,7 +121,7 @@ def scored_clips(train: int) -> int:
 
 def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     """The folder of a generated corpus, written once however many processes ask."""
-    from plastsearch.data.synthetic import VERSION
+    from plastsearch.synth.corpus import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
     other = scored_clips(train)
@@ -88,7 +148,7 @@ def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> N
     _clear_unfinished(folder)
     advance(0)
     if workers == 1 or clips < WORTH_A_CHILD:
-        from plastsearch.data.synthetic import write_corpus
+        from plastsearch.synth.corpus import write_corpus
 
         write_corpus(folder, **ask, advance=advance)
         return

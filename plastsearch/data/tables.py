@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from plastsearch.data.manifest import NONE, Manifest, keep, label_of, note_rows, rows
+from plastsearch.data.manifest import Manifest, keep, label_of, note_rows, rows
 from plastsearch.data.problems import ANY_SPLIT, Problem, Problems
 from plastsearch.errors import DataError
+from plastsearch.scores.columns import NONE
 
 SPLIT_WORDS = {
     "train": ("train", "training"),

@@ -25,15 +25,17 @@ from torch.optim import Optimizer
 from plastsearch.errors import GrowthError
 from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import GrownHeads, GrownProjection
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters, wake_
-from plastsearch.growth.gradmax import check_gradmax, gradmax
-from plastsearch.growth.initialise import INITS, Init, draw, split_units
+from plastsearch.growth.initialise import INITS, Init, check_gradmax, draw, gradmax, split_units
+from plastsearch.growth.layers import refuse_shared
 from plastsearch.growth.optimizer import add_group_, refuse_state
 from plastsearch.growth.paths import at
+from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.resize import Values, parameters_of, widen_
 from plastsearch.growth.rules import growth_refused
-from plastsearch.growth.sharing import refuse_shared
-from plastsearch.growth.site import Site, blocks_at, find_sites, pick
+from plastsearch.growth.site import Site, blocks_at
+from plastsearch.growth.survey import find_sites, pick
 from plastsearch.growth.undo import all_or_nothing
 
 Answer = TypeVar("Answer")
@@ -65,6 +67,12 @@ class Dropin:
         """Indices of the units that a site gained; none where a whole layer was stacked on it."""
         count = 0 if self.operator == "stack" else self.units[site]
         return range(self.first[site], self.first[site] + count)
+
+    def undo_(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
+        """Takes out what this call added: a frozen base is bit for bit what it was, others keep what they learnt."""
+        if self.mode == "frozen" or self.operator != "widen":
+            fold_(module, verify=False)  # what folding adds goes at once
+        remove_neurons_(module, {name: self.new_units(name) for name in self.units}, optimizer)
 
     def plan(self) -> dict[str, Any]:
         """Plain data from which `checkpoint` builds the same shapes again."""

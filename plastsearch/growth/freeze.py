@@ -15,7 +15,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import at, is_grown
-from plastsearch.growth.site import Site, find_sites, pick
+from plastsearch.growth.site import Site
+from plastsearch.growth.survey import find_sites, pick
 
 _BEFORE = "_before_frozen"
 

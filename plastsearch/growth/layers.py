@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from plastsearch.errors import GrowthError
+from plastsearch.growth.paths import at
+from plastsearch.growth.site import Site
+
 _TENSORS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("weight", "bias"),
     nn.Conv2d: ("weight", "bias"),
@@ -72,3 +76,29 @@ def _as_wide_as_said(layer: Any) -> bool:
 
 def _plain(tensor: Tensor) -> bool:
     return not torch.nn.parameter.is_lazy(tensor) and tensor.is_floating_point()
+
+
+def refuse_shared(root: nn.Module, site: Site) -> None:
+    """An error if a layer of the site, or a weight of one, also stands elsewhere; whole blocks may be used again."""
+    paths = dict.fromkeys([*(slot.module for slot in site.slots), *site.parts.get("attention", "").split()])
+    layers = {id(at(root, path)): path for path in paths}
+    weights = {id(p): path for path in paths for p in at(root, path).parameters(recurse=False)}
+    for where, module in root.named_modules():
+        for tensor in module._parameters.values():
+            if id(tensor) in weights and id(module) not in layers:
+                _refuse(site, f"a weight of {weights[id(tensor)]} is also one of {where}")
+    homes: dict[int, str] = {}
+    for where, parent in root.named_modules():
+        for name, child in parent._modules.items():
+            here = f"{where}.{name}".lstrip(".")
+            if id(child) in layers and homes.setdefault(id(child), here) != here:
+                _refuse(site, f"{homes[id(child)]} is also {here}")
+    if len(weights) < sum(1 for path in paths for _ in at(root, path).parameters(recurse=False)):
+        _refuse(site, "two of its own layers share a weight")
+
+
+def _refuse(site: Site, what: str) -> None:
+    raise GrowthError(
+        f"site '{site.name}' cannot change its width: {what}, which would have to change too; "
+        "give each place weights of its own, or share whole blocks"
+    )

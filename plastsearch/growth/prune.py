@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.layers import refuse_shared
 from plastsearch.growth.optimizer import refuse_state
 from plastsearch.growth.paths import at
 from plastsearch.growth.resize import narrow_, parameters_of
-from plastsearch.growth.sharing import refuse_shared
-from plastsearch.growth.site import Site, Slot, blocks_at, find_sites, pick
+from plastsearch.growth.site import Site, Slot, blocks_at
+from plastsearch.growth.survey import find_sites, pick
 from plastsearch.growth.undo import all_or_nothing
 
 Pool = Literal["added", "all"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.paths import is_grown
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
 from plastsearch.models.catalog import (
     BINS,

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from plastsearch.search.choosers import Drawn
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import Params, Space
 from plastsearch.search.subsets import Encoding
+from plastsearch.search.values import RandomValues
 
 MOST = 8
 
 
-def anchors(space: Space, count: int, dice: Generator) -> list[Params]:
+def anchors(space: Space, count: int, rng: Generator) -> list[Params]:
     """At most `count` openings: subsets of known shape, all other parameters spread evenly over their ranges."""
     if space.subset is None:
         return []
     designs = designs_for(space.subset, min(count, MOST))
-    spread = _Spread(len(designs), dice)
+    spread = _Spread(len(designs), rng)
     found = []
     for at, design in enumerate(designs):
-        found.append(space.walk(_Anchor(at, design, spread, dice))[0])
+        found.append(space.walk(_Anchor(at, design, spread, rng))[0])
     return found
 
 
@@ -55,19 +55,19 @@ def _sized(chosen: Sequence[str], subset: Encoding) -> Sequence[str]:
 class _Spread:
     """One permutation of strata for each parameter, so that each range is covered evenly."""
 
-    def __init__(self, count: int, dice: Generator) -> None:
-        self._count, self._dice = count, dice
+    def __init__(self, count: int, rng: Generator) -> None:
+        self._count, self._rng = count, rng
         self._orders: dict[str, list[int]] = {}
 
     def unit(self, name: str, at: int) -> float:
         """A point in the stratum of the `at`-th design."""
-        order = self._orders.setdefault(name, self._dice.permutation(self._count).tolist())
+        order = self._orders.setdefault(name, self._rng.permutation(self._count).tolist())
         return (order[at] + 0.5) / self._count
 
 
-class _Anchor(Drawn):
-    def __init__(self, at: int, design: Params, spread: _Spread, dice: Generator) -> None:
-        super().__init__(dice)
+class _Anchor(RandomValues):
+    def __init__(self, at: int, design: Params, spread: _Spread, rng: Generator) -> None:
+        super().__init__(rng)
         self._at, self._design, self._spread = at, design, spread
 
     def value(self, one: Parameter) -> object:

@@ -1,4 +1,4 @@
-"""The sampling side of Optuna: a study in memory that every proposal is drawn from. The one on disk is in book.py.
+"""The sampling side of Optuna: a study in memory that every proposal is drawn from. The one on disk: optuna_log.py.
 
 Each proposal has its own seed, derived from the sweep's seed and the count of proposals before it, so that a resumed
 sweep proposes what it would have proposed. Whatever a sampler suggests is repaired before Optuna records it.
@@ -15,11 +15,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from plastsearch.search.choosers import Drawn
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import Params, Space
 from plastsearch.search.subsets import Encoding, OnOff
 from plastsearch.search.tpe import Memory, Tpe
+from plastsearch.search.values import RandomValues
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
@@ -28,7 +28,7 @@ _GENERATION = "NSGAIISampler:generation"
 Draw = Callable[[], Params]
 
 
-class Mind:
+class OptunaSampler:
     """Proposes flat parameters and learns from values; trials are counted in the order in which they were asked."""
 
     def __init__(self, space: Space, goals: Sequence[str], sampler: str, seed: int, startup: int) -> None:
@@ -48,9 +48,9 @@ class Mind:
     def ask(self, choose: Callable[[Draw], Params]) -> Params:
         """Add a trial; `choose` may draw several times and returns what it settles on."""
         order = len(self)
-        dice = np.random.default_rng([self._seed, order])
+        rng = np.random.default_rng([self._seed, order])
         inner = self._inner(order)
-        self._bridge.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, dice))
+        self._bridge.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, rng))
         trial = self._study.ask()
         params = dict(trial.relative_params)
         for name, value in params.items():
@@ -82,11 +82,11 @@ class Mind:
             self._told += 1
         settle(self._study, trial._trial_id, values)
 
-    def _draw(self, inner: BaseSampler | None, study: Any, trial: FrozenTrial, order: int, dice: Generator) -> Params:
+    def _draw(self, inner: BaseSampler | None, study: Any, trial: FrozenTrial, order: int, rng: Generator) -> Params:
         self._mark(trial, order)
         if inner is None:
             unit = _sobol(len(self._distributions) + 1, self._seed, order) if self._name == "qmc" else None
-            chooser = Drawn(dice) if unit is None else _Units(list(self._distributions), unit, dice)
+            chooser = RandomValues(rng) if unit is None else _Units(list(self._distributions), unit, rng)
             return self.space.walk(chooser)[0]
         fixed = {
             name: one for name, one in self._distributions.items() if name in self.space.always and not one.single()
@@ -95,8 +95,8 @@ class Mind:
         with np.errstate(invalid="ignore"):  # gp divides by zero where all neighbours are alike
             relative = inner.sample_relative(study, trial, fixed)
         if self._told < self._startup or (not relative and fixed):
-            return self.space.draw(dice)
-        return self.space.walk(_Sampled(inner, study, trial, self._distributions, relative, dice))[0]
+            return self.space.draw(rng)
+        return self.space.walk(_Sampled(inner, study, trial, self._distributions, relative, rng))[0]
 
     def _inner(self, order: int) -> BaseSampler | None:
         """A sampler with the proposal's own seed; what it knows is in the study."""
@@ -203,10 +203,10 @@ class _Sampled:
         trial: FrozenTrial,
         known: Mapping[str, BaseDistribution],
         relative: Mapping[str, Any],
-        dice: Generator,
+        rng: Generator,
     ) -> None:
         self._inner, self._study, self._trial = inner, study, trial
-        self._known, self._relative, self._dice = known, relative, dice
+        self._known, self._relative, self._rng = known, relative, rng
 
     def value(self, one: Parameter) -> Any:
         """From the joint proposal if it has the parameter."""
@@ -218,14 +218,14 @@ class _Sampled:
 
     def subset(self, names: Encoding) -> Params:
         """Sites as proposed, with an allowed size."""
-        return names.repair({one.name: self.value(one) for one in names.parameters}, self._dice)
+        return names.repair({one.name: self.value(one) for one in names.parameters}, self._rng)
 
 
-class _Units(Drawn):
+class _Units(RandomValues):
     """A point of the unit cube; of on/off sites the size is drawn first, then those with the highest coordinates."""
 
-    def __init__(self, names: Sequence[str], unit: Sequence[float], dice: Generator) -> None:
-        super().__init__(dice)
+    def __init__(self, names: Sequence[str], unit: Sequence[float], rng: Generator) -> None:
+        super().__init__(rng)
         self._size = unit[-1]
         self._unit = dict(zip(names, unit, strict=False))
 
@@ -236,7 +236,7 @@ class _Units(Drawn):
     def subset(self, names: Encoding) -> Params:
         """Each size as likely."""
         if not isinstance(names, OnOff):
-            return names.repair({one.name: self.value(one) for one in names.parameters}, self._dice)
+            return names.repair({one.name: self.value(one) for one in names.parameters}, self._rng)
         size = names.least + int(self._size * (names.most - names.least + 1))
         ranked = sorted(names.names, key=lambda name: -self._unit[names.switches[name]])
         return names.encode(ranked[:size]) or {}

@@ -9,9 +9,9 @@ from numpy.random import Generator
 from plastsearch.errors import SpecError
 from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
 from plastsearch.search.canonical import canonical
-from plastsearch.search.choosers import Chooser, Drawn, Given, Mutated, Pointed
 from plastsearch.search.parameters import Parameter, meets, parameter, unlabel, values_of
 from plastsearch.search.subsets import Encoding, encoding
+from plastsearch.search.values import MutatedValues, PointValues, RandomValues, RecordedValues, ValueSource
 from plastsearch.spec.coherence import set_at, value_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
@@ -93,7 +93,7 @@ class Space:
             self._tables[key] = {row.name: row for row in rows}
         return self._tables[key]
 
-    def walk(self, chooser: Chooser) -> tuple[Params, Point]:
+    def walk(self, chooser: ValueSource) -> tuple[Params, Point]:
         """Ask for each parameter that counts, parents first; the flat parameters, and what they mean."""
         params: Params = {}
         values = dict(self._rest)
@@ -119,11 +119,11 @@ class Space:
 
     def config(self, params: Mapping[str, Any]) -> TrialConfig:
         """The trial that flat parameters mean, in its canonical form."""
-        _, point = self.walk(Given(params))
+        _, point = self.walk(RecordedValues(params))
         config = set_at(self.base, point)
         return canonical(self._snapped(config), self.sites)
 
-    def flat(self, point: Mapping[str, Any], dice: Generator) -> Params:
+    def flat(self, point: Mapping[str, Any], rng: Generator) -> Params:
         """The flat parameters of a point; what it leaves open is drawn."""
         given = dict(point)
         if "layers" in given:
@@ -132,18 +132,18 @@ class Space:
             if isinstance(layers, Choice):
                 same = [one for one in layers.of if match_sites(tuple(_names(one)), self.sites) == given["layers"]]
                 given["layers"] = same[0] if same else point["layers"]
-        return self.walk(Pointed(given, dice))[0]
+        return self.walk(PointValues(given, rng))[0]
 
-    def draw(self, dice: Generator) -> Params:
+    def draw(self, rng: Generator) -> Params:
         """A random point."""
-        return self.walk(Drawn(dice))[0]
+        return self.walk(RandomValues(rng))[0]
 
-    def neighbour(self, params: Mapping[str, Any], dice: Generator) -> Params:
+    def neighbour(self, params: Mapping[str, Any], rng: Generator) -> Params:
         """The same point but for one parameter."""
         free = [name for name in params if not self.parameters[name].single]
         if not free:
             return dict(params)
-        return self.walk(Mutated(params, free[int(dice.integers(len(free)))], dice))[0]
+        return self.walk(MutatedValues(params, free[int(rng.integers(len(free)))], rng))[0]
 
     @cached_property
     def size(self) -> int | None:
@@ -281,3 +281,21 @@ def _sum(counts: Any) -> int | None:
             return None
         total += count
     return total
+
+
+def notes_on(spec: SweepSpec, space: Space) -> list[str]:
+    """What the choice of a sampler means for this space."""
+    search, found = spec.search, []
+    binary = sum(len(one.labels) == 2 for one in space.parameters.values())
+    if search.sampler == "gp":
+        found.append(
+            f"sampler gp imports torch into the driver and takes seconds per proposal with {len(space.parameters)} "
+            f"parameters ({binary} of them switches); sampler auto takes milliseconds"
+        )
+    if search.sampler == "grid" and space.size is not None and space.size > search.trials:
+        found.append(
+            f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
+        )
+    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+        found.append(f"the space has {space.size} points, so the search ends after that many trials")
+    return found

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from plastsearch.search.anchors import anchors
-from plastsearch.search.book import Book, Entry
-from plastsearch.search.preflight import notes_on
+from plastsearch.search.optuna_log import Entry, OptunaLog
 from plastsearch.search.proposer import Proposal
-from plastsearch.search.samplers import Draw, Mind
-from plastsearch.search.space import Params, Point, Space, open_space
+from plastsearch.search.samplers import Draw, OptunaSampler
+from plastsearch.search.space import Params, Point, Space, notes_on, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
@@ -41,7 +40,7 @@ class Study:
         self._metrics = [one.metric for one in spec.objectives]
         goals = [one.goal for one in spec.objectives]
         startup = 1 if search.sampler in ("nsga2", "nsga3") else min(10, max(4, search.trials // 4))
-        self._mind = Mind(space, goals, search.sampler, search.seed, startup)
+        self._sampler = OptunaSampler(space, goals, search.sampler, search.seed, startup)
         self._openings = self._opened()
         self._grid = iter(space.points()) if search.sampler == "grid" else None
         self._orders: dict[int, int] = {}  # journal's number → place among the proposals
@@ -56,8 +55,8 @@ class Study:
         for record in records:
             self._is_yardstick(record)
         entries = [entry for record in records if (entry := self._recall(record)) is not None]
-        self._book = Book(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
-        self.rebuilt = self._book.reconcile(entries) if self._book is not None else False
+        self._log = OptunaLog(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
+        self.rebuilt = self._log.reconcile(entries) if self._log is not None else False
 
     @property
     def notes(self) -> list[str]:
@@ -66,16 +65,16 @@ class Study:
 
     def ask(self, number: int) -> Proposal | None:
         """Propose the trial that the journal will call `number`; None when there is nothing new in the space."""
-        order = len(self._mind)
+        order = len(self._sampler)
         made = self._made(order)
         if made is None:
             return None
         origin, params, config, reuse_of = made
         self._orders[number] = order
         self._note(config, number)
-        if self._book is not None:
+        if self._log is not None:
             notes = {"id": config.trial_id(), "origin": origin}
-            self._book.add(Entry(number, params, notes=notes))
+            self._log.add(Entry(number, params, notes=notes))
         return Proposal(params, config, origin, reuse_of)
 
     def tell(self, record: TrialRecord) -> None:
@@ -90,8 +89,8 @@ class Study:
             self._early.append(record)
             return
         entry = self._learn(record)
-        if self._book is not None:
-            self._book.end(entry)
+        if self._log is not None:
+            self._log.end(entry)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -108,9 +107,9 @@ class Study:
             return settled[1]
 
         try:
-            self._mind.ask(choose)
+            self._sampler.ask(choose)
         except _NothingNewError:
-            self._mind.drop()
+            self._sampler.drop()
             return None
         return found[0]
 
@@ -134,9 +133,9 @@ class Study:
 
     def _new(self, order: int, params: Params, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
         """A point that has not been tried: draw again, then look next door, then anywhere."""
-        dice = np.random.default_rng([self.spec.search.seed, order, 2])
+        rng = np.random.default_rng([self.spec.search.seed, order, 2])
         tries: list[Callable[[Params], Params]] = [lambda _: draw()] * 3
-        tries += [lambda at: self.space.neighbour(at, dice)] * 24 + [lambda _: self.space.draw(dice)] * 48
+        tries += [lambda at: self.space.neighbour(at, rng)] * 24 + [lambda _: self.space.draw(rng)] * 48
         for attempt in tries:
             params = attempt(params)
             config = self.space.config(params)
@@ -148,9 +147,9 @@ class Study:
         return self._next_point(self.space.points())
 
     def _next_point(self, points: Iterator[Point]) -> tuple[str, Params, TrialConfig, int | None] | None:
-        dice = np.random.default_rng(0)  # a whole point leaves nothing open
+        rng = np.random.default_rng(0)  # a whole point leaves nothing open
         for point in points:
-            params = self.space.flat(point, dice)
+            params = self.space.flat(point, rng)
             config = self.space.config(params)
             if config.trial_id() not in self._seen:
                 return "sampler", params, config, None
@@ -158,11 +157,11 @@ class Study:
 
     def _opened(self) -> list[tuple[str, Params]]:
         """Points a person wrote, then known designs, each once."""
-        dice = np.random.default_rng([self.spec.search.seed, 3])
+        rng = np.random.default_rng([self.spec.search.seed, 3])
         search = self.spec.search
-        wanted = [("try_first", self.space.flat(point, dice)) for point in self.spec.try_first]
+        wanted = [("try_first", self.space.flat(point, rng)) for point in self.spec.try_first]
         if search.anchors and search.sampler in WITH_ANCHORS:
-            wanted += [("anchor", params) for params in anchors(self.space, max(2, search.trials // 3), dice)]
+            wanted += [("anchor", params) for params in anchors(self.space, max(2, search.trials // 3), rng)]
         found: dict[str, tuple[str, Params]] = {}
         for origin, params in wanted:
             found.setdefault(self.space.config(params).trial_id(), (origin, params))
@@ -172,8 +171,8 @@ class Study:
         """Take in a trial of an earlier session."""
         if record.role != "search":
             return None
-        self._orders[record.number] = len(self._mind)
-        self._mind.restore(record.params)
+        self._orders[record.number] = len(self._sampler)
+        self._sampler.restore(record.params)
         self._note(TrialConfig.model_validate(record.config), record.number)
         if record.ended and not self._unknown:
             return self._learn(record)
@@ -206,11 +205,11 @@ class Study:
         notes: dict[str, Any] = {"id": record.id, "origin": record.origin, "state": record.state}
         if record.state == "halted":
             # What it had reached, below everything that was finished.
-            self._mind.tell(self._orders[record.number], values, {**violations, _HALTED: 1.0 - record.fidelity / 2})
+            self._sampler.tell(self._orders[record.number], values, {**violations, _HALTED: 1.0 - record.fidelity / 2})
             notes["fidelity"] = record.fidelity
         else:
             # A reused result stands once already.
-            self._mind.tell(self._orders[record.number], values if finished else None, violations)
+            self._sampler.tell(self._orders[record.number], values if finished else None, violations)
         copied = record.state == "reused" and values is not None
         if not finished and not copied:
             self._useless.add(record.number)

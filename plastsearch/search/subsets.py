@@ -36,17 +36,17 @@ class Encoding(ABC):
         """The flat parameters of a subset; None if this encoding has none for it."""
 
     @abstractmethod
-    def repair(self, params: Params, dice: Generator) -> Params:
+    def repair(self, params: Params, rng: Generator) -> Params:
         """The nearest parameters whose subset has an allowed size."""
 
     @abstractmethod
     def subsets(self) -> Iterator[tuple[str, ...]]:
         """Every subset that can be written down, each once."""
 
-    def draw(self, dice: Generator) -> Params:
+    def draw(self, rng: Generator) -> Params:
         """A subset of random size, so that small ones are not as rare as coin flips make them."""
-        size = int(dice.integers(self.least, self.most + 1))
-        chosen = [self.names[at] for at in sorted(dice.choice(len(self.names), size, replace=False))]
+        size = int(rng.integers(self.least, self.most + 1))
+        chosen = [self.names[at] for at in sorted(rng.choice(len(self.names), size, replace=False))]
         return self.encode(chosen) or {}
 
     def counts(self) -> dict[int, int]:
@@ -77,14 +77,14 @@ class OnOff(Encoding):
         """Every subset has a form."""
         return {switch: name in chosen for name, switch in self.switches.items()}
 
-    def repair(self, params: Params, dice: Generator) -> Params:
+    def repair(self, params: Params, rng: Generator) -> Params:
         """Switch random sites off, or on."""
         on = list(self.decode(params))
         if len(on) > self.most:
-            on = [on[at] for at in dice.choice(len(on), self.most, replace=False)]
+            on = [on[at] for at in rng.choice(len(on), self.most, replace=False)]
         elif len(on) < self.least:
             off = [name for name in self.names if name not in on]
-            on += [off[at] for at in dice.choice(len(off), self.least - len(on), replace=False)]
+            on += [off[at] for at in rng.choice(len(off), self.least - len(on), replace=False)]
         return {**params, **(self.encode(on) or {})}
 
     def subsets(self) -> Iterator[tuple[str, ...]]:
@@ -122,7 +122,7 @@ class Blocks(Encoding):
         covered = {name for block, whole in zip(self.blocks, on, strict=True) if whole for name in block}
         return {f"layers.block.{at}": whole for at, whole in enumerate(on)} if covered == wanted else None
 
-    def repair(self, params: Params, dice: Generator) -> Params:
+    def repair(self, params: Params, rng: Generator) -> Params:
         """Switch random blocks until the size fits; nothing changes if it does."""
         if self.least <= len(self.decode(params)) <= self.most:
             return params
@@ -132,13 +132,13 @@ class Blocks(Encoding):
         if not best:
             return params
         shares = np.array([count / sum(best.values()) for count in best.values()])
-        size = list(best)[int(dice.choice(len(best), p=shares))]
-        return {**params, **self._some_of(size, dice)}
+        size = list(best)[int(rng.choice(len(best), p=shares))]
+        return {**params, **self._some_of(size, rng)}
 
-    def draw(self, dice: Generator) -> Params:
+    def draw(self, rng: Generator) -> Params:
         """A random size, then any union of blocks of that size, each as likely."""
         sizes = list(self.counts())
-        return self._some_of(sizes[int(dice.integers(len(sizes)))], dice)
+        return self._some_of(sizes[int(rng.integers(len(sizes)))], rng)
 
     def counts(self) -> dict[int, int]:
         """Counted block by block, not one by one: n blocks have 2^n unions."""
@@ -156,12 +156,12 @@ class Blocks(Encoding):
             ways.append(wider)
         return ways
 
-    def _some_of(self, size: int, dice: Generator) -> Params:
+    def _some_of(self, size: int, rng: Generator) -> Params:
         """One of all unions of this size: from the last block on, each is in with the share of unions that have it."""
         on: Params = {}
         for at in reversed(range(len(self.blocks))):
             within, without = (self._ways[at].get(size - taken, 0) for taken in (len(self.blocks[at]), 0))
-            on[f"layers.block.{at}"] = chosen = bool(dice.random() < within / (within + without))
+            on[f"layers.block.{at}"] = chosen = bool(rng.random() < within / (within + without))
             size -= len(self.blocks[at]) if chosen else 0
         return dict(reversed(on.items()))
 
@@ -200,14 +200,14 @@ class Window(Encoding):
             return None
         return {"layers.start": places[0], "layers.width": len(places)}
 
-    def repair(self, params: Params, dice: Generator) -> Params:  # noqa: ARG002 only others need dice
+    def repair(self, params: Params, rng: Generator) -> Params:  # noqa: ARG002 only others need dice
         """Write down where the window lies in the end."""
         return {**params, "layers.start": min(params["layers.start"], len(self.names) - params["layers.width"])}
 
-    def draw(self, dice: Generator) -> Params:
+    def draw(self, rng: Generator) -> Params:
         """A random width, then a random place."""
-        width = int(dice.integers(max(self.least, 1), self.most + 1))
-        return {"layers.start": int(dice.integers(len(self.names) - width + 1)), "layers.width": width}
+        width = int(rng.integers(max(self.least, 1), self.most + 1))
+        return {"layers.start": int(rng.integers(len(self.names) - width + 1)), "layers.width": width}
 
     def subsets(self) -> Iterator[tuple[str, ...]]:
         """Every window of an allowed width."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -67,7 +68,7 @@ class DataConfig(Closed):
     storage: Literal["int16", "float32"] = "int16"  # of decoded clips; int16 is exact for 16-bit mono files
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"
-    augment: tuple[str, ...] = ()  # names of data/augment.py, in order, e.g. rawboost5, spec_masks
+    augment: tuple[str, ...] = ()  # names of augment/changes.py, in order, e.g. rawboost5, spec_masks
 
     @field_validator("crops", mode="before")
     @classmethod
@@ -175,3 +176,15 @@ def content_id(content: Any, length: int = 12) -> str:
     """A short hash of plain data, the same for any key order."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One dev evaluation, stage boundary or result; `step` counts optimiser steps over all stages."""
+
+    stage: str  # train | dropin | retrain | prune | consolidate | timing | result
+    step: int
+    steps_total: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    final: bool = False  # the last report holds every metric of the trial
+    details: dict[str, Any] = field(default_factory=dict)  # reused stages, warnings, per-attack EERs, device

@@ -6,10 +6,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from plastsearch.spec.coherence import Mistakes, incoherent
 from plastsearch.spec.config import Closed, TrialConfig, content_id
-from plastsearch.spec.constraints import Constraint, known_metric, parse_constraint
+from plastsearch.spec.constraints import Constraint, Goal, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
 from plastsearch.spec.methods import Control, Runs, runs
-from plastsearch.spec.metrics import Goal
 
 MetricName = Annotated[str, AfterValidator(known_metric)]
 

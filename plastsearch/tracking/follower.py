@@ -21,7 +21,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
 
 
 @dataclass
-class Sofar:
+class Followed:
     """What the journal says up to `offset`."""
 
     records: dict[int, TrialRecord] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Follower(ABC):
 
     def __init__(self, folder: Path, name: str, on_trouble: Callable[[str], None] | None = None) -> None:
         self.folder = Path(folder)
-        self.sofar = Sofar()
+        self.followed = Followed()
         self.failures = 0
         self.trouble: str | None = None
         self._name, self._on_trouble = name, on_trouble
@@ -98,8 +98,8 @@ class Follower(ABC):
     def _pass(self, last: bool) -> None:
         try:
             self._read()
-            if self.sofar.opening is not None:
-                self.update(self.sofar.opening, last)
+            if self.followed.opening is not None:
+                self.update(self.followed.opening, last)
             self.trouble, self._pause_s = None, _FIRST_PAUSE_S
         except Exception as error:  # noqa: BLE001 - a mirror that breaks in any way must not end the sweep
             self._failed(error)
@@ -110,35 +110,35 @@ class Follower(ABC):
         if self.failures == 1 and self._on_trouble is not None:
             self._on_trouble(f"{self.trouble}; the sweep goes on and its journal keeps everything")
         self.disconnect()
-        self.sofar = Sofar()  # read again from the start: what was mirrored last may be lost
+        self.followed = Followed()  # read again from the start: what was mirrored last may be lost
         self._not_before = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _read(self) -> None:
         """Fold the journal's new whole lines."""
-        sofar, path = self.sofar, self.folder / FILE
+        followed, path = self.followed, self.folder / FILE
         if not path.is_file():
             return
         with path.open("rb") as file:
-            file.seek(sofar.offset)
+            file.seek(followed.offset)
             block = file.read()
         whole = block.rfind(b"\n") + 1
-        sofar.offset += whole
+        followed.offset += whole
         for line in block[:whole].splitlines():
             if line.strip(b"\0 \r"):
                 self._take(json.loads(line))
 
     def _take(self, event: Event) -> None:
-        sofar, kind = self.sofar, event["event"]
-        sofar.at = event["at"]
+        followed, kind = self.followed, event["event"]
+        followed.at = event["at"]
         if kind == "sweep":
-            sofar.opening = event
+            followed.opening = event
         if kind in {"session", "finish"}:
-            sofar.closing = event if kind == "finish" else None
-            sofar.news = True
-        record = fold(sofar.records, event)
+            followed.closing = event if kind == "finish" else None
+            followed.news = True
+        record = fold(followed.records, event)
         if record is not None and kind in {"start", "end"}:
-            sofar.changed.add(record.number)
+            followed.changed.add(record.number)
 
 
 def in_a_line(error: Exception, address: str = "") -> str:

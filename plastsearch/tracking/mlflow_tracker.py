@@ -90,8 +90,8 @@ class MlflowTracker(Follower):
                 store.front.add(number)
         if not store.parent:
             self._new_parent(store, opening)
-        for number in [n for n in self.sofar.changed if not _behind(self.sofar.records[n], store)]:
-            self.sofar.mirrored(number)
+        for number in [n for n in self.followed.changed if not _behind(self.followed.records[n], store)]:
+            self.followed.mirrored(number)
         self._store, self._stale = store, True
         return store
 
@@ -108,20 +108,20 @@ class MlflowTracker(Follower):
 
     def _push(self, store: Store, opening: Event) -> None:
         """Bring the store's runs up to the journal, one trial after the other."""
-        for number in sorted(self.sofar.changed):
-            record = self.sofar.records[number]
+        for number in sorted(self.followed.changed):
+            record = self.followed.records[number]
             run = store.runs.get(number) or self._new_run(store, record, opening)
             if record.ended:
                 store.log(run, terms.trial_points(record), terms.trial_params(record), terms.trial_tags(record))
-                store.set_status(run, terms.STATUSES[record.state], record.ended_at or self.sofar.at)
+                store.set_status(run, terms.STATUSES[record.state], record.ended_at or self.followed.at)
                 self._stale = True
             else:
-                store.set_status(run, "RUNNING", self.sofar.at)
-            self.sofar.mirrored(number)
-        if self.sofar.news:
-            self._stale, self.sofar.news = True, False
-        if self.sofar.closing is None:
-            store.set_status(store.parent, "RUNNING", self.sofar.at)
+                store.set_status(run, "RUNNING", self.followed.at)
+            self.followed.mirrored(number)
+        if self.followed.news:
+            self._stale, self.followed.news = True, False
+        if self.followed.closing is None:
+            store.set_status(store.parent, "RUNNING", self.followed.at)
 
     def _new_run(self, store: Store, record: TrialRecord, opening: Event) -> str:
         run = store.client.create_run(
@@ -137,7 +137,7 @@ class MlflowTracker(Follower):
     def _show(self, store: Store, opening: Event) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
         self._rendered_at, self._stale, self._rest_s = time.monotonic(), False, self._render_every_s
-        if self._render is None or not any(record.ended for record in self.sofar.records.values()):
+        if self._render is None or not any(record.ended for record in self.followed.records.values()):
             return
         began = time.monotonic()
         rendering = self._render(self.folder)
@@ -150,8 +150,8 @@ class MlflowTracker(Follower):
         for number in store.front - members:
             store.client.delete_tag(store.runs[number], pages.FRONT_TAG)
         store.front = set(members)
-        step = sum(record.ended for record in self.sofar.records.values())
-        at = terms.milliseconds(self.sofar.at)
+        step = sum(record.ended for record in self.followed.records.values())
+        at = terms.milliseconds(self.followed.at)
         store.log(store.parent, [terms.Point(key, value, at, step) for key, value in rendering.summary.items()])
         # Drawing shares the driver's interpreter: it may take three hundredths of the time, no more.
         self._rest_s = max(self._render_every_s, 30 * (time.monotonic() - began))
@@ -175,11 +175,11 @@ class MlflowTracker(Follower):
     def _settle(self, store: Store) -> None:
         """Leave no run that claims to be running; a resumed sweep starts them again."""
         for number, run in store.runs.items():
-            if not self.sofar.records[number].ended:
-                store.set_status(run, "KILLED", self.sofar.at)
-        closing = self.sofar.closing
+            if not self.followed.records[number].ended:
+                store.set_status(run, "KILLED", self.followed.at)
+        closing = self.followed.closing
         status = terms.SWEEP_STATUSES.get(closing["status"], "FINISHED") if closing else "KILLED"
-        store.set_status(store.parent, status, self.sofar.at)
+        store.set_status(store.parent, status, self.followed.at)
 
 
 def sync(folder: Path, uri: str | None = None, render: Renderer | None = None, timeout_s: float = 600.0) -> Place:
@@ -203,7 +203,7 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
     opening = next((event for event in read(folder) if event["event"] == "sweep"), None)
     if opening is not None and not (address == mlflow_uri(folder) and not database_of(folder).exists()):
         try:
-            place = _standing(address, opening)
+            place = _ranking(address, opening)
         except Exception as error:  # noqa: BLE001 - MLflow's own, its backends' and its transports' errors
             raise PlastsearchError(f"MLflow at {shown(address)} cannot be read ({in_a_line(error, address)})") from None
         if place is not None:
@@ -211,7 +211,7 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
     raise PlastsearchError(f"{folder}: the sweep has only just begun and is not in MLflow yet; try again in a moment")
 
 
-def _standing(address: str, opening: Event) -> Place | None:
+def _ranking(address: str, opening: Event) -> Place | None:
     """Where a store holds the sweep, if it does."""
     client = open_store(address)
     experiment = client.get_experiment_by_name(terms.experiment_name(opening))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from plastsearch.errors import StorageError, TrialError
-from plastsearch.trial.room import OWNER
+from plastsearch.store.room import OWNER
 
 NAME = "checkpoint.pt"
 MOST = 0.02  # share of a stage's time that writing may take

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
 from plastsearch.data.dataset import AHEAD, Augment, Sampling, make_batch, order
-from plastsearch.trial.prefix import KeptActivations
+from plastsearch.store.prefix import CachedActivations
 
 Pair = tuple[Tensor, Tensor]
 
@@ -124,7 +124,7 @@ class KeptCrops:
 
     at: Indices  # row of each clip among those of its kind
     longer: NDArray[np.bool_]  # which clips have several places
-    turns: Mapping[int | None, KeptActivations]  # turn → longer clips at their places in such an epoch; None: others
+    turns: Mapping[int | None, CachedActivations]  # turn → longer clips at their places in such an epoch; None: others
 
     def read(self, rows: Indices, turn: int) -> Tensor:
         """What these clips give in an epoch of that turn, in float32."""
@@ -136,7 +136,7 @@ class KeptCrops:
         return torch.cat(parts)[torch.from_numpy(back)]
 
 
-class KeptFeed(Prepared):
+class CachedFeed(Prepared):
     """The activations below the cut instead of waveforms, for the same clips in the same order."""
 
     def __init__(self, reading: Reading, kept: KeptCrops, device: torch.device, steps: int) -> None:

@@ -7,24 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from plastsearch.data.clips import ClipSet
-from plastsearch.data.corpus import open_evaluation
+from plastsearch.data.corpus import open_evaluation, verifier_scores
 from plastsearch.data.evaluation import EvaluationKey
 from plastsearch.data.progress import progress_lines
-from plastsearch.data.verifier import verifier_scores
+from plastsearch.errors import DataError
 from plastsearch.models.detector import Detector
-from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.scores.keys import read_verifier
+from plastsearch.scores.tdcf import min_tdcf_2019
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.store.openings import note_opening
 from plastsearch.trial import scoring
-from plastsearch.trial.bench import Bench
 from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.clip_scores import keep_scores
+from plastsearch.trial.context import TrialContext
 from plastsearch.trial.cost import costs
+from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.networks import blank
-from plastsearch.trial.openings import note_opening
 from plastsearch.trial.result import result, split_metrics
-from plastsearch.trial.run import Journey, load_weights, start, travel
-from plastsearch.trial.seeds import derive_seed
-from plastsearch.trial.tandem import tandem_cost
+from plastsearch.trial.run import start, travel
+from plastsearch.trial.scoring import Scores
+from plastsearch.trial.trial_run import TrialRun, load_weights
 
 
 def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:
@@ -34,55 +36,55 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     of its two EERs.
     """
     with stop_on_sigterm() as stop:
-        journey = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
-        with journey.resting():
-            yield from travel(journey)
-            yield evaluated(journey, result(journey, costs(journey)), baseline)
+        trial = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
+        with trial.resting():
+            yield from travel(trial)
+            yield evaluated(trial, result(trial, costs(trial)), baseline)
 
 
-def evaluated(journey: Journey, report: Report, baseline: bool = False) -> Report:
+def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report:
     """Open the evaluation split, note that in the ledger, score its clips once, and add what comes out."""
-    bench = journey.bench
-    key = EvaluationKey(f"finalist {bench.config.trial_id()}")
-    said = progress_lines() if bench.settings.data_progress else None
+    context = trial.context
+    key = EvaluationKey(f"finalist {context.config.trial_id()}")
+    said = progress_lines() if context.settings.data_progress else None
     clips = open_evaluation(
-        bench.config.data, bench.settings.cache, key, progress=said, on_wait=said.say if said else None,
-        while_waiting=bench.end_if_asked,
+        context.config.data, context.settings.cache, key, progress=said, on_wait=said.say if said else None,
+        while_waiting=context.end_if_asked,
     )  # fmt: skip
-    trial = bench.config.trial_id()
-    openings = note_opening(bench.settings.store, bench.config.data.corpus, clips.fingerprint, trial)
-    scores = _scores(bench, journey.load().module, clips)
-    summary = scoring.split_summary(scores, clips, derive_seed(bench.config.seed, "eval"))
+    own_id = context.config.trial_id()
+    openings = note_opening(context.settings.store, context.config.data.corpus, clips.fingerprint, own_id)
+    scores = _scores(context, trial.load().module, clips)
+    summary = scoring.split_summary(scores, clips, derive_seed(context.config.seed, "eval"))
     metrics = split_metrics("eval", summary) | {"eval_bad_clips": float(clips.bad_clips)}
-    if baseline and journey.stages[0].name == "train":
-        metrics |= _of_baseline(journey, clips)
-    path = write_scores(bench.store.root / "scores" / f"{trial}.txt", clips, scores)
-    kept = keep_scores(bench.store.root, journey.records[-1].key, "evaluation", clips, scores)
+    if baseline and trial.stages[0].name == "train":
+        metrics |= _of_baseline(trial, clips)
+    path = write_scores(context.store.root / "scores" / f"{own_id}.txt", clips, scores)
+    kept = keep_scores(context.store.root, trial.records[-1].key, "evaluation", clips, scores)
     details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
     details |= {"eval_openings": openings.count, "eval_openings_said": openings.text()}
     details["scores"] = report.details["scores"] | {"evaluation": str(kept)}
     details["eval_per_attack"] = summary.get("per_attack", {})
-    found, warnings = tandem_cost(scores, clips, verifier_scores(bench.config.data, bench.settings.cache, key))
+    found, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
     metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]
     return replace(report, metrics=report.metrics | metrics, details=report.details | details)
 
 
-def _of_baseline(journey: Journey, clips: ClipSet) -> dict[str, float]:
+def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
     """What `train` alone reaches on both splits, with intervals drawn as those of the final network are."""
-    bench = journey.bench
-    trained = blank(bench.config, journey.stages[:1], bench.device)
-    load_weights(trained, bench.store.load(journey.keys[0].key))
+    context = trial.context
+    trained = blank(context.config, trial.stages[:1], context.device)
+    load_weights(trained, context.store.load(trial.keys[0].key))
     found = {}
-    for split, part in (("dev", bench.search_dev), ("eval", clips)):
-        seed = derive_seed(bench.config.seed, split)
-        summary = scoring.split_summary(_scores(bench, trained.module, part), part, seed)
+    for split, part in (("dev", context.search_dev), ("eval", clips)):
+        seed = derive_seed(context.config.seed, split)
+        summary = scoring.split_summary(_scores(context, trained.module, part), part, seed)
         for end in ("", "_low", "_high"):
             found[f"{split}_eer_baseline{end}"] = float(summary[f"eer{end}"])
     return found
 
 
-def _scores(bench: Bench, module: Detector, clips: ClipSet) -> scoring.Scores:
-    return scoring.score(module, module, scoring.waves(clips, bench.length_samples, bench.device), bench.bf16)
+def _scores(context: TrialContext, module: Detector, clips: ClipSet) -> scoring.Scores:
+    return scoring.score(module, module, scoring.waves(clips, context.length_samples, context.device), context.bf16)
 
 
 def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:
@@ -96,3 +98,14 @@ def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:
     )
     draft.replace(path)
     return path
+
+
+def tandem_cost(scores: Scores, clips: ClipSet, verifier: Path | None) -> tuple[dict[str, float], list[str]]:
+    """`eval_min_tdcf` (2019's), or nothing and why: a file that cannot be used must not cost a finalist its result."""
+    if verifier is None:
+        return {}, []
+    try:
+        bona, spoof = scores[clips.labels == 1], scores[clips.labels == 0]
+        return {"eval_min_tdcf": min_tdcf_2019(bona, spoof, read_verifier(verifier))}, []
+    except DataError as error:
+        return {}, [f"eval_min_tdcf is left out: {error}"]

@@ -28,7 +28,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True)
-class FitPlan:
+class FitSettings:
     """How a stage trains."""
 
     stage: str
@@ -85,7 +85,7 @@ class FitState:
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class FitInputs:
     """The network and what a step does with it."""
 
     module: nn.Module
@@ -109,7 +109,7 @@ def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.o
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
 
 
-def rate(plan: FitPlan, step: int) -> float:
+def rate(plan: FitSettings, step: int) -> float:
     """Learning rate of a step: linear warm-up, then a half cosine down to a hundredth."""
     warm = max(1, math.ceil(plan.warmup * plan.steps)) if plan.warmup else 0
     if step < warm:
@@ -119,8 +119,8 @@ def rate(plan: FitPlan, step: int) -> float:
 
 
 def fit(
-    on: Ingredients,
-    plan: FitPlan,
+    on: FitInputs,
+    plan: FitSettings,
     checkpoints: Checkpoints,
     stop: Callable[[], bool],
     incoming: Quality | None = None,
@@ -159,11 +159,11 @@ def fit(
     return state
 
 
-def _evaluation_steps(plan: FitPlan) -> set[int]:
+def _evaluation_steps(plan: FitSettings) -> set[int]:
     return {math.ceil(plan.steps * k / plan.evaluations) for k in range(1, plan.evaluations + 1)}
 
 
-def _train_step(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState) -> None:
+def _train_step(on: FitInputs, plan: FitSettings, optimizer: torch.optim.Optimizer, state: FitState) -> None:
     """One optimiser step; its loss stays on the device, or the host would wait for every step."""
     for group in optimizer.param_groups:
         group["lr"] = rate(plan, state.step)
@@ -175,7 +175,7 @@ def _train_step(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer
 
 
 def _gradients(
-    on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, state: FitState, inputs: Tensor, labels: Tensor
+    on: FitInputs, plan: FitSettings, optimizer: torch.optim.Optimizer, state: FitState, inputs: Tensor, labels: Tensor
 ) -> Tensor:
     """Gradients of a batch; short of memory it is begun again in micro-batches half the size, and so on."""
     before = random_state(on.device)
@@ -201,7 +201,7 @@ def _gradients(
 
 
 def _accumulate(
-    on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, micro: int, inputs: Tensor, labels: Tensor
+    on: FitInputs, plan: FitSettings, optimizer: torch.optim.Optimizer, micro: int, inputs: Tensor, labels: Tensor
 ) -> Tensor:
     """Gradients of the batch's mean loss; a micro-batch counts by its share of the clips."""
     optimizer.zero_grad(set_to_none=True)
@@ -216,7 +216,7 @@ def _accumulate(
     return total
 
 
-def _read_losses(plan: FitPlan, state: FitState) -> None:
+def _read_losses(plan: FitSettings, state: FitState) -> None:
     """Sum them on the host; NaN ends the trial, since every weight is NaN after it."""
     values = torch.stack(state.unread).tolist() if state.unread else []
     state.unread.clear()
@@ -230,7 +230,7 @@ def _read_losses(plan: FitPlan, state: FitState) -> None:
     state.loss_steps += len(values)
 
 
-def _look(on: Ingredients, state: FitState) -> Progress:
+def _look(on: FitInputs, state: FitState) -> Progress:
     """Evaluate and keep the state if it is the best so far."""
     quality = on.evaluate()
     state.train_loss = state.loss_sum / max(1, state.loss_steps)
@@ -239,7 +239,7 @@ def _look(on: Ingredients, state: FitState) -> Progress:
     return Progress(state.step, state.train_loss, quality)
 
 
-def _consider(on: Ingredients, state: FitState, quality: Quality, train_loss: float | None) -> None:
+def _consider(on: FitInputs, state: FitState, quality: Quality, train_loss: float | None) -> None:
     if quality.better_than(state.best):
         state.best, state.best_step, state.stale = quality, state.step, 0
         state.best_tensors = {name: tensor.detach().clone() for name, tensor in _moving(on.module).items()}
@@ -267,7 +267,7 @@ def _restore_best(module: nn.Module, state: FitState) -> None:
             tensors[name].copy_(best)
 
 
-def _snapshot(on: Ingredients, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
+def _snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
     plain = {name: value for name, value in vars(state).items() if name != "best"}
     best = None if state.best is None else [state.best.eer, state.best.loss, state.best.scores]
     return {
@@ -278,7 +278,7 @@ def _snapshot(on: Ingredients, optimizer: torch.optim.Optimizer, state: FitState
     }
 
 
-def _resume(on: Ingredients, plan: FitPlan, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints) -> FitState:
+def _resume(on: FitInputs, plan: FitSettings, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints) -> FitState:
     saved = checkpoints.load(on.device)
     if saved is None:
         return FitState(micro=plan.accumulate)

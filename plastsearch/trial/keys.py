@@ -4,10 +4,15 @@ Two trials that agree on the key of a stage have, by construction, the same resu
 must not be in its key (nothing would be shared), and what it reads must be (a wrong result would be shared).
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from plastsearch.models.catalog import local_folder
 from plastsearch.spec.config import TrialConfig, content_id
 from plastsearch.spec.methods import CHANGES, PLACES
 from plastsearch.trial.methods import Stage
@@ -23,7 +28,7 @@ TRAINING = (
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """What is not in the configuration but changes results: clips by content, the libraries, the kind of device."""
 
     data: str  # fingerprint over the training and search-dev clips
@@ -35,10 +40,10 @@ class Surroundings:
     owner: str = ""  # the trial's id where stages are not to be shared
 
 
-def foreseen(config: TrialConfig) -> Surroundings:
+def foreseen(config: TrialConfig) -> Environment:
     """Surroundings as a configuration alone tells them, for those who have neither clips nor weights at hand."""
     data = content_id(config.data.model_dump(mode="json", by_alias=True))
-    return Surroundings(data, config.model.from_ or "", device="", precision="", torch="")
+    return Environment(data, config.model.from_ or "", device="", precision="", torch="")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class StageKey:
     parent: str | None
 
 
-def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surroundings) -> list[StageKey]:
+def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Environment) -> list[StageKey]:
     """One key per stage, each over all that came before."""
     keys: list[StageKey] = []
     parent = start_key(config, around)
@@ -67,17 +72,17 @@ def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Surrounding
     return keys
 
 
-def start_key(config: TrialConfig, around: Surroundings) -> str:
+def start_key(config: TrialConfig, around: Environment) -> str:
     """The name of the network before its first stage."""
     return content_id({"version": VERSION, "start": start_reads(config, around)}, 24)
 
 
-def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageKey], around: Surroundings) -> str:
+def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageKey], around: Environment) -> str:
     """The stage after which nothing below the lowest changed place moves any more, in the frozen regime."""
     return keys[0].key if stages[0].name == "train" else start_key(config, around)
 
 
-def start_reads(config: TrialConfig, around: Surroundings) -> dict[str, Any]:
+def start_reads(config: TrialConfig, around: Environment) -> dict[str, Any]:
     """What every stage rests on: the network, the clips, the seed and the surroundings."""
     return {
         "model": config.model.model_dump(mode="json", by_alias=True, exclude={"from_"}) | {"weights": around.weights},
@@ -112,3 +117,37 @@ def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
         values = plain[section] if section else plain
         reads[path] = config.growth() if path == GROWTH else values[name]
     return reads
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """The same on every machine; below 2^31, so that it fits every generator."""
+    text = "/".join([str(seed), *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+KINDS = (".json", ".safetensors", ".bin")
+
+
+def weights_id(source: str | None) -> str:
+    """A hash over the files of a folder, or of a hub name's download; the name itself until it is on this machine.
+
+    A download is known by its files rather than by its commit: another revision is another start, and the same files in
+    a folder of one's own are the same one.
+    """
+    if source is None:
+        return ""
+    folder = local_folder(source)
+    if folder is None:
+        return f"hub:{source}"
+    files = sorted(path for path in folder.iterdir() if path.suffix in KINDS)
+    return _folder_id(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=32)
+def _folder_id(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, _, _ in files:
+        path = Path(name)
+        with path.open("rb") as file:
+            digest.update(json.dumps(path.name).encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:24]

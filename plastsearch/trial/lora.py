@@ -17,7 +17,8 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
-from plastsearch.growth.site import Site, find_sites
+from plastsearch.growth.site import Site
+from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
 
 ADAPTER = "default"

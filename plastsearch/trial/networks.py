@@ -10,23 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold_
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.models.seeding import seeded
 from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.trial.keys import derive_seed, weights_id
 from plastsearch.trial.methods import Stage
-from plastsearch.trial.seeds import derive_seed
-from plastsearch.trial.weights import weights_id
 
 LAST_K = 2  # blocks that `last_k` trains where the configuration does not say
 
 
 @dataclass
-class Specimen:
+class TrialNetwork:
     """A network on its way through the stages, and what has been done to it."""
 
     module: Detector
@@ -35,10 +34,12 @@ class Specimen:
     adapters: bool = False  # LoRA's, beside the weights of the sites
 
 
-def new_specimen(config: TrialConfig) -> Specimen:
+def new_network(config: TrialConfig) -> TrialNetwork:
     """The network before its first stage: random weights, or those that `model.from` names."""
     seed = derive_seed(config.seed, "weights")
-    return Specimen(copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed)))
+    return TrialNetwork(
+        copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed))
+    )
 
 
 @lru_cache(maxsize=1)
@@ -50,23 +51,21 @@ def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Det
     )  # fmt: skip
 
 
-def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> Specimen:
+def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> TrialNetwork:
     """A network shaped as it is after these stages; its weights are not theirs."""
-    specimen = new_specimen(config)
-    specimen.module.to(device)
+    network = new_network(config)
+    network.module.to(device)
     for stage in stages:
         if stage.change == "remove":
-            fold_(specimen.module, verify=False)  # only the shapes are wanted here
-            remove_(
-                specimen, {name: _newest(specimen, name, to_remove(specimen, config, name)) for name in specimen.added}
-            )
+            fold_(network.module, verify=False)  # only the shapes are wanted here
+            remove_(network, {name: _newest(network, name, to_remove(network, config, name)) for name in network.added})
         else:
-            change_(specimen, config, stage)
-    return specimen
+            change_(network, config, stage)
+    return network
 
 
 def change_(
-    specimen: Specimen, config: TrialConfig, stage: Stage, loss: Callable[[], Tensor] | None = None
+    network: TrialNetwork, config: TrialConfig, stage: Stage, loss: Callable[[], Tensor] | None = None
 ) -> dict[str, Any]:
     """What a `dropin` stage does to the network; returns what the record says of it.
 
@@ -75,53 +74,55 @@ def change_(
     seed = derive_seed(config.seed, "dropin")
     match stage.change:
         case "neurons":
-            return _grow_(specimen, config, config.operator, loss)
+            return _grow_(network, config, config.operator, loss)
         case "layers":
-            return _grow_(specimen, config, "stack", loss)
+            return _grow_(network, config, "stack", loss)
         case "lora":
             from plastsearch.trial.lora import add_lora_  # peft takes a second to import
 
             with seeded(seed):
-                details: dict[str, Any] = add_lora_(specimen.module, config)
-            specimen.grown, specimen.adapters = tuple(details["sites"]), True
+                details: dict[str, Any] = add_lora_(network.module, config)
+            network.grown, network.adapters = tuple(details["sites"]), True
             return details
         case "truncate":
-            count = config.truncate_to or max(1, len(specimen.module.layers()) // 2)
+            count = config.truncate_to or max(1, len(network.module.layers()) // 2)
             with seeded(seed):
-                specimen.module.truncate_(count)
+                network.module.truncate_(count)
             return {"blocks": count}
         case _:
             return {}
 
 
-def _grow_(specimen: Specimen, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None) -> dict[str, Any]:
+def _grow_(
+    network: TrialNetwork, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None
+) -> dict[str, Any]:
     init = "random" if config.init == "gradmax" and loss is None else config.init
     dropin = add_neurons_(
-        specimen.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
+        network.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
         generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
     )  # fmt: skip
     # By depth, however the configuration lists them: keys do not tell the order, so nothing may depend on it.
-    specimen.added = {name: dropin.units[name] for name in dropin.neurons}
-    specimen.grown = tuple(specimen.added)
+    network.added = {name: dropin.units[name] for name in dropin.neurons}
+    network.grown = tuple(network.added)
     return {"sites": dropin.neurons, "units": dropin.units, "operator": operator}
 
 
-def to_remove(specimen: Specimen, config: TrialConfig, name: str) -> int:
+def to_remove(network: TrialNetwork, config: TrialConfig, name: str) -> int:
     """Units that prune takes from a site: what dropin added, but for the share that is to stay."""
-    added = specimen.added[name]
+    added = network.added[name]
     stays = round(added * config.keep)
     return added - (stays + stays % 2 if config.init == "pairs" and stays < added else stays)
 
 
-def remove_(specimen: Specimen, chosen: dict[str, Tensor], means: dict[str, Tensor] | None = None) -> dict[str, int]:
+def remove_(network: TrialNetwork, chosen: dict[str, Tensor], means: dict[str, Tensor] | None = None) -> dict[str, int]:
     """Take units out of an ordinary (folded) network; returns the neurons left at each site."""
     for name in chosen:
-        specimen.added[name] -= len(chosen[name])
-    return remove_neurons_(specimen.module, chosen, means=means)
+        network.added[name] -= len(chosen[name])
+    return remove_neurons_(network.module, chosen, means=means)
 
 
-def _newest(specimen: Specimen, name: str, count: int) -> Tensor:
-    units = find_sites(specimen.module)[name].units
+def _newest(network: TrialNetwork, name: str, count: int) -> Tensor:
+    units = find_sites(network.module)[name].units
     return torch.arange(units - count, units)
 
 
@@ -130,25 +131,25 @@ def head_of(module: Detector) -> list[str]:
     return [name for name in module.head_modules() if any(True for _ in module.get_submodule(name).parameters())]
 
 
-def learn_(specimen: Specimen, config: TrialConfig, stage: Stage) -> str | None:
+def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | None:
     """Set what learns in a stage; returns the highest cut below it, or None if everything learns."""
-    module = specimen.module
+    module = network.module
     if stage.learns == "all":
         unfreeze_(module)
         return None
     head = head_of(module) if config.train.train_head else []
     match stage.learns:
         case "new":
-            if specimen.adapters:
+            if network.adapters:
                 from plastsearch.trial.lora import learn_lora_
 
                 learn_lora_(module, head)
             else:
                 freeze_base_(module, head)
-            return module.cut_below(specimen.grown)
+            return module.cut_below(network.grown)
         case "sites":
-            train_sites_(module, specimen.grown, head)
-            return module.cut_below(specimen.grown)
+            train_sites_(module, network.grown, head)
+            return module.cut_below(network.grown)
         case "top":
             count = config.last_k or LAST_K
             top = module.layers()[-count:]

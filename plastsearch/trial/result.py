@@ -3,49 +3,49 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from plastsearch.spec.report import Report
+from plastsearch.spec.config import Report
+from plastsearch.store.stages import StageRecord
 from plastsearch.trial.clip_scores import keep_scores
+from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.scoring import Scores, split_summary, unpacked
-from plastsearch.trial.seeds import derive_seed
 from plastsearch.trial.stages import dev_scores
-from plastsearch.trial.store import StageRecord
 
 if TYPE_CHECKING:
     from plastsearch.trial.cost import Costs
-    from plastsearch.trial.run import Journey
+    from plastsearch.trial.trial_run import TrialRun
 
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr")
 
 
-def result(journey: "Journey", costs: "Costs") -> Report:
+def result(trial: "TrialRun", costs: "Costs") -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
-    bench, key = journey.bench, journey.records[-1].key
-    scores = _final_scores(journey)
-    summary = split_summary(scores, bench.search_dev, derive_seed(bench.config.seed, "dev"))
-    metrics = split_metrics("dev", summary) | _stage_metrics(journey.records) | costs.metrics
-    metrics |= {"bad_clips": bench.corpus.bad_clips, "waited_seconds": journey.waited_s + costs.waited_s}
-    metrics |= _savings(journey)
-    metrics |= {"steps_total": journey.steps_total, "seconds": time.monotonic() - journey.began}
-    if bench.device.type == "cuda":
+    context, key = trial.context, trial.records[-1].key
+    scores = _final_scores(trial)
+    summary = split_summary(scores, context.search_dev, derive_seed(context.config.seed, "dev"))
+    metrics = split_metrics("dev", summary) | _stage_metrics(trial.records) | costs.metrics
+    metrics |= {"bad_clips": context.corpus.bad_clips, "waited_seconds": trial.waited_s + costs.waited_s}
+    metrics |= _savings(trial)
+    metrics |= {"steps_total": trial.steps_total, "seconds": time.monotonic() - trial.began}
+    if context.device.type == "cuda":
         metrics["gpu_seconds"] = metrics["seconds"]
     details = {
         "per_attack": summary.get("per_attack", {}),
         "device": costs.device,
-        "stages": [_provenance(journey, record) for record in journey.records],
-        "warnings": journey.warnings + costs.warnings + _stage_warnings(journey.records),
+        "stages": [_provenance(trial, record) for record in trial.records],
+        "warnings": trial.warnings + costs.warnings + _stage_warnings(trial.records),
         "model_key": key,
-        "scores": {"search_dev": str(keep_scores(bench.store.root, key, "search_dev", bench.search_dev, scores))},
+        "scores": {"search_dev": str(keep_scores(context.store.root, key, "search_dev", context.search_dev, scores))},
     }
-    if any(record.details.get("unequal_budget") for record in journey.records):
+    if any(record.details.get("unequal_budget") for record in trial.records):
         details["unequal_budget"] = True
     plain = {name: float(value) for name, value in metrics.items()}
-    return Report("result", journey.steps_total, journey.steps_total, plain, final=True, details=details)
+    return Report("result", trial.steps_total, trial.steps_total, plain, final=True, details=details)
 
 
-def _final_scores(journey: "Journey") -> Scores:
+def _final_scores(trial: "TrialRun") -> Scores:
     """Dev scores of the final network: its last stage kept those of its best state, which is the final one."""
-    text = journey.records[-1].details.get("dev_scores")
-    return unpacked(text) if text else dev_scores(journey.bench, journey.load().module)
+    text = trial.records[-1].details.get("dev_scores")
+    return unpacked(text) if text else dev_scores(trial.context, trial.load().module)
 
 
 def split_metrics(split: str, summary: dict[str, Any]) -> dict[str, float]:
@@ -68,21 +68,21 @@ def _stage_metrics(records: list[StageRecord]) -> dict[str, float]:
     return found
 
 
-def _savings(journey: "Journey") -> dict[str, float]:
+def _savings(trial: "TrialRun") -> dict[str, float]:
     """Seconds that other trials' work saved; a stage this very trial computed before it was killed saves nothing."""
-    taken = [record for record in journey.records if _reused(journey, record)]
+    taken = [record for record in trial.records if _reused(trial, record)]
     found = {"reused_seconds": sum(record.seconds for record in taken)}
-    if journey.bench.device.type == "cuda":
+    if trial.context.device.type == "cuda":
         found["reused_gpu_seconds"] = sum(record.gpu_seconds for record in taken)
     return found
 
 
-def _reused(journey: "Journey", record: StageRecord) -> bool:
-    return record.key not in journey.computed and record.details.get("trial") != journey.bench.config.trial_id()
+def _reused(trial: "TrialRun", record: StageRecord) -> bool:
+    return record.key not in trial.computed and record.details.get("trial") != trial.context.config.trial_id()
 
 
-def _provenance(journey: "Journey", record: StageRecord) -> dict[str, Any]:
-    where = "computed" if record.key in journey.computed else "reused" if _reused(journey, record) else "resumed"
+def _provenance(trial: "TrialRun", record: StageRecord) -> dict[str, Any]:
+    where = "computed" if record.key in trial.computed else "reused" if _reused(trial, record) else "resumed"
     kept = (
         "best_step",
         "steps_taken",

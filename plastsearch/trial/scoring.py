@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
+from plastsearch.scores.metrics import eer, summary
 from plastsearch.trial.fit import Quality
-from plastsearch.trial.metrics import eer, summary
 
 Scores = NDArray[np.float32]
 BATCH = 64

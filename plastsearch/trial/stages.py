@@ -11,24 +11,27 @@ import torch
 from torch import Tensor
 
 from plastsearch.growth.criteria import score as score_units
-from plastsearch.growth.fold import fold_
-from plastsearch.growth.gradmax import Shares
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.halving import Halving
+from plastsearch.growth.initialise import Shares
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose
-from plastsearch.growth.site import Tap, find_sites
+from plastsearch.growth.site import Tap
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
+from plastsearch.store.stages import StageRecord
 from plastsearch.trial import scoring
-from plastsearch.trial.bench import Bench
+from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.compiling import compiled_, compiles, uncompiled
+from plastsearch.trial.context import TrialContext
 from plastsearch.trial.device import TrainingMemory
-from plastsearch.trial.feeds import KeptFeed, WaveFeed
-from plastsearch.trial.fit import FitPlan, Ingredients, Progress, Quality, checkpoint_bytes, fit
-from plastsearch.trial.keeping import Kept, keep_prefix
+from plastsearch.trial.feeds import CachedFeed, WaveFeed
+from plastsearch.trial.fit import FitInputs, FitSettings, Progress, Quality, checkpoint_bytes, fit
+from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import (
-    Specimen,
+    TrialNetwork,
     change_,
     learn_,
     logits_from_wave,
@@ -36,8 +39,6 @@ from plastsearch.trial.networks import (
     to_remove,
     train_mode_,
 )
-from plastsearch.trial.seeds import derive_seed
-from plastsearch.trial.store import StageRecord
 
 CALIBRATION_BATCH = 32
 PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
@@ -52,28 +53,33 @@ class Outcome:
 
 
 def run_stage(
-    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None, before: StageRecord | None = None
+    context: TrialContext,
+    network: TrialNetwork,
+    stage: Stage,
+    key: str,
+    parent: str | None,
+    before: StageRecord | None = None,
 ) -> Generator[Progress, None, Outcome]:
     """Take the specimen through one stage, after the one that `before` tells of; yields at every dev evaluation."""
     if stage.change == "remove":
-        return prune_(bench, specimen)
+        return prune_(context, network)
     if stage.change != "none":
-        return drop_in_(bench, specimen, stage)
-    outcome = yield from _train_(bench, specimen, stage, key, parent, before)
+        return drop_in_(context, network, stage)
+    outcome = yield from _train_(context, network, stage, key, parent, before)
     return outcome
 
 
-def drop_in_(bench: Bench, specimen: Specimen, stage: Stage) -> Outcome:
+def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Outcome:
     """Change the network; for growth, check on a few clips that its function did not change."""
-    module, first = specimen.module, specimen.module.cuts()[0]  # no method touches what is below the first block
+    module, first = network.module, network.module.cuts()[0]  # no method touches what is below the first block
     module.eval()
     with torch.inference_mode():
         hidden = module.prefix(
-            next(scoring.waves(bench.search_dev, bench.length_samples, bench.device, PROBE_CLIPS)), first
+            next(scoring.waves(context.search_dev, context.length_samples, context.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    steered = stage.change in ("neurons", "layers") and bench.config.init == "gradmax"
-    details = change_(specimen, bench.config, stage, loss=_calibration_loss(bench, module) if steered else None)
+    steered = stage.change in ("neurons", "layers") and context.config.init == "gradmax"
+    details = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
     if stage.change != "truncate":
         details["insertion_error"] = float((_logits(module, hidden, first) - before).abs().max())
     return Outcome(details=details)
@@ -85,54 +91,56 @@ def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
         return module.suffix(hidden, cut).double()
 
 
-def _calibration_loss(bench: Bench, module: Detector) -> Shares:
+def _calibration_loss(context: TrialContext, module: Detector) -> Shares:
     def shares(parts: int) -> Iterator[Tensor]:
-        wave_BT, label_B = next(calibration(bench))
+        wave_BT, label_B = next(calibration(context))
         for wave, label in zip(wave_BT.chunk(parts), label_B.chunk(parts), strict=True):
-            yield bench.loss(module(wave), label) * (len(label) / len(label_B))
+            yield context.loss(module(wave), label) * (len(label) / len(label_B))
 
-    return Shares(shares, min(CALIBRATION_BATCH, bench.config.calibration_clips))
+    return Shares(shares, min(CALIBRATION_BATCH, context.config.calibration_clips))
 
 
-def calibration(bench: Bench) -> Iterator[tuple[Tensor, Tensor]]:
+def calibration(context: TrialContext) -> Iterator[tuple[Tensor, Tensor]]:
     """The same few training clips for all criteria, with their labels."""
-    clips = bench.corpus.calibration(bench.config.calibration_clips, derive_seed(bench.config.seed, "calibration"))
-    labels = torch.from_numpy(clips.labels.astype(np.int64)).to(bench.device)
-    waves = scoring.waves(clips, bench.length_samples, bench.device, CALIBRATION_BATCH)
+    clips = context.corpus.calibration(
+        context.config.calibration_clips, derive_seed(context.config.seed, "calibration")
+    )
+    labels = torch.from_numpy(clips.labels.astype(np.int64)).to(context.device)
+    waves = scoring.waves(clips, context.length_samples, context.device, CALIBRATION_BATCH)
     yield from zip(waves, torch.split(labels, CALIBRATION_BATCH), strict=True)
 
 
-def _example(bench: Bench) -> Tensor:
+def _example(context: TrialContext) -> Tensor:
     """The first second of a training clip or two: enough to see whether folding changes the function."""
-    wave_BT, _ = next(calibration(bench))
-    return wave_BT[:PROBE_CLIPS, : bench.config.data.rate_hz]
+    wave_BT, _ = next(calibration(context))
+    return wave_BT[:PROBE_CLIPS, : context.config.data.rate_hz]
 
 
-def prune_(bench: Bench, specimen: Specimen) -> Outcome:
+def prune_(context: TrialContext, network: TrialNetwork) -> Outcome:
     """Fold, score every unit of the grown sites, remove the lowest; the dev set is scored right after."""
-    config = bench.config
-    fold_(specimen.module, _example(bench))
+    config = context.config
+    fold_(network.module, _example(context))
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "prune"))
     found = score_units(
-        specimen.module,
-        specimen.added,
+        network.module,
+        network.added,
         [config.criterion],
-        calibration(bench),
-        bench.loss_each,
+        calibration(context),
+        context.loss_each,
         generator,
-        specimen.added,
+        network.added,
     )[config.criterion]
-    added = dict(specimen.added)
+    added = dict(network.added)
     chosen = {
-        name: choose(scores, to_remove(specimen, config, name), config.pool, added[name], pairs=config.init == "pairs")
+        name: choose(scores, to_remove(network, config, name), config.pool, added[name], pairs=config.init == "pairs")
         for name, scores in found.items()
     }
-    units = {name: site.units for name, site in find_sites(specimen.module).items() if name in chosen}
+    units = {name: site.units for name, site in find_sites(network.module).items() if name in chosen}
     new_gone = {name: int((gone >= units[name] - added[name]).sum()) for name, gone in chosen.items()}
     removed = {name: len(gone) for name, gone in chosen.items()}
-    means = tap_means(bench, specimen.module, list(chosen)) if config.compensate == "mean" else None
-    widths = remove_(specimen, chosen, means)
-    quality = evaluate(bench, specimen.module, None, None)
+    means = tap_means(context, network.module, list(chosen)) if config.compensate == "mean" else None
+    widths = remove_(network, chosen, means)
+    quality = evaluate(context, network.module, None, None)
     total = sum(removed.values())
     return Outcome(
         {
@@ -144,7 +152,7 @@ def prune_(bench: Bench, specimen: Specimen) -> Outcome:
     )
 
 
-def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Tensor]:
+def tap_means(context: TrialContext, module: Detector, names: list[str]) -> dict[str, Tensor]:
     """Mean of each feature where a site's activations are read, over the calibration clips."""
     seen: dict[str, Tensor] = {}
     halving = Halving()
@@ -173,7 +181,7 @@ def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Ten
     count = 0
     try:
         with torch.inference_mode():
-            for wave_BT, _ in calibration(bench):
+            for wave_BT, _ in calibration(context):
                 found = halving(partial(add_up, wave_BT), len(wave_BT))
                 totals = {name: totals.get(name, 0.0) + value for name, value in found.items()}
                 count += len(wave_BT)
@@ -184,29 +192,29 @@ def tap_means(bench: Bench, module: Detector, names: list[str]) -> dict[str, Ten
 
 
 def _train_(
-    bench: Bench, specimen: Specimen, stage: Stage, key: str, parent: str | None, before: StageRecord | None
+    context: TrialContext, network: TrialNetwork, stage: Stage, key: str, parent: str | None, before: StageRecord | None
 ) -> Generator[Progress, None, Outcome]:
     """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
-    module, device = specimen.module, bench.device
-    cut = learn_(specimen, bench.config, stage)
-    reading = bench.reading(stage.first)
-    kept = keep_prefix(bench, specimen, stage, reading, cut, parent) if cut else None
+    module, device = network.module, context.device
+    cut = learn_(network, context.config, stage)
+    reading = context.reading(stage.first)
+    kept = cached_prefix(context, network, stage, reading, cut, parent) if cut else None
     steps = stage.steps
-    feed = KeptFeed(reading, kept.train, device, steps) if kept else WaveFeed(reading, device, steps)
+    feed = CachedFeed(reading, kept.train, device, steps) if kept else WaveFeed(reading, device, steps)
     logits = (lambda hidden: module.suffix(hidden, cut)) if kept and cut else logits_from_wave(module, cut)
-    compiling = compiles(bench.config.train.compile, device)
+    compiling = compiles(context.config.train.compile, device)
 
     def quality() -> Quality:
         with memory.outside(), uncompiled(compiling):
-            return evaluate(bench, module, cut, kept)
+            return evaluate(context, module, cut, kept)
 
-    on = Ingredients(module, logits, bench.loss, feed, quality, lambda: train_mode_(module, cut), device)
+    on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device)
     memory = TrainingMemory(device)
     checkpoints = Checkpoints(
-        bench.store.work(key), bench.settings.checkpoint_s, bench.config.trial_id(), checkpoint_bytes(module)
+        context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
     )
     with compiled_(module, compiling), closing(feed):
-        state = yield from fit(on, _fit_plan(bench, stage), checkpoints, bench.stop, _known(bench, before))
+        state = yield from fit(on, _fit_plan(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
     metrics |= memory.metrics()
@@ -222,37 +230,39 @@ def _train_(
     return Outcome(metrics, details)
 
 
-def _known(bench: Bench, before: StageRecord | None) -> Quality | None:
+def _known(context: TrialContext, before: StageRecord | None) -> Quality | None:
     """How good the network is as the stage before left it, where that one scored it."""
     text = before.details.get("dev_scores") if before else None
-    return scoring.quality(scoring.unpacked(text), bench.search_dev.labels) if text else None
+    return scoring.quality(scoring.unpacked(text), context.search_dev.labels) if text else None
 
 
 def _scores_of(quality: Quality) -> dict[str, str]:
     return {} if quality.scores is None else {"dev_scores": scoring.packed(quality.scores.cpu())}
 
 
-def _fit_plan(bench: Bench, stage: Stage) -> FitPlan:
-    train = bench.config.train
-    return FitPlan(
+def _fit_plan(context: TrialContext, stage: Stage) -> FitSettings:
+    train = context.config.train
+    return FitSettings(
         stage.name, stage.steps, stage.lr, train.warmup, train.weight_decay, train.clip_norm, train.accumulate,
-        train.evaluations, train.early_stop, bench.bf16, derive_seed(bench.config.seed, stage.name, "fit"),
+        train.evaluations, train.early_stop, context.bf16, derive_seed(context.config.seed, stage.name, "fit"),
     )  # fmt: skip
 
 
-def evaluate(bench: Bench, module: Detector, cut: str | None, kept: Kept | None) -> Quality:
+def evaluate(context: TrialContext, module: Detector, cut: str | None, kept: CachedPrefix | None) -> Quality:
     """The dev set's answer, from kept activations where there are any."""
-    return scoring.quality(dev_scores(bench, module, cut, kept), bench.search_dev.labels)
+    return scoring.quality(dev_scores(context, module, cut, kept), context.search_dev.labels)
 
 
-def dev_scores(bench: Bench, module: Detector, cut: str | None = None, kept: Kept | None = None) -> scoring.Scores:
+def dev_scores(
+    context: TrialContext, module: Detector, cut: str | None = None, kept: CachedPrefix | None = None
+) -> scoring.Scores:
     """Scores of the search-dev clips, in their order."""
     held = kept.dev if kept else None
     if held is not None and cut is not None:
         parts = (
-            held.read(np.arange(first, min(first + scoring.BATCH, len(bench.search_dev)))).to(bench.device)
-            for first in range(0, len(bench.search_dev), scoring.BATCH)
+            held.read(np.arange(first, min(first + scoring.BATCH, len(context.search_dev)))).to(context.device)
+            for first in range(0, len(context.search_dev), scoring.BATCH)
         )
-        return scoring.score(module, lambda hidden: module.suffix(hidden, cut), parts, bench.bf16)
-    waves = scoring.waves(bench.search_dev, bench.length_samples, bench.device)
-    return scoring.score(module, module, waves, bench.bf16)
+        return scoring.score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16)
+    waves = scoring.waves(context.search_dev, context.length_samples, context.device)
+    return scoring.score(module, module, waves, context.bf16)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from plastsearch.data.lock import hold
+from plastsearch.lock import hold
 from plastsearch.private_folder import private_folder
 from plastsearch.trial.device import physical_name
 

@@ -6,7 +6,7 @@ import pytest
 
 from plastsearch.analysis.results import load_results
 from plastsearch.tracking.journal import read, trials
-from plastsearch.tracking.standing import standing_of
+from plastsearch.tracking.ranking import standing_of
 from tests.made_sweep import SPEC, make_sweep
 
 EER = {"metric": "dev_eer", "goal": "min"}

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.errors import DataError
-from plastsearch.trial.metrics import eer
-from plastsearch.trial.scores import write_scores
+from plastsearch.scores.files import write_scores
+from plastsearch.scores.metrics import eer
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-import plastsearch.search.options
+import plastsearch.sweep.options
 from plastsearch.cli.main import app
-from plastsearch.search import parts, worker
-from plastsearch.search.options import Options
-from plastsearch.spec.config import RunSettings
-from plastsearch.spec.report import Report
+from plastsearch.execute import worker
+from plastsearch.spec.config import Report, RunSettings
+from plastsearch.sweep import phases as parts
+from plastsearch.sweep.options import Options
 from tests.search.fake_trials import FUNCTION
 from tests.search.session_process import SPACE
 
@@ -31,7 +31,7 @@ def tasks(monkeypatch):
 
     monkeypatch.setattr(parts.worker, "task", noted)
     fakes = functools.partial(Options, trial=FUNCTION, finalist=FUNCTION)
-    monkeypatch.setattr(plastsearch.search.options, "Options", fakes)
+    monkeypatch.setattr(plastsearch.sweep.options, "Options", fakes)
     return handed
 
 

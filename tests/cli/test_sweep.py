@@ -6,7 +6,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-import plastsearch.search.options
+import plastsearch.sweep.options
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
 from tests.search.fake_trials import FUNCTION
@@ -16,9 +16,9 @@ from tests.search.session_process import SPACE
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """Type `plastsearch sweep fake.yaml …`."""
-    options = plastsearch.search.options.Options
+    options = plastsearch.sweep.options.Options
     fakes = functools.partial(options, trial=FUNCTION, finalist=FUNCTION)
-    monkeypatch.setattr(plastsearch.search.options, "Options", fakes)
+    monkeypatch.setattr(plastsearch.sweep.options, "Options", fakes)
     (tmp_path / "fake.yaml").write_text(SPACE)
 
     def typed(*words):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from plastsearch.data.audio import BadAudioError, decode, resample, to_int16
+from plastsearch.audio import BadAudioError, decode, resample, to_int16
 
 
 def tone(rate_hz: int, seconds: float = 0.5, hz: float = 440.0) -> np.ndarray:

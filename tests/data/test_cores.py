@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from plastsearch.data.cores import usable_cores
+from plastsearch.cores import usable_cores
 
 V2 = "0::{path}\n"
 V1 = "4:cpu,cpuacct:{path}\n1:name=systemd:/\n0::/\n"

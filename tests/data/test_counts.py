@@ -8,9 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.data.counts import count
+from plastsearch.data.counts import COUNTS, count
 from plastsearch.data.manifest import Manifest, rows
-from plastsearch.data.published import COUNTS
 from plastsearch.errors import DataError
 
 LA = {"train": (2580, 22800, 20, 1, 6), "dev": (2548, 22296, 20, 1, 6), "eval": (7355, 63882, 67, 7, 19)}

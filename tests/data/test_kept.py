@@ -5,8 +5,8 @@ import pytest
 from plastsearch.data import decoded
 from plastsearch.data.cache import Decoder
 from plastsearch.data.corpus import open_corpus, open_evaluation
-from plastsearch.data.kept import Kept, forget_views
 from plastsearch.data.preparing import check_evaluation
+from plastsearch.data.views import CachedPrefix, forget_views
 from plastsearch.errors import DataError, EvaluationClosedError
 from plastsearch.spec.config import DataConfig, SearchDev
 from tests.data.test_evaluation import genuine_key
@@ -93,7 +93,7 @@ def test_an_evaluation_split_of_one_class_is_refused_ahead(data, la_tree, tmp_pa
 
 
 def test_the_longest_unused_view_goes_first():
-    kept, made = Kept(2), []
+    kept, made = CachedPrefix(2), []
     for name in "abacb":
         kept.get(name, lambda name=name: (made.append(name), [])[:1] + ([],))
     assert made == ["a", "b", "c", "b"]

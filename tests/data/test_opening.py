@@ -9,7 +9,7 @@ import soundfile
 
 from plastsearch.data import shards
 from plastsearch.data.corpus import open_corpus
-from plastsearch.data.kept import forget_views
+from plastsearch.data.views import forget_views
 from plastsearch.errors import DataError
 from plastsearch.spec.config import DataConfig, SearchDev
 

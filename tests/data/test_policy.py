@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plastsearch.data.policy import stratified
+from plastsearch.data.choice import stratified
 
 
 def table(sizes: list[int]) -> pa.Table:

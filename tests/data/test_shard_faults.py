@@ -16,7 +16,7 @@ from plastsearch.data import pool as pools
 from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
 from plastsearch.data.pool import read_pool
 from plastsearch.errors import StorageError
-from plastsearch.search.worker import _failed
+from plastsearch.execute.worker import _failed
 
 POOL = PoolId("noise", "train", 16_000, "int16")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from plastsearch.audio import decode
 from plastsearch.data import shards
-from plastsearch.data.audio import decode
 from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
 from plastsearch.data.clips import _mapped
 from plastsearch.data.shards import Rows, audio_hash
@@ -92,7 +92,7 @@ def test_long_clips_make_small_batches():
 
 
 def test_a_header_without_a_length_is_named(tmp_path):
-    from plastsearch.data.audio import BadAudioError
+    from plastsearch.audio import BadAudioError
 
     soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 700), RATE)
     raw = bytearray((tmp_path / "a.flac").read_bytes())

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
-from plastsearch.data.lock import hold
 from plastsearch.errors import DataError
+from plastsearch.lock import hold
 
 OPEN = """
 import sys
@@ -29,7 +29,7 @@ print(view.fingerprint, bool(said))
 HOLD = """
 import time
 from pathlib import Path
-from plastsearch.data.lock import hold
+from plastsearch.lock import hold
 with hold(Path({path!r}), "preparing noise"):
     print("held", flush=True)
     time.sleep(1)
@@ -118,7 +118,7 @@ def test_too_little_space_is_refused_before_decoding(tmp_path, monkeypatch):
 
 
 def test_who_waits_is_told_who_holds_the_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr("plastsearch.data.lock.PATIENCE_S", 0.05)
+    monkeypatch.setattr("plastsearch.lock.PATIENCE_S", 0.05)
     script = HOLD.format(path=str(tmp_path / "lock"))
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"

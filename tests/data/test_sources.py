@@ -44,7 +44,7 @@ def test_every_layout_of_the_generated_corpus_opens(tmp_path, layout):
 
 def test_the_same_parameters_are_written_once(tmp_path, monkeypatch):
     first = open_corpus(DataConfig(clips=12), tmp_path, workers=1)
-    monkeypatch.setattr("plastsearch.data.synthetic.write_corpus", lambda *_, **__: pytest.fail("written again"))
+    monkeypatch.setattr("plastsearch.synth.corpus.write_corpus", lambda *_, **__: pytest.fail("written again"))
     assert open_corpus(DataConfig(clips=12), tmp_path).fingerprint == first.fingerprint
     assert len(list((tmp_path / "synthetic").glob("[!.]*"))) == 1
 

@@ -14,8 +14,7 @@ from plastsearch.data.corpus import open_corpus
 from plastsearch.data.decoded import pool_of
 from plastsearch.data.pool import read_pool
 from plastsearch.data.preparing import prepare_splits
-from plastsearch.data.request import Source
-from plastsearch.data.sources import WRITING, generate
+from plastsearch.data.sources import WRITING, Source, generate
 from plastsearch.spec.config import DataConfig
 
 TRIAL = """

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from plastsearch.data import synthetic
-from plastsearch.data.attacks import KNOWN, UNKNOWN
-from plastsearch.data.layouts import ENVIRONMENTS, REPLAYS, ClipPlan, Counts, logical_access
-from plastsearch.data.synthetic import render, write_corpus
 from plastsearch.errors import DataError
+from plastsearch.synth import corpus as synthetic
+from plastsearch.synth.attacks import KNOWN, UNKNOWN
+from plastsearch.synth.corpus import render, write_corpus
+from plastsearch.synth.layouts import ENVIRONMENTS, REPLAYS, ClipRecipe, Counts, logical_access
 
 SHORT = {"train": 12, "dev": 9, "eval_": 10, "length_s": (0.3, 0.5)}
 
@@ -116,7 +116,7 @@ def test_in_the_wild_has_one_folder_and_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_every_attack_renders_at_both_ends_of_the_difficulty(difficulty: float) -> None:
     for attack in (*KNOWN, *UNKNOWN):
-        plan = ClipPlan(5, 1, PurePosixPath("x.flac"), attack)
+        plan = ClipRecipe(5, 1, PurePosixPath("x.flac"), attack)
         wave = render(plan, 0, difficulty, (0.4, 0.4))
         assert np.isfinite(wave).all(), attack
         assert len(wave) == 6400
@@ -125,7 +125,7 @@ def test_every_attack_renders_at_both_ends_of_the_difficulty(difficulty: float) 
 def test_a_spoof_differs_from_its_bona_fide_twin() -> None:
     def distance(attack: str) -> float:
         path = PurePosixPath("x.flac")
-        real, fake = (render(ClipPlan(9, 1, path, a), 0, 0.5, (1.0, 1.0)) for a in ("-", attack))
+        real, fake = (render(ClipRecipe(9, 1, path, a), 0, 0.5, (1.0, 1.0)) for a in ("-", attack))
         return float(np.sqrt(np.mean((real - fake) ** 2) / np.mean(real**2)))
 
     assert all(distance(attack) > 0.02 for attack in (KNOWN | UNKNOWN))

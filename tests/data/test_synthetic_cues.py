@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plastsearch.data.layouts import LAYOUTS, ClipPlan, Counts
-from plastsearch.data.synthetic import RATE_HZ, render
+from plastsearch.synth.corpus import RATE_HZ, render
+from plastsearch.synth.layouts import LAYOUTS, ClipRecipe, Counts
 
 OCTAVES_HZ = (50, 150, 300, 600, 1200, 2400, 4000, 5000, 6000, 7000, 7600, 8000)
 FRAME = 400
@@ -54,7 +54,7 @@ def equal_error(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float
     return float(50 * (misses[at] + alarms[at]))
 
 
-def cue_error(plans: list[ClipPlan], difficulty: float, length_s: tuple[float, float]) -> float:
+def cue_error(plans: list[ClipRecipe], difficulty: float, length_s: tuple[float, float]) -> float:
     """EER in percent of a classifier on cues alone, two folds, each tested on the other."""
     features = np.stack([cues(render(plan, 0, difficulty, length_s)) for plan in plans])
     labels = np.array([plan.attack == "-" for plan in plans], np.int64)
@@ -69,7 +69,7 @@ def cue_error(plans: list[ClipPlan], difficulty: float, length_s: tuple[float, f
 
 
 def test_the_classifier_finds_a_cue_where_there_is_one() -> None:
-    plans = [ClipPlan(k, k % 8, PurePosixPath("x"), "-" if k % 2 else "A05") for k in range(60)]
+    plans = [ClipRecipe(k, k % 8, PurePosixPath("x"), "-" if k % 2 else "A05") for k in range(60)]
     waves = [render(plan, 0, 0.5, (0.3, 0.4)) * (3 if plan.attack == "-" else 1) for plan in plans]
     features = np.stack([cues(wave) for wave in waves])[:, :1]
     labels = np.array([plan.attack == "-" for plan in plans], np.int64)

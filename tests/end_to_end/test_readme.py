@@ -128,8 +128,8 @@ def test_what_the_default_sweep_leaves(person: Person, default_sweep: Path) -> N
 @pytest.mark.ray
 def test_real_data_and_a_real_model(person: Person, default_sweep: Path) -> None:
     """The LA commands, on a generated tree of that layout and an encoder saved by transformers."""
-    from plastsearch.data.synthetic import write_corpus
     from plastsearch.models.build import build, save_pretrained
+    from plastsearch.synth.corpus import write_corpus
 
     write_corpus(person.home / "corpus", layout="la", train=32, dev=24, eval_=24)
     (person.home / "LA").symlink_to(person.home / "corpus" / "LA")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.private_folder import private_folder
-from plastsearch.search import options
+from plastsearch.sweep import options
 from plastsearch.tracking.journal import Journal
 from tests.doors import command_lines
 from tests.search.fake_trials import FUNCTION

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plastsearch.growth.criteria import CRITERIA, score
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.halving import Halving
 from plastsearch.growth.prune import remove_neurons_

@@ -16,7 +16,7 @@ from plastsearch.models.build import build
 from plastsearch.trial import fit as fit_of
 from plastsearch.trial.checkpoint import Checkpoints, Stopped
 from plastsearch.trial.device import TrainingMemory, physical_name, pick_device
-from plastsearch.trial.fit import FitPlan, FitState, Ingredients, Quality, fit, make_optimizer
+from plastsearch.trial.fit import FitInputs, FitSettings, FitState, Quality, fit, make_optimizer
 from plastsearch.trial.losses import build_loss
 from plastsearch.trial.timing import StepUnderTest, interleave
 from tests.gpu.conftest import SITES, waves
@@ -35,13 +35,13 @@ class Clips:
         return (self.wave_BT * float("nan") if step + 1 == self.broken else self.wave_BT), self.label_B
 
 
-def _on(module: nn.Module, feed: Clips, device: torch.device) -> Ingredients:
+def _on(module: nn.Module, feed: Clips, device: torch.device) -> FitInputs:
     loss = build_loss("cross_entropy", (1, 1)).to(device)
-    return Ingredients(module, module, loss, feed, lambda: Quality(10.0, 1.0), module.train, device)
+    return FitInputs(module, module, loss, feed, lambda: Quality(10.0, 1.0), module.train, device)
 
 
-def _plan(bf16: bool = False, steps: int = STEPS) -> FitPlan:
-    return FitPlan("train", steps, 1e-3, 0.1, 0.01, 1.0, 1, 1, 0, bf16, 0)
+def _plan(bf16: bool = False, steps: int = STEPS) -> FitSettings:
+    return FitSettings("train", steps, 1e-3, 0.1, 0.01, 1.0, 1, 1, 0, bf16, 0)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

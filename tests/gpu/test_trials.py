@@ -13,9 +13,8 @@ import torch
 for _name in ("pydantic", "soundfile", "cryptography", "scipy", "pyarrow"):
     pytest.importorskip(_name, reason=f"whole trials need {_name}")
 
-from plastsearch.search import worker
-from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.execute import worker
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial import scoring
 from plastsearch.trial.run import run_trial
 from tests.gpu.conftest import DEVICE, SITES
@@ -80,7 +79,7 @@ REPEATED = """
 import hashlib, json, sys
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageStore
+from plastsearch.store.stages import StageStore
 config, settings = TrialConfig.model_validate_json(sys.argv[1]), RunSettings.model_validate_json(sys.argv[2])
 *_, final = run_trial(config, settings)
 weights = StageStore(settings.store).load(final.details["model_key"])

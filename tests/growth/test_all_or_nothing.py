@@ -10,7 +10,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth import attach, checkpoint, optimizer, prune
 from plastsearch.growth.checkpoint import plan_of, reshape_
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold_
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.prune import remove_neurons_
 
 PLAIN = (bool, int, float, str, tuple, type(None))

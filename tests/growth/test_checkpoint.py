@@ -13,11 +13,11 @@ from torch.optim import AdamW
 from plastsearch.errors import GrowthError
 from plastsearch.growth.checkpoint import load_grown_, plan_of, reshape_, save_grown
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold_
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.optimizer import load_state_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same, train_alike_
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "wavlm")

@@ -10,10 +10,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.criteria import CRITERIA, score
-from plastsearch.growth.estimate import bin_entropy
-from plastsearch.growth.site import conv_pair, declare_, find_sites
+from plastsearch.growth.criteria import CRITERIA, bin_entropy, score
+from plastsearch.growth.site import conv_pair, declare_
 from plastsearch.growth.stack import unstack_
+from plastsearch.growth.survey import find_sites
 
 LENGTHS = (4, 7, 1, 9, 5, 7)
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import freeze_base_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from tests.exactness import close
 
 

@@ -8,8 +8,8 @@ import torch
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
-from plastsearch.search.counting import grown_parameters
+from plastsearch.growth.survey import find_sites
+from plastsearch.sweep.forecast import grown_parameters
 
 HEADS, WIDTH = "encoder.1.attention", "encoder.1.head_width"
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.criteria import CRITERIA, score
-from plastsearch.growth.estimate import bin_entropy, middle_ranks
+from plastsearch.growth.criteria import CRITERIA, bin_entropy, middle_ranks, score
 from plastsearch.growth.gauge import split_activations
 from plastsearch.growth.paths import at
-from plastsearch.growth.site import conv_pair, declare_, ffn, find_sites, hidden
+from plastsearch.growth.site import conv_pair, declare_, ffn, hidden
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 from plastsearch.spec.config import Criterion
 

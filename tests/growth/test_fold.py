@@ -11,9 +11,9 @@ from torch import nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import outermost
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import outermost
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.site import conv_pair, declare_, ffn
 

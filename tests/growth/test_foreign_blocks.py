@@ -9,10 +9,11 @@ from torch.nn import functional
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import conv_pair, declare_, find_sites
+from plastsearch.growth.site import conv_pair, declare_
+from plastsearch.growth.survey import find_sites
 
 
 class Block(nn.Module):

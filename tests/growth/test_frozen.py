@@ -12,11 +12,11 @@ from torch.optim import AdamW
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.freeze import freeze_base_, learn_only_, logical_names, train_sites_, trainable, unfreeze_
 from plastsearch.growth.paths import at
 from plastsearch.growth.resize import entries
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")

@@ -13,10 +13,11 @@ from torch.optim import SGD, AdamW
 from plastsearch.errors import GrowthError
 from plastsearch.growth.criteria import CRITERIA, score
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import declare_, ffn, find_sites, heads
+from plastsearch.growth.site import declare_, ffn, heads
+from plastsearch.growth.survey import find_sites
 
 NAMES = ("resnet", "bigru", "wav2vec2", "wavlm")
 WHOLE = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from plastsearch.errors import out_of_memory
 from plastsearch.growth.collect import collect
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
-from plastsearch.growth.gradmax import Shares
+from plastsearch.growth.folding import fold
 from plastsearch.growth.halving import Halving
+from plastsearch.growth.initialise import Shares
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 
 NEEDS: Any = frozenset(["means", "moments", "frames", "gates", "weights", "readers"])

@@ -13,12 +13,12 @@ from torch.optim import SGD, AdamW
 
 from plastsearch.growth.checkpoint import load_grown_, save_grown
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.freeze import trainable
 from plastsearch.growth.optimizer import load_state_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import find_sites
 from plastsearch.growth.stack import restack_, unstack_
+from plastsearch.growth.survey import find_sites
 from tests.exactness import train_alike_
 
 SPEECH = {

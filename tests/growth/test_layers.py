@@ -11,8 +11,9 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth import attach
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.site import declare_, ffn, find_sites, survey
+from plastsearch.growth.site import declare_, ffn
 from plastsearch.growth.stack import GRUStack, restack_, unstack_
+from plastsearch.growth.survey import find_sites, survey
 
 PLACES = {
     "resnet": ("layer1.0", "layer1.1", "layer1.0.conv1"),

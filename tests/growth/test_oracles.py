@@ -13,7 +13,7 @@ from plastsearch.growth.initialise import draw
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.resize import widen_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 
 tp = pytest.importorskip("torch_pruning")
 

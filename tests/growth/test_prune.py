@@ -15,7 +15,7 @@ from plastsearch.growth.optimizer import load_state_, swap_
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose, remove_neurons_
 from plastsearch.growth.resize import entries, narrow_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 
 NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
 

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
-from plastsearch.growth.site import declare_, find_sites, hidden
+from plastsearch.growth.folding import fold
+from plastsearch.growth.site import declare_, hidden
 from plastsearch.growth.stack import restack_, unstack_
+from plastsearch.growth.survey import find_sites
 from tests.exactness import close
 
 directions = st.booleans()

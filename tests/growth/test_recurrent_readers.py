@@ -6,7 +6,8 @@ from torch import nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.site import declare_, find_sites, hidden
+from plastsearch.growth.site import declare_, hidden
+from plastsearch.growth.survey import find_sites
 
 
 class Between(nn.Module):

@@ -8,9 +8,10 @@ from torch import nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.prune import choose, remove_neurons_
-from plastsearch.growth.site import conv_pair, declare_, find_sites, hidden
+from plastsearch.growth.site import conv_pair, declare_, hidden
+from plastsearch.growth.survey import find_sites
 
 ADD = [
     ("wav2vec2", {"encoder.0.ffn": 0}, {}, r"'encoder\.0\.ffn' cannot grow by 0: give a whole number above 0"),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from plastsearch.errors import GrowthError, PlastsearchError
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.spec.patterns import match_sites
 
 NAMES = [f"encoder.{i}.{kind}" for i in range(12) for kind in ("attention", "head_width", "ffn")]

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
-from plastsearch.growth.site import declare_, find_sites, hidden
+from plastsearch.growth.site import declare_, hidden
 from plastsearch.growth.stack import unstack_
+from plastsearch.growth.survey import find_sites
 
 
 class Net(nn.Module):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plastsearch.growth.criteria import score
-from plastsearch.growth.estimate import bin_entropy, middle_ranks
+from plastsearch.growth.criteria import bin_entropy, middle_ranks, score
 from plastsearch.growth.resize import narrow_
-from plastsearch.growth.site import declare_, ffn, find_sites
+from plastsearch.growth.site import declare_, ffn
+from plastsearch.growth.survey import find_sites
 
 UNITS, CLIPS, FRAMES = 12, 24, 5
 ACTIVITY = ["entropy", "entropy_shared", "variance"]

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from plastsearch.growth.checkpoint import load_grown_, save_grown
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold, fold_
+from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.freeze import freeze_base_, held_back, train_sites_, trainable, unfreeze_
 
 

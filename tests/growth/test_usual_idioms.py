@@ -6,7 +6,7 @@ from torch import nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.stack import restack_, unstack_
 
 

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 
 
 class StopError(Exception):

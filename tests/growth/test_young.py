@@ -187,7 +187,7 @@ def test_in_a_network(nets, kind, name):
 
 
 def start_of(net, site):
-    from plastsearch.growth.site import find_sites
+    from plastsearch.growth.survey import find_sites
 
     return find_sites(net)[site].units
 

@@ -10,7 +10,7 @@ import torch
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config, save_pretrained
 from plastsearch.models.catalog import (
     BINS,

@@ -12,12 +12,12 @@ from torch import nn
 from plastsearch.errors import GrowthError, PlastsearchError
 from plastsearch.growth.criteria import score
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.fold import fold
+from plastsearch.growth.folding import fold
 from plastsearch.growth.freeze import freeze_base_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config, save_pretrained
 from plastsearch.models.catalog import TRANSFORMERS
-from plastsearch.models.pooling import build_pool
+from plastsearch.models.detector import build_pool
 from tests.exactness import adding_nothing, close, same
 
 NAMES = ["wav2vec2", "resnet18", "grnn"]

@@ -12,7 +12,7 @@ from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.catalog import local_folder, site_table
 from plastsearch.models.wav2vec2 import fetch
 from plastsearch.spec.config import ModelConfig
-from plastsearch.trial.weights import weights_id
+from plastsearch.trial.keys import weights_id
 
 NAME = "someone/tiny-encoder"
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.store.stages import StageStore
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.store import StageStore
 from tests.search import fake_trials
 
 

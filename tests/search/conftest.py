@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from plastsearch.search import worker
-from plastsearch.search.beginnings import Beginnings, FirstStage
-from plastsearch.search.budget import Limits, Spent, exhausted
-from plastsearch.search.inline import InlineExecutor
-from plastsearch.search.listening import Ledger
-from plastsearch.search.phases import Listed, Phase, Plan, Search
-from plastsearch.search.run import Sweep
+from plastsearch.execute import worker
+from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.sweep.budget import Limits, Spent, exhausted
+from plastsearch.sweep.first_stages import FirstStage, FirstStages
+from plastsearch.sweep.phases import Listed, Phase, Plan, Search
+from plastsearch.sweep.run import Sweep
+from plastsearch.sweep.state import SweepState
 from plastsearch.tracking.journal import Event, Journal, TrialRecord, read, trials
-from plastsearch.tracking.standing import Aim, Standing
+from plastsearch.tracking.ranking import Aim, Ranking
 from tests.search.fake_trials import FUNCTION, Dice
 
 AIMS = (Aim("dev_eer", "min", 50.0), Aim("backward_ratio", "min", 1.1), Aim("params_total", "min", 8000.0))
@@ -27,7 +27,7 @@ class Rig:
     """A sweep of fake trials in a folder."""
 
     folder: Path
-    dice: Dice = field(default_factory=Dice)
+    rng: Dice = field(default_factory=Dice)
     limits: Limits = field(default_factory=lambda: Limits(trials=6))
     phases: list[Phase] | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -38,18 +38,18 @@ class Rig:
         """The desk, resumed from what the folder holds."""
         self.journal = Journal(self.folder)
         events = read(self.folder) if self.journal.path.stat().st_size else []
-        standing = Standing(AIMS)
-        search = Search(self.dice, lambda r: exhausted(self.limits, standing, Spent(list(r.values()), 0.0)))
+        ranking = Ranking(AIMS)
+        search = Search(self.rng, lambda r: exhausted(self.limits, ranking, Spent(list(r.values()), 0.0)))
         baseline = Listed(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
         records = trials(events)
         return Sweep(
-            Ledger(self.journal, records, [self]),
+            SweepState(self.journal, records, [self]),
             self.phases if self.phases is not None else [baseline, search],
-            standing,
+            ranking,
             self.limits,
             self.task,
-            proposer=self.dice,
-            beginnings=Beginnings(records, self.first_stage),
+            proposer=self.rng,
+            first_stages=FirstStages(records, self.first_stage),
             **self.options,
         )
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from plastsearch.errors import TrialError
 from plastsearch.search.proposer import Proposal
-from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.spec.config import ModelConfig, Report, RunSettings, TrialConfig
 from plastsearch.tracking.journal import TrialRecord
 
 FUNCTION = "tests.search.fake_trials:trial"
@@ -81,7 +80,7 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
             hoard.append(bytearray(b"1") * 50_000_000)
             time.sleep(0.1)
     if order == "busy" and settings.defer_busy:
-        from plastsearch.trial.store import StageBusy
+        from plastsearch.store.stages import StageBusy
 
         raise StageBusy("abc")
 

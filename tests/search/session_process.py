@@ -5,11 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from plastsearch.search.display import JsonLines
-from plastsearch.search.options import Options, Outcome
-from plastsearch.search.session import run_sweep
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.display import JsonLines
+from plastsearch.sweep.options import Options, Outcome
+from plastsearch.sweep.session import run_sweep
 from tests.search.fake_trials import FUNCTION
 
 SPACE = """

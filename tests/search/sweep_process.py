@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from plastsearch.search.budget import Limits
-from plastsearch.search.halting import Halting
+from plastsearch.sweep.budget import Limits
+from plastsearch.sweep.halting import Halting
 from tests.search.conftest import AIMS, Rig
 from tests.search.fake_trials import Dice
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plastsearch.search.beginnings import Beginnings
+from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.tracking.journal import TrialRecord
 
 
@@ -15,8 +15,8 @@ def record(number, started_at, *, stage=None, state="running", boundary=False):
 
 def awaited(*records, name=lambda record: "train"):
     known = {one.number: one for one in records}
-    beginnings = Beginnings(known, name)
-    found = [beginnings.awaited(one) for one in records]
+    first_stages = FirstStages(known, name)
+    found = [first_stages.awaited(one) for one in records]
     return [one and one.number for one in found]
 
 

@@ -7,14 +7,14 @@ import time
 import pytest
 from rich.console import Console
 
-from plastsearch.search.beginnings import Beginnings
-from plastsearch.search.budget import Limits
-from plastsearch.search.display import JsonLines, Lines
-from plastsearch.search.inline import InlineExecutor
-from plastsearch.search.live import Live
-from plastsearch.search.view import View, note
+from plastsearch.execute.inline import InlineExecutor
+from plastsearch.sweep.budget import Limits
+from plastsearch.sweep.display import JsonLines, Lines
+from plastsearch.sweep.first_stages import FirstStages
+from plastsearch.sweep.live import Live
+from plastsearch.sweep.view import View, note
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.standing import Standing
+from plastsearch.tracking.ranking import Ranking
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 
@@ -23,7 +23,7 @@ def watched(rig, make, **more):
     """A sweep with a display, which sees the sweep's own records."""
     it = rig(**more)
     sweep = it.open()
-    view = View(sweep.records, Standing(AIMS), it.limits.trials, began=time.time())
+    view = View(sweep.records, Ranking(AIMS), it.limits.trials, began=time.time())
     display = make(view)
     it.feed = display.feed
     InlineExecutor().run(sweep)
@@ -34,7 +34,7 @@ def watched(rig, make, **more):
 def test_a_pipe_gets_a_plain_line_per_start_and_end(rig):
     stream = io.StringIO()
     orders = {2: "error"}
-    display, _ = watched(rig, lambda view: Lines(view, stream), dice=Dice(orders=orders), limits=Limits(trials=3))
+    display, _ = watched(rig, lambda view: Lines(view, stream), rng=Dice(orders=orders), limits=Limits(trials=3))
     display.close()
     lines = stream.getvalue().splitlines()
     assert "\x1b" not in stream.getvalue()
@@ -81,8 +81,8 @@ def record(number, **more):
 
 def lines_of(records, *events):
     stream, known = io.StringIO(), {one.number: one for one in records}
-    beginnings = Beginnings(known, lambda record: "train")
-    lines = Lines(View(known, Standing(AIMS), 4, began=time.time(), beginnings=beginnings), stream)
+    first_stages = FirstStages(known, lambda record: "train")
+    lines = Lines(View(known, Ranking(AIMS), 4, began=time.time(), first_stages=first_stages), stream)
     for one in events:
         lines.feed(one)
     return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()], lines, stream
@@ -111,7 +111,7 @@ def test_half_a_minute_without_an_end_brings_a_summary(monkeypatch):
 def test_a_note_is_told_everywhere():
     assert lines_of([], note("MLflow is down"))[0] == ["MLflow is down"]
     stream = io.StringIO()
-    live = Live(View({}, Standing(AIMS), 4), Console(file=stream, force_terminal=True, width=100))
+    live = Live(View({}, Ranking(AIMS), 4), Console(file=stream, force_terminal=True, width=100))
     live.feed(note("MLflow is down"))
     live.close()
     assert "MLflow is down" in stream.getvalue()
@@ -127,7 +127,7 @@ def test_a_narrow_terminal_cuts_descriptions_and_never_numbers(width, size):
     done = TrialRecord(2, "2", "search", None, {}, config, state="done", metrics=metrics)
     shot = io.StringIO()
     console = Console(file=shot, width=width, height=24)
-    live = Live(View({14: running, 2: done}, Standing(AIMS), 20, began=time.time()), console)
+    live = Live(View({14: running, 2: done}, Ranking(AIMS), 20, began=time.time()), console)
     console.print(live._draw())
     live.close()
     lines = [line.rstrip() for line in shot.getvalue().splitlines()]
@@ -143,7 +143,7 @@ def test_the_footer_stays_in_sight():
     many = {n: TrialRecord(n, str(n), "search", None, {}, config, state="running") for n in range(30)}
     shot = io.StringIO()
     console = Console(file=shot, width=80, height=20)
-    live = Live(View(many, Standing(AIMS), 40, began=time.time()), console)
+    live = Live(View(many, Ranking(AIMS), 40, began=time.time()), console)
     console.print(live._draw())
     live.close()
     assert "and 26 more" in shot.getvalue()

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from plastsearch.growth.dropin import add_neurons_
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
-from plastsearch.search.counting import answer, grown_parameters
-from plastsearch.search.dry_run import dry_run, shared
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.dry_run import dry_run, shared
+from plastsearch.sweep.forecast import answer, grown_parameters
 
 GROWTHS = [
     ("wav2vec2", {"encoder.3.ffn": 64, "encoder.1.attention": 24, "encoder.2.head_width": 8}),

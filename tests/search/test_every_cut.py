@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from plastsearch.search.budget import Limits, Spent, exhausted
-from plastsearch.search.controls import baseline
-from plastsearch.search.finalists import finalists
-from plastsearch.search.phases import Listed, Search
 from plastsearch.spec.config import TrialConfig
+from plastsearch.sweep.budget import Limits, Spent, exhausted
+from plastsearch.sweep.phases import Listed, Search, baseline, finalists
 from plastsearch.tracking.journal import FILE, read, trials
-from plastsearch.tracking.standing import Standing
+from plastsearch.tracking.ranking import Ranking
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 from tests.search.session_process import session
@@ -63,14 +61,14 @@ def test_a_finished_sweep_resumed_twice_runs_nothing(tmp_path):
 
 def two_slots(rig, name: str) -> Path:
     """A search in which one trial fails for good and another at first, its finalists and those of the baseline."""
-    limits, standing = Limits(trials=4, max_failed_fraction=1.0), Standing(AIMS)
+    limits, ranking = Limits(trials=4, max_failed_fraction=1.0), Ranking(AIMS)
     marker = rig("marker").folder  # one for all, since it is a part of the configuration
     marker.unlink(missing_ok=True)
-    dice = Dice(orders={2: "error", 3: f"disk-once:{marker}"})
-    search = Search(dice, lambda r: exhausted(limits, standing, Spent(list(r.values()), 0.0)))
+    rng = Dice(orders={2: "error", 3: f"disk-once:{marker}"})
+    search = Search(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
     first = Listed(lambda _: [baseline(TrialConfig())], barrier=False)
-    again = Listed(finalists(standing, 2, 2))
-    it = rig(name, dice=dice, limits=limits, phases=[first, search, again], options={"slots": 2})
+    again = Listed(finalists(ranking, 2, 2))
+    it = rig(name, rng=rng, limits=limits, phases=[first, search, again], options={"slots": 2})
     desk = it.open()
     try:
         Beside().run(desk)

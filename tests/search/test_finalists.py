@@ -1,10 +1,9 @@
 """Finalists run beside each other, survive a kill, and come out as if nothing had happened."""
 
-from plastsearch.search import worker
-from plastsearch.search.budget import Limits, Spent, exhausted
-from plastsearch.search.finalists import finalists
-from plastsearch.search.phases import Listed, Search
-from plastsearch.tracking.standing import Standing
+from plastsearch.execute import worker
+from plastsearch.sweep.budget import Limits, Spent, exhausted
+from plastsearch.sweep.phases import Listed, Search, finalists
+from plastsearch.tracking.ranking import Ranking
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
 
@@ -40,10 +39,10 @@ class Beside:
 
 
 def sweep(rig, name, executor, *, alone=False):
-    standing, dice, limits = Standing(AIMS), Dice(), Limits(trials=4)
-    search = Search(dice, lambda r: exhausted(limits, standing, Spent(list(r.values()), 0.0)))
-    again = Listed(finalists(standing, 2, 2), alone=alone)
-    it = rig(name, dice=dice, limits=limits, phases=[search, again], options={"slots": 2})
+    ranking, rng, limits = Ranking(AIMS), Dice(), Limits(trials=4)
+    search = Search(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
+    again = Listed(finalists(ranking, 2, 2), alone=alone)
+    it = rig(name, rng=rng, limits=limits, phases=[search, again], options={"slots": 2})
     desk = it.open()
     try:
         executor.run(desk)

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from plastsearch.search.halting import Halting, progress
+from plastsearch.sweep.halting import Halting, progress
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.standing import Aim, Standing
+from plastsearch.tracking.ranking import Aim, Ranking
 
 EER, RATIO = Aim("dev_eer"), Aim("backward_ratio")
 
@@ -59,14 +59,14 @@ def test_a_goal_of_max_is_turned():
 
 
 def test_replay_comes_to_the_same_decisions():
-    dice = random.Random(0)
+    rng = random.Random(0)
     live, now, records, halted = Halting("moasha", [EER, RATIO], least=3), 0.0, [], set()
     for number in range(30):
         one = record(number)
         records.append(one)
         for step in (60, 75, 90):
             now += 1
-            metrics = {"dev_eer": dice.uniform(1, 50), "backward_ratio": dice.random()}
+            metrics = {"dev_eer": rng.uniform(1, 50), "backward_ratio": rng.random()}
             one.history.append(report("retrain", step, now, **metrics))
             if live.halts(one):
                 halted.add(number)
@@ -78,7 +78,7 @@ def test_replay_comes_to_the_same_decisions():
 
 
 def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
-    from plastsearch.search.budget import Limits
+    from plastsearch.sweep.budget import Limits
     from tests.search.conftest import AIMS
 
     it = rig(limits=Limits(trials=20), options={"halting": Halting("asha", AIMS, least=2)})
@@ -87,6 +87,6 @@ def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
     halted = [r for r in records.values() if r.state == "halted"]
     assert len(halted) >= 5
     assert all(0 < r.fidelity < 1 and r.reason.startswith("halted at step") for r in halted)
-    assert {n for n, state in it.dice.told if state == "halted"} == {r.number for r in halted}
-    assert not {r.number for r in Standing(AIMS).front(records.values())} & {r.number for r in halted}
+    assert {n for n, state in it.rng.told if state == "halted"} == {r.number for r in halted}
+    assert not {r.number for r in Ranking(AIMS).front(records.values())} & {r.number for r in halted}
     assert records[0].state == "done"  # controls are never halted

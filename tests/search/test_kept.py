@@ -10,9 +10,9 @@ from plastsearch.cli.main import app
 from plastsearch.data.choice import clip_counts
 from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import build
-from plastsearch.search.counting import answer, cut_of, item_bytes
-from plastsearch.search.kept import kept
 from plastsearch.spec.config import DataConfig, TrialConfig
+from plastsearch.sweep.forecast import answer, cut_of, item_bytes
+from plastsearch.sweep.kept_forecast import kept
 from plastsearch.trial.run import run_trial
 
 SPACE = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plastsearch.tracking.journal import FILE, read
-from plastsearch.tracking.standing import Standing
+from plastsearch.tracking.ranking import Ranking
 from tests.search.conftest import AIMS
 from tests.search.sweep_process import rig
 
@@ -41,10 +41,10 @@ def check(tmp_path: Path, seed: int, kills: int) -> None:
     whole = rig(tmp_path / "whole", TRIALS, seed)
     whole.run()
     expected = whole.records()
-    size, dice, folder = (tmp_path / "whole" / FILE).stat().st_size, random.Random(seed), tmp_path / "killed"
-    for moment in sorted(dice.uniform(0.02, 0.98) for _ in range(kills)):
+    size, rng, folder = (tmp_path / "whole" / FILE).stat().st_size, random.Random(seed), tmp_path / "killed"
+    for moment in sorted(rng.uniform(0.02, 0.98) for _ in range(kills)):
         kill_after(start(folder, seed), folder, int(moment * size))
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         with (folder / FILE).open("ab") as file:
             file.write(b'{"event": "end", "trial": 1, "sta')
     before = {n for n, r in rig(folder, TRIALS, seed).records().items() if r.ended}
@@ -52,8 +52,8 @@ def check(tmp_path: Path, seed: int, kills: int) -> None:
     resumed.run()
     found = resumed.records()
     assert outcome(found) == outcome(expected)
-    standing = Standing(AIMS)
-    assert [r.number for r in standing.front(found.values())] == [r.number for r in standing.front(expected.values())]
+    ranking = Ranking(AIMS)
+    assert [r.number for r in ranking.front(found.values())] == [r.number for r in ranking.front(expected.values())]
     ends = [event["trial"] for event in read(folder) if event["event"] == "end"]
     assert sorted(ends) == sorted(found)  # each exactly once
     again = {event["trial"] for event in resumed.heard if event["event"] == "start"}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from plastsearch.search.leftovers import Leftovers
+from plastsearch.store.lease import Lease
+from plastsearch.sweep.leftovers import Leftovers
 from plastsearch.tracking.journal import TrialRecord, read, trials
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.lease import Lease
 from tests.search.session_process import session
 
 TRIAL = "tests.search.checkpointing_trials:trial"

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from plastsearch.errors import DataError
-from plastsearch.search.preparing import Preparing
 from plastsearch.spec.config import DataConfig
+from plastsearch.sweep.preparing import CorpusPreparation
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def data(tmp_path):
 
 def prepare(data, cache, **more):
     said = []
-    Preparing([data], cache, **more).wait(said.append)
+    CorpusPreparation([data], cache, **more).wait(said.append)
     return said
 
 

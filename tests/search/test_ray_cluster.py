@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from plastsearch.search.budget import Limits
-from plastsearch.search.resources import Request
+from plastsearch.execute.resources import Request
+from plastsearch.sweep.budget import Limits
 from tests.search.fake_trials import Dice
 
 pytestmark = [
@@ -29,7 +29,7 @@ def nodes():
     os.environ["FAKE_TRIAL_S"] = "1.0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from plastsearch.search import ray_cluster  # sets the surroundings before ray is imported
+        from plastsearch.execute import ray_cluster  # sets the surroundings before ray is imported
         from ray.cluster_utils import Cluster  # isort: skip
 
         assert ray_cluster.SILENT
@@ -42,7 +42,7 @@ def nodes():
 
 
 def run(rig, cluster, on_event=None, parallel=2, **more):
-    from plastsearch.search.ray_tune import RayExecutor
+    from plastsearch.execute.ray_tune import RayExecutor
 
     it = rig(**more)
     executor = RayExecutor(it.folder, Request(cpu=1), parallel=parallel, address=cluster.address)
@@ -98,8 +98,8 @@ def test_a_worker_out_of_memory_is_ended_tried_again_and_fails_alone(rig, nodes,
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{(total - available + 1_500_000) / total:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     nodes.add(2)
-    dice, limits = Dice(orders={1: "hog"}), Limits(trials=4, max_failures=1)
-    records = run(rig, nodes, dice=dice, limits=limits)
+    rng, limits = Dice(orders={1: "hog"}), Limits(trials=4, max_failures=1)
+    records = run(rig, nodes, rng=rng, limits=limits)
     assert [r.state for r in records.values()] == ["done", "failed", "done", "done", "done"]
     assert sum(r.failures for r in records.values()) == 1  # whoever was ended beside it is not to blame
     assert records[1].reasons[0].startswith("its worker ran out of memory and was killed; run fewer at a time")
@@ -118,9 +118,9 @@ def test_a_late_node_is_used(rig, nodes, monkeypatch):
 
 def test_a_hanging_trial_is_killed_and_tried_again(rig, nodes, tmp_path):
     nodes.add(2)
-    dice, limits = Dice(orders={1: f"hang-once:{tmp_path / 'hung'}"}), Limits(trials=3, trial_timeout_s=6.0)
+    rng, limits = Dice(orders={1: f"hang-once:{tmp_path / 'hung'}"}), Limits(trials=3, trial_timeout_s=6.0)
     began = time.monotonic()
-    records = run(rig, nodes, dice=dice, limits=limits)
+    records = run(rig, nodes, rng=rng, limits=limits)
     assert {r.state for r in records.values()} == {"done"}
     assert records[1].reasons == ["no end after 6 s (the limit for one trial)"]
     assert time.monotonic() - began < 200

@@ -11,9 +11,9 @@ import warnings
 import pytest
 
 from plastsearch.errors import ClusterError
-from plastsearch.search.budget import Limits
-from plastsearch.search.halting import Halting
-from plastsearch.search.resources import Request, Shape
+from plastsearch.execute.resources import Request, Shape
+from plastsearch.sweep.budget import Limits
+from plastsearch.sweep.halting import Halting
 from plastsearch.tracking.journal import read, trials
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
@@ -29,7 +29,7 @@ def cluster(tmp_path_factory):
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from plastsearch.search.ray_tune import RayExecutor
+        from plastsearch.execute.ray_tune import RayExecutor
 
         folder = tmp_path_factory.mktemp("ray")
         executor = RayExecutor(folder, Request(cpu=1), parallel=2)
@@ -51,8 +51,8 @@ def run(rig, cluster, **more):
 def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):
     """One sweep for all three: workers take seconds to start."""
     halting = Halting("asha", AIMS, least=2)
-    dice, limits = Dice(orders={2: "busy", 3: "busy"}), Limits(trials=14)
-    records = run(rig, cluster, dice=dice, limits=limits, options={"halting": halting})
+    rng, limits = Dice(orders={2: "busy", 3: "busy"}), Limits(trials=14)
+    records = run(rig, cluster, rng=rng, limits=limits, options={"halting": halting})
     states = [r.state for r in records.values()]
     assert states.count("halted") >= 3
     assert set(states) == {"halted", "done"}
@@ -76,7 +76,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
         6: f"memory-once:{tmp_path / 'full'}",
     }
     limits = Limits(trials=8, max_failures=1, trial_timeout_s=4.0)
-    records = run(rig, cluster, dice=Dice(orders=orders), limits=limits)
+    records = run(rig, cluster, rng=Dice(orders=orders), limits=limits)
     assert [records[n].state for n in range(9)] == ["done", "failed", "done", "failed", "done", "failed"] + ["done"] * 3
     assert records[2].reasons == ["its worker process died"]
     assert records[4].reasons == ["no end after 4 s (the limit for one trial)"]
@@ -86,7 +86,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
 
 
 def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
-    from plastsearch.search.ray_tune import RayExecutor
+    from plastsearch.execute.ray_tune import RayExecutor
 
     with pytest.raises(ClusterError, match=r"asks for 4 GPUs \(the largest node has 0\).*lower resources.gpu"):
         RayExecutor(tmp_path, Request(cpu=1, gpu=4))
@@ -95,7 +95,7 @@ def test_a_request_no_node_can_meet_is_refused_with_a_remedy(cluster, tmp_path):
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
-    code = "import sys; from pathlib import Path; from plastsearch.search.ray_tune import RayExecutor\n"
+    code = "import sys; from pathlib import Path; from plastsearch.execute.ray_tune import RayExecutor\n"
     code += "from plastsearch.errors import ClusterError\n"
     code += "try: RayExecutor(Path(sys.argv[1]), address='127.0.0.1:1')\nexcept ClusterError as error: print(error)"
     found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
@@ -114,9 +114,9 @@ def test_requests_follow_the_cluster():
 DRIVER = """
 import sys
 from pathlib import Path
-from plastsearch.search.budget import Limits
-from plastsearch.search.ray_tune import RayExecutor
-from plastsearch.search.resources import Request
+from plastsearch.sweep.budget import Limits
+from plastsearch.execute.ray_tune import RayExecutor
+from plastsearch.execute.resources import Request
 from tests.search.conftest import Rig
 
 executor = RayExecutor(Path(sys.argv[1]), Request(cpu=1), parallel=1)
@@ -235,7 +235,7 @@ def test_a_sigterm_to_every_process_still_ends_with_a_report(tmp_path):
 
 def test_a_worker_that_lost_its_gpu_is_ended_after_its_trial(rig, cluster, tmp_path):
     orders = {2: f"sticky-once:{tmp_path / 'met'}"}
-    records = run(rig, cluster, dice=Dice(orders=orders), limits=Limits(trials=8), options={"slots": 1})
+    records = run(rig, cluster, rng=Dice(orders=orders), limits=Limits(trials=8), options={"slots": 1})
     assert {record.state for record in records.values()} == {"done"}
     assert records[2].reasons[0].startswith("RuntimeError: CUDA error: device-side assert triggered")
     before, after = ({records[n].node for n in numbers} for numbers in ((0, 1), range(2, 9)))

@@ -62,10 +62,10 @@ def test_the_file_says_what_made_it(search: ModuleType) -> None:
 def test_looking_up_gives_the_recorded_values(search: ModuleType) -> None:
     asked = search.problem("recorded", 0)
     space = open_space(asked.spec(1, 0, "grid"))
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for row in GROWN:
         point = {"layers": row["layers"].split(","), "neurons": row["neurons"], "criterion": row["criterion"]}
-        config = space.config(space.flat(point, dice))
+        config = space.config(space.flat(point, rng))
         assert asked.measure(config, 0.0) == [row["dev_eer"], row["backward_gflop"]]
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from plastsearch.search import worker
-from plastsearch.search.budget import Limits
+from plastsearch.execute import worker
+from plastsearch.sweep.budget import Limits
 from plastsearch.tracking.journal import Journal
 from tests.search.fake_trials import Dice
 
@@ -22,7 +22,7 @@ def test_a_sweep_runs_baseline_then_search_and_writes_all_down(rig):
     assert [r.role for r in records.values()] == ["control"] + ["search"] * 6
     assert {r.state for r in records.values()} == {"done"}
     assert sweep.over
-    assert it.dice.told == [(n, "done") for n in range(7)]  # the baseline, too: limits may be relative to it
+    assert it.rng.told == [(n, "done") for n in range(7)]  # the baseline, too: limits may be relative to it
     assert records[3].history[-1]["stage"] == "consolidate"
     assert records[3].metrics.keys() == {"dev_eer", "backward_ratio", "params_total", "params_baseline"}
 
@@ -36,7 +36,7 @@ def test_listeners_hear_what_is_written(rig):
 
 def test_failures_stay_alone_and_keep_their_reasons(rig, tmp_path):
     orders = {1: "error", 2: "bug", 3: "silent", 4: "incomplete", 5: "nan", 6: f"disk-once:{tmp_path / 'd'}", 7: "disk"}
-    it = rig(dice=Dice(orders=orders), limits=Limits(trials=16, max_failures=2, max_failed_fraction=0.9))
+    it = rig(rng=Dice(orders=orders), limits=Limits(trials=16, max_failures=2, max_failed_fraction=0.9))
     it.run()
     records = it.records()
     reasons = [records[n].reason for n in range(1, 8)]
@@ -58,7 +58,7 @@ def test_failures_stay_alone_and_keep_their_reasons(rig, tmp_path):
 
 def test_a_hanging_trial_is_cut_and_tried_again(rig, tmp_path):
     orders = {1: f"hang-once:{tmp_path / 'h'}", 2: "hang"}
-    it = rig(dice=Dice(orders=orders), limits=Limits(trials=3, trial_timeout_s=0.2, max_failures=1))
+    it = rig(rng=Dice(orders=orders), limits=Limits(trials=3, trial_timeout_s=0.2, max_failures=1))
     it.run()
     records = it.records()
     assert [records[n].state for n in (1, 2, 3)] == ["done", "failed", "done"]
@@ -66,14 +66,14 @@ def test_a_hanging_trial_is_cut_and_tried_again(rig, tmp_path):
 
 
 def test_too_many_failures_stop_the_sweep_with_the_common_cause(rig):
-    it = rig(dice=Dice(orders=dict.fromkeys(range(2, 40), "error")), limits=Limits(trials=40))
+    it = rig(rng=Dice(orders=dict.fromkeys(range(2, 40), "error")), limits=Limits(trials=40))
     sweep = it.run()
     assert len(it.records()) < 10
     assert "4 of them: this configuration is poisonous" in (sweep.failure or "")
 
 
 def test_an_exhausted_space_ends_the_sweep(rig):
-    it = rig(dice=Dice(space=3), limits=Limits(trials=50))
+    it = rig(rng=Dice(space=3), limits=Limits(trials=50))
     assert it.run().over
     assert len(it.records()) == 4
 
@@ -88,17 +88,17 @@ class Repeats(Dice):
 
 @pytest.mark.parametrize(("order", "state"), [(None, "reused"), ("error", "failed")])
 def test_a_duplicate_takes_over_the_result_without_running(rig, order, state):
-    it = rig(dice=Repeats(orders={1: order}), limits=Limits(trials=4))
+    it = rig(rng=Repeats(orders={1: order}), limits=Limits(trials=4))
     it.run()
     records = it.records()
     assert [records[n].state for n in (2, 3, 4)] == [state] * 3
     assert [event["trial"] for event in it.heard if event["event"] == "start"] == [0, 1]
     assert records[2].metrics == records[1].metrics
-    assert [n for n, _ in it.dice.told] == [0, 1, 2, 3, 4]
+    assert [n for n, _ in it.rng.told] == [0, 1, 2, 3, 4]
 
 
 def test_a_stage_that_another_process_computes_is_waited_for_in_the_end(rig):
-    it = rig(dice=Dice(orders={1: "busy"}), limits=Limits(trials=2), options={"slots": 2})
+    it = rig(rng=Dice(orders={1: "busy"}), limits=Limits(trials=2), options={"slots": 2})
     it.run()
     records = it.records()
     assert {r.state for r in records.values()} == {"done"}

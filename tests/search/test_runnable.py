@@ -2,8 +2,8 @@
 
 import pytest
 
-from plastsearch.search.preflight import examine
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.preflight import examine
 
 
 def space(layers, **base):

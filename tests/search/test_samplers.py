@@ -3,9 +3,9 @@
 import pytest
 
 from plastsearch.errors import SpecError
-from plastsearch.search.options import Options
-from plastsearch.search.session import run_sweep
 from plastsearch.spec.load import load_sweep
+from plastsearch.sweep.options import Options
+from plastsearch.sweep.session import run_sweep
 from plastsearch.tracking.journal import read, trials
 from tests.search.fake_trials import FUNCTION
 

@@ -143,7 +143,7 @@ def test_the_surroundings_are_as_before_once_it_is_closed(sweep: Sweep) -> None:
 import os
 from pathlib import Path
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "theirs"}
-from plastsearch.search.ray_cluster import Cluster
+from plastsearch.execute.ray_cluster import Cluster
 import ray
 def now():
     names = [name for name in os.environ if name.startswith(("RAY_AUTH", "RAY_ENABLE"))]

@@ -162,8 +162,8 @@ def test_too_many_failures_end_at_4(tmp_path):
 
 
 def test_the_driver_of_an_inline_free_session_imports_no_torch():
-    code = "import sys, plastsearch.search.session, plastsearch.search.study, plastsearch.search.ray_tune\n"
-    code += "import plastsearch.search.display, plastsearch.search.space\nprint('torch' in sys.modules)"
+    code = "import sys, plastsearch.sweep.session, plastsearch.search.study, plastsearch.execute.ray_tune\n"
+    code += "import plastsearch.sweep.display, plastsearch.search.space\nprint('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
@@ -171,7 +171,7 @@ def test_without_a_report_an_interrupt_still_ends_after_a_grace():
     """In one process nothing but a signal can end a trial: the driver sends it to itself."""
     code = """
 import os, signal, time
-from plastsearch.search.interrupts import Interrupts
+from plastsearch.sweep.ending import Interrupts
 class Sweep:
     interrupts = 0
     def interrupt(self):

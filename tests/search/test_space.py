@@ -23,8 +23,8 @@ def spec(space, base=None, **more):
 
 
 def distinct(space):
-    dice = np.random.default_rng(0)
-    return [space.config(space.flat(point, dice)).trial_id() for point in space.points()]
+    rng = np.random.default_rng(0)
+    return [space.config(space.flat(point, rng)).trial_id() for point in space.points()]
 
 
 SPACES = {
@@ -65,11 +65,11 @@ def test_a_range_without_steps_has_no_size():
 def test_draws_and_neighbours_stay_inside(name, encode):
     space = open_space(spec(SPACES[name], search={"encoding": encode, "blocks": 4}))
     inside = set(distinct(space))
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for _ in range(60):
-        params = space.draw(dice)
+        params = space.draw(rng)
         assert space.config(params).trial_id() in inside
-        params = space.neighbour(params, dice)
+        params = space.neighbour(params, rng)
         assert space.config(params).trial_id() in inside
         assert set(params) <= set(space.parameters)
 
@@ -83,13 +83,13 @@ def test_repair_gives_an_allowed_size_and_leaves_what_fits(encode, seed, count, 
     subset = encoding(encode, names, least, max(1, least + more), 8)
     if not any(True for _ in subset.subsets()):
         return
-    dice = np.random.default_rng(seed)
-    raw = {one.name: one.at(dice.random()) for one in subset.parameters}
-    mended = subset.repair(raw, dice)
+    rng = np.random.default_rng(seed)
+    raw = {one.name: one.at(rng.random()) for one in subset.parameters}
+    mended = subset.repair(raw, rng)
     assert subset.least <= len(subset.decode(mended)) <= subset.most
-    assert subset.repair(mended, dice) == mended
+    assert subset.repair(mended, rng) == mended
     assert subset.encode(subset.decode(mended)) == mended
-    assert subset.least <= len(subset.decode(subset.draw(dice))) <= subset.most
+    assert subset.least <= len(subset.decode(subset.draw(rng))) <= subset.most
 
 
 def test_anchors_are_distinct_allowed_and_reach_the_corners():
@@ -106,10 +106,10 @@ def test_anchors_are_distinct_allowed_and_reach_the_corners():
 
 def test_settings_that_nothing_reads_make_no_second_trial():
     space = open_space(spec(SPACES["conditional"]))
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     one = {"layers": ["encoder.1.ffn", "encoder.0.ffn"], "neurons": 16, "method": "dropin"}
-    first = space.config(space.flat(one, dice))
-    second = space.config(space.flat({**one, "layers": ["encoder.{0..1}.ffn"], "criterion": "random"}, dice))
+    first = space.config(space.flat(one, rng))
+    second = space.config(space.flat({**one, "layers": ["encoder.{0..1}.ffn"], "criterion": "random"}, rng))
     assert first == second
     assert first.layers == ("encoder.0.ffn", "encoder.1.ffn")
     assert first.criterion == "taylor"
@@ -119,10 +119,10 @@ def test_no_neurons_means_no_growth():
     space = open_space(
         spec({"layers": LAYERS, "neurons": {"kind": "int", "low": 0, "high": 16, "step": 16, "per_layer": True}})
     )
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     point = {"layers": ["encoder.0.ffn", "encoder.3.ffn"], "neurons": {"encoder.0.ffn": 0, "encoder.3.ffn": 16}}
-    assert space.config(space.flat(point, dice)).growth() == {"encoder.3.ffn": 16}
-    assert space.config(space.flat({**point, "neurons": 0}, dice)).method == "baseline"
+    assert space.config(space.flat(point, rng)).growth() == {"encoder.3.ffn": 16}
+    assert space.config(space.flat({**point, "neurons": 0}, rng)).method == "baseline"
 
 
 def test_widths_snap_to_what_a_site_can_have():
@@ -169,11 +169,11 @@ def test_blocks_are_drawn_and_mended_without_listing_all_unions(monkeypatch):
     """Of 40 blocks there are 2^40 unions; each of an allowed size is as likely as the others of that size."""
     monkeypatch.setattr(Blocks, "subsets", lambda _: pytest.fail("unions were listed"))
     names = [f"encoder.{at}.ffn" for at in range(100)]
-    subset, dice = encoding("blocks", names, 3, 7, 40), np.random.default_rng(0)
-    sizes = {len(subset.decode(subset.draw(dice))) for _ in range(200)}
+    subset, rng = encoding("blocks", names, 3, 7, 40), np.random.default_rng(0)
+    sizes = {len(subset.decode(subset.draw(rng))) for _ in range(200)}
     assert sizes == {3, 4, 5, 6, 7} == set(subset.counts())
-    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(dice), True), dice))) == 7
-    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(dice), False), dice))) == 3
+    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(rng), True), rng))) == 7
+    assert len(subset.decode(subset.repair(dict.fromkeys(subset.draw(rng), False), rng))) == 3
 
 
 def test_blocks_are_counted_and_drawn_as_the_list_of_their_unions_says():
@@ -181,8 +181,8 @@ def test_blocks_are_counted_and_drawn_as_the_list_of_their_unions_says():
     listed = list(subset.subsets())
     sizes = [len(chosen) for chosen in listed]
     assert subset.counts() == {size: sizes.count(size) for size in sorted(set(sizes))}
-    dice = np.random.default_rng(0)
-    drawn = [subset.decode(subset.draw(dice)) for _ in range(4000)]
+    rng = np.random.default_rng(0)
+    drawn = [subset.decode(subset.draw(rng)) for _ in range(4000)]
     assert set(drawn) == set(listed)
     for chosen in listed:
         expected = 4000 / len(set(sizes)) / sizes.count(len(chosen))

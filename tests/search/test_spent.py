@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from plastsearch.search import worker
-from plastsearch.search.inline import InlineExecutor
-from plastsearch.search.options import Options
-from plastsearch.search.parts import task_of
-from plastsearch.search.ray_tune import RayExecutor
+from plastsearch.execute import worker
+from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.ray_tune import RayExecutor
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.sweep.options import Options
+from plastsearch.sweep.phases import task_of
 from plastsearch.tracking.journal import TrialRecord
 from tests.search.fake_trials import Dice
 from tests.search.test_worker import end_of
@@ -42,7 +42,7 @@ def test_whatever_the_words_the_gpu_itself_is_asked(answers, monkeypatch):
 
 
 def test_a_sweep_in_one_process_parts_there_and_loses_nothing(rig, tmp_path):
-    it = rig(dice=Dice(orders={1: f"sticky-once:{tmp_path / 'met'}"}))
+    it = rig(rng=Dice(orders={1: f"sticky-once:{tmp_path / 'met'}"}))
     sweep = it.open()
     executor = InlineExecutor()
     executor.run(sweep)

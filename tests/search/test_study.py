@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 
-from plastsearch.search.book import FILE
+from plastsearch.search.optuna_log import FILE
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study, open_study
 from plastsearch.spec.sweep import SweepSpec

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plastsearch.errors import TrialError
-from plastsearch.search import worker
+from plastsearch.execute import worker
 from plastsearch.spec.config import RunSettings, TrialConfig
 
 

@@ -8,17 +8,17 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.check import describe
 from plastsearch.cli.main import app
-from plastsearch.search import dry_run as forecast
 from plastsearch.search.canonical import canonical
-from plastsearch.search.preflight import examine
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, reads, runs
-from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.sweep import dry_run as forecast
+from plastsearch.sweep.preflight import examine
+from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import plan
 
 ROOT = Path(__file__).parents[2]
-AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
+AROUND = Environment(data="d", weights="", device="cpu", precision="float32", torch="2.11")
 # Every setting of a method's own at a value that is not its default.
 UNUSUAL = {
     "layers": ("gru.0", "gru.1"), "neurons": 8, "operator": "parallel", "init": "orthogonal", "regime": "unfrozen",

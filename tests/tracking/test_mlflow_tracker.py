@@ -100,9 +100,9 @@ def test_what_is_there_is_not_written_again_and_what_is_mirrored_is_let_go(folde
         for run in client.search_runs([place.experiment], "tags.`plastsearch.trial` = '2'")
     }
     assert set(logged) == {runs["2"], runs["3"]}
-    assert not any(record.config or record.history for record in tracker.sofar.records.values() if record.ended)
+    assert not any(record.config or record.history for record in tracker.followed.records.values() if record.ended)
     states = {number: record.state for number, record in trials(read(folder)).items()}
-    assert {number: record.state for number, record in tracker.sofar.records.items()} == states
+    assert {number: record.state for number, record in tracker.followed.records.items()} == states
 
 
 def test_the_parent_holds_figure_note_and_views(folder, store):

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.spec.report import Report
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
 
 TINY: dict[str, Any] = {
     "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000}, "layers": ("gru.1",), "neurons": 4,

@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.data.cache import Decoder
-from plastsearch.data.request import Source
-from plastsearch.data.sources import generate
+from plastsearch.data.sources import Source, generate
 from plastsearch.errors import DataError
 from plastsearch.trial import fit
 from plastsearch.trial.finalist import run_finalist

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from plastsearch.errors import DataError
+from plastsearch.scores.metrics import eer
 from plastsearch.trial.clip_scores import keep_scores, read_clip_scores
 from plastsearch.trial.finalist import run_finalist
-from plastsearch.trial.metrics import eer
 from tests.trial.conftest import MakeSettings, make_config
 
 

@@ -14,12 +14,12 @@ from plastsearch.data import dataset
 from plastsearch.errors import SpecError
 from plastsearch.spec.config import DataConfig, TrialConfig
 from plastsearch.spec.load import load_sweep
+from plastsearch.store.prefix import PrefixOf
 from plastsearch.trial import fit, run
-from plastsearch.trial.bench import open_bench
-from plastsearch.trial.feeds import KeptCrops, KeptFeed, WaveFeed
-from plastsearch.trial.keeping import parts_of
+from plastsearch.trial.cached_prefix import parts_of
+from plastsearch.trial.context import open_context
+from plastsearch.trial.feeds import CachedFeed, KeptCrops, WaveFeed
 from plastsearch.trial.methods import METHODS, Stage
-from plastsearch.trial.prefix import PrefixOf
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config
@@ -40,11 +40,11 @@ def samples(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(dataset, "starts", noted)
     monkeypatch.setattr(fit, "_train_step", lambda on, plan, optimizer, state: on.feed.batch(state.step))
-    journey = run.start(config, settings, lambda: False)
+    trial = run.start(config, settings, lambda: False)
     stages: dict[str, list[Sample]] = {}
-    for stage in journey.stages:
+    for stage in trial.stages:
         read.clear()
-        list(run._advance(journey))
+        list(run._advance(trial))
         stages[stage.name] = list(read)
     monkeypatch.undo()
     return stages
@@ -85,11 +85,11 @@ def test_kept_activations_are_those_of_the_samples_that_waveforms_show(
     length_samples, crops, first, settings, cache, tmp_path
 ) -> None:
     config = make_config(data={"length_samples": length_samples, "crops": crops})
-    bench = open_bench(config, settings(cache=cache), lambda: False)
-    reading = bench.reading(first)
+    context = open_context(config, settings(cache=cache), lambda: False)
+    reading = context.reading(first)
     stage = Stage("retrain", "none", "new", 20, 1e-3, first)
     parts = parts_of(reading, stage, PrefixOf("w", "gru.1", "clips", length_samples, 1, "float32", "float32"))
-    longer = bench.train.lengths > length_samples
+    longer = context.train.lengths > length_samples
     apart = int((~longer).any())
     assert sum(len(part.rows) for part in parts.values()) == (~longer).sum() + longer.sum() * (len(parts) - apart)
 
@@ -104,7 +104,7 @@ def test_kept_activations_are_those_of_the_samples_that_waveforms_show(
 
     at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
     kept = KeptCrops(at, longer, {turn: Waves(part) for turn, part in parts.items()})  # type: ignore[misc]
-    waves, activations = WaveFeed(reading, CPU, stage.steps), KeptFeed(reading, kept, CPU, stage.steps)
+    waves, activations = WaveFeed(reading, CPU, stage.steps), CachedFeed(reading, kept, CPU, stage.steps)
     for step in range(stage.steps):
         (one, labels), (two, also) = waves.batch(step), activations.batch(step)
         assert torch.equal(one, two)
@@ -112,9 +112,9 @@ def test_kept_activations_are_those_of_the_samples_that_waveforms_show(
 
 
 def test_a_stage_keeps_no_turn_that_it_does_not_read(settings) -> None:
-    bench = open_bench(make_config(data={"crops": 4}), settings(), lambda: False)
+    context = open_context(make_config(data={"crops": 4}), settings(), lambda: False)
     of = PrefixOf("w", "gru.1", "clips", 8_000, 1, "float32", "float32")
-    reading = bench.reading(0)
+    reading = context.reading(0)
     for epochs, turns in ((1, {0}), (2, {0, 1}), (9, {0, 1, 2, 3})):
         stage = Stage("retrain", "none", "new", epochs * reading.per_epoch, 1e-3)
         assert set(parts_of(reading, stage, of)) - {None} == turns

@@ -14,7 +14,7 @@ from plastsearch.models.build import build
 from plastsearch.spec.config import RunSettings
 from plastsearch.trial import device as device_of
 from plastsearch.trial import stages, timing
-from plastsearch.trial.bench import Bench, open_bench
+from plastsearch.trial.context import TrialContext, open_context
 from plastsearch.trial.device import TrainingMemory, computes_bf16, physical_name, pick_device, repeatable
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import MakeSettings, make_config
@@ -173,8 +173,8 @@ def test_the_switch_comes_too_late_once_a_gpu_was_used(as_before: None, monkeypa
     repeatable(True)
 
 
-def _opened(settings: RunSettings) -> Bench:
-    return open_bench(make_config(model={"name": "wav2vec2"}), settings, lambda: False)
+def _opened(settings: RunSettings) -> TrialContext:
+    return open_context(make_config(model={"name": "wav2vec2"}), settings, lambda: False)
 
 
 def test_deterministic_stages_of_a_gpu_are_shared_among_themselves_only(
@@ -182,17 +182,17 @@ def test_deterministic_stages_of_a_gpu_are_shared_among_themselves_only(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     plain, fixed = _opened(settings()), _opened(settings(deterministic=True))
-    assert plain.surroundings == fixed.surroundings  # one thread of a CPU repeats itself anyhow
-    on_gpu = [replace(bench, device=GPU).surroundings.precision for bench in (plain, fixed)]
+    assert plain.environment == fixed.environment  # one thread of a CPU repeats itself anyhow
+    on_gpu = [replace(context, device=GPU).environment.precision for context in (plain, fixed)]
     assert on_gpu == ["bf16", "bf16+deterministic"]
 
 
 def test_loaders_are_the_cores_that_wait(settings: MakeSettings) -> None:
-    bench = _opened(settings())
+    context = _opened(settings())
 
     def loaders(device: str, threads: int, asked: int | None = None) -> int:
         where = settings(threads=threads, loader_workers=asked)
-        return replace(bench, device=torch.device(device), settings=where).reading(0).workers
+        return replace(context, device=torch.device(device), settings=where).reading(0).workers
 
     assert [loaders("cuda", cores) for cores in (1, 2, 6, 64)] == [1, 1, 5, 8]
     assert [loaders("cpu", cores) for cores in (1, 2, 8)] == [0, 0, 2]

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from plastsearch.trial import feeds
-from plastsearch.trial.bench import open_bench
-from plastsearch.trial.feeds import KeptFeed, Prepared, Reading, WaveFeed
+from plastsearch.trial.context import open_context
+from plastsearch.trial.feeds import CachedFeed, Prepared, Reading, WaveFeed
 from tests.trial.conftest import make_config
 
 CPU = torch.device("cpu")
 
 
-class Kept:
+class CachedPrefix:
     """Activations that say whose they are."""
 
     def read(self, rows: Any, crops: Any) -> torch.Tensor:
@@ -24,16 +24,16 @@ class Kept:
 
 @pytest.fixture
 def reading(settings) -> Any:
-    bench = open_bench(make_config(data={"crops": 3}), settings(), lambda: False)
+    context = open_context(make_config(data={"crops": 3}), settings(), lambda: False)
 
     def make(workers: int) -> Reading:
-        return Reading(bench.train, 8, 5, 0, 4000, 3, "shuffle", None, workers)
+        return Reading(context.train, 8, 5, 0, 4000, 3, "shuffle", None, workers)
 
     return make
 
 
 def _feed(kind: str, reading: Reading, steps: int) -> Prepared:
-    return WaveFeed(reading, CPU, steps) if kind == "waves" else KeptFeed(reading, Kept(), CPU, steps)  # type: ignore[arg-type]
+    return WaveFeed(reading, CPU, steps) if kind == "waves" else CachedFeed(reading, CachedPrefix(), CPU, steps)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["waves", "kept"])

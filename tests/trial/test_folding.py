@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth import fold
+from plastsearch.growth import folding as fold
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from plastsearch.store.stages import StageStore
 from plastsearch.trial import run, stages
 from plastsearch.trial.methods import METHODS
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config
@@ -21,17 +21,17 @@ HARMFUL: dict[str, Any] = {"steps": 12, "evaluations": 1, "clip_norm": 1e6, "war
 
 
 def travelled(config: Any, settings: Any) -> Any:
-    journey = run.start(config, settings, lambda: False)
-    list(run.travel(journey))
-    return journey
+    trial = run.start(config, settings, lambda: False)
+    list(run.travel(trial))
+    return trial
 
 
 @pytest.mark.parametrize("regime", ["frozen", "unfrozen"])
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_no_stage_of_any_method_ends_worse_than_it_began(method, regime, settings) -> None:
     config = make_config(method=method, regime=regime, train=HARMFUL, last_k=1, truncate_to=2)
-    journey = travelled(config, settings())
-    for stage, record in zip(journey.stages, journey.records, strict=True):
+    trial = travelled(config, settings())
+    for stage, record in zip(trial.stages, trial.records, strict=True):
         if not stage.steps:
             continue
         incoming = record.details["incoming"]
@@ -39,8 +39,8 @@ def test_no_stage_of_any_method_ends_worse_than_it_began(method, regime, setting
         assert ended <= (incoming["dev_eer"], incoming["dev_loss"])
         assert record.details["incoming_won"] == (record.details["best_step"] == 0)
         assert record.details["incoming_won"] == (ended == (incoming["dev_eer"], incoming["dev_loss"]))
-    before, *_ = journey.records
-    for stage, record in zip(journey.stages[1:], journey.records[1:], strict=True):
+    before, *_ = trial.records
+    for stage, record in zip(trial.stages[1:], trial.records[1:], strict=True):
         if stage.steps and method != "truncate":  # which changes the function before it trains
             # Growth leaves the function as it is, up to rounding that may swap two scores.
             assert record.metrics["dev_loss"] <= before.metrics["dev_loss"] + 1e-4 or (
@@ -51,12 +51,12 @@ def test_no_stage_of_any_method_ends_worse_than_it_began(method, regime, setting
 
 
 def test_a_harmful_stage_gives_back_the_weights_that_it_got(settings) -> None:
-    journey = travelled(make_config(method="baseline", train=HARMFUL), settings())
-    assert [record.details["incoming_won"] for record in journey.records] == [False, True]
+    trial = travelled(make_config(method="baseline", train=HARMFUL), settings())
+    assert [record.details["incoming_won"] for record in trial.records] == [False, True]
     store = StageStore(settings().store)
-    one, two = (store.load(record.key) for record in journey.records)
+    one, two = (store.load(record.key) for record in trial.records)
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert journey.records[1].metrics["dev_eer"] == journey.records[0].metrics["dev_eer"]
+    assert trial.records[1].metrics["dev_eer"] == trial.records[0].metrics["dev_eer"]
 
 
 def test_what_the_stage_before_has_scored_is_not_scored_again(settings, monkeypatch) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from plastsearch.growth.fold import fold_
+from plastsearch.growth.folding import fold_
 from plastsearch.growth.prune import choose
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
 from plastsearch.trial.methods import plan
 from plastsearch.trial.networks import blank, remove_, to_remove
-from plastsearch.trial.run import load_weights, run_trial
+from plastsearch.trial.run import run_trial
+from plastsearch.trial.trial_run import load_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import SITES, make_config, steady

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plastsearch.trial.lease import Lease
+from plastsearch.store.lease import Lease
 
 LINK = os.link
 

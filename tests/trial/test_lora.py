@@ -12,12 +12,12 @@ from torch import Tensor
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import freeze_base_, trainable
-from plastsearch.growth.site import find_sites
+from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
-from plastsearch.search import controls
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
+from plastsearch.sweep import phases as controls
 from plastsearch.trial.lora import (
     Target,
     add_lora_,
@@ -29,7 +29,7 @@ from plastsearch.trial.lora import (
     targets_of,
 )
 from plastsearch.trial.methods import plan
-from plastsearch.trial.networks import Specimen, change_
+from plastsearch.trial.networks import TrialNetwork, change_
 from tests.exactness import adding_nothing, close, same
 
 CASES = [
@@ -61,7 +61,7 @@ def against(arm: TrialConfig) -> TrialConfig:
 
 def added_by(arm: TrialConfig, base: Detector) -> int:
     """Parameters that the arm itself adds in its `dropin` stage."""
-    grown = Specimen(deepcopy(base))
+    grown = TrialNetwork(deepcopy(base))
     stage = next(stage for stage in plan(arm, 100) if stage.name == "dropin")
     change_(grown, arm, stage)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown.module))

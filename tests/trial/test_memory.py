@@ -8,10 +8,11 @@ import torch
 
 from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
-from plastsearch.trial import cost, keeping, stages
-from plastsearch.trial.bench import Bench, open_bench
-from plastsearch.trial.networks import change_, new_specimen
-from plastsearch.trial.prefix import PrefixOf
+from plastsearch.store.prefix import PrefixOf
+from plastsearch.trial import cached_prefix as keeping
+from plastsearch.trial import cost, stages
+from plastsearch.trial.context import TrialContext, open_context
+from plastsearch.trial.networks import change_, new_network
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import MakeSettings, make_config
 
@@ -19,8 +20,8 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture
-def bench(settings: MakeSettings) -> Bench:
-    return open_bench(make_config(), settings(), lambda: False)
+def context(settings: MakeSettings) -> TrialContext:
+    return open_context(make_config(), settings(), lambda: False)
 
 
 def _short(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
@@ -39,53 +40,53 @@ def _short(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["grnn", "resnet18", "wav2vec2"])
-def test_scores_do_not_depend_on_how_many_clips_fit(name: str, bench: Bench, monkeypatch) -> None:
+def test_scores_do_not_depend_on_how_many_clips_fit(name: str, context: TrialContext, monkeypatch) -> None:
     module = build(name, "tiny", seed=2)
-    whole = stages.dev_scores(bench, module)
+    whole = stages.dev_scores(context, module)
     tried = _short(monkeypatch, 5)
-    parts = stages.dev_scores(bench, module)
+    parts = stages.dev_scores(context, module)
     assert max(tried) > 5
     assert sum(size for size in tried if size <= 5) == len(whole)
     np.testing.assert_allclose(parts, whole, **CLOSE)
 
 
-def test_means_for_compensation_do_not_depend_on_it(bench: Bench, monkeypatch) -> None:
+def test_means_for_compensation_do_not_depend_on_it(context: TrialContext, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
-    whole = stages.tap_means(bench, module, ["gru.0", "gru.1"])
+    whole = stages.tap_means(context, module, ["gru.0", "gru.1"])
     tried = _short(monkeypatch, 3)
-    parts = stages.tap_means(bench, module, ["gru.0", "gru.1"])
+    parts = stages.tap_means(context, module, ["gru.0", "gru.1"])
     assert min(tried) <= 3 < max(tried)
     for site, mean in whole.items():
         torch.testing.assert_close(parts[site], mean, **CLOSE)
 
 
-def test_kept_activations_do_not_depend_on_it(bench: Bench, monkeypatch) -> None:
+def test_kept_activations_do_not_depend_on_it(context: TrialContext, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
-    rows = np.arange(len(bench.search_dev))
+    rows = np.arange(len(context.search_dev))
     of = PrefixOf("w", "gru.1", "c", 4000, 1, "float32", "float32")
-    part = keeping.Part(of, bench.search_dev, rows, np.zeros_like(rows))
-    whole = torch.cat(list(keeping._computed(bench, module, part)))
+    part = keeping.Part(of, context.search_dev, rows, np.zeros_like(rows))
+    whole = torch.cat(list(keeping._computed(context, module, part)))
     _short(monkeypatch, 7)
-    parts = torch.cat(list(keeping._computed(bench, module, part)))
+    parts = torch.cat(list(keeping._computed(context, module, part)))
     torch.testing.assert_close(parts, whole, **CLOSE)
 
 
 def test_gradmax_grows_with_what_fits(settings: MakeSettings, monkeypatch) -> None:
     config = make_config(model={"name": "wav2vec2"}, layers=("encoder.2.ffn",), regime="unfrozen", init="gradmax")
-    bench = open_bench(config, settings(), lambda: False)
-    stage = next(stage for stage in stages_of(config, bench) if stage.name == "dropin")
-    specimen = new_specimen(config)
+    context = open_context(config, settings(), lambda: False)
+    stage = next(stage for stage in stages_of(config, context) if stage.name == "dropin")
+    network = new_network(config)
     tried = _short(monkeypatch, 5)
-    loss = stages._calibration_loss(bench, specimen.module)
-    found = change_(specimen, config, stage, loss=loss)
+    loss = stages._calibration_loss(context, network.module)
+    found = change_(network, config, stage, loss=loss)
     assert min(tried) <= 5 < max(tried)
     assert found["units"] == {"encoder.2.ffn": 4}
 
 
-def stages_of(config: Any, bench: Bench) -> Any:
+def stages_of(config: Any, context: TrialContext) -> Any:
     from plastsearch.trial.methods import plan
 
-    return plan(config, len(bench.train))
+    return plan(config, len(context.train))
 
 
 def test_a_trial_is_timed_with_the_clips_that_fit_and_says_so(settings: MakeSettings, monkeypatch) -> None:
@@ -93,8 +94,8 @@ def test_a_trial_is_timed_with_the_clips_that_fit_and_says_so(settings: MakeSett
     *_, whole = run_trial(config, settings())
     step = cost._step
 
-    def short(bench: Bench, specimen: Any, cut: Any, clips: int) -> Any:
-        made = step(bench, specimen, cut, clips)
+    def short(context: TrialContext, network: Any, cut: Any, clips: int) -> Any:
+        made = step(context, network, cut, clips)
         if cut is None and clips > 1:  # the reference, in which everything learns, takes the most
 
             def forward() -> torch.Tensor:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import DataConfig, StageValues, TrainConfig, TrialConfig
 from plastsearch.spec.methods import METHODS
-from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import plan
 
-AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
+AROUND = Environment(data="d", weights="", device="cpu", precision="float32", torch="2.11")
 
 
 def keys(**changes: object) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_key_changes_with_what_its_stage_reads_and_with_nothing_else(change, s
 def test_a_trial_that_shares_nothing_has_keys_of_its_own() -> None:
     config = TrialConfig(method="dropin", layers=("encoder.1.ffn",), neurons=8)
     shared = stage_keys(config, plan(config, 240), AROUND)
-    own = stage_keys(config, plan(config, 240), Surroundings(**(vars(AROUND) | {"owner": config.trial_id()})))
+    own = stage_keys(config, plan(config, 240), Environment(**(vars(AROUND) | {"owner": config.trial_id()})))
     assert not {key.key for key in shared} & {key.key for key in own}
 
 

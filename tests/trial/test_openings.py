@@ -8,16 +8,16 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.cli.sweep_ending import _print_openings
+from plastsearch.store.openings import FILE, note_opening
 from plastsearch.tracking.journal import Journal
 from plastsearch.trial.finalist import run_finalist
-from plastsearch.trial.openings import FILE, note_opening
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import make_config
 
 BESIDE = """
 import sys
 from pathlib import Path
-from plastsearch.trial.openings import note_opening
+from plastsearch.store.openings import note_opening
 for k in range(20):
     note_opening(Path(sys.argv[1]), "synthetic", "same", f"{sys.argv[2]}")
 """

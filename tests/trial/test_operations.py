@@ -143,13 +143,13 @@ def test_every_arm_of_every_network(network: str, arm: str) -> None:
     config = TrialConfig.model_validate({"model": model, "layers": tuple(neurons), "neurons": neurons, **ARMS[arm]})
     stages = plan(config, 100)
     at = [stage.name for stage in stages].index("retrain")
-    specimen = blank(config, stages[:at], CPU)
-    cut = learn_(specimen, config, stages[at])
-    for name, parameter in specimen.module.named_parameters():
+    network = blank(config, stages[:at], CPU)
+    cut = learn_(network, config, stages[at])
+    for name, parameter in network.module.named_parameters():
         if "pos_conv_embed" in name:  # a grouped convolution, which the counter counts wrongly
             parameter.requires_grad_(False)
-    train_mode_(specimen.module, cut)
-    logits, wave_BT = logits_from_wave(specimen.module, cut), torch.randn(2, 3200)
+    train_mode_(network.module, cut)
+    logits, wave_BT = logits_from_wave(network.module, cut), torch.randn(2, 3200)
     same(lambda: logits(wave_BT).square().sum())
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from plastsearch.models.detector import Detector
-from plastsearch.trial.prefix import PrefixCache, PrefixOf
+from plastsearch.store.prefix import PrefixCache, PrefixOf
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -22,8 +22,9 @@ import torch
 
 from plastsearch.errors import StorageError
 from plastsearch.models.build import build
-from plastsearch.trial import keeping, prefix
-from plastsearch.trial.prefix import PrefixCache, PrefixOf
+from plastsearch.store import prefix
+from plastsearch.store.prefix import PrefixCache, PrefixOf
+from plastsearch.trial import cached_prefix as keeping
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -265,7 +266,7 @@ FULL = """
 import numpy, sys, torch
 from dataclasses import replace
 from pathlib import Path
-from plastsearch.trial.prefix import PrefixCache, PrefixOf
+from plastsearch.store.prefix import PrefixCache, PrefixOf
 root = Path(sys.argv[1])
 of = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
 cache = PrefixCache(root / "prefix", 1e9)

@@ -15,9 +15,10 @@ import torch
 
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import RunSettings, TrialConfig
-from plastsearch.trial import bench, fit
+from plastsearch.store.stages import StageStore
+from plastsearch.trial import context as context
+from plastsearch.trial import fit
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import AS_TRAINED, alike, make_config, steady
@@ -113,7 +114,7 @@ def _dies_holding(config: TrialConfig, settings: RunSettings, reached: Any, go: 
 
 
 def _waits(config: TrialConfig, settings: RunSettings, go: Any, ends: Any) -> None:
-    bench.Bench.end_if_asked = lambda _: go.set()  # asked between two looks at the lease
+    context.TrialContext.end_if_asked = lambda _: go.set()  # asked between two looks at the lease
     step, count = fit._train_step, []
     fit._train_step = lambda *args: (count.append(1), step(*args))
     *_, final = run_trial(config, settings)

@@ -10,13 +10,13 @@ import torch
 
 from plastsearch.data import corpus
 from plastsearch.data.clips import ClipSet
-from plastsearch.data.verifier import verifier_scores
+from plastsearch.data.corpus import verifier_scores
 from plastsearch.errors import EvaluationClosedError, PlastsearchError
+from plastsearch.spec.config import Report
 from plastsearch.spec.methods import METHODS
-from plastsearch.spec.report import Report
+from plastsearch.store.stages import StageBusy, StageStore
 from plastsearch.trial import fit, scoring
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageBusy, StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import AS_TRAINED, SITES, alike, make_config, steady

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.errors import DataError
-from plastsearch.trial.metrics import eer
-from plastsearch.trial.scores import joined, judge, read_scores, write_scores
-from plastsearch.trial.truth import read_key, read_verifier
+from plastsearch.scores.files import joined, judge, read_scores, write_scores
+from plastsearch.scores.keys import read_key, read_verifier
+from plastsearch.scores.metrics import eer
 
 IDS = ["u1", "u2", "u3", "u4"]
 VALUES = [1.25, -3.5, 1 / 3, -2e-9]

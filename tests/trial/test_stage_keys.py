@@ -14,12 +14,12 @@ from pydantic import BaseModel
 
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
+from plastsearch.store.stages import StageStore
 from plastsearch.trial import run
-from plastsearch.trial.bench import Bench
-from plastsearch.trial.keys import Surroundings, stage_keys
+from plastsearch.trial.context import TrialContext
+from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import METHODS, plan
-from plastsearch.trial.networks import Specimen, blank, change_
-from plastsearch.trial.store import StageStore
+from plastsearch.trial.networks import TrialNetwork, blank, change_
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config
@@ -27,7 +27,7 @@ from conftest import make_config
 # Read by a stage, and in its key by what they stand for: the clips and recordings themselves, the resolved precision.
 BY_CONTENT = {"data.root", "data.rate_hz", "data.length_samples", "seed", "train.precision", "model"}
 
-AROUND = Surroundings(data="d", weights="", device="cpu", precision="float32", torch="2.11")
+AROUND = Environment(data="d", weights="", device="cpu", precision="float32", torch="2.11")
 
 # Other than the defaults, so that whatever the canonical form puts back changes the key that holds it.
 WIDELY_SET = {"criterion": "magnitude", "pool": "added", "keep": 0.25, "compensate": "mean", "calibration_clips": 8,
@@ -88,19 +88,19 @@ class Recorder:
 
 def recorded(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[set[str], Any]]:
     """What each stage of a trial read, while its network was made anew and while it ran."""
-    journey = run.start(config, settings, lambda: False)
-    plain, seen = journey.bench, set()
+    trial = run.start(config, settings, lambda: False)
+    plain, seen = trial.context, set()
     stage_run = run.run_stage
 
-    def watched(_: Bench, specimen: Any, *rest: Any) -> Any:
+    def watched(_: TrialContext, network: Any, *rest: Any) -> Any:
         # A bench of its own: what an earlier one worked out once would be read no more.
-        return stage_run(replace(plain, config=Recorder(config, seen=seen)), specimen, *rest)
+        return stage_run(replace(plain, config=Recorder(config, seen=seen)), network, *rest)
 
     monkeypatch.setattr(run, "run_stage", watched)
-    for number, key in enumerate(journey.keys):
+    for number, key in enumerate(trial.keys):
         seen.clear()
-        blank(Recorder(config, seen=seen), journey.stages[:number], torch.device("cpu"))
-        list(run._advance(journey))
+        blank(Recorder(config, seen=seen), trial.stages[:number], torch.device("cpu"))
+        list(run._advance(trial))
         yield set(seen), key
 
 
@@ -133,10 +133,10 @@ def test_the_order_in_which_sites_are_listed_is_nothing_to_a_stage(method) -> No
         config = make_config(method=method, layers=names).model_copy(
             update={"neurons": {name: neurons[name] for name in names}}
         )
-        specimen = Specimen(blank(config, (), torch.device("cpu")).module)
+        network = TrialNetwork(blank(config, (), torch.device("cpu")).module)
         stage = next(stage for stage in plan(config, 48) if stage.name == "dropin")
-        details = change_(specimen, config, stage)
-        found.append([list(specimen.added), list(specimen.grown), details.get("ranks"),
+        details = change_(network, config, stage)
+        found.append([list(network.added), list(network.grown), details.get("ranks"),
                       [key.key for key in stage_keys(config, plan(config, 48), AROUND)]])  # fmt: skip
     assert found[0] == found[1]
     assert found[0][1] == sorted(neurons)
@@ -166,9 +166,9 @@ def test_what_no_key_holds_changes_no_result(case, settings, tmp_path) -> None:
     found = []
     for name, one in (("a", config), ("b", other)):
         where = settings(store=tmp_path / name)
-        journey = run.start(one, where, lambda: False)
-        list(run.travel(journey))
-        found.append([StageStore(where.store).find(key.key) for key in journey.keys])
+        trial = run.start(one, where, lambda: False)
+        list(run.travel(trial))
+        found.append([StageStore(where.store).find(key.key) for key in trial.keys])
     for a, b in zip(*found, strict=True):
         assert a is not None
         assert b is not None

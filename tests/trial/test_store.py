@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from plastsearch.trial.lease import Lease
-from plastsearch.trial.room import collect, entries
-from plastsearch.trial.store import DamagedStageError, StageBusy, StageRecord, StageStore
+from plastsearch.store.lease import Lease
+from plastsearch.store.room import collect, entries
+from plastsearch.store.stages import DamagedStageError, StageBusy, StageRecord, StageStore
 
 
 def record(key: str, parent: str | None = None) -> StageRecord:

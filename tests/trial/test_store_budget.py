@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from plastsearch.trial.room import DAY_S, Entry, entries, excess, size
+from plastsearch.store.room import DAY_S, Entry, entries, excess, size
+from plastsearch.store.stages import StageRecord, StageStore
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageRecord, StageStore
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import make_config, steady

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from plastsearch.errors import StorageError, TrialError
-from plastsearch.trial import room
-from plastsearch.trial import store as stores
+from plastsearch.store import room
+from plastsearch.store import stages as stores
+from plastsearch.store.room import collect, entries
+from plastsearch.store.stages import DamagedStageError, StageRecord, StageStore
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.room import collect, entries
-from plastsearch.trial.store import DamagedStageError, StageRecord, StageStore
 
 
 def record(key: str, parent: str | None = None, seconds: float = 2.0) -> StageRecord:
@@ -232,8 +232,8 @@ import sys, torch
 from pathlib import Path
 from plastsearch.errors import TrialError
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.room import collect, entries
-from plastsearch.trial.store import StageRecord, StageStore
+from plastsearch.store.room import collect, entries
+from plastsearch.store.stages import StageRecord, StageStore
 store = StageStore(Path(sys.argv[1]))
 tensors = {"a": torch.arange(50_000.0)}
 for at in range(100):

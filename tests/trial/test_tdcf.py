@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from plastsearch.errors import DataError
-from plastsearch.trial.metrics import curve
-from plastsearch.trial.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021, verifier_errors
+from plastsearch.scores.metrics import curve
+from plastsearch.scores.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021, verifier_errors
 
 VERIFIER = VerifierErrors(miss=0.02, false_alarm=0.03, spoof_accepted=0.6)
 

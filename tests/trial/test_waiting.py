@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plastsearch.errors import TrialError
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.fit import UNREAD, FitPlan, Ingredients, Quality, fit
+from plastsearch.trial.fit import UNREAD, FitInputs, FitSettings, Quality, fit
 from plastsearch.trial.losses import build_loss
 
 STEPS = 2 * UNREAD
@@ -42,9 +42,9 @@ class Clips:
 
 def _fit(folder: Path, feed: Clips, every_s: float = 1000.0) -> Any:
     module = nn.Linear(4, 2)
-    plan = FitPlan("train", STEPS, 1e-3, 0.1, 0.0, 1.0, 1, 1, 0, False, 0)
+    plan = FitSettings("train", STEPS, 1e-3, 0.1, 0.0, 1.0, 1, 1, 0, False, 0)
     loss = build_loss("cross_entropy", (1, 1))
-    on = Ingredients(module, module, loss, feed, lambda: Quality(10.0, 1.0), module.train, torch.device("cpu"))
+    on = FitInputs(module, module, loss, feed, lambda: Quality(10.0, 1.0), module.train, torch.device("cpu"))
     return fit(on, plan, Checkpoints(folder, every_s), lambda: False)
 
 
@@ -72,11 +72,11 @@ def test_a_state_after_a_lost_loss_is_never_a_checkpoint(tmp_path: Path) -> None
 
 def test_weights_of_the_loss_are_on_the_trials_device(settings, monkeypatch) -> None:
     """A copy of two numbers to the GPU at every step makes the host wait, too."""
-    from plastsearch.trial import bench as bench_of
+    from plastsearch.trial import context as bench_of
     from tests.trial.conftest import make_config
 
-    bench = bench_of.open_bench(make_config(), settings(), lambda: False)
+    context = bench_of.open_context(make_config(), settings(), lambda: False)
     there = []
     monkeypatch.setattr(nn.Module, "to", lambda self, *args: (there.append(args), self)[1])
-    _ = bench.loss, bench.loss_each
+    _ = context.loss, context.loss_each
     assert there == [(torch.device("cpu"),)] * 2

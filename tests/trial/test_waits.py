@@ -3,9 +3,9 @@
 import threading
 import time
 
+from plastsearch.store.stages import StageStore
 from plastsearch.trial import waits
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.store import StageStore
 from plastsearch.trial.waits import Waits, waited_s
 from tests.trial.conftest import make_config
 

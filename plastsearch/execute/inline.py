@@ -1,0 +1,89 @@
+"""Runs every attempt in this process, one after another: for tests, for debugging, and where Ray is not wanted."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from plastsearch.errors import TrialError
+from plastsearch.execute import worker
+from plastsearch.execute.executor import Attempt, Desk
+
+
+class InlineExecutor:
+    """One slot: the calling thread."""
+
+    slots = 1
+
+    def __init__(self, timeout_s: float | None = None, cpus: float = 1.0, gpus: float | None = None) -> None:
+        self._timeout_s = timeout_s
+        self.cpus, self.gpus = cpus, gpus or 0.0
+        self.device = "auto" if gpus is None else "cuda" if gpus else "cpu"
+        self.trouble: str | None = None
+
+    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
+        """Serve the desk until it is over or stopping."""
+        while not desk.stopping and self.trouble is None:
+            attempt = desk.next()
+            if attempt is None:
+                break  # nothing runs beside us, so nothing can come later
+            desk.started(attempt)
+            self._follow(desk, attempt)
+            desk.tick()
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def _follow(self, desk: Desk, attempt: Attempt) -> None:
+        limit, began = self._timeout_s, time.monotonic()
+
+        def left() -> float:
+            return (limit or 0.0) - worker.own_s(attempt.task, time.monotonic() - began)
+
+        stream = worker.messages(attempt.task)
+        try:
+            while (message := _next(stream, None if limit is None else left)) is not None:
+                if message.get("spent"):
+                    self.trouble = worker.SPENT
+                if not desk.heard(attempt, message):
+                    return
+        except _OverdueError:
+            desk.lost(attempt, f"no end after {limit:g} s (the limit for one trial)")
+        finally:
+            stream.close()
+
+
+def _next(stream: Generator[worker.Message], left: Callable[[], float] | None) -> worker.Message | None:
+    # The alarm covers the trial's own time only: the driver's records are never interrupted half-way.
+    with _alarm(left):
+        return next(stream, None)
+
+
+class _OverdueError(BaseException):
+    """Out of reach of a trial's `except Exception`."""
+
+
+@contextmanager
+def _alarm(left: Callable[[], float] | None) -> Iterator[None]:
+    """Interrupt the block when no time is left; a process can do so only from its main thread."""
+    if left is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise TrialError("a time limit per trial needs the main thread; leave it out or use --executor tune")
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        more = left()
+        if more <= 0:
+            raise _OverdueError
+        signal.setitimer(signal.ITIMER_REAL, max(1e-3, more))  # it waited meanwhile, which does not count
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(1e-3, left()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

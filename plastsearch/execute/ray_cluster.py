@@ -1,0 +1,245 @@
+"""The Ray that attempts run on: one of our own on this machine, or a running cluster; silent, watched, gone at the end.
+
+The only door to ray, with ray_hooks.py and ray_tune.py, which take it from here: it must be imported in the right
+surroundings.
+"""
+
+import atexit
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+# Read when ray is imported: silence, no telemetry, no loggers that would import torch into the driver.
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",  # spelt as Ray spells it
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",  # without its server Ray ends us: there is a report to be written
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in _QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations among Ray's own modules
+    import ray
+
+from plastsearch.addresses import without_secrets  # noqa: E402
+from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.execute.resources import Shape  # noqa: E402
+from plastsearch.private_folder import private_folder  # noqa: E402
+
+SILENT = 100  # above every log level
+_KNOCK_S = 10.0
+_UNBOUNDED = 64  # nodes of a group without a limit
+# Meant for systems whose firewalls ask about every open port, this is Ray's one switch that keeps all of its processes
+# on loopback; a loopback `_node_ip_address` it replaces by the machine's own.
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+class Cluster:
+    """A Ray of our own, or the one at `address`."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self._leaving = ExitStack()
+        self.own = not ray.is_initialized()  # else somebody in this process has opened it and will close it
+        if self.own:
+            try:
+                self._open(address)
+            except BaseException:
+                self.close()
+                raise
+
+    def shapes(self) -> list[Shape]:
+        """The nodes there are, or all those that the cluster's autoscaler may bring."""
+        with hush():
+            config = ray._private.state.state.get_cluster_config()
+        groups = config.node_group_configs if config is not None else []
+        if groups:
+            most = ((group, group.max_count if group.max_count >= 0 else _UNBOUNDED) for group in groups)
+            return [Shape(dict(group.resources), count) for group, count in most]
+        return [Shape(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
+
+    def fallen(self) -> str | None:
+        """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
+        if not self.own:
+            return None
+        dead = [kind for kind, process in _daemons().items() if process.poll() is not None]
+        vital = [kind for kind in dead if kind in {"gcs_server", "raylet"}]
+        return f"Ray's {vital[0]} on this machine was killed; what ran goes on with the next session" if vital else None
+
+    def close(self, *, dead: bool = False) -> None:
+        """End our own Ray; leave a foreign one alone."""
+        if self.own and dead:
+            _bury()
+        elif self.own and ray.is_initialized():
+            ray.shutdown()
+        self._leaving.close()
+
+    def _open(self, address: str | None) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
+        # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
+        ray._private.worker.print_to_stdstream = _swallow
+        with own_signals(), _own_session(), hush():
+            if address is not None:
+                _connect(address, quiet)
+                return
+            folder = self._leaving.enter_context(_session_folder())
+            self._leaving.enter_context(_secluded(folder / "token"))
+            # `local`: a Ray that somebody else started on this machine is none of our business.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+                _temp_dir=str(folder),
+                **quiet,
+            )
+
+
+def _swallow(data: Any, ignore_prefix: bool) -> None:
+    """Print nothing."""
+
+
+def _connect(address: str, quiet: dict[str, Any]) -> None:
+    try:
+        _knock(address)
+        ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]})"
+        raise ClusterError(
+            f"{without_secrets(reason, address)}; check --address, or leave it out to use this machine alone"
+        ) from None
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes, saying so, before it admits that nobody listens there."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+
+
+@contextmanager
+def _session_folder() -> Iterator[Path]:
+    """Where everything of this process's Ray lies, its sockets too. Leftovers of dead drivers are removed."""
+    root = private_folder()
+    for old in root.iterdir():
+        if old.name.isdigit() and not Path("/proc", old.name).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / str(os.getpid())
+    shutil.rmtree(folder, ignore_errors=True)  # of a dead driver with our process id
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _secluded(token: Path) -> Iterator[None]:
+    """A Ray that starts within is bound to loopback, and serves only who can read this file, made here.
+
+    All accounts of a machine share its loopback, and whoever Ray serves may run code as this user.
+    """
+    token.touch(mode=0o600, exist_ok=False)
+    token.write_text(secrets.token_hex(32))
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), _LOOPBACK: "0"}
+    ours["RAY_enable_metrics_collection"] = "0"  # with Ray's dashboard installed, these it shows to whoever asks
+    kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN")}  # a token itself would come first
+    os.environ |= ours
+    constants = ray._private.ray_constants
+    anywhere, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False  # read when ray was imported
+    _read_authentication()
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = anywhere
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _read_authentication()
+
+
+def _read_authentication() -> None:
+    """Mode and token, too, have been read and kept."""
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _own_session() -> Iterator[None]:
+    """Ray's processes apart from ours: Ctrl-C and batch systems signal a whole group, and only we know what to do."""
+    services = ray._private.services
+    plain = services.ConsolePopen
+
+    class Apart(plain):  # type: ignore[misc, valid-type]
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **{**more, "start_new_session": True})
+
+    services.ConsolePopen = Apart
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
+def _daemons() -> dict[str, Any]:
+    """The processes of our own Ray by kind."""
+    node = ray._private.worker._global_node
+    return {} if node is None else {kind: entry.process for kind, some in node.all_processes.items() for entry in some}
+
+
+def _bury() -> None:
+    """End what is left of a Ray that can no longer be asked to end."""
+    atexit.unregister(ray._private.worker.shutdown)
+    for process in _daemons().values():
+        if process.poll() is None:
+            process.kill()
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Ray and Tune put their own handlers in place; ours, which part in peace, come back at once."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _restore(kept)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def hush() -> Iterator[None]:
+    """No log line and no warning of Ray's reaches the user: what matters comes back as a reason."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(SILENT)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

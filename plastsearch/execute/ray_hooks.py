@@ -1,0 +1,203 @@
+"""What Tune calls: it asks for attempts, hears what workers say, and sees them start and die; the desk decides.
+
+One Tune trial is one attempt.
+"""
+# ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
+
+import json
+import re
+import time
+import warnings
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plastsearch.errors import ClusterError
+from plastsearch.execute import worker
+from plastsearch.execute.executor import Attempt, Desk
+from plastsearch.execute.ray_cluster import Cluster
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations among Ray's own modules
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+    from ray.tune.search import Searcher
+
+Result = dict[str, Any]
+_KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\).*?actual memory used=([\d.]+)GB")
+
+
+class AttemptTrainable(tune.Trainable):
+    """One worker process, one attempt after another: a step is one message of the trial."""
+
+    _stream: Generator[worker.Message] | None = None
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin the first attempt."""
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another attempt in the same process."""
+        self.cleanup()
+        worker.tidy()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> Result:
+        """The next message, as text, so that Tune neither flattens nor copies it."""
+        assert self._stream is not None
+        message = next(self._stream)
+        return {"message": json.dumps(message), "done": message["kind"] == "end"}
+
+    def cleanup(self) -> None:
+        """Drop an attempt that was not heard to its end."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._stream = worker.messages(json.loads(config["task"]))
+
+
+@dataclass
+class Bridge:
+    """Tune's trials and our attempts."""
+
+    desk: Desk
+    cluster: Cluster
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
+    spent: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
+    alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # what Tune pickles is never read
+
+    def hear(self, trial: Any, result: Mapping[str, Any]) -> bool:
+        attempt, text = self.attempts.get(trial.trial_id), result.get("message")
+        if attempt is None or text is None:
+            return False
+        message = json.loads(text)
+        if message.get("spent"):
+            self.spent.add(trial.trial_id)
+        return self.desk.heard(attempt, message)
+
+
+class Proposals(Searcher):
+    """Tune asks; the desk answers."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self.bridge = bridge
+
+    def suggest(self, trial_id: str) -> Any:
+        attempt = self.bridge.desk.next()
+        if attempt is None:
+            return Searcher.FINISHED if self.bridge.desk.over else None
+        self.bridge.attempts[trial_id] = attempt
+        return {"task": json.dumps(attempt.task)}
+
+    def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
+        """Heard through the scheduler already."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """The journal knows."""
+
+
+class Verdicts(FIFOScheduler):
+    """Halting decisions come from the desk, which writes down what they rest on."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()
+        self.bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
+        go_on = self.bridge.hear(trial, result)
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
+        self.bridge.hear(trial, result)
+        self.bridge.attempts.pop(trial.trial_id, None)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        attempt = self.bridge.attempts.pop(trial.trial_id, None)
+        if attempt is None:
+            return
+        killed = self.bridge.killed.pop(trial.trial_id, None)
+        reason, blameless = (killed, False) if killed else _cause(Path(trial.pickled_error_file))
+        self.bridge.desk.lost(attempt, reason, blameless=blameless)
+
+
+class Watch(tune.Callback):
+    """Starts are noted, overdue workers killed."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        attempt = self.bridge.attempts.get(trial.trial_id)
+        if attempt is not None:
+            self.bridge.desk.started(attempt)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.bridge.alive_at = time.monotonic()
+        self.bridge.desk.tick()
+        fallen = self.bridge.cluster.fallen()
+        if fallen is not None:
+            raise ClusterError(fallen)  # out of Tune
+        overdue = {attempt.trial: reason for attempt, reason in self.bridge.desk.overdue()}
+        if self.bridge.desk.stopping:
+            overdue = {attempt.trial: "stopped" for attempt in self.bridge.attempts.values()}
+        if overdue:
+            self._kill(overdue, trials)
+
+    def _kill(self, overdue: dict[int, str], trials: list[Any]) -> None:
+        for trial in trials:
+            attempt = self.bridge.attempts.get(trial.trial_id)
+            actor = trial.temporary_state.ray_actor
+            if attempt is None or attempt.trial not in overdue or actor is None or trial.trial_id in self.bridge.killed:
+                continue
+            self.bridge.killed[trial.trial_id] = overdue[attempt.trial]
+            ray.kill(actor)  # even if it holds the interpreter lock
+
+
+class Stop(tune.Stopper):
+    """Ends the whole run when the desk says so."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def __call__(self, trial_id: str, result: Result) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.bridge.desk.stopping
+
+
+def _cause(pickled: Path) -> tuple[str, bool]:
+    """Why a worker is gone, in a line, and whether its whole node is; Tune has just left the error in that file."""
+    error = ray.cloudpickle.loads(pickled.read_bytes()) if pickled.is_file() else None
+    text, failures = str(error), ray.exceptions
+    if "running low on memory" in text:
+        return _out_of_memory(text, getattr(error, "actor_id", None))
+    if getattr(error, "preempted", False):
+        return "its node was taken away (preempted)", True
+    if "its node has died" in text or "node is either dead" in text:
+        return "its node died", True
+    # A worker's death is told by its node at once: nobody answering means that there is no node.
+    if isinstance(error, failures.ActorUnavailableError):
+        return "its node does not answer any more", True
+    if isinstance(error, failures.RayActorError):
+        return "its worker process died", False
+    return f"its worker could not run: {text.strip().splitlines()[-1] if text.strip() else type(error).__name__}", False
+
+
+def _out_of_memory(text: str, actor: str | None) -> tuple[str, bool]:
+    """Ray ends several workers at once: of those on its list, the largest is to blame."""
+    killed = {name: float(size) for name, size in _KILLED.findall(text)}
+    own, largest = killed.get(actor or ""), max(killed.values(), default=0.0)
+    if own is not None and own < largest:
+        return f"its worker was ended to free memory for another ({own:g} GB in use, the largest had {largest:g})", True
+    return f"its worker ran out of memory and was killed; {worker.MORE_MEMORY}", False

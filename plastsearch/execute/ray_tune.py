@@ -1,0 +1,134 @@
+"""Runs attempts on a Ray cluster through Tune.
+
+Tune places workers, keeps them warm and sees them die; it retries nothing, and nobody ever reads the snapshots it
+insists on: the journal is the truth, and every start is a fresh Tuner.
+"""
+
+import os
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from plastsearch.execute.executor import Desk
+from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
+from plastsearch.execute.ray_hooks import AttemptTrainable, Bridge, Proposals, Stop, Verdicts, Watch
+from plastsearch.execute.ray_patches import mended
+from plastsearch.execute.resources import Request, check_fit
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations among Ray's own modules
+    from ray import tune
+
+_LOOK_S = 1.0
+_PATIENCE_S = 5.0  # for Tune to notice by itself that Ray is dead
+_SILENT_S, _PARTING_S = 240.0, 15.0  # without a step of Tune: Ray hangs; some of its processes die without ending
+_HANGS = "Ray does not answer any more; what ran goes on with the next session"
+
+
+class RayExecutor:
+    """A local Ray of its own, or the cluster at `address`; opened at once: a misfit shows before anything runs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        request: Request = Request(),
+        *,
+        parallel: int | None = None,
+        address: str | None = None,
+    ) -> None:
+        self._folder = folder
+        self.trouble: str | None = None
+        self._cluster = Cluster(address)
+        try:
+            shapes = self._cluster.shapes()
+            self.request = request.on(shapes)
+            check_fit(self.request, shapes)
+            self.slots = parallel or max(1, sum(shape.holds(self.request) for shape in shapes))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def cpus(self) -> float:
+        """Cores of one trial."""
+        return self.request["CPU"]
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of one trial."""
+        return self.request.get("GPU", 0.0)
+
+    @property
+    def device(self) -> str:
+        """A trial that was given a GPU must find it."""
+        return "cuda" if self.gpus else "cpu"
+
+    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
+        """Serve the desk until it is over or stopping."""
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
+        scratch = self._folder / ".tune"
+        bridge = Bridge(desk, self._cluster)
+        tuner = tune.Tuner(
+            tune.with_resources(AttemptTrainable, _lower(self.request)),
+            tune_config=tune.TuneConfig(
+                search_alg=Proposals(bridge),
+                scheduler=Verdicts(bridge),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda _: "attempt",  # one for all: nothing stays there but the last error
+            ),
+            run_config=tune.RunConfig(
+                name="attempts",
+                storage_path=str(scratch.resolve()),
+                verbose=0,
+                stop=Stop(bridge),
+                callbacks=[Watch(bridge)],
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        try:
+            with own_signals(), hush(), mended(bridge.spent), self._watch(bridge, abandon):
+                tuner.fit()
+        except Exception:
+            self.trouble = self._cluster.fallen()
+            if self.trouble is None:
+                raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextmanager
+    def _watch(self, bridge: Bridge, abandon: Callable[[str], None] | None) -> Iterator[None]:
+        """Tune asks Ray in calls that do not return once Ray is dead: then only another thread can say so."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while abandon is not None and not done.wait(_LOOK_S):
+                trouble = self._cluster.fallen()
+                if trouble is not None and done.wait(_PATIENCE_S):
+                    return
+                silent_s = time.monotonic() - bridge.alive_at
+                if trouble is None and silent_s > (_PARTING_S if bridge.desk.interrupted else _SILENT_S):
+                    trouble = _HANGS
+                if trouble is not None:
+                    self.trouble = trouble
+                    abandon(trouble)
+
+        threading.Thread(target=watch, name="ray watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def close(self) -> None:
+        """End our own Ray; leave a foreign one alone."""
+        self._cluster.close(dead=self.trouble is not None)
+
+
+def _lower(request: Mapping[str, float]) -> dict[str, float]:
+    return {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in request.items()}

@@ -1,0 +1,126 @@
+"""Score files of ASVspoof 2019, 2021 and 5: written, read, joined with their key and judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plastsearch.errors import DataError
+from plastsearch.scores.keys import IN_SCORES, Key, is_header, key_of
+from plastsearch.scores.metrics import eer, summary
+from plastsearch.scores.rows import Mistakes, numbers, of_width, once, read_rows
+from plastsearch.scores.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021
+
+Edition = Literal["2019", "2021", "5"]
+HEADER = "filename\tcm-score"
+FEW = 10  # different scores: fewer look like decisions
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector said of each clip; a 2019 file brings its own key."""
+
+    source: Path
+    ids: tuple[str, ...]
+    lines: tuple[int, ...]
+    values: NDArray[np.float64]
+    key: Key | None = None
+
+
+def write_scores(
+    path: Path,
+    ids: Sequence[str],
+    scores: ArrayLike,
+    edition: Edition = "2021",
+    is_bona: ArrayLike | None = None,
+    attacks: Sequence[str] | None = None,
+) -> None:
+    """One line for each clip, every digit kept; the 2019 form also holds attack and key."""
+    values = [repr(float(value)) for value in np.asarray(scores, dtype=np.float64).ravel()]
+    if len(values) != len(ids):
+        raise DataError(f"{len(ids)} clips but {len(values)} scores: a score file needs one for each")
+    if edition == "2019":
+        if is_bona is None or attacks is None:
+            raise DataError("a 2019 score file also holds the attack and the key of each clip; give both")
+        words = ["bonafide" if bona else "spoof" for bona in np.asarray(is_bona)]
+        lines = [" ".join(row) for row in zip(ids, attacks, words, values, strict=True)]
+    elif edition == "5":
+        lines = [HEADER, *(f"{name}\t{value}" for name, value in zip(ids, values, strict=True))]
+    else:
+        lines = [f"{name} {value}" for name, value in zip(ids, values, strict=True)]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_scores(path: Path) -> Scores:
+    """A score file of any edition, told apart by its header and columns."""
+    rows = read_rows(path)
+    if rows and is_header(rows[0][1]):
+        rows = rows[1:]
+    if not rows:
+        raise DataError(f"{path}: no scores in it; expected lines like `LA_E_2834763 -1.25`")
+    width = len(rows[0][1])
+    if width not in (2, 4):
+        what = "a score file has 2 (clip, score) or 4 (clip, attack, key, score)"
+        raise DataError(f"{path}:{rows[0][0]}: {width} columns; {what}")
+    mistakes = Mistakes()
+    rows = of_width(path, rows, width, "LA_E_2834763 -1.25" if width == 2 else IN_SCORES.example, mistakes)
+    values = numbers(path, rows, width - 1, mistakes)
+    once(path, rows, 0, mistakes)
+    mistakes.raise_any()
+    return Scores(
+        source=Path(path),
+        ids=tuple(words[0] for _, words in rows),
+        lines=tuple(line for line, _ in rows),
+        values=np.array(values),
+        key=key_of(path, rows, IN_SCORES) if width == 4 else None,
+    )
+
+
+def joined(scores: Scores, key: Key) -> NDArray[np.float64]:
+    """Scores in the key's order: every clip of the key has one, and none is left over."""
+    mistakes = Mistakes()
+    position = {name: n for n, name in enumerate(scores.ids)}
+    if not any(name in position for name in key.ids):
+        raise DataError(
+            f"none of the {len(key.ids):,} clips of {key.source} (the first is {key.ids[0]}) has a score in "
+            f"{scores.source} (the first is {scores.ids[0]}); is that the protocol of these scores?"
+        )
+    for name, line in zip(key.ids, key.lines, strict=True):
+        if name not in position:
+            mistakes.add(f"{key.source}:{line}", f"{name} has no score in {scores.source}")
+    known = set(key.ids) | key.elsewhere
+    for name, line in zip(scores.ids, scores.lines, strict=True):
+        if name not in known:
+            mistakes.add(f"{scores.source}:{line}", f"{name} is not in {key.source}")
+    mistakes.raise_any()
+    return scores.values[[position[name] for name in key.ids]]
+
+
+def judge(
+    scores: Scores, key: Key | None, verifier: VerifierErrors | None = None, replicates: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Every metric of a score file, pooled and per attack, with what looks wrong about it."""
+    key = key or scores.key
+    if key is None:
+        raise DataError(f"{scores.source}: its lines hold no key, so the protocol must be given (--protocol)")
+    values = joined(scores, key)
+    found = summary(values, key.is_bona, key.attacks, key.speakers, seed=seed, replicates=replicates)
+    bona, spoof = values[key.is_bona], values[~key.is_bona]
+    if verifier is not None:
+        found["min_tdcf_2019"] = min_tdcf_2019(bona, spoof, verifier)
+        found["min_tdcf_2021"] = min_tdcf_2021(bona, spoof, verifier)
+    negated = eer(-bona, -spoof)[0]
+    found["warnings"] = []
+    if negated < found["eer"]:
+        found["warnings"].append(
+            f"negated scores have an EER of {negated:.2f} % instead of {found['eer']:.2f} %: "
+            "higher must mean bona fide; are labels or signs swapped?"
+        )
+    if np.unique(values).size < FEW:
+        found["warnings"].append(
+            f"only {np.unique(values).size} different scores: these look like decisions, and their EER means little"
+        )
+    return found

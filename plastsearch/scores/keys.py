@@ -1,0 +1,122 @@
+"""What is true of each scored clip: protocols and key files of any ASVspoof edition, and the verifier's scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plastsearch.errors import DataError
+from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, Layout
+from plastsearch.scores.rows import Mistakes, Row, chosen, numbers, of_width, once, read_rows
+from plastsearch.scores.tdcf import VerifierErrors, verifier_errors
+
+PA_2021 = Layout(12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval",
+                 id=1, key=9, speaker=0, attack=-1, subset=11)  # fmt: skip
+IN_SCORES = Layout(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
+NAMED_5 = Layout(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
+KEYS = {layout.columns: layout for layout in (LA_2019, LA_2021, DF_2021, PA_2021, ASVSPOOF5)}
+HEADERS = frozenset({"filename", "file", "utt", "utterance", "trial"})
+MOST_USED = "eval"  # the subset that 2021 is judged on
+
+
+@dataclass(frozen=True)
+class Key:
+    """Clips with their class; `elsewhere` are those of subsets that were not asked for."""
+
+    source: Path
+    ids: tuple[str, ...]
+    lines: tuple[int, ...]
+    is_bona: NDArray[np.bool_]
+    attacks: tuple[str, ...] | None
+    speakers: tuple[str, ...] | None
+    elsewhere: frozenset[str] = frozenset()
+
+
+def is_header(words: Sequence[str]) -> bool:
+    """Whether a first line names its columns."""
+    return bool(words) and words[0].lower() in HEADERS
+
+
+def read_key(path: Path, subset: str | None = None) -> Key:
+    """A protocol or key, told apart by its number of columns; `subset` chooses by the last column of 2021's."""
+    rows = read_rows(path)
+    if rows and is_header(rows[0][1]):
+        return key_of(path, rows[1:], NAMED_5, subset)
+    layout = KEYS.get(len(rows[0][1])) if rows else None
+    if layout is None:
+        known = "; ".join(f"{columns} (`{one.example}`)" for columns, one in sorted(KEYS.items()))
+        what = f"{path}:{rows[0][0]}: {len(rows[0][1])} columns" if rows else f"{path}: it is empty"
+        raise DataError(f"{what}; protocols that are known have {known}, or a header `filename cm-label`")
+    return key_of(path, rows, layout, subset)
+
+
+def key_of(path: Path, rows: Sequence[Row], layout: Layout, subset: str | None = None) -> Key:
+    """Rows of one layout as a key."""
+    mistakes = Mistakes()
+    rows = of_width(path, rows, layout.columns, layout.example, mistakes)
+    once(path, rows, layout.id, mistakes)
+    chosen(path, rows, layout.key, lambda word: word.lower() in BONA_FIDE | SPOOF, "bonafide or spoof", mistakes)
+    mistakes.raise_any()
+    wanted, elsewhere = _of_subset(path, rows, layout, subset)
+    is_bona = np.array([words[layout.key].lower() in BONA_FIDE for _, words in wanted], dtype=np.bool_)
+
+    def column(n: int) -> tuple[str, ...] | None:
+        return None if n < 0 else tuple(words[n] for _, words in wanted)
+
+    attacks = column(layout.attack)
+    if attacks is not None:
+        attacks = tuple(NONE if bona else name for bona, name in zip(is_bona, attacks, strict=True))
+    return Key(
+        source=Path(path),
+        ids=tuple(words[layout.id] for _, words in wanted),
+        lines=tuple(line for line, _ in wanted),
+        is_bona=is_bona,
+        attacks=attacks,
+        speakers=column(layout.speaker),
+        elsewhere=frozenset(words[layout.id] for _, words in elsewhere),
+    )
+
+
+def _of_subset(path: Path, rows: list[Row], layout: Layout, subset: str | None) -> tuple[list[Row], list[Row]]:
+    if layout.subset < 0:
+        if subset is not None:
+            raise DataError(f"{path}: this kind of protocol has no subsets; leave out --subset {subset}")
+        return rows, []
+    wanted = subset or MOST_USED
+    names = sorted({words[layout.subset] for _, words in rows})
+    if wanted not in names:
+        raise DataError(f"{path}: no clip is of subset '{wanted}'; it has {', '.join(names)}")
+    split: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        split[row[1][layout.subset] != wanted].append(row)
+    return split
+
+
+def read_verifier(scores: Path, key: Path | None = None, subset: str | None = None) -> VerifierErrors:
+    """The speaker verifier's error rates: 2019's file holds its keys, 2021's has them in a file of the same order."""
+    mistakes = Mistakes()
+    rows = of_width(
+        scores, read_rows(scores), 3, "A07 spoof -1.25" if key is None else "LA_0004 LA_E_1 -1.25", mistakes
+    )
+    values = np.array(numbers(scores, rows, 2, mistakes))
+    kinds = np.array(
+        _kinds(scores, rows, 1, mistakes) if key is None else _kinds_apart(key, len(rows), subset, mistakes)
+    )
+    mistakes.raise_any()
+    return verifier_errors(*(values[kinds == kind] for kind in ("target", "nontarget", "spoof")))
+
+
+def _kinds(path: Path, rows: Sequence[Row], column: int, mistakes: Mistakes) -> list[str]:
+    known = {"target", "nontarget", "spoof"}
+    return chosen(path, rows, column, known.__contains__, "target, nontarget or spoof", mistakes)
+
+
+def _kinds_apart(path: Path, count: int, subset: str | None, mistakes: Mistakes) -> list[str]:
+    rows = of_width(path, read_rows(path), 8, "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval", mistakes)
+    if len(rows) != count:
+        raise DataError(f"{path}: {len(rows)} rows for {count} verifier scores; both files have the same order")
+    kinds = _kinds(path, rows, 5, mistakes)
+    wanted = subset or MOST_USED
+    return [kind if words[7] == wanted else "elsewhere" for kind, (_, words) in zip(kinds, rows, strict=True)]

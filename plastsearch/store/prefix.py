@@ -1,0 +1,301 @@
+"""Activations below the lowest place that learns: computed once per clip, shared by epochs and by trials.
+
+    <root>/<key>/values.bin    clips × crops activations, memory-mapped
+    <root>/<key>/shape.json    their shape and type, what they are of, the seconds one pass takes to compute
+    <root>/<key>/worth         see below
+    <root>/.draft-<key>/       being computed: its file has its full size from the start, so it is the reservation, too
+    <root>/.level, .lock       see below; held while room is made
+
+Who reads, and who computes, holds a lock on the values as long as they are mapped or written; the kernel drops it with
+the process. So nothing in use is ever dropped, and a draft that nobody holds is a dead process's.
+
+When room is short, what costs the fewest seconds per GB to compute again goes (GreedyDual-Size, Cao and Irani 1997):
+with every use an entry is worth that much above the level that the last one to go was worth. A newcomer that would save
+less by its use now is turned away instead, and raises the level: old entries that nobody uses age by what is asked for.
+
+The folder belongs on a disk of the node.
+"""
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plastsearch.errors import StorageError
+from plastsearch.spec.config import content_id
+from plastsearch.store.locked import VALUES, Draft, Refused, append, hold, read_number, reserve, sizes, write_number
+from plastsearch.store.room import sized
+
+Rows = NDArray[np.int64]
+Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
+
+TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
+    "float32": (np.dtype(np.float32), torch.float32),
+    "float16": (np.dtype(np.float16), torch.float16),
+}
+SHAPE, WORTH = "shape.json", "worth"
+DRAFT, GONE = ".draft-", ".gone-"
+SHARE = 0.5  # of a disk's free space, where no budget is given
+SPARE, SPARE_BYTES = 0.05, 1e9  # of a disk, or so many bytes if that is less: never taken
+
+
+@dataclass(frozen=True)
+class PrefixOf:
+    """What activations depend on: all of it is in their key."""
+
+    weights: str  # key of the stage whose frozen weights compute them
+    cut: str
+    clips: str  # the clips' fingerprint
+    length_samples: int
+    crops: int
+    type: str  # float32 | float16
+    precision: str  # float32 | bf16 autocast while computing
+
+    @property
+    def key(self) -> str:
+        return content_id(vars(self), 24)
+
+
+class CachedActivations:
+    """A memory-mapped array [crops × clips, …]; reading copies only the rows asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        shape = json.loads((folder / SHAPE).read_text())
+        self.seconds = float(shape["seconds"])
+        self._clips = int(shape["count"])
+        kind, sizes = TYPES[shape["type"]][0], tuple(shape["shape"])
+        with (folder / VALUES).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the map keeps the file open, and so the lock
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(file.name)  # dropped between opening and locking
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(sizes))).reshape(sizes)
+        self.gb = self._values.nbytes / 1e9
+
+    def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:
+        """Activations of these clips in float32."""
+        return torch.from_numpy(self._values[rows + self._clips * np.asarray(crops)].astype(np.float32, copy=False))
+
+
+@dataclass(frozen=True)
+class Held:
+    """One entry as room is made: what it takes and what it is worth."""
+
+    worth: float
+    used: float
+    size: int
+    folder: Path
+
+
+class Busy(Exception):
+    """Another process computes the same activations."""
+
+
+class PrefixCache:
+    """All kept activations of a node. `refused` says, for this object, what could not be kept and why."""
+
+    def __init__(self, root: Path, max_bytes: float | None = None) -> None:
+        self.root = root
+        self.max_bytes = max_bytes  # None: SHARE of what is free or already taken by it
+        self.refused: list[str] = []
+
+    def find(self, of: PrefixOf) -> CachedActivations | None:
+        """What is there already."""
+        folder = self.root / of.key
+        try:
+            return CachedActivations(folder)
+        except (FileNotFoundError, BlockingIOError):  # not there, or being dropped at this moment
+            return None
+        except (KeyError, ValueError):  # cut short by a crash or a damaged disk: computed again
+            self._remove(folder)
+            return None
+        except OSError as error:
+            raise StorageError(f"{folder}: kept activations cannot be read now ({error}); try --no-cache") from error
+
+    def make(
+        self,
+        of: PrefixOf,
+        clips: int,
+        item_bytes: int,
+        parts: Callable[[], Parts],
+        poll: Callable[[], None],
+        *,
+        seconds: float = 0.0,
+        passes: float = 1.0,
+    ) -> CachedActivations | None:
+        """Compute and keep; None if they do not fit. One process computes, others wait (`poll` between looks).
+
+        `item_bytes`: of one clip in float32; `seconds`: what one pass over the clips costs to compute; `passes`: how
+        often they will be read now.
+        """
+        size = clips * of.crops * item_bytes * TYPES[of.type][0].itemsize // 4
+        try:
+            while True:
+                try:
+                    begun = self._begin(of, size, (passes - 1) * seconds, poll)
+                    break
+                except Busy:
+                    poll()
+            return (
+                begun if isinstance(begun, CachedActivations) else self._fill(begun, of, clips, size, parts(), seconds)
+            )
+        except Refused as why:
+            self.refused.append(f"activations at {of.cut} are not kept ({sized(size)}): {why}")
+            return None
+
+    def note_use(self, of: PrefixOf, kept: CachedActivations) -> None:
+        """Somebody reads these: they are worth what it would cost the next one to compute them again."""
+        write_number(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
+
+    def allowed(self) -> float:
+        """Bytes that it may hold in all, as the disk is now."""
+        place = next(folder for folder in (self.root.absolute(), *self.root.absolute().parents) if folder.is_dir())
+        entries, reserved, unwritten = self._look() if place == self.root.absolute() else ([], 0, 0)
+        held = reserved + sum(entry.size for entry in entries)
+        return self._budget(_free(place, unwritten), held)
+
+    def _budget(self, free: float, held: int) -> float:
+        return SHARE * (free + held) if self.max_bytes is None else self.max_bytes
+
+    def _begin(self, of: PrefixOf, size: int, gain_s: float, poll: Callable[[], None]) -> CachedActivations | Draft:
+        """What is there meanwhile, or a draft of the full size, for which room has been made."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with self._alone(poll):
+                found = self.find(of)
+                if found is not None:
+                    return found
+                folder = self.root / f"{DRAFT}{of.key}"
+                if not self._dead(folder):
+                    raise Busy
+                self._make_room(size, gain_s)
+                return reserve(folder, size)
+        except OSError as error:
+            raise Refused(str(error)) from error
+
+    @contextlib.contextmanager
+    def _alone(self, poll: Callable[[], None]) -> Iterator[None]:
+        """The only process that makes room or takes it."""
+        with (self.root / ".lock").open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    poll()
+            yield
+
+    def _fill(
+        self, draft: Draft, of: PrefixOf, clips: int, size: int, parts: Parts, seconds: float
+    ) -> CachedActivations:
+        """Write what is computed, and publish it in one rename; OverflowError where half precision cannot hold it."""
+        try:
+            shape: tuple[int, ...] = ()
+            written = 0
+            for part in parts:
+                shape = tuple(part.shape[1:])
+                written += append(draft.file, part, TYPES[of.type][1])
+            assert written == size, (written, size)
+            what = {"shape": [clips * of.crops, *shape], "count": clips, "seconds": seconds, **vars(of)}
+            return self._publish(draft, of, json.dumps(what))
+        finally:
+            os.close(draft.file)
+            shutil.rmtree(draft.folder, ignore_errors=True)
+
+    def _publish(self, draft: Draft, of: PrefixOf, what: str) -> CachedActivations:
+        try:
+            os.fsync(draft.file)  # its full size stands from the start: after a power cut nothing else tells a hole
+            (draft.folder / SHAPE).write_text(what)
+            fcntl.flock(draft.file, fcntl.LOCK_SH)
+            kept = CachedActivations(draft.folder)
+            draft.folder.rename(self.root / of.key)
+        except OSError as error:
+            raise Refused(str(error)) from error
+        return kept
+
+    def _make_room(self, wanted: int, gain_s: float) -> None:
+        """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
+        self._clear()
+        entries, reserved, unwritten = self._look()
+        free, held = _free(self.root, unwritten), reserved + sum(entry.size for entry in entries)
+        budget = self._budget(free, held)
+        lacking = max(held + wanted - budget, wanted - free)
+        if wanted > budget:
+            raise Refused(f"the budget is {sized(budget)} (--cache-max-gb)")
+        own = self._level() + gain_s / (wanted / 1e9) if wanted else 0.0
+        with contextlib.ExitStack() as locks:
+            going: list[Held] = []
+            for entry in sorted(entries, key=lambda entry: (entry.worth, entry.used)):
+                if lacking <= 0:
+                    break
+                if entry.worth > own:
+                    write_number(self.root / ".level", own)
+                    raise Refused("what is kept saves more seconds per GB")
+                if hold(entry.folder / VALUES, locks):
+                    going.append(entry)
+                    lacking -= entry.size
+            if lacking > 0:
+                raise Refused("what is kept, or being computed, is in use")
+            for entry in going:
+                self._remove(entry.folder)
+        if going:
+            write_number(self.root / ".level", going[-1].worth)
+
+    def _look(self) -> tuple[list[Held], int, int]:
+        """Every entry; the bytes that drafts have reserved, and those of them that are not on the disk yet."""
+        entries, reserved, unwritten = [], 0, 0
+        for folder in self.root.iterdir():
+            try:
+                size, there = sizes(folder / VALUES)
+                used = folder.stat().st_mtime
+            except (FileNotFoundError, NotADirectoryError):  # no entry, or dropped meanwhile
+                continue
+            if folder.name.startswith(DRAFT):
+                reserved, unwritten = reserved + size, unwritten + size - there
+            elif not folder.name.startswith(GONE):
+                entries.append(Held(read_number(folder / WORTH), used, size, folder))
+        return entries, reserved, unwritten
+
+    def _clear(self) -> None:
+        """Delete what dead processes left; only while nobody else makes room."""
+        for folder in self.root.iterdir():
+            if folder.name.startswith(DRAFT):
+                self._dead(folder)
+            elif folder.name.startswith(GONE):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _dead(self, draft: Path) -> bool:
+        """No draft, or none any more: whoever computed it has ended."""
+        with contextlib.ExitStack() as lock:
+            if (draft / VALUES).exists() and not hold(draft / VALUES, lock):
+                return False
+            shutil.rmtree(draft, ignore_errors=True)
+        return True
+
+    def _remove(self, folder: Path) -> None:
+        """Out of sight in one rename, then deleted."""
+        grave = self.root / f"{GONE}{uuid.uuid4().hex}"
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+    def _level(self) -> float:
+        return read_number(self.root / ".level")
+
+
+def _free(folder: Path, unwritten: int) -> float:
+    """What a disk has left, beside what is spared and what drafts are still going to write."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - unwritten - min(SPARE * disk.total, SPARE_BYTES)

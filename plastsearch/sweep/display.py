@@ -1,0 +1,97 @@
+"""What is said while a sweep runs where no table can be drawn: nothing, a line per start and end, or JSON lines."""
+
+import json
+import sys
+import time
+from typing import IO
+
+from plastsearch.sweep.view import View, describe, numbers, title
+from plastsearch.tracking.journal import Event, TrialRecord, plain
+
+_EVERY_S = 30.0  # between two summaries
+
+
+class Silent:
+    """--quiet and --json."""
+
+    def feed(self, event: Event) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Nothing was drawn."""
+
+
+class JsonLines:
+    """Every event of the journal, as it is written."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def feed(self, event: Event) -> None:
+        """One object per line, flushed, for machines."""
+        self._stream.write(json.dumps(plain(event), allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Lines need no end."""
+
+
+class Lines:
+    """A plain line for every start and end, and a summary now and then, for logs and pipes."""
+
+    def __init__(self, view: View, stream: IO[str] | None = None) -> None:
+        self._view, self._stream = view, stream or sys.stderr
+        self._said = time.monotonic()
+
+    def feed(self, event: Event) -> None:
+        """Say what happened, if a person cares."""
+        text = self._text(event)
+        if text is not None:
+            self._say(text, event["at"])
+        if event["event"] != "finish":
+            self.tick()
+
+    def tick(self) -> None:
+        """Say where the sweep stands, every half a minute."""
+        if time.monotonic() - self._said < _EVERY_S:
+            return
+        self._said = time.monotonic()
+        if any(record.state == "running" for record in list(self._view.records.values())):
+            self._say(f"… {self._view.summary()} · {self._view.best()}", time.time())
+
+    def _say(self, text: str, at: float) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(at))
+        self._stream.write(f"{clock} {text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """The last word."""
+        self._stream.write(self._view.summary() + "\n")
+
+    def _text(self, event: Event) -> str | None:
+        kind = event["event"]
+        if kind in {"finish", "note"}:
+            return event["text"] if kind == "note" else f"sweep {event['status']}"
+        if kind not in {"start", "retry", "end"}:
+            return None
+        record = self._view.records[event["trial"]]
+        if kind == "start":
+            again = f" (attempt {event['attempt']})" if event["attempt"] > 1 else ""
+            return f"{title(record)} started{again}: {describe(record)}{self._waits(record)}"
+        if kind == "retry":
+            if event.get("waits"):
+                return f"{title(record)} waits for a stage that another trial computes"
+            return f"{title(record)} will run again: {event['reason']}"
+        outcome = f": {event['reason']}" if event.get("reason") else numbers(event["metrics"])
+        return f"{title(record)} {event['state']}{outcome} · {self._progress()}"
+
+    def _waits(self, record: TrialRecord) -> str:
+        other = self._view.awaited(record)
+        if other is None:
+            return ""
+        what = "baseline" if other.control == "baseline" else "start"
+        return f"; waits for the {what} that trial {other.number} trains"
+
+    def _progress(self) -> str:
+        ended = sum(r.ended for r in self._view.records.values() if r.role == "search")
+        return f"{ended}/{self._view.trials} trials" if self._view.trials else f"{ended} trials"

@@ -1,0 +1,119 @@
+"""A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.tracking.journal import FILE, VERSION, Event, Journal, read
+
+SHARED = ("store", "cache")  # beside the sweeps of one root
+FINISHED = {"done", "budget", "failures"}
+# What may change when a sweep goes on: how much more to spend, and on what machine. The question may not.
+_MAY_CHANGE = {
+    "search": {"trials", "wall_s", "gpu_hours", "target_hypervolume", "stagnation", "parallel"},
+    "finalists": None,
+    "resources": None,
+    "max_failures": None,
+    "max_failed_fraction": None,
+    "trial_timeout_s": None,
+    "question": None,
+}
+
+
+@dataclass(frozen=True)
+class OpenedFolder:
+    """A locked journal and what it already holds."""
+
+    journal: Journal
+    events: list[Event]
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the sweep goes."""
+        return self.journal.folder
+
+
+def open_folder(
+    root: Path, name: str, spec: SweepSpec, overrides: Sequence[str], *, resume: bool, command: str
+) -> OpenedFolder:
+    """Lock the folder of this sweep; a finished one is left alone unless resumed, an unfinished one refused."""
+    if name in SHARED:
+        raise PlastsearchError(f"a sweep cannot be called '{name}': that folder is shared by all sweeps; use --name")
+    folder = root / name
+    while not resume and _status(folder) in FINISHED:
+        folder = _successor(folder)
+    journal = Journal(folder)
+    try:
+        events = read(folder)
+        if not any(event["event"] == "propose" for event in events):
+            journal.clear()
+            _head(journal, spec, overrides, name=folder.name)
+        elif not resume:
+            raise PlastsearchError(
+                f"{folder} holds an unfinished sweep; go on with\n  {command}\nor start another with --name"
+            )
+        else:
+            _check_same(folder, events, spec)
+        return OpenedFolder(journal, read(folder))  # what was just written, too
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _status(folder: Path) -> str | None:
+    """How the last session ended; `open` if it did not, None if there is no sweep."""
+    path = folder / FILE
+    if not path.is_file() or not path.stat().st_size:
+        return None
+    last = next((e for e in reversed(read(folder)) if e["event"] in {"finish", "session"}), None)
+    return "open" if last is None or last["event"] == "session" else str(last["status"])
+
+
+def _successor(folder: Path) -> Path:
+    stem, _, last = folder.name.rpartition("-")
+    if stem and last.isdigit():
+        return folder.with_name(f"{stem}-{int(last) + 1}")
+    return folder.with_name(f"{folder.name}-2")
+
+
+def _head(journal: Journal, spec: SweepSpec, overrides: Sequence[str], name: str) -> None:
+    journal.append(
+        "sweep",
+        version=VERSION,
+        name=name,
+        spec=spec.plain(),
+        spec_hash=spec.spec_hash(),
+        overrides=list(overrides),
+    )
+
+
+def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
+    head = next((event for event in events if event["event"] == "sweep"), None)
+    if head is None:
+        raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
+    changed = _differences(_question(head["spec"]), _question(spec.plain()))
+    if changed:
+        raise SpecError(
+            [f"{folder} holds another sweep; resuming needs the same space, and it differs in {key}" for key in changed]
+        )
+
+
+def _question(plain: dict[str, Any]) -> dict[str, Any]:
+    """What of a spec makes it another sweep."""
+    kept: dict[str, Any] = {}
+    for key, value in plain.items():
+        freed = _MAY_CHANGE.get(key, set())
+        if freed is None:
+            continue
+        kept[key] = {k: v for k, v in value.items() if k not in freed} if freed else value
+    return kept
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    return [] if old == new else [path]

@@ -1,0 +1,107 @@
+"""Which trials are not worth finishing: halving and median rules at rungs, on one metric or on all objectives at once.
+
+A rung is a fraction of the steps after growth: what a shared `train` stage reports is the same for all trials.
+The state is a function of the reports in the journal, so a resumed sweep decides as if it had never been killed.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal
+
+from plastsearch.pareto.front import rank
+from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.ranking import Aim
+
+Rule = Literal["asha", "median", "moasha"]
+Scores = dict[str, float]
+
+
+@dataclass
+class Halting:
+    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first aim only."""
+
+    rule: Rule
+    aims: Sequence[Aim]
+    rungs: tuple[float, ...] = (0.25, 0.5)
+    eta: float = 2.0
+    least: int = 4  # trials at a rung before anything is halted there
+    _reached: list[dict[int, Scores]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rungs = tuple(sorted(self.rungs))
+        self._reached = [{} for _ in self.rungs]
+
+    def replay(self, records: Iterable[TrialRecord]) -> set[int]:
+        """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
+        reports = [(event["at"], r.number, i, r) for r in records for i, event in enumerate(r.history)]
+        condemned = set()
+        for _, number, i, record in sorted(reports, key=lambda entry: entry[:3]):
+            if record.role == "search" and self._decide(record, record.history[: i + 1]):
+                condemned.add(number)
+        return condemned
+
+    def halts(self, record: TrialRecord) -> bool:
+        """Take in the record's last report; True if it should not go on."""
+        return self._decide(record, record.history)
+
+    def _decide(self, record: TrialRecord, history: Sequence[Event]) -> bool:
+        rung = self._note(record, history)
+        if rung is None or len(self._reached[rung]) < self.least:
+            return False
+        return self._worse(rung, record.number)
+
+    def _note(self, record: TrialRecord, history: Sequence[Event]) -> int | None:
+        """Store the scores at every rung just crossed; the highest of them."""
+        done = progress(history)
+        if done is None:
+            return None
+        scores = self._scores(history)
+        crossed = None
+        for i, rung in enumerate(self.rungs):
+            if done >= rung and scores and record.number not in self._reached[i]:
+                self._reached[i][record.number] = scores
+                crossed = i
+        return crossed
+
+    def _scores(self, history: Sequence[Event]) -> Scores:
+        known: Scores = {}
+        for event in history:
+            known.update({name: value for name, value in event["metrics"].items() if value is not None})
+        aims = self.aims if self.rule == "moasha" else self.aims[:1]
+        return {aim.metric: known[aim.metric] for aim in aims if aim.metric in known}
+
+    def _worse(self, rung: int, number: int) -> bool:
+        reached = self._reached[rung]
+        if self.rule == "moasha":
+            return self._dominated(reached, number)
+        aim = self.aims[0]
+        sign = -1.0 if aim.goal == "max" else 1.0
+        values = {n: sign * scores[aim.metric] for n, scores in reached.items()}
+        if self.rule == "median":
+            return values[number] > median(value for n, value in values.items() if n != number)
+        return values[number] > sorted(values.values())[self._places(values) - 1]
+
+    def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
+        """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
+        common = [aim for aim in self.aims if all(aim.metric in scores for scores in reached.values())]
+        if not common:
+            return False
+        order = list(reached)
+        ranks = rank([[reached[n][aim.metric] for aim in common] for n in order], [aim.goal for aim in common])
+        own = ranks[order.index(number)]
+        return int((ranks < own).sum()) >= self._places(reached)
+
+    def _places(self, entries: dict[int, float] | dict[int, Scores]) -> int:
+        return max(1, math.ceil(len(entries) / self.eta))
+
+
+def progress(history: Sequence[Event]) -> float | None:
+    """The share of the steps after growth that are done; None while the original network trains."""
+    last = history[-1]
+    if last["stage"] == "train":
+        return None
+    base = max((event["step"] for event in history if event["stage"] in {"train", "dropin"}), default=0)
+    left = last["steps_total"] - base
+    return (last["step"] - base) / left if left > 0 else None

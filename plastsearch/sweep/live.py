@@ -1,0 +1,115 @@
+"""A live table on a terminal: running trials, the front, a footer; whatever must stay is printed above it."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from plastsearch.sweep.view import View, brief, clock, scores, title
+from plastsearch.tracking.journal import Event, TrialRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+_SHOWN = 8  # rows of the front, and of running trials, at most
+_WIDEST, _NARROW = 120, 100  # columns of the terminal
+_LEAST = {"trial": 12, "stage": 12, "step": 9, "age": 7}
+_LEAST_NARROW = {"stage": 11, "step": 7}
+_AROUND = 12  # lines beside the rows of both tables
+
+
+class Live:
+    """A table that redraws itself in place."""
+
+    def __init__(self, view: View, console: "Console") -> None:
+        from rich.live import Live as RichLive
+
+        self._view, self._console = view, console
+        self._live = RichLive(
+            console=console, get_renderable=self._draw, refresh_per_second=2, redirect_stdout=False, transient=True
+        )
+        self._live.start()
+        view.drawn = True
+
+    def feed(self, event: Event) -> None:
+        """The next redraw shows it; what will not be seen in the table is said above it, and stays."""
+        kind = event["event"]
+        if kind == "note":
+            self._console.print(event["text"], markup=False, highlight=False)
+        elif (kind == "end" and event["state"] == "failed") or (kind == "retry" and not event.get("waits")):
+            record = self._view.records[event["trial"]]
+            outcome = "failed" if kind == "end" else "will run again"
+            self._console.print(f"{title(record)} {outcome}: {event['reason']}", markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Clear the table: the report comes next."""
+        self._view.drawn = False
+        self._live.stop()
+
+    def _draw(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        records = list(self._view.records.values())
+        running = [record for record in records if record.state == "running"]
+        footer = Text(self._view.summary(), style="dim")
+        if self._view.last_hint:
+            footer.append(f"\n{self._view.last_hint}", style="bold not dim")
+        return Group(*(self._running(running) if running else []), *self._front(), footer)
+
+    def _running(self, running: list[TrialRecord]) -> "list[RenderableType]":
+        from rich.text import Text
+
+        table = self._table("running", ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"))
+        for record in running[: self._rows]:
+            step = f"{record.step}/{record.steps_total}" if record.steps_total else ""
+            age = clock(time.time() - (record.started_at or time.time()))
+            table.add_row(*self._who(record), self._stage(record), step, *self._scores(record), age)
+        if len(running) > self._rows:
+            table.add_row("", f"and {len(running) - self._rows} more")
+        return [table, Text()]
+
+    @property
+    def _rows(self) -> int:
+        """Of each table, so that the footer stays in sight."""
+        return max(2, min(_SHOWN, (self._console.height - _AROUND) // 2))
+
+    def _who(self, record: TrialRecord) -> tuple[str, str]:
+        return title(record).replace("finalist, ", ""), brief(record)
+
+    def _scores(self, record: TrialRecord) -> tuple[str, str, str]:
+        return scores(record.metrics, short=self._console.width < _NARROW)
+
+    def _stage(self, record: TrialRecord) -> str:
+        other = self._view.awaited(record)
+        return f"waits for {other.number}" if other is not None else record.stage or "starts"
+
+    def _front(self) -> "list[RenderableType]":
+        from rich.text import Text
+
+        members, _ = self._view.standings()
+        if not members:
+            return []
+        table = self._table(f"front ({len(members)})", ("trial", "what", "dev EER", "ratio", "parameters"))
+        for record in members[: self._rows]:
+            table.add_row(*self._who(record), *self._scores(record))
+        if len(members) > self._rows:
+            table.add_row("", f"and {len(members) - self._rows} more")
+        return [table, Text()]
+
+    def _table(self, name: str, columns: Sequence[str]) -> "Table":
+        """Without lines; numbers to the right and always whole: only what a trial is gives way and is cut short."""
+        from rich.table import Table
+
+        width, narrow = min(self._console.width, _WIDEST), self._console.width < _NARROW
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False,
+                      header_style="dim", width=width, padding=(0, 1 if narrow else 2, 0, 0))  # fmt: skip
+        for column in columns:
+            if column == "what":
+                table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1)
+                continue
+            right = column in {"step", "dev EER", "ratio", "parameters", "age"}
+            least = _LEAST.get(column) if not narrow else _LEAST_NARROW.get(column)  # nothing jumps between redraws
+            name_shown = "size" if narrow and column == "parameters" else column
+            table.add_column(name_shown, justify="right" if right else "left", no_wrap=True, min_width=least)
+        return table

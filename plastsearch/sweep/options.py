@@ -1,0 +1,78 @@
+"""Where and how a sweep's session runs, the command that goes on with it, and how it ended."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plastsearch.addresses import typed
+from plastsearch.execute import worker
+
+EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and how a sweep runs; nothing here changes what it asks."""
+
+    root: Path
+    name: str | None = None
+    resume: bool = False
+    executor: str = "tune"
+    address: str | None = None
+    store: Path | None = None
+    cache: Path | None = None
+    finalists: bool = True
+    trial: str = worker.TRIAL
+    finalist: str = worker.FINALIST
+    space_file: Path | None = None
+    overrides: Sequence[str] = ()
+    mlflow: str | None = None  # as given: an address, `env:NAME`, or `none`
+    deterministic: bool = False
+    cache_max_gb: float | None = None
+    store_max_gb: float | None = None
+    checkpoint_s: float | None = None
+
+    def store_of(self, root: Path) -> Path:
+        """Where finished stages are kept."""
+        return (self.store or root / "store").resolve()
+
+    def cache_of(self, root: Path) -> Path:
+        """Where decoded clips are kept."""
+        return (self.cache or root / "cache").resolve()
+
+    def command(self, folder: Path) -> str:
+        """What to type to go on with it."""
+        words = ["plastsearch", "sweep", str(self.space_file or "SPACE"), "--out", str(folder.parent)]
+        words += ["--name", folder.name, "--resume"]
+        words += [word for text in self.overrides for word in ("--set", text)]
+        if self.executor != "tune":
+            words += ["--executor", self.executor]
+        mlflow = self.mlflow and typed(self.mlflow)
+        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": mlflow}
+        words += [word for key, value in given.items() if value for word in (key, str(value))]
+        limits = {"--cache-max-gb": self.cache_max_gb, "--store-max-gb": self.store_max_gb,
+                  "--checkpoint-s": self.checkpoint_s}  # fmt: skip
+        words += [word for key, number in limits.items() if number is not None for word in (key, f"{number:g}")]
+        if self.deterministic:
+            words.append("--deterministic")
+        if not self.finalists:
+            words.append("--no-finalists")
+        return shlex.join(words)
+
+
+@dataclass
+class Outcome:
+    """How the session ended."""
+
+    folder: Path
+    status: str  # done | budget | failures | interrupted
+    command: str  # to resume
+    reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+    stuck: bool = False  # the executor cannot be closed: leave without a word to it
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 4 too many failures, 130 interrupted and resumable."""
+        return EXIT[self.status]

@@ -1,0 +1,250 @@
+"""What a sweep runs, in order: baseline, search, other controls, finalists. Each phase skips what the journal has."""
+
+import random
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from plastsearch.execute import worker
+from plastsearch.execute.executor import Executor
+from plastsearch.pareto.front import knee
+from plastsearch.search.proposer import Proposer
+from plastsearch.spec.config import RunSettings, TrialConfig, content_id
+from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.budget import Limits
+from plastsearch.sweep.halting import Halting
+from plastsearch.sweep.options import Options
+from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.ranking import Aim, Ranking
+
+Records = Mapping[int, TrialRecord]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial about to be proposed."""
+
+    config: TrialConfig
+    role: str = "search"  # search | control | finalist
+    control: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    origin: str = "sampler"
+    reuse_of: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Phase(Protocol):
+    """A source of trials; with `barrier`, it starts when all before it have ended; with `alone`, one runs at a time."""
+
+    barrier: bool
+    alone: bool
+
+    def plan(self, number: int, records: Records) -> Plan | None:
+        """The next trial, to be called `number`; None once there is none left."""
+
+
+class Search:
+    """Whatever the proposer says, until the budget is spent or the space is."""
+
+    barrier = False
+    alone = False
+
+    def __init__(self, proposer: Proposer, exhausted: Callable[[Records], str | None]) -> None:
+        self._proposer = proposer
+        self._exhausted = exhausted
+        self.ended_by: str | None = None
+
+    def plan(self, number: int, records: Records) -> Plan | None:
+        """Ask the proposer."""
+        self.ended_by = self._exhausted(records)
+        if self.ended_by is not None:
+            return None
+        proposal = self._proposer.ask(number)
+        if proposal is None:
+            self.ended_by = "space"
+            return None
+        return Plan(config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of)
+
+
+class Listed:
+    """Trials that follow from the records, worked out once, when the phase begins."""
+
+    def __init__(
+        self, plans: Callable[[Records], Iterable[Plan]], *, barrier: bool = True, alone: bool = False
+    ) -> None:
+        self._plans = plans
+        self._queue: list[Plan] | None = None
+        self.barrier = barrier
+        self.alone = alone
+
+    def plan(self, number: int, records: Records) -> Plan | None:  # noqa: ARG002
+        """The next that the journal does not have yet."""
+        if self._queue is None:
+            known = {_key(r.role, r.control, r.extra) for r in records.values()}
+            self._queue = [p for p in self._plans(records) if _key(p.role, p.control, p.extra) not in known]
+        return self._queue.pop(0) if self._queue else None
+
+
+def _key(role: str, control: str | None, extra: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes two plans the same run: a control of another trial, or of another seed, is another one."""
+    return role, control, extra.get("of"), extra.get("seed")
+
+
+def baseline(base: TrialConfig) -> Plan:
+    """Train the original network with the whole budget."""
+    config = base.model_copy(update={"method": CONTROLS[YARDSTICK].method, "layers": (), "neurons": 0})
+    return Plan(config, role="control", control=YARDSTICK, origin="control")
+
+
+def against_best(
+    names: Sequence[str], ranking: Ranking, candidates: Sequence[str], seed: int
+) -> Callable[[Records], list[Plan]]:
+    """Controls that answer to the best member of the front, which is known only after the search."""
+
+    def plans(records: Records) -> list[Plan]:
+        best = ranking.winner(records.values())
+        if best is None:
+            return []
+        config = TrialConfig.model_validate(best.config)
+        made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
+        return [replace(plan, extra={"of": best.number}) for plan in made if plan is not None]
+
+    return plans
+
+
+def _lora(config: TrialConfig) -> Plan:
+    """As many parameters on the same sites as the growth of this very configuration adds."""
+    operator = "stack" if facts(config.method).adds == "layers" else config.operator
+    changes = {"method": CONTROLS["lora"].method, "rank": None, "lora_on": "sites", "operator": operator}
+    changed = config.model_copy(update=changes)
+    return Plan(changed, role="control", control="lora", origin="control")
+
+
+def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> Plan | None:
+    """The same widths at other sites; None if there is only one choice of sites."""
+    growth = config.growth()
+    sites = sorted(set(candidates) | set(growth))
+    if len(sites) == len(growth):
+        return None
+    rng = random.Random(f"random sites {seed}")
+    chosen = sorted(growth)
+    while chosen == sorted(growth):
+        chosen = sorted(rng.sample(sites, len(growth)))
+    chosen.sort(key=sites.index)
+    neurons = dict(zip(chosen, growth.values(), strict=True)) if isinstance(config.neurons, dict) else config.neurons
+    changed = config.model_copy(update={"layers": tuple(chosen), "neurons": neurons})
+    return Plan(changed, role="control", control="random", origin="control")
+
+
+def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], list[Plan]]:
+    """Plans for `top` members of the front and the baseline, `seeds` of each.
+
+    The best member opens every seed, so that what the others of that seed begin with is trained without anybody
+    waiting; then one seed of all before the next.
+    """
+
+    def plans(records: Records) -> list[Plan]:
+        members = choose(ranking, [r for r in records.values() if r.role == "search"], top)
+        entrants = members + [r for r in records.values() if _stands_beside(r)]
+        if not members:
+            return []
+        groups = (entrants[:1], entrants[1:])
+        return [_again(one, seed) for group in groups for seed in range(1, seeds + 1) for one in group]
+
+    return plans
+
+
+def _stands_beside(record: TrialRecord) -> bool:
+    """Whether it is a control to run again; a finalist of a control bears its name, too, and is not run yet again."""
+    facts = CONTROLS.get(record.control) if record.role == "control" else None  # type: ignore[call-overload]
+    return facts is not None and facts.finalist and record.state == "done"
+
+
+def choose(ranking: Ranking, records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
+    """The best by the first objective, the knee of the front, then the next best by the first objective."""
+    members = ranking.front(records)
+    if len(members) <= top:
+        return members
+    bend = knee([ranking.values(record) for record in members], [aim.goal for aim in ranking.aims])
+    order = [members[0], members[bend or 0], *members]
+    return list({record.number: record for record in order}.values())[:top]
+
+
+def _again(record: TrialRecord, seed: int) -> Plan:
+    config = TrialConfig.model_validate(record.config)
+    fresh = config.model_copy(update={"seed": config.seed + seed})
+    extra = {"of": record.number, "seed": fresh.seed}
+    return Plan(fresh, role="finalist", control=record.control, params=record.params, origin="finalist", extra=extra)
+
+
+def limits_of(spec: SweepSpec) -> Limits:
+    """What the spec allows to spend and to bear."""
+    asked = spec.search
+    return Limits(
+        trials=asked.trials,
+        wall_s=asked.wall_s,
+        gpu_hours=asked.gpu_hours,
+        hypervolume=asked.target_hypervolume,
+        stagnation=asked.stagnation,
+        max_failures=spec.max_failures,
+        max_failed_fraction=spec.max_failed_fraction,
+        trial_timeout_s=spec.trial_timeout_s,
+    )
+
+
+def halting_of(spec: SweepSpec, ranking: Ranking) -> Halting | None:
+    """The halting rule; those on one metric take its goal from the objectives, if it is one."""
+    halt = spec.halt
+    if halt.kind == "none":
+        return None
+    own = next((aim for aim in ranking.aims if aim.metric == halt.metric), Aim(halt.metric))
+    aims = ranking.aims if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
+
+
+def task_of(
+    options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False, limited: bool = False
+) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+    """How a record becomes what a worker runs."""
+    given = {} if options.checkpoint_s is None else {"checkpoint_s": options.checkpoint_s}
+    settings = RunSettings(
+        device=executor.device,  # who was given a GPU fails without one; nobody falls back to a core
+        deterministic=options.deterministic,
+        threads=max(1, int(executor.cpus)),
+        store=options.store_of(folder.parent),
+        cache=options.cache_of(folder.parent),
+        check_evaluation=check_evaluation,
+        cache_max_gb=options.cache_max_gb,
+        store_max_gb=options.store_max_gb,
+        **given,
+    )
+    notes = settings.store / "waits" / content_id(str(folder.resolve()))
+    shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed
+
+    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
+        function = options.finalist if record.role == "finalist" else options.trial
+        config = TrialConfig.model_validate(record.config)
+        waits = notes / f"{record.number}-{record.attempts + 1}" if limited else None
+        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer, "waits": waits}))
+
+    return task
+
+
+def phases_of(
+    spec: SweepSpec, options: Options, space: Any, ranking: Ranking, search: Search, *, shared_gpu: bool
+) -> list[Phase]:
+    """Baseline, search, other controls, finalists."""
+    phases: list[Phase] = []
+    if YARDSTICK in spec.controls:
+        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
+    phases.append(search)
+    others = [name for name in spec.controls if CONTROLS[name].of_winner]
+    if others:
+        phases.append(Listed(against_best(others, ranking, space.candidates, spec.search.seed)))
+    if options.finalists and spec.finalists.top:
+        again = finalists(ranking, spec.finalists.top, spec.finalists.seeds)
+        phases.append(Listed(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
+    return phases

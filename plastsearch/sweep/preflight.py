@@ -1,0 +1,290 @@
+"""All that a sweep names exists, before anything runs: sites, widths, points, corpora. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice, product
+from pathlib import Path
+
+from plastsearch.errors import DataError, PlastsearchError, SpecError
+from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
+from plastsearch.search.parameters import values_of
+from plastsearch.search.space import Space, notes_on
+from plastsearch.spec.coherence import Mistake, set_at
+from plastsearch.spec.config import DataConfig, ModelConfig, TrialConfig
+from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.patterns import match_sites
+from plastsearch.spec.sweep import SweepSpec
+
+WITHOUT_FINALISTS = "finalists need the evaluation split; without them: `finalists.top: 0`"
+MOST_DATA = 16  # data sections of one space that are looked at
+
+SAMPLED = 200  # points that are asked whether they could run
+
+
+@dataclass
+class Findings:
+    """What was found; without mistakes there is a space."""
+
+    mistakes: list[Mistake] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rows: list[SiteRow] = field(default_factory=list)
+    space: Space | None = None
+
+
+def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
+    """Look everything up; SpecError names all that is missing at once. Finalists need the evaluation split, too."""
+    found = examine(spec, data=data, evaluation=evaluation)
+    if found.mistakes:
+        raise SpecError([f"{'.'.join(map(str, path))}: {message}" for path, message in found.mistakes])
+    return found
+
+
+def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
+    """The same without raising, for `check`, which adds lines to the places."""
+    found = Findings()
+    found.mistakes += _places(spec.base.data, look=data)
+    if data and not found.mistakes:
+        found.mistakes += _clips(spec, evaluation and has_finalists(spec))
+    try:
+        found.rows, assumed = sites_of(spec.base.model)
+        found.notes += [assumed] if assumed else []
+        other = _other_models(spec)
+    except PlastsearchError as error:
+        found.mistakes.append((("base", "model"), str(error)))
+        return found
+    names = [row.name for row in found.rows]
+    missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
+    missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
+    missing += _compiling(spec)
+    found.mistakes += missing
+    if not missing:
+        _points(spec, found)
+    return found
+
+
+def sites_of(model: ModelConfig) -> tuple[list[SiteRow], str | None]:
+    """The sites, and a note if they are only assumed: weights of a hub name that are not here yet."""
+    try:
+        return site_table(model), None
+    except SitesUnknownError:
+        rows = site_table(model.model_copy(update={"from_": None}))
+        return (
+            rows,
+            f"{model.from_} is not on this machine yet; its sites are assumed to be those of preset {model.preset}",
+        )
+
+
+def has_finalists(spec: SweepSpec) -> bool:
+    """Whether the evaluation split will be opened at the end."""
+    return spec.finalists.top * spec.finalists.seeds > 0
+
+
+def data_of(spec: SweepSpec) -> list[DataConfig]:
+    """Every data section the space can choose, the base's first."""
+    keys = [key for key, domain in spec.space.items() if key.startswith("data.") and isinstance(domain, Choice)]
+    options = [spec.space[key].of for key in keys]  # type: ignore[union-attr]
+    chosen = (set_at(spec.base, dict(zip(keys, values, strict=True))).data for values in product(*options))
+    return list(dict.fromkeys([spec.base.data, *islice(chosen, MOST_DATA)]))
+
+
+def _clips(spec: SweepSpec, evaluation: bool) -> list[Mistake]:
+    """What is wrong with protocols, files, held-out attacks and augmentations; no audio is read."""
+    found: dict[str, None] = {}
+    for config in data_of(spec):
+        own = _refused(config, evaluation=False)
+        message = _refused(config, evaluation=True) if evaluation else own
+        if own and message and "\n" not in message:  # it ended early, before the clips of other splits were listed
+            found[own] = None
+        if message:
+            found[message if own else f"{message}\n{WITHOUT_FINALISTS}"] = None
+    return [(("base", "data"), message) for message in found]
+
+
+def _refused(config: DataConfig, *, evaluation: bool) -> str | None:
+    from plastsearch.data.choice import check_data
+
+    try:
+        check_data(config, evaluation=evaluation)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _places(config: DataConfig, *, look: bool) -> list[Mistake]:
+    """Corpora have a place, and there is something at it."""
+    found: list[Mistake] = []
+    wanted: list[tuple[Sequence[str], str | None, str, bool]] = []
+    if config.corpus == "manifest":
+        wanted.append((("base", "data", "manifest"), config.manifest, "a CSV or Parquet table of clips", False))
+    elif config.corpus != "synthetic":
+        wanted.append((("base", "data", "root"), config.root, "the corpus's folder", True))
+    dev = config.search_dev
+    if dev.policy == "second_corpus":
+        if dev.corpus is None:
+            found.append(
+                (("base", "data", "search_dev", "corpus"), "missing; policy second_corpus needs to know which")
+            )
+        elif dev.corpus != "synthetic":
+            wanted.append((("base", "data", "search_dev", "root"), dev.root, "the second corpus's folder", True))
+    if dev.policy == "held_out_attacks" and not dev.attacks:
+        found.append(
+            (("base", "data", "search_dev", "attacks"), "missing; name the attacks to hold out, e.g. [A05, A06]")
+        )
+    for path, place, meaning, folder in wanted:
+        if place is None:
+            found.append((tuple(path), f"missing; give {meaning}, e.g. --set {'.'.join(path)}=/data/…"))
+        elif look and not (Path(place).expanduser().is_dir() if folder else Path(place).expanduser().is_file()):
+            problem = "is no folder" if folder else "is no file"
+            found.append((tuple(path), f"{place} {problem} here; set it to {meaning} (check --no-data skips this)"))
+    return found
+
+
+def _compiling(spec: SweepSpec) -> list[Mistake]:
+    """Compilation asked of a network that has nothing to compile; where the network is searched, some points fail."""
+    reason = NOT_COMPILED.get(spec.base.model.name)
+    if reason is None or "model.name" in spec.space:
+        return []
+    searched = spec.space.get("train.compile")
+    if isinstance(searched, Choice):
+        return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
+    return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
+
+
+def _other_models(spec: SweepSpec) -> list[list[SiteRow]]:
+    """The sites of every other network that the space may choose."""
+    keys = [key for key, domain in spec.space.items() if key.startswith("model.") and isinstance(domain, Choice)]
+    options = [spec.space[key].of for key in keys]  # type: ignore[union-attr]
+    models = (
+        [set_at(spec.base, dict(zip(keys, values, strict=True))).model for values in product(*options)] if keys else []
+    )
+    return [sites_of(model)[0] for model in models]
+
+
+def _patterns(spec: SweepSpec, names: list[str]) -> list[Mistake]:
+    """Patterns that match no site; subsets larger than what they choose from."""
+    found: list[Mistake] = []
+    wanted: list[tuple[tuple[str | int, ...], str]] = [
+        (("base", "layers", at), name) for at, name in enumerate(spec.base.layers)
+    ]
+    if isinstance(spec.base.neurons, dict):
+        wanted += [(("base", "neurons", name), name) for name in spec.base.neurons]
+    layers = spec.space.get("layers")
+    if isinstance(layers, Subset):
+        single = isinstance(layers.of, str)
+        wanted += [
+            (("space", "layers", "of", *(() if single else (at,))), one) for at, one in enumerate(layers.patterns)
+        ]
+    elif isinstance(layers, Choice):
+        for at, value in enumerate(layers.of):
+            several = value if isinstance(value, list) else [value]
+            wanted += [(("space", "layers", "of", at), str(name)) for name in several]
+    for path, pattern in wanted:
+        try:
+            match_sites(pattern, names)
+        except PlastsearchError as error:
+            found.append((path, str(error)))
+    if isinstance(layers, Subset) and not found:
+        count = len(match_sites(layers.patterns, names))
+        for key, value in (("min", layers.min), ("max", layers.max)):
+            if value is not None and value > count:
+                found.append(
+                    (("space", "layers", key), f"{value}, but the patterns match {count} sites; at most {count}")
+                )
+    return found
+
+
+def _other_sites(spec: SweepSpec, names: list[str], other: list[list[SiteRow]]) -> list[Mistake]:
+    """Sites that a network the space may choose does not have."""
+    layers = spec.space.get("layers")
+    if not isinstance(layers, Subset):
+        return []
+    try:
+        chosen = set(match_sites(layers.patterns, names))
+    except PlastsearchError:
+        return []
+    lacking = sorted({name for rows in other for name in chosen - {row.name for row in rows}})
+    message = f"{', '.join(lacking[:4])} are not in every network of this space; name only sites that all have"
+    return [(("space", "layers", "of"), message)] if lacking else []
+
+
+def _widths(spec: SweepSpec, rows: Sequence[SiteRow]) -> list[Mistake]:
+    """Widths that a site cannot have."""
+    searched = spec.space.get("neurons")
+    if isinstance(searched, Choice | IntRange) and searched.fit == "snap":
+        return []
+    try:
+        names = set(_reachable(spec, [row.name for row in rows]))
+    except PlastsearchError:
+        return []
+    steps = {row.step: row for row in rows if row.name in names and row.step > 1}
+    found: list[Mistake] = []
+    for step, row in steps.items():
+        for path, value in _counts(spec.base, searched):
+            if value % step:
+                fits = f"a multiple of {step}"
+                message = f"{value} does not fit '{row.name}', whose neurons come in {step}s; use {fits}"
+                found.append((path, f"{message}, or `fit: snap`" if searched is not None else message))
+                break
+    return found
+
+
+def _reachable(spec: SweepSpec, names: list[str]) -> list[str]:
+    layers = spec.space.get("layers")
+    ordered = list(dict.fromkeys(names))
+    if isinstance(layers, Subset):
+        return match_sites(layers.patterns, ordered)
+    if isinstance(layers, Choice):
+        several = [str(name) for value in layers.of for name in (value if isinstance(value, list) else [value])]
+        return match_sites(several, ordered) if several else []
+    return match_sites(spec.base.layers, ordered) if spec.base.layers else list(spec.base.growth())
+
+
+def _counts(base: TrialConfig, searched: Domain | None) -> list[tuple[tuple[str | int, ...], int]]:
+    """Every width asked for, and where."""
+    if isinstance(searched, Choice):
+        return [(("space", "neurons", "of", at), v) for at, v in enumerate(searched.of) if isinstance(v, int)]
+    if isinstance(searched, IntRange):
+        return [(("space", "neurons"), int(value)) for value in values_of(searched) or []]
+    if isinstance(base.neurons, dict):
+        return [(("base", "neurons", name), value) for name, value in base.neurons.items()]
+    return [(("base", "neurons"), base.neurons)]
+
+
+def _points(spec: SweepSpec, found: Findings) -> None:
+    """Build the space, and write every point of `try_first` in it."""
+    import numpy as np
+
+    try:
+        found.space = Space(spec, found.rows)
+    except SpecError as error:
+        found.mistakes.append((("space",), str(error).removeprefix("space: ")))
+        return
+    for at, point in enumerate(spec.try_first):
+        try:
+            found.space.config(found.space.flat(point, np.random.default_rng(0)))
+        except PlastsearchError as error:
+            found.mistakes.append((("try_first", at), str(error)))
+    if spec.search.sampler == "grid" and found.space.size is None:
+        found.mistakes.append((("search", "sampler"), "grid needs a finite space; give every float range a `step:`"))
+    found.notes += notes_on(spec, found.space)
+    _runnable(found, found.space)
+
+
+def _runnable(found: Findings, space: Space) -> None:
+    """Points that every trial would refuse before it trains: a note, or a mistake if that is all of them."""
+    import numpy as np
+
+    from plastsearch.trial.methods import check
+
+    rng = np.random.default_rng(0)
+    reasons: list[str] = []
+    for _ in range(SAMPLED):
+        try:
+            check(space.config(space.draw(rng)))
+        except PlastsearchError as error:
+            reasons.append(str(error))
+    if len(reasons) == SAMPLED:
+        found.mistakes.append((("space",), f"no point of it can run: {reasons[0]}"))
+    elif reasons:
+        share = f"{100 * len(reasons) / SAMPLED:.0f} % of points drawn at random"
+        found.notes.append(f"{share} cannot run and will fail at once, before training, e.g.: {reasons[0]}")

@@ -1,0 +1,164 @@
+"""The numbers and words that every display draws from: who runs, what waits for what, the front, the footer."""
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plastsearch.spec.methods import UNTOUCHED, facts, reads
+from plastsearch.sweep.first_stages import FirstStages
+from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.ranking import Ranking
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass
+class View:
+    """The numbers every display draws from."""
+
+    records: Mapping[int, TrialRecord]
+    ranking: Ranking
+    trials: int | None  # planned
+    slots: int = 1
+    wall_s: float = 0.0  # spent by earlier sessions
+    began: float = 0.0
+    first_stages: FirstStages | None = None
+    drawn: bool = False  # by a live table
+    last_hint: str = ""
+    _known: tuple[int, list[TrialRecord], float | None] | None = None
+
+    def hint(self, text: str) -> None:
+        """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
+        self.last_hint = text
+        if not self.drawn:
+            os.write(2, f"\n{text}\n".encode())
+
+    def awaited(self, record: TrialRecord) -> TrialRecord | None:
+        """The trial it still waits for."""
+        return self.first_stages.awaited(record) if self.first_stages is not None else None
+
+    def standings(self) -> tuple[list[TrialRecord], float | None]:
+        """The front and its volume, worked out anew only when a trial has ended."""
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._known is None or self._known[0] != ended:
+            self._known = ended, self.ranking.front(records), self.ranking.hypervolume(records)
+        return self._known[1:]
+
+    def counts(self) -> Counter[str]:
+        """State → how many."""
+        return Counter(record.state for record in list(self.records.values()))
+
+    def summary(self) -> str:
+        """The footer."""
+        records, counts = list(self.records.values()), self.counts()
+        names = ("done", "running", "halted", "failed", "reused")
+        parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
+        volume = self.standings()[1]
+        if volume:
+            parts.append(f"hypervolume {volume:.4g}")
+        gpu = sum(record.gpu_seconds for record in records)
+        spent = sum(record.seconds for record in records)
+        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {span(spent)} of trials")
+        parts.append(f"elapsed {span(self.wall_s + time.time() - self.began)}")
+        left = self.left_s(records)
+        if left is not None:
+            parts.append(f"left about {span(left)}")
+        return " · ".join(parts)
+
+    def left_s(self, records: list[TrialRecord]) -> float | None:
+        """Trials to come × their mean time ÷ slots."""
+        took = [
+            record.seconds - record.metrics.get("waited_seconds", 0.0)
+            for record in records
+            if record.state == "done" and record.role == "search"
+        ]
+        if self.trials is None or not took:
+            return None
+        to_come = self.trials - sum(record.ended for record in records if record.role == "search")
+        return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
+
+    def best(self) -> str:
+        """The front's first member, by the first objective."""
+        members = self.standings()[0]
+        return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
+
+
+def note(text: str) -> Event:
+    """Something to tell that is no part of the journal."""
+    return {"event": "note", "at": round(time.time(), 6), "text": text}
+
+
+def title(record: TrialRecord) -> str:
+    """How a trial is called."""
+    if record.role == "finalist":
+        return f"{record.number} (finalist, again {record.extra.get('of')})"
+    return f"{record.number} ({record.control})" if record.control else str(record.number)
+
+
+def describe(record: TrialRecord) -> str:
+    """Sites, widths and criterion in a few words."""
+    config = record.config
+    name = config["method"]
+    if name == UNTOUCHED:
+        return "train only"
+    words = [str(name)]
+    if facts(name).placed:
+        neurons = config.get("neurons") or 0
+        if isinstance(neurons, dict):
+            words.append(", ".join(f"{site}+{n}" for site, n in neurons.items() if n))
+        else:
+            words.append(f"{', '.join(config.get('layers') or ())} +{neurons}")
+    shown = (config.get(key) for key in ("regime", "criterion", "rank", "last_k", "truncate_to") if reads(name, key))
+    return " ".join([*words, *(str(value) for value in shown if value is not None)])
+
+
+def brief(record: TrialRecord) -> str:
+    """As `describe`, for a column: sites that differ in a number only are named once, the usual method not at all."""
+    words = describe(record).removeprefix("plasticity ")
+    layers = list(record.config.get("layers") or ())
+    parts = [_NUMBER.split(site, maxsplit=1) for site in layers]
+    numbers = [number.group() for site in layers if (number := _NUMBER.search(site))]
+    alike = len(numbers) == len(layers) > 1 and all(part == parts[0] for part in parts)
+    return words.replace(", ".join(layers), f"{{{','.join(numbers)}}}".join(parts[0])) if alike else words
+
+
+def scores(metrics: Mapping[str, float], *, short: bool = False) -> tuple[str, str, str]:
+    """EER in percent, backward ratio, parameters; empty where not known yet."""
+    eer, ratio, size = (metrics.get(name) for name in ("dev_eer", "backward_ratio", "params_total"))
+    return (
+        f"{eer:.2f} %" if eer is not None else "",
+        f"{ratio:.3f}" if ratio is not None else "",
+        "" if size is None else _rounded(size) if short else f"{size:,.0f}",
+    )
+
+
+def _rounded(size: float) -> str:
+    unit, name = next((unit, name) for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if size >= unit)
+    return f"{size / (unit or 1):.3g}{name}"
+
+
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def numbers(metrics: Mapping[str, Any]) -> str:
+    """The three scores in a line."""
+    known = {name: value for name, value in metrics.items() if value is not None}
+    words = zip(("EER", "ratio", "parameters"), scores(known), strict=True)
+    text = ", ".join(f"{name} {value}" for name, value in words if value)
+    return f": {text}" if text else ""
+
+
+def span(seconds: float) -> str:
+    """A duration in two units."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,198 @@
+"""Which activations of a trial are kept, and how they are computed: bound, cut and crops meet the cache here."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plastsearch.data.clips import ClipSet, Indices, fixed_starts
+from plastsearch.data.dataset import crop_numbers
+from plastsearch.growth.halving import Halving
+from plastsearch.models.detector import HEAD_CUT, Detector
+from plastsearch.store.prefix import CachedActivations, PrefixOf
+from plastsearch.trial.context import TrialContext
+from plastsearch.trial.feeds import KeptCrops, Reading
+from plastsearch.trial.methods import Stage
+from plastsearch.trial.networks import TrialNetwork
+from plastsearch.trial.scoring import BATCH
+
+# Stages after this one and other trials read the same: up to so many times a stage's own reads may be computed for it.
+SHARED = 2
+
+
+@dataclass(frozen=True)
+class CachedPrefix:
+    """Activations of the training clips at one cut, and of the search-dev clips where there was room for both."""
+
+    train: KeptCrops
+    dev: CachedActivations | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some clips, each cut at one place: what one entry of the cache holds."""
+
+    of: PrefixOf
+    clips: ClipSet
+    rows: Indices
+    starts: Indices
+
+
+def cached_prefix(
+    context: TrialContext, network: TrialNetwork, stage: Stage, reading: Reading, cut: str, weights: str | None
+) -> CachedPrefix | None:
+    """Compute or find them; None where that is switched off, not possible, or would not pay."""
+    if not context.settings.cache_prefix or reading.augment is not None or reading.crops is None or weights is None:
+        return None
+    of = PrefixOf(
+        weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
+        "float16" if half(context, network.module) else "float32", "bf16" if context.bf16 else "float32",
+    )  # fmt: skip
+    parts = parts_of(reading, stage, of)
+    missing = sum(len(part.rows) for part in parts.values() if context.prefixes.find(part.of) is None)
+    if missing > SHARED * stage.steps * reading.size:
+        return None  # most of it would never be read
+    found: dict[int | None, CachedActivations] = {}
+    passes = stage.steps * reading.size / len(reading.clips)
+    turns = sum(turn is not None for turn in parts)
+    for turn, part in parts.items():
+        kept = _keep(context, network.module, part, passes if turn is None else passes / turns)
+        if kept is None:
+            return None
+        found[turn] = kept
+    every = np.arange(len(context.search_dev), dtype=np.int64)
+    heads = Part(replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every))
+    dev = _keep(context, network.module, heads, context.config.train.evaluations)
+    longer = _longer(reading)
+    at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
+    return CachedPrefix(KeptCrops(at, longer, found), dev)
+
+
+def half(context: TrialContext, module: Detector) -> bool:
+    """Whether activations are kept in float16: as asked; else where they were computed in bf16, which is coarser."""
+    asked = context.settings.cache_half
+    if asked is not None:
+        return asked
+    # Recurrent layers compute in float32 whatever is asked, so there a half would lose what is exact.
+    return context.bf16 and not any(isinstance(part, nn.RNNBase) for part in module.modules())
+
+
+def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:
+    """All that a stage reads, without anything twice: clips with one place under None, the others turn by turn."""
+    longer, crops = _longer(reading), reading.crops or 1
+    parts: dict[int | None, Part] = {}
+    rows = np.flatnonzero(~longer)
+    if len(rows):
+        what = replace(of, clips=f"{of.clips}, the shorter ones")
+        parts[None] = Part(what, reading.clips, rows, np.zeros_like(rows))
+    rows = np.flatnonzero(longer)
+    epochs = range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1) if len(rows) else ()
+    for turn in {epoch % crops: None for epoch in epochs}:
+        starts = fixed_starts(reading.clips.lengths[rows] - of.length_samples, crop_numbers(rows, turn, crops))
+        what = replace(of, clips=f"{of.clips}, the longer ones, turn {turn} of {crops}")
+        parts[turn] = Part(what, reading.clips, rows, starts)
+    return parts
+
+
+def _longer(reading: Reading) -> NDArray[np.bool_]:
+    """Which clips have more than one place: those longer than what is cut."""
+    return np.asarray(reading.clips.lengths > reading.length_samples)
+
+
+def _keep(context: TrialContext, module: Detector, part: Part, passes: float) -> CachedActivations | None:
+    """Find or make activations that will be read `passes` times; in float32 where a half cannot hold them."""
+    full = replace(part, of=replace(part.of, type="float32"))
+    for one in (part,) if part.of == full.of else (part, full):
+        found = context.prefixes.find(one.of)
+        if found is not None:
+            context.prefixes.note_use(one.of, found)
+            return found
+    try:
+        made = _make(context, module, part, passes)
+    except OverflowError:
+        part, made = full, _make(context, module, full, passes)
+    if made is not None:
+        context.prefixes.note_use(part.of, made)
+    return made
+
+
+def _make(context: TrialContext, module: Detector, part: Part, passes: float) -> CachedActivations | None:
+    item_bytes, clip_s = _price(context, module, part)
+
+    def poll() -> None:
+        context.end_if_asked()
+        time.sleep(0.1)
+
+    clips = len(part.rows)
+    return context.prefixes.make(
+        part.of,
+        clips,
+        item_bytes,
+        lambda: _computed(context, module, part),
+        poll,
+        seconds=clip_s * clips,
+        passes=passes,
+    )
+
+
+def _price(context: TrialContext, module: Detector, part: Part) -> tuple[int, float]:
+    """What one clip takes in float32, and the seconds it takes to compute, which the first of two batches warms up."""
+    module.eval()
+    halving, some = Halving(), slice(min(BATCH, len(part.rows)))
+    with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
+        item = module.prefix(_wave(context, part, slice(1)), part.of.cut)[0]
+        wave_BT = _wave(context, part, some)
+        began = time.perf_counter()
+        prefix = halving.rows(lambda rows: module.prefix(rows, part.of.cut), wave_BT)
+        prefix.flatten()[0].item()  # a GPU has finished then
+    return item.numel() * 4, (time.perf_counter() - began) / len(wave_BT)
+
+
+def _computed(context: TrialContext, module: Detector, part: Part) -> Iterator[Tensor]:
+    """Activations of every clip of a part; from those of a lower cut where they are kept already."""
+    module.eval()
+    below = _kept_below(context, module, part.of)
+    halving = Halving()
+    with torch.inference_mode():
+        for first in range(0, len(part.rows), BATCH):
+            some = slice(first, first + BATCH)
+            with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
+                if below is None:
+                    wave_BT = _wave(context, part, some)
+                    yield halving.rows(lambda rows: module.prefix(rows, part.of.cut).float(), wave_BT)
+                else:
+                    cut, kept = below
+                    onwards = partial(_onwards, module, cut=cut, to=part.of.cut)
+                    hidden = kept.read(np.arange(len(part.rows))[some]).to(context.device)
+                    yield halving.rows(onwards, hidden).float()
+
+
+def _wave(context: TrialContext, part: Part, some: slice) -> Tensor:
+    return torch.from_numpy(part.clips.cut(part.rows[some], part.starts[some], part.of.length_samples)).to(
+        context.device
+    )
+
+
+def _kept_below(context: TrialContext, module: Detector, of: PrefixOf) -> tuple[str, CachedActivations] | None:
+    """The nearest lower cut of the same weights and clips; in float32 only, or rounding would add up."""
+    if of.type != "float32" or context.bf16:
+        return None
+    cuts = module.cuts()
+    for cut in reversed(cuts[: cuts.index(of.cut)]):
+        kept = context.prefixes.find(replace(of, cut=cut))
+        if kept is not None:
+            return cut, kept
+    return None
+
+
+def _onwards(module: Detector, hidden: Tensor, cut: str, to: str) -> Tensor:
+    """From one cut to a higher one."""
+    cuts = module.cuts()
+    for _, block in module.blocks()[cuts.index(cut) : cuts.index(to)]:
+        hidden = module.run_block(block, hidden)
+    return module.frames(hidden) if to == HEAD_CUT else hidden
