@@ -152,12 +152,19 @@ class PrefixCache:
                 begun if isinstance(begun, CachedActivations) else self._fill(begun, of, clips, size, parts(), seconds)
             )
         except Refused as why:
-            self.refused.append(f"activations at {of.cut} are not kept ({sized(size)}): {why}")
+            self.refused.append(_not_kept(of, size, str(why)))
             return None
 
     def note_use(self, of: PrefixOf, kept: CachedActivations) -> None:
         """Somebody reads these: they are worth what it would cost the next one to compute them again."""
         write_number(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
+
+    def could_hold(self, of: PrefixOf, size: int) -> bool:
+        """Whether entries of so many bytes in float32 are within the budget; `refused` says so if they are not."""
+        size, allowed = size * TYPES[of.type][0].itemsize // 4, self.allowed()
+        if size > allowed:
+            self.refused.append(_not_kept(of, size, f"the budget is {sized(allowed)} (--cache-max-gb)"))
+        return size <= allowed
 
     def allowed(self) -> float:
         """Bytes that it may hold in all, as the disk is now."""
@@ -293,6 +300,10 @@ class PrefixCache:
 
     def _level(self) -> float:
         return read_number(self.root / ".level")
+
+
+def _not_kept(of: PrefixOf, size: int, why: str) -> str:
+    return f"activations at {of.cut} are not kept ({sized(size)}): {why}"
 
 
 def _free(folder: Path, unwritten: int) -> float:

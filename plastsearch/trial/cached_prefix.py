@@ -1,9 +1,9 @@
 """Which activations of a trial are kept, and how they are computed: bound, cut and crops meet the cache here."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -43,6 +43,14 @@ class Part:
     starts: Indices
 
 
+@dataclass(frozen=True)
+class Price:
+    """What one clip's activations take in float32, and the seconds they take to compute."""
+
+    item_bytes: int
+    clip_s: float
+
+
 def cached_prefix(
     context: TrialContext, network: TrialNetwork, stage: Stage, reading: Reading, cut: str, weights: str | None
 ) -> CachedPrefix | None:
@@ -54,20 +62,22 @@ def cached_prefix(
         "float16" if half(context, network.module) else "float32", "bf16" if context.bf16 else "float32",
     )  # fmt: skip
     parts = parts_of(reading, stage, of)
-    missing = sum(len(part.rows) for part in parts.values() if context.prefixes.find(part.of) is None)
+    missing = sum(len(part.rows) for part in parts.values() if _find(context, part) is None)
     if missing > SHARED * stage.steps * reading.size:
         return None  # most of it would never be read
+    every = np.arange(len(context.search_dev), dtype=np.int64)
+    heads = Part(replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every))
+    price = cache(lambda: _price(context, network.module, heads))
+    if missing and not context.prefixes.could_hold(of, missing * price().item_bytes):
+        return None  # some of it alone would be of no use
     found: dict[int | None, CachedActivations] = {}
-    passes = stage.steps * reading.size / len(reading.clips)
-    turns = sum(turn is not None for turn in parts)
+    passes = _passes(reading, stage)
     for turn, part in parts.items():
-        kept = _keep(context, network.module, part, passes if turn is None else passes / turns)
+        kept = _keep(context, network.module, part, sum(passes.values()) if turn is None else passes[turn], price)
         if kept is None:
             return None
         found[turn] = kept
-    every = np.arange(len(context.search_dev), dtype=np.int64)
-    heads = Part(replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every))
-    dev = _keep(context, network.module, heads, context.config.train.evaluations)
+    dev = _keep(context, network.module, heads, context.config.train.evaluations, price)
     longer = _longer(reading)
     at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
     return CachedPrefix(KeptCrops(at, longer, found), dev)
@@ -91,12 +101,21 @@ def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, P
         what = replace(of, clips=f"{of.clips}, the shorter ones")
         parts[None] = Part(what, reading.clips, rows, np.zeros_like(rows))
     rows = np.flatnonzero(longer)
-    epochs = range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1) if len(rows) else ()
-    for turn in {epoch % crops: None for epoch in epochs}:
+    for turn in _passes(reading, stage) if len(rows) else ():
         starts = fixed_starts(reading.clips.lengths[rows] - of.length_samples, crop_numbers(rows, turn, crops))
         what = replace(of, clips=f"{of.clips}, the longer ones, turn {turn} of {crops}")
         parts[turn] = Part(what, reading.clips, rows, starts)
     return parts
+
+
+def _passes(reading: Reading, stage: Stage) -> dict[int, float]:
+    """How often a stage reads the clips at each turn of their places, in epochs."""
+    found: dict[int, float] = {}
+    first, end, each = reading.first, reading.first + stage.steps, reading.per_epoch
+    for epoch in range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1):
+        turn, steps = epoch % (reading.crops or 1), min(end, (epoch + 1) * each) - max(first, epoch * each)
+        found[turn] = found.get(turn, 0.0) + steps / each
+    return found
 
 
 def _longer(reading: Reading) -> NDArray[np.bool_]:
@@ -104,44 +123,47 @@ def _longer(reading: Reading) -> NDArray[np.bool_]:
     return np.asarray(reading.clips.lengths > reading.length_samples)
 
 
-def _keep(context: TrialContext, module: Detector, part: Part, passes: float) -> CachedActivations | None:
-    """Find or make activations that will be read `passes` times; in float32 where a half cannot hold them."""
-    full = replace(part, of=replace(part.of, type="float32"))
-    for one in (part,) if part.of == full.of else (part, full):
-        found = context.prefixes.find(one.of)
+def _find(context: TrialContext, part: Part) -> tuple[PrefixOf, CachedActivations] | None:
+    """What is there, in float32 where a half could not hold it."""
+    for of in dict.fromkeys((part.of, replace(part.of, type="float32"))):
+        found = context.prefixes.find(of)
         if found is not None:
-            context.prefixes.note_use(one.of, found)
-            return found
+            return of, found
+    return None
+
+
+def _keep(
+    context: TrialContext, module: Detector, part: Part, passes: float, price: Callable[[], Price]
+) -> CachedActivations | None:
+    """Find or make activations that will be read `passes` times; in float32 where a half cannot hold them."""
+    there = _find(context, part)
+    if there is not None:
+        context.prefixes.note_use(*there)
+        return there[1]
     try:
-        made = _make(context, module, part, passes)
+        made = _make(context, module, part, passes, price())
     except OverflowError:
-        part, made = full, _make(context, module, full, passes)
+        part = replace(part, of=replace(part.of, type="float32"))
+        made = _make(context, module, part, passes, price())
     if made is not None:
         context.prefixes.note_use(part.of, made)
     return made
 
 
-def _make(context: TrialContext, module: Detector, part: Part, passes: float) -> CachedActivations | None:
-    item_bytes, clip_s = _price(context, module, part)
-
+def _make(context: TrialContext, module: Detector, part: Part, passes: float, price: Price) -> CachedActivations | None:
     def poll() -> None:
         context.end_if_asked()
         time.sleep(0.1)
 
     clips = len(part.rows)
     return context.prefixes.make(
-        part.of,
-        clips,
-        item_bytes,
-        lambda: _computed(context, module, part),
-        poll,
-        seconds=clip_s * clips,
-        passes=passes,
-    )
+        part.of, clips, price.item_bytes, lambda: _computed(context, module, part), poll,
+        seconds=price.clip_s * clips, passes=passes,
+    )  # fmt: skip
 
 
-def _price(context: TrialContext, module: Detector, part: Part) -> tuple[int, float]:
-    """What one clip takes in float32, and the seconds it takes to compute, which the first of two batches warms up."""
+def _price(context: TrialContext, module: Detector, part: Part) -> Price:
+    """Measured on one batch, after a clip that warms up."""
     module.eval()
     halving, some = Halving(), slice(min(BATCH, len(part.rows)))
     with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
@@ -150,7 +172,7 @@ def _price(context: TrialContext, module: Detector, part: Part) -> tuple[int, fl
         began = time.perf_counter()
         prefix = halving.rows(lambda rows: module.prefix(rows, part.of.cut), wave_BT)
         prefix.flatten()[0].item()  # a GPU has finished then
-    return item.numel() * 4, (time.perf_counter() - began) / len(wave_BT)
+    return Price(item.numel() * 4, (time.perf_counter() - began) / len(wave_BT))
 
 
 def _computed(context: TrialContext, module: Detector, part: Part) -> Iterator[Tensor]:

@@ -472,3 +472,20 @@ def test_a_trial_without_room_ends_as_one_with_it_and_says_so(settings, own_cach
     assert [stage.get("prefix") for stage in without.details["stages"]][-1] is False
     assert any("not kept" in text and "--cache-max-gb" in text for text in without.details["warnings"])
     assert steady(without) == pytest.approx(steady(plain), rel=1e-6)
+
+
+def test_nothing_is_computed_in_vain_where_only_some_of_it_would_fit(
+    settings, own_cache, tmp_path, monkeypatch
+) -> None:
+    config = make_config(method="dropin", data={"crops": 4}, train={"steps": 24})
+    list(run_trial(config, settings(store=tmp_path / "a", cache=own_cache, cache_prefix=True)))
+    sizes = sorted(path.stat().st_size for path in (own_cache / "prefix").rglob("values.bin"))
+    assert len(sizes) >= 3  # some turns of the training clips, and search-dev
+    (own_cache / "prefix").rename(tmp_path / "elsewhere")
+    computed: list[Any] = []
+    whole = keeping._computed
+    monkeypatch.setattr(keeping, "_computed", lambda *args: computed.append(args) or whole(*args))
+    tight = settings(store=tmp_path / "b", cache=own_cache, cache_prefix=True, cache_max_gb=1.2 * sizes[-1] / 1e9)
+    *_, final = run_trial(config, tight)
+    assert computed == []
+    assert any("not kept" in text and "--cache-max-gb" in text for text in final.details["warnings"])
