@@ -10,6 +10,7 @@ lets cuDNN try all its algorithms. `repeats` says whether two runs of a few step
 import argparse
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,10 @@ def measured(
     """Milliseconds of a training step of each network in one mode; asks a process of its own."""
     words = [sys.executable, __file__, "--mode", mode, "--device", device, "--preset", preset, "--clips", str(clips)]
     words += ["--samples", str(samples), "--steps", str(steps), "--networks", *networks]
-    ended = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    root = Path(__file__).parents[1]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]  # the package need not be installed
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    ended = subprocess.run(words, capture_output=True, text=True, cwd=root, env=environment, check=False)
     if ended.returncode:
         raise RuntimeError(f"mode {mode}: {ended.stderr.strip().splitlines()[-1]}")
     found: list[dict[str, Any]] = json.loads(ended.stdout.splitlines()[-1])

@@ -112,7 +112,7 @@ def machine(where: "Where") -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {
-        "device": platform.processor() or platform.machine(), "python": platform.python_version(),
+        "device": "CPU", "cpu": cpu_model(), "python": platform.python_version(),
         "torch": torch.__version__, "cores": os.cpu_count(), "quick": where.quick,
     }  # fmt: skip
     if where.device.type == "cuda":
@@ -122,6 +122,14 @@ def machine(where: "Where") -> dict[str, Any]:
             "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
         }  # fmt: skip
     return found
+
+
+def cpu_model() -> str:
+    """The processor that feeds the GPU, as Linux names it."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text("utf-8").splitlines() if known.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def measure(results: Results, name: str, part: Any) -> None:

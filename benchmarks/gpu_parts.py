@@ -188,7 +188,7 @@ def loading(where: Where) -> Iterator[Row]:
     for workers in (0, 1) if where.quick else (0, 1, 4, 8):
         context = open_context(config, RunSettings(**_settings(where), loader_workers=workers), lambda: False)
         steps = 4 if where.quick else 40
-        feed = WaveFeed(context.reading("train", fixed_crop=False), where.device, steps)
+        feed = WaveFeed(context.reading(0), where.device, steps)
         optimizer = make_optimizer(module, 1e-4, 0.0)
         begin = time.perf_counter()
         for step in range(steps):

@@ -16,7 +16,7 @@ class Attempt:
     task: dict[str, Any]  # all that execute/worker.py needs, as plain data
 
 
-class Desk(Protocol):
+class Driver(Protocol):
     """The sweep's side: hands out attempts and takes down what becomes of them. Called from one thread only."""
 
     def next(self) -> Attempt | None:
@@ -51,7 +51,7 @@ class Desk(Protocol):
 
 
 class Executor(Protocol):
-    """Runs attempts until the desk has no more."""
+    """Runs attempts until the driver has no more."""
 
     @property
     def slots(self) -> int:
@@ -71,10 +71,10 @@ class Executor(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why it ended before the desk was over and can do nothing more; the process should be left at once."""
+        """Why it ended before the driver was over and can do nothing more; the process should be left at once."""
 
-    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
-        """Serve the desk until it is over or stopping; should this thread never return, another calls `abandon`."""
+    def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
+        """Serve the driver until it is over or stopping; should this thread never return, another calls `abandon`."""
 
     def close(self) -> None:
         """Leave no process and no file behind."""

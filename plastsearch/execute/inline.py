@@ -9,7 +9,7 @@ from types import FrameType
 
 from plastsearch.errors import TrialError
 from plastsearch.execute import worker
-from plastsearch.execute.executor import Attempt, Desk
+from plastsearch.execute.executor import Attempt, Driver
 
 
 class InlineExecutor:
@@ -23,20 +23,20 @@ class InlineExecutor:
         self.device = "auto" if gpus is None else "cuda" if gpus else "cpu"
         self.trouble: str | None = None
 
-    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
-        """Serve the desk until it is over or stopping."""
-        while not desk.stopping and self.trouble is None:
-            attempt = desk.next()
+    def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
+        """Serve the driver until it is over or stopping."""
+        while not driver.stopping and self.trouble is None:
+            attempt = driver.next()
             if attempt is None:
                 break  # nothing runs beside us, so nothing can come later
-            desk.started(attempt)
-            self._follow(desk, attempt)
-            desk.tick()
+            driver.started(attempt)
+            self._follow(driver, attempt)
+            driver.tick()
 
     def close(self) -> None:
         """Nothing was opened."""
 
-    def _follow(self, desk: Desk, attempt: Attempt) -> None:
+    def _follow(self, driver: Driver, attempt: Attempt) -> None:
         limit, began = self._timeout_s, time.monotonic()
 
         def left() -> float:
@@ -47,10 +47,10 @@ class InlineExecutor:
             while (message := _next(stream, None if limit is None else left)) is not None:
                 if message.get("spent"):
                     self.trouble = worker.SPENT
-                if not desk.heard(attempt, message):
+                if not driver.heard(attempt, message):
                     return
         except _OverdueError:
-            desk.lost(attempt, f"no end after {limit:g} s (the limit for one trial)")
+            driver.lost(attempt, f"no end after {limit:g} s (the limit for one trial)")
         finally:
             stream.close()
 

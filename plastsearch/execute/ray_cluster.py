@@ -1,7 +1,7 @@
 """The Ray that attempts run on: one of our own on this machine, or a running cluster; silent, watched, gone at the end.
 
-The only door to ray, with ray_hooks.py and ray_tune.py, which take it from here: it must be imported in the right
-surroundings.
+The only door to ray, with ray_hooks.py and ray_tune.py, which take it from here: it must be imported
+with an environment that is set beforehand.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""What Tune calls: it asks for attempts, hears what workers say, and sees them start and die; the desk decides.
+"""What Tune calls: it asks for attempts, hears what workers say, and sees them start and die; the driver decides.
 
 One Tune trial is one attempt.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from plastsearch.errors import ClusterError
 from plastsearch.execute import worker
-from plastsearch.execute.executor import Attempt, Desk
+from plastsearch.execute.executor import Attempt, Driver
 from plastsearch.execute.ray_cluster import Cluster
 
 with warnings.catch_warnings():
@@ -65,7 +65,7 @@ class AttemptTrainable(tune.Trainable):
 class Bridge:
     """Tune's trials and our attempts."""
 
-    desk: Desk
+    driver: Driver
     cluster: Cluster
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
@@ -82,20 +82,20 @@ class Bridge:
         message = json.loads(text)
         if message.get("spent"):
             self.spent.add(trial.trial_id)
-        return self.desk.heard(attempt, message)
+        return self.driver.heard(attempt, message)
 
 
 class Proposals(Searcher):
-    """Tune asks; the desk answers."""
+    """Tune asks; the driver answers."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self.bridge = bridge
 
     def suggest(self, trial_id: str) -> Any:
-        attempt = self.bridge.desk.next()
+        attempt = self.bridge.driver.next()
         if attempt is None:
-            return Searcher.FINISHED if self.bridge.desk.over else None
+            return Searcher.FINISHED if self.bridge.driver.over else None
         self.bridge.attempts[trial_id] = attempt
         return {"task": json.dumps(attempt.task)}
 
@@ -107,7 +107,7 @@ class Proposals(Searcher):
 
 
 class Verdicts(FIFOScheduler):
-    """Halting decisions come from the desk, which writes down what they rest on."""
+    """Halting decisions come from the driver, which writes down what they rest on."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Verdicts(FIFOScheduler):
             return
         killed = self.bridge.killed.pop(trial.trial_id, None)
         reason, blameless = (killed, False) if killed else _cause(Path(trial.pickled_error_file))
-        self.bridge.desk.lost(attempt, reason, blameless=blameless)
+        self.bridge.driver.lost(attempt, reason, blameless=blameless)
 
 
 class Watch(tune.Callback):
@@ -139,16 +139,16 @@ class Watch(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         attempt = self.bridge.attempts.get(trial.trial_id)
         if attempt is not None:
-            self.bridge.desk.started(attempt)
+            self.bridge.driver.started(attempt)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.bridge.alive_at = time.monotonic()
-        self.bridge.desk.tick()
+        self.bridge.driver.tick()
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
             raise ClusterError(fallen)  # out of Tune
-        overdue = {attempt.trial: reason for attempt, reason in self.bridge.desk.overdue()}
-        if self.bridge.desk.stopping:
+        overdue = {attempt.trial: reason for attempt, reason in self.bridge.driver.overdue()}
+        if self.bridge.driver.stopping:
             overdue = {attempt.trial: "stopped" for attempt in self.bridge.attempts.values()}
         if overdue:
             self._kill(overdue, trials)
@@ -164,7 +164,7 @@ class Watch(tune.Callback):
 
 
 class Stop(tune.Stopper):
-    """Ends the whole run when the desk says so."""
+    """Ends the whole run when the driver says so."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -173,7 +173,7 @@ class Stop(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self.bridge.desk.stopping
+        return self.bridge.driver.stopping
 
 
 def _cause(pickled: Path) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from plastsearch.execute.executor import Desk
+from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
 from plastsearch.execute.ray_hooks import AttemptTrainable, Bridge, Proposals, Stop, Verdicts, Watch
 from plastsearch.execute.ray_patches import mended
@@ -67,11 +67,11 @@ class RayExecutor:
         """A trial that was given a GPU must find it."""
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, desk: Desk, abandon: Callable[[str], None] | None = None) -> None:
-        """Serve the desk until it is over or stopping."""
+    def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
+        """Serve the driver until it is over or stopping."""
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
         scratch = self._folder / ".tune"
-        bridge = Bridge(desk, self._cluster)
+        bridge = Bridge(driver, self._cluster)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
@@ -113,7 +113,7 @@ class RayExecutor:
                 if trouble is not None and done.wait(_PATIENCE_S):
                     return
                 silent_s = time.monotonic() - bridge.alive_at
-                if trouble is None and silent_s > (_PARTING_S if bridge.desk.interrupted else _SILENT_S):
+                if trouble is None and silent_s > (_PARTING_S if bridge.driver.interrupted else _SILENT_S):
                     trouble = _HANGS
                 if trouble is not None:
                     self.trouble = trouble

@@ -200,7 +200,7 @@ class Window(Encoding):
             return None
         return {"layers.start": places[0], "layers.width": len(places)}
 
-    def repair(self, params: Params, rng: Generator) -> Params:  # noqa: ARG002 only others need dice
+    def repair(self, params: Params, rng: Generator) -> Params:  # noqa: ARG002 only others draw
         """Write down where the window lies in the end."""
         return {**params, "layers.start": min(params["layers.start"], len(self.names) - params["layers.width"])}
 

@@ -1,4 +1,4 @@
-"""Where the values of flat parameters come from while a space is walked: dice, a record, a point, a neighbour."""
+"""Where the values of flat parameters come from while a space is walked: draws, a record, a point, a neighbour."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ class ValueSource(Protocol):
 
 
 class RandomValues:
-    """Dice."""
+    """Every value is drawn."""
 
     def __init__(self, rng: Generator) -> None:
         self._rng = rng
@@ -51,7 +51,7 @@ class RecordedValues:
 
 
 class PointValues(RandomValues):
-    """What a person wrote, by key of the space; dice for the rest."""
+    """What a person wrote, by key of the space; the rest is drawn."""
 
     def __init__(self, point: Mapping[str, Any], rng: Generator) -> None:
         super().__init__(rng)
@@ -95,7 +95,7 @@ class MutatedValues(RandomValues):
         self._params, self._name = params, name
 
     def value(self, one: Parameter) -> Any:
-        """Another value for the one, dice where the change makes new parameters count."""
+        """Another value for the one, drawn where the change makes new parameters count."""
         if one.name != self._name:
             return self._params[one.name] if one.name in self._params else super().value(one)
         old = self._params[one.name]

@@ -155,6 +155,7 @@ class RunSettings(Closed):
 
     device: str = "auto"  # auto | cpu | cuda | cuda:1
     threads: int = Field(1, ge=1)
+    gpu_share: float = Field(1.0, gt=0)  # GPUs that the trial is charged with, if it runs on one
     loader_workers: int | None = Field(None, ge=0)  # threads that prepare batches; None: by device and `threads`
     deterministic: bool = False  # equal runs on one GPU agree to the last bit; slower
     store: Path  # finished stages by content, shared by all trials of a site

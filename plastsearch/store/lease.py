@@ -200,9 +200,7 @@ class Lease:
             os.link(grave, self.path)
         except FileExistsError:
             pass
-        except (
-            OSError
-        ):  # no hard links here; looking and renaming are two steps, but a second computation is all it costs
+        except OSError:  # no hard links here: looking and renaming are two steps, which may cost a second computation
             if not self.path.exists():
                 grave.rename(self.path)
         finally:

@@ -75,13 +75,13 @@ class CachedActivations:
         shape = json.loads((folder / SHAPE).read_text())
         self.seconds = float(shape["seconds"])
         self._clips = int(shape["count"])
-        kind, sizes = TYPES[shape["type"]][0], tuple(shape["shape"])
+        kind, dims = TYPES[shape["type"]][0], tuple(shape["shape"])
         with (folder / VALUES).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the map keeps the file open, and so the lock
             if not os.fstat(file.fileno()).st_nlink:
                 raise FileNotFoundError(file.name)  # dropped between opening and locking
             held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(sizes))).reshape(sizes)
+        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(dims))).reshape(dims)
         self.gb = self._values.nbytes / 1e9
 
     def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:

@@ -8,6 +8,7 @@ import errno
 import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class Entry:
 def entries(store: "StageStore") -> list[Entry]:
     """All finished stages, the least useful first."""
     records = _records(store)
-    needed = _counts(holder for record in records for holder in _holders(record))
-    followed = _counts(record.parent for record in records if record.parent is not None)
+    needed = Counter(holder for record in records for holder in _holders(record))
+    followed = Counter(record.parent for record in records if record.parent is not None)
     rows = []
     for record in records:
         folder = store.folder(record.key)
@@ -56,7 +57,7 @@ def entries(store: "StageStore") -> list[Entry]:
         except FileNotFoundError:
             continue  # dropped by another process meanwhile
         rows.append(Entry(record.key, record.stage, size, record.created, used, record.seconds,
-                          needed.get(record.key, 0), followed.get(record.key, 0)))  # fmt: skip
+                          needed[record.key], followed[record.key]))  # fmt: skip
     now = time.time()
     return sorted(rows, key=lambda entry: (entry.worth(now), entry.used))
 
@@ -91,8 +92,7 @@ def make_room(store: "StageStore", max_bytes: float) -> None:
 
 def excess(store: "StageStore") -> list[str]:
     """A warning if the store is larger than it should be, though all was dropped that may be."""
-    held = size(store)
-    if store.max_bytes is None or held <= store.max_bytes:
+    if store.max_bytes is None or (held := size(store)) <= store.max_bytes:
         return []
     return [
         f"{store.root} holds {sized(held)}, more than the {sized(store.max_bytes)} of --store-max-gb: "
@@ -222,10 +222,3 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _counts(names: Iterator[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found

@@ -213,6 +213,7 @@ def task_of(
     settings = RunSettings(
         device=executor.device,  # who was given a GPU fails without one; nobody falls back to a core
         deterministic=options.deterministic,
+        gpu_share=executor.gpus or 1.0,
         threads=max(1, int(executor.cpus)),
         store=options.store_of(folder.parent),
         cache=options.cache_of(folder.parent),

@@ -21,11 +21,11 @@ GRACE_S = 20.0  # between a first interrupt and the end of who has not reported
 
 
 class Sweep:
-    """The desk of one sweep folder. One thread at a time calls it."""
+    """The driver of one sweep: what runs next, and what becomes of it. One thread at a time calls it."""
 
     def __init__(
         self,
-        ledger: SweepState,
+        state: SweepState,
         phases: Sequence[Phase],
         ranking: Ranking,
         limits: Limits,
@@ -38,10 +38,10 @@ class Sweep:
         gpus: float = 0.0,
         grace_s: float = GRACE_S,
     ) -> None:
-        self.records, self._state, self._write = ledger.records, ledger, ledger.write
+        self.records, self._state, self._write = state.records, state, state.write
         self._phases, self._ranking, self._limits, self._task = list(phases), ranking, limits, task
         self._proposer, self._halting = proposer, halting
-        self._first_stages = first_stages or FirstStages(ledger.records, lambda _: None)
+        self._first_stages = first_stages or FirstStages(state.records, lambda _: None)
         self.slots, self._gpus, self._grace_s = slots, gpus, grace_s
         self._running: dict[int, tuple[Attempt, float]] = {}  # and when it was handed out
         self._waiting = WaitingTrials()

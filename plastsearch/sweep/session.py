@@ -1,4 +1,4 @@
-"""One session of a sweep, first or resumed: opens folder, executor and study, runs the desk, writes the last word."""
+"""One session of a sweep, first or resumed: opens folder, executor and study, runs its trials, writes the last word."""
 
 import os
 import socket

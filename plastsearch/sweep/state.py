@@ -1,4 +1,4 @@
-"""Who hears of a sweep's events, and the ledger: an event is written down before anybody is told."""
+"""The state of a sweep and who hears of its events: an event is written down before anybody is told."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable

@@ -41,7 +41,7 @@ class View:
         """The trial it still waits for."""
         return self.first_stages.awaited(record) if self.first_stages is not None else None
 
-    def standings(self) -> tuple[list[TrialRecord], float | None]:
+    def front(self) -> tuple[list[TrialRecord], float | None]:
         """The front and its volume, worked out anew only when a trial has ended."""
         records = list(self.records.values())
         ended = sum(record.ended for record in records)
@@ -58,7 +58,7 @@ class View:
         records, counts = list(self.records.values()), self.counts()
         names = ("done", "running", "halted", "failed", "reused")
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
-        volume = self.standings()[1]
+        volume = self.front()[1]
         if volume:
             parts.append(f"hypervolume {volume:.4g}")
         gpu = sum(record.gpu_seconds for record in records)
@@ -84,7 +84,7 @@ class View:
 
     def best(self) -> str:
         """The front's first member, by the first objective."""
-        members = self.standings()[0]
+        members = self.front()[0]
         return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
 
 

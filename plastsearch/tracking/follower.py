@@ -58,7 +58,7 @@ class Follower(ABC):
 
     @abstractmethod
     def update(self, opening: Event, last: bool) -> None:
-        """Bring the mirror up to `sofar`; `last` leaves nothing half done."""
+        """Bring the mirror level with the journal that `opening` begins; `last` leaves nothing half done."""
 
     @abstractmethod
     def disconnect(self) -> None:

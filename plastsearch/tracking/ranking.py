@@ -96,7 +96,7 @@ class Ranking:
 
 
 def standing_of(spec: Mapping[str, Any], records: Iterable[TrialRecord] = ()) -> Ranking:
-    """The standing that a spec, as plain data, asks for, knowing these records."""
+    """The ranking that a spec, as plain data, asks for, knowing these records."""
     objectives = spec.get("objectives") or [{"metric": "dev_eer"}]
     aims = [Aim(one["metric"], one.get("goal", "min"), one.get("reference")) for one in objectives]
     ranking = Ranking(aims, [parse_constraint(text) for text in spec.get("constraints") or ()])

@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices, fixed_starts
 from plastsearch.data.dataset import crop_numbers
@@ -59,7 +59,7 @@ def cached_prefix(
         return None
     of = PrefixOf(
         weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
-        "float16" if half(context, network.module) else "float32", "bf16" if context.bf16 else "float32",
+        "float16" if context.half_prefix else "float32", "bf16" if context.bf16 else "float32",
     )  # fmt: skip
     parts = parts_of(reading, stage, of)
     missing = sum(len(part.rows) for part in parts.values() if _find(context, part) is None)
@@ -81,15 +81,6 @@ def cached_prefix(
     longer = _longer(reading)
     at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
     return CachedPrefix(KeptCrops(at, longer, found), dev)
-
-
-def half(context: TrialContext, module: Detector) -> bool:
-    """Whether activations are kept in float16: as asked; else where they were computed in bf16, which is coarser."""
-    asked = context.settings.cache_half
-    if asked is not None:
-        return asked
-    # Recurrent layers compute in float32 whatever is asked, so there a half would lose what is exact.
-    return context.bf16 and not any(isinstance(part, nn.RNNBase) for part in module.modules())
 
 
 def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:

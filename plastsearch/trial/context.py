@@ -68,10 +68,19 @@ class TrialContext:
             return self.config.model.name != "grnn" and computes_bf16(self.device)
         return wanted == "bf16"
 
+    @property
+    def half_prefix(self) -> bool:
+        """Whether activations are kept in float16: as asked; else where they come in bf16, which is coarser."""
+        asked = self.settings.cache_half
+        if asked is not None:
+            return asked
+        # Recurrent layers compute in float32 whatever is asked, so there a half would lose what is exact.
+        return self.bf16 and self.config.model.name != "grnn"
+
     @cached_property
     def environment(self) -> Environment:
         """What changes results beside the configuration."""
-        half = "+half-prefix" if self.settings.cache_half and self.settings.cache_prefix else ""
+        half = "+half-prefix" if self.half_prefix and self.settings.cache_prefix else ""
         fixed = "+deterministic" if self.settings.deterministic and self.device.type == "cuda" else ""
         return Environment(
             data=self.corpus.fingerprint,

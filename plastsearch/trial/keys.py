@@ -41,7 +41,7 @@ class Environment:
 
 
 def foreseen(config: TrialConfig) -> Environment:
-    """Surroundings as a configuration alone tells them, for those who have neither clips nor weights at hand."""
+    """The environment as a configuration alone tells it, for those who have neither clips nor weights at hand."""
     data = content_id(config.data.model_dump(mode="json", by_alias=True))
     return Environment(data, config.model.from_ or "", device="", precision="", torch="")
 
@@ -83,7 +83,7 @@ def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageK
 
 
 def start_reads(config: TrialConfig, around: Environment) -> dict[str, Any]:
-    """What every stage rests on: the network, the clips, the seed and the surroundings."""
+    """What every stage rests on: the network, the clips, the seed and the environment."""
     return {
         "model": config.model.model_dump(mode="json", by_alias=True, exclude={"from_"}) | {"weights": around.weights},
         "data": {"clips": around.data, "rate_hz": config.data.rate_hz, "length": config.data.length_samples},

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from plastsearch.trial.cost import Costs
     from plastsearch.trial.trial_run import TrialRun
 
+FACTS = (
+    "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
+    "prefix", "blocks",
+)  # fmt: skip
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr")
 
 
@@ -27,7 +31,7 @@ def result(trial: "TrialRun", costs: "Costs") -> Report:
     metrics |= _savings(trial)
     metrics |= {"steps_total": trial.steps_total, "seconds": time.monotonic() - trial.began}
     if context.device.type == "cuda":
-        metrics["gpu_seconds"] = metrics["seconds"]
+        metrics["gpu_seconds"] = metrics["seconds"] * context.settings.gpu_share
     details = {
         "per_attack": summary.get("per_attack", {}),
         "device": costs.device,
@@ -83,19 +87,7 @@ def _reused(trial: "TrialRun", record: StageRecord) -> bool:
 
 def _provenance(trial: "TrialRun", record: StageRecord) -> dict[str, Any]:
     where = "computed" if record.key in trial.computed else "reused" if _reused(trial, record) else "resumed"
-    kept = (
-        "best_step",
-        "steps_taken",
-        "incoming_won",
-        "insertion_error",
-        "removed",
-        "removed_new",
-        "widths",
-        "sites",
-        "prefix",
-        "blocks",
-    )
-    facts = {name: record.details[name] for name in kept if name in record.details}
+    facts = {name: record.details[name] for name in FACTS if name in record.details}
     return {"stage": record.stage, "key": record.key, "from": where, "seconds": round(record.seconds, 3), **facts}
 
 

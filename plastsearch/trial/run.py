@@ -101,10 +101,10 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
         found = {"train_loss": progress.train_loss, "dev_eer": progress.quality.eer, "dev_loss": progress.quality.loss}
         yield trial.report(stage.name, done + progress.step, found)
     seconds = max(time.monotonic() - began, outcome.details.get("fit_seconds", 0.0))
-    on_gpu = trial.context.device.type == "cuda"
+    gpus = trial.context.settings.gpu_share if trial.context.device.type == "cuda" else 0.0
     record = StageRecord(
         key.key, stage.name, key.parent, key.reads, outcome.metrics,
-        outcome.details | {"trial": trial.context.config.trial_id()}, seconds, seconds if on_gpu else 0.0,
+        outcome.details | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
     )  # fmt: skip
     trial.own_s += seconds
     trial.computed.add(key.key)

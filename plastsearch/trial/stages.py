@@ -1,4 +1,4 @@
-"""The five stages: what each does to a specimen, and what it reports."""
+"""The five stages: what each does to a network, and what it reports."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -60,7 +60,7 @@ def run_stage(
     parent: str | None,
     before: StageRecord | None = None,
 ) -> Generator[Progress, None, Outcome]:
-    """Take the specimen through one stage, after the one that `before` tells of; yields at every dev evaluation."""
+    """Take the network through one stage, after the one that `before` tells of; yields at every dev evaluation."""
     if stage.change == "remove":
         return prune_(context, network)
     if stage.change != "none":

@@ -16,7 +16,7 @@ from plastsearch.trial.networks import TrialNetwork, blank
 
 @dataclass
 class TrialRun:
-    """A trial under way: its stages, what is finished, and what that cost or saved."""
+    """Filled in as the trial goes: a finished stage adds its record, a wait or a computation its seconds."""
 
     context: TrialContext
     stages: tuple[Stage, ...]

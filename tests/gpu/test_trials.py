@@ -61,6 +61,12 @@ def test_lora_in_the_same_place(name: str, run: Callable[..., Report]) -> None:
     assert run(name, method="lora").metrics["params_added"] > 0
 
 
+def test_a_trial_on_a_part_of_a_gpu_costs_that_part(gpu: torch.device, run: Callable[..., Report]) -> None:
+    found = run("grnn", {"gpu_share": 0.25}).metrics
+    assert found["gpu_seconds"] == pytest.approx(0.25 * found["seconds"])
+    assert found["reused_gpu_seconds"] == 0
+
+
 @pytest.mark.parametrize("change", [{"loader_workers": 3}, {"cache_prefix": False}])
 def test_how_it_runs_changes_no_result(change: dict[str, Any], run: Callable[..., Report], tmp_path: Path) -> None:
     plain = run("wav2vec2", {"loader_workers": 0})
@@ -127,7 +133,7 @@ def test_scores_do_not_depend_on_the_memory(gpu: torch.device) -> None:
 STRAY = """
 import json, sys
 import torch
-from plastsearch.search import worker
+from plastsearch.execute import worker
 from plastsearch.spec.config import RunSettings, TrialConfig
 
 def trial(config, settings):

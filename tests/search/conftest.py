@@ -1,4 +1,4 @@
-"""Whole sweeps of fake trials: `rig` opens a folder and gives the desk and its surroundings."""
+"""Whole sweeps of fake trials: `rig` opens a folder and gives the driver and its surroundings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Rig:
     heard: list[Event] = field(default_factory=list)
 
     def open(self) -> Sweep:
-        """The desk, resumed from what the folder holds."""
+        """The driver, resumed from what the folder holds."""
         self.journal = Journal(self.folder)
         events = read(self.folder) if self.journal.path.stat().st_size else []
         ranking = Ranking(AIMS)

@@ -69,9 +69,9 @@ def two_slots(rig, name: str) -> Path:
     first = Listed(lambda _: [baseline(TrialConfig())], barrier=False)
     again = Listed(finalists(ranking, 2, 2))
     it = rig(name, rng=rng, limits=limits, phases=[first, search, again], options={"slots": 2})
-    desk = it.open()
+    driver = it.open()
     try:
-        Beside().run(desk)
+        Beside().run(driver)
     finally:
         it.journal.close()
     return it.folder

@@ -19,21 +19,21 @@ class Beside:
         self.messages_left = messages_left
         self.together = 0
 
-    def run(self, desk):
+    def run(self, driver):
         running = []
-        while not desk.stopping:
-            while (attempt := desk.next()) is not None:
-                desk.started(attempt)
+        while not driver.stopping:
+            while (attempt := driver.next()) is not None:
+                driver.started(attempt)
                 running.append((attempt, worker.messages(attempt.task)))
             if not running:
                 return
-            finalist = [a for a, _ in running if desk.records[a.trial].role == "finalist"]
+            finalist = [a for a, _ in running if driver.records[a.trial].role == "finalist"]
             self.together = max(self.together, len(finalist))
             for pair in list(running):
                 self.messages_left -= 1
                 if self.messages_left < 0:
                     raise Killed
-                if not desk.heard(pair[0], next(pair[1])):
+                if not driver.heard(pair[0], next(pair[1])):
                     pair[1].close()
                     running.remove(pair)
 
@@ -43,9 +43,9 @@ def sweep(rig, name, executor, *, alone=False):
     search = Search(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
     again = Listed(finalists(ranking, 2, 2), alone=alone)
     it = rig(name, rng=rng, limits=limits, phases=[search, again], options={"slots": 2})
-    desk = it.open()
+    driver = it.open()
     try:
-        executor.run(desk)
+        executor.run(driver)
     finally:
         it.journal.close()
     return it.records()

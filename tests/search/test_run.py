@@ -140,22 +140,22 @@ class Desert:
     def __init__(self, trial: int, times: int) -> None:
         self.trial, self.times = trial, times
 
-    def run(self, desk) -> None:
-        while (attempt := desk.next()) is not None:
-            desk.started(attempt)
+    def run(self, driver) -> None:
+        while (attempt := driver.next()) is not None:
+            driver.started(attempt)
             if attempt.trial == self.trial and self.times:
                 self.times -= 1
-                desk.lost(attempt, "its node died", blameless=True)
+                driver.lost(attempt, "its node died", blameless=True)
                 continue
             for message in worker.messages(attempt.task):
-                desk.heard(attempt, message)
+                driver.heard(attempt, message)
 
 
 @pytest.mark.parametrize(("times", "state"), [(3, "done"), (4, "failed")])
 def test_a_lost_node_is_not_a_failure_of_the_configuration(rig, times, state):
     it = rig(limits=Limits(trials=3, max_failures=0, max_losses=3))
-    desk = it.open()
-    Desert(1, times).run(desk)
+    driver = it.open()
+    Desert(1, times).run(driver)
     it.journal.close()
     record = it.records()[1]
     assert (record.state, record.failures, record.losses) == (state, 0, 3)
@@ -166,13 +166,13 @@ def test_a_lost_node_is_not_a_failure_of_the_configuration(rig, times, state):
 def test_a_trial_that_ends_after_an_interrupt_goes_on_with_the_next_session(rig):
     """SIGTERM may reach the trial as well as the driver: it then ends in peace, without a result."""
     it = rig(limits=Limits(trials=1))
-    desk = it.open()
-    attempt = desk.next()
-    desk.started(attempt)
-    desk.interrupt()
+    driver = it.open()
+    attempt = driver.next()
+    driver.started(attempt)
+    driver.interrupt()
     end = {"kind": "end", "state": "failed", "metrics": {}, "reason": "the trial ended without a final report"}
-    assert not desk.heard(attempt, end)
-    assert desk.over
+    assert not driver.heard(attempt, end)
+    assert driver.over
     it.journal.close()
     it.run()
     assert [(r.state, r.attempts) for r in it.records().values()] == [("done", 2), ("done", 1)]
@@ -192,18 +192,18 @@ def waiting_600_s(it, note):
 
 
 def test_waiting_for_others_does_not_count_against_the_time_limit(rig, tmp_path, monkeypatch):
-    """Neither in this process, where an alarm rings, nor on a cluster, whose desk is asked who is overdue."""
+    """Neither in this process, where an alarm rings, nor on a cluster, whose driver is asked who is overdue."""
     monkeypatch.setenv("FAKE_TRIAL_S", "1")
     note = tmp_path / "note"
     it = rig("here", limits=Limits(trials=1, max_failures=0, trial_timeout_s=0.2))
     assert {record.state for record in waiting_600_s(it, note).run().records.values()} == {"done"}
     assert not note.exists()
     other = waiting_600_s(rig("cluster", limits=Limits(trials=1, max_failures=0, trial_timeout_s=0.001)), note)
-    desk = other.open()
-    attempt = desk.next()
-    desk.started(attempt)
+    driver = other.open()
+    attempt = driver.next()
+    driver.started(attempt)
     time.sleep(0.01)
-    assert desk.overdue() == []
+    assert driver.overdue() == []
     note.write_text("0")
-    assert desk.overdue() == [(attempt, "no end after 0.001 s (the limit for one trial)")]
+    assert driver.overdue() == [(attempt, "no end after 0.001 s (the limit for one trial)")]
     other.journal.close()

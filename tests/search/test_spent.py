@@ -71,6 +71,13 @@ def test_a_request_for_a_gpu_is_passed_on_to_the_trial(request_, device):
     assert _settings(executor).device == device
 
 
+def test_a_trial_is_charged_with_its_share_of_a_gpu():
+    executor = object.__new__(RayExecutor)
+    for request, share in ({"CPU": 1.0, "GPU": 0.2}, 0.2), ({"CPU": 1.0, "GPU": 2.0}, 2.0):
+        executor.request = request
+        assert _settings(executor).gpu_share == share
+
+
 @pytest.mark.parametrize(("gpus", "device"), [(None, "auto"), (0.0, "cpu"), (1.0, "cuda")])
 def test_in_one_process_what_was_asked_for_counts(gpus, device):
     assert _settings(InlineExecutor(gpus=gpus), "inline").device == device
