@@ -76,7 +76,8 @@ def trials_csv(results: Results) -> str:
     for row in rows:
         record = row.record
         who = [record.number, record.id, record.role, record.control, record.state, row.in_front, record.seconds]
-        shown = [" ".join(v) if isinstance(v, list) else v for v in (record.params.get(name) for name in params)]
+        values = (record.params.get(name) for name in params)
+        shown = [" ".join(map(str, value)) if isinstance(value, list) else value for value in values]
         writer.writerow([*who, record.reason, *shown, *(record.metrics.get(name) for name in metrics)])
     return out.getvalue()
 

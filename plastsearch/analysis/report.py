@@ -14,6 +14,7 @@ from plastsearch.analysis.results import Finalist, Results, Row, age, when
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
+from plastsearch.tracking.events import State
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
 PAIRED = (
@@ -49,7 +50,7 @@ def report(results: Results) -> list[Block]:
 def opening(results: Results) -> list[Block]:
     """What was asked, and how far it got."""
     counts = Counter(row.record.state for row in results.rows)
-    states = ("done", "reused", "halted", "failed", "running", "proposed")
+    states: tuple[State, ...] = ("done", "reused", "halted", "failed", "running", "proposed")
     parts = [f"{counts[state]} {state}" for state in states if counts[state]]
     controls = len(results.controls)
     seeds = sum(len(one.rows) for one in results.finalists)

@@ -146,7 +146,7 @@ class _Mirror:
 
     def __init__(self, folder: Path, uri: str | None, display: "Closing") -> None:
         from plastsearch.analysis.apart import render
-        from plastsearch.sweep.view import note
+        from plastsearch.tracking.events import note
         from plastsearch.tracking.mlflow_tracker import MlflowTracker
 
         self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))

@@ -4,7 +4,6 @@ One Tune trial is one attempt.
 """
 # ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
-import json
 import re
 import time
 import warnings
@@ -16,6 +15,7 @@ from typing import Any
 from plastsearch.errors import ClusterError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Attempt, Driver
+from plastsearch.execute.messages import Message, Progress, Task, message_as_text, message_from, task_from
 from plastsearch.execute.ray_cluster import Cluster
 
 with warnings.catch_warnings():
@@ -32,7 +32,8 @@ _KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\).*?actual memory used=(
 class AttemptTrainable(tune.Trainable):
     """One worker process, one attempt after another: a step is one message of the trial."""
 
-    _stream: Generator[worker.Message] | None = None
+    _stream: Generator[Message] | None = None
+    _task: Task
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin the first attempt."""
@@ -41,7 +42,7 @@ class AttemptTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another attempt in the same process."""
         self.cleanup()
-        worker.tidy()
+        worker.tidy(self._task)
         self._begin(new_config)
         return True
 
@@ -49,7 +50,7 @@ class AttemptTrainable(tune.Trainable):
         """The next message, as text, so that Tune neither flattens nor copies it."""
         assert self._stream is not None
         message = next(self._stream)
-        return {"message": json.dumps(message), "done": message["kind"] == "end"}
+        return {"message": message_as_text(message), "done": not isinstance(message, Progress)}
 
     def cleanup(self) -> None:
         """Drop an attempt that was not heard to its end."""
@@ -58,7 +59,8 @@ class AttemptTrainable(tune.Trainable):
             self._stream = None
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._stream = worker.messages(json.loads(config["task"]))
+        self._task = task_from(config["task"])
+        self._stream = worker.messages(self._task)
 
 
 @dataclass
@@ -79,8 +81,8 @@ class Bridge:
         attempt, text = self.attempts.get(trial.trial_id), result.get("message")
         if attempt is None or text is None:
             return False
-        message = json.loads(text)
-        if message.get("spent"):
+        message = message_from(text)
+        if not isinstance(message, Progress) and message.spent:
             self.spent.add(trial.trial_id)
         return self.driver.heard(attempt, message)
 
@@ -97,7 +99,7 @@ class Proposals(Searcher):
         if attempt is None:
             return Searcher.FINISHED if self.bridge.driver.over else None
         self.bridge.attempts[trial_id] = attempt
-        return {"task": json.dumps(attempt.task)}
+        return {"task": attempt.task.as_text()}
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
         """Heard through the scheduler already."""

@@ -29,22 +29,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plastsearch.errors import StorageError, TrialError
+from plastsearch.errors import StageBusyError, StorageError, TrialError
 from plastsearch.store.lease import Lease
 from plastsearch.store.room import GONE, make_room
 
 FORMAT = 1
-
-
-class StageBusy(TrialError):
-    """Another process is computing this stage; the trial can be tried again later."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        super().__init__(f"stage {key} is being computed by another process")
-
-    def __reduce__(self) -> tuple[type["StageBusy"], tuple[str]]:
-        return StageBusy, (self.key,)
 
 
 class DamagedStageError(TrialError):
@@ -247,7 +236,7 @@ class StageStore:
     def claim(
         self, key: str, defer: bool, poll_s: float = 0.2, while_waiting: Callable[[], None] = lambda: None
     ) -> Iterator[float]:
-        """Hold a stage's lease while it is computed; yields the seconds waited. With `defer`, raises StageBusy instead.
+        """Hold a stage's lease while it is computed; yields the seconds waited. `defer`: raises StageBusyError instead.
 
         After a wait the stage may be finished: look again before computing it.
         """
@@ -256,7 +245,7 @@ class StageStore:
         waited_s = 0.0
         while not lease.acquire():
             if defer:
-                raise StageBusy(key)
+                raise StageBusyError(key)
             while_waiting()
             time.sleep(poll_s)
             waited_s = time.monotonic() - begin

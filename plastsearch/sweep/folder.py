@@ -7,7 +7,8 @@ from typing import Any
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import FILE, VERSION, Event, Journal, read
+from plastsearch.tracking.events import Event, Finished, Opened, Proposed, SessionBegun
+from plastsearch.tracking.journal import FILE, VERSION, Journal, read
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
 FINISHED = {"done", "budget", "failures"}
@@ -48,7 +49,7 @@ def open_folder(
     journal = Journal(folder)
     try:
         events = read(folder)
-        if not any(event["event"] == "propose" for event in events):
+        if not any(isinstance(event, Proposed) for event in events):
             journal.clear()
             _head(journal, spec, overrides, name=folder.name)
         elif not resume:
@@ -68,8 +69,8 @@ def _status(folder: Path) -> str | None:
     path = folder / FILE
     if not path.is_file() or not path.stat().st_size:
         return None
-    last = next((e for e in reversed(read(folder)) if e["event"] in {"finish", "session"}), None)
-    return "open" if last is None or last["event"] == "session" else str(last["status"])
+    last = next((event for event in reversed(read(folder)) if isinstance(event, Finished | SessionBegun)), None)
+    return last.status if isinstance(last, Finished) else "open"
 
 
 def _successor(folder: Path) -> Path:
@@ -80,21 +81,15 @@ def _successor(folder: Path) -> Path:
 
 
 def _head(journal: Journal, spec: SweepSpec, overrides: Sequence[str], name: str) -> None:
-    journal.append(
-        "sweep",
-        version=VERSION,
-        name=name,
-        spec=spec.plain(),
-        spec_hash=spec.spec_hash(),
-        overrides=list(overrides),
-    )
+    plain, digest = spec.plain(), spec.spec_hash()
+    journal.append(Opened(version=VERSION, name=name, spec=plain, spec_hash=digest, overrides=list(overrides)))
 
 
 def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
-    head = next((event for event in events if event["event"] == "sweep"), None)
+    head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
-    changed = _differences(_question(head["spec"]), _question(spec.plain()))
+    changed = _differences(_question(head.spec), _question(spec.plain()))
     if changed:
         raise SpecError(
             [f"{folder} holds another sweep; resuming needs the same space, and it differs in {key}" for key in changed]

@@ -11,7 +11,8 @@ from statistics import median
 from typing import Literal
 
 from plastsearch.pareto.front import rank
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.events import Reported
+from plastsearch.tracking.journal import TrialRecord, known
 from plastsearch.tracking.ranking import Aim
 
 Rule = Literal["asha", "median", "moasha"]
@@ -35,7 +36,7 @@ class Halting:
 
     def replay(self, records: Iterable[TrialRecord]) -> set[int]:
         """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
-        reports = [(event["at"], r.number, i, r) for r in records for i, event in enumerate(r.history)]
+        reports = [(report.at, r.number, i, r) for r in records for i, report in enumerate(r.history)]
         condemned = set()
         for _, number, i, record in sorted(reports, key=lambda entry: entry[:3]):
             if record.role == "search" and self._decide(record, record.history[: i + 1]):
@@ -46,13 +47,13 @@ class Halting:
         """Take in the record's last report; True if it should not go on."""
         return self._decide(record, record.history)
 
-    def _decide(self, record: TrialRecord, history: Sequence[Event]) -> bool:
+    def _decide(self, record: TrialRecord, history: Sequence[Reported]) -> bool:
         rung = self._note(record, history)
         if rung is None or len(self._reached[rung]) < self.least:
             return False
         return self._worse(rung, record.number)
 
-    def _note(self, record: TrialRecord, history: Sequence[Event]) -> int | None:
+    def _note(self, record: TrialRecord, history: Sequence[Reported]) -> int | None:
         """Store the scores at every rung just crossed; the highest of them."""
         done = progress(history)
         if done is None:
@@ -65,12 +66,12 @@ class Halting:
                 crossed = i
         return crossed
 
-    def _scores(self, history: Sequence[Event]) -> Scores:
-        known: Scores = {}
-        for event in history:
-            known.update({name: value for name, value in event["metrics"].items() if value is not None})
+    def _scores(self, history: Sequence[Reported]) -> Scores:
+        latest: Scores = {}
+        for report in history:
+            latest.update(known(report.metrics))
         aims = self.aims if self.rule == "moasha" else self.aims[:1]
-        return {aim.metric: known[aim.metric] for aim in aims if aim.metric in known}
+        return {aim.metric: latest[aim.metric] for aim in aims if aim.metric in latest}
 
     def _worse(self, rung: int, number: int) -> bool:
         reached = self._reached[rung]
@@ -97,11 +98,11 @@ class Halting:
         return max(1, math.ceil(len(entries) / self.eta))
 
 
-def progress(history: Sequence[Event]) -> float | None:
+def progress(history: Sequence[Reported]) -> float | None:
     """The share of the steps after growth that are done; None while the original network trains."""
     last = history[-1]
-    if last["stage"] == "train":
+    if last.stage == "train":
         return None
-    base = max((event["step"] for event in history if event["stage"] in {"train", "dropin"}), default=0)
-    left = last["steps_total"] - base
-    return (last["step"] - base) / left if left > 0 else None
+    base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
+    left = last.steps_total - base
+    return (last.step - base) / left if left > 0 else None

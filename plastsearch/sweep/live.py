@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from plastsearch.sweep.view import View, brief, clock, scores, title
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.events import Ended, Event, Note, Retried
+from plastsearch.tracking.journal import TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -33,13 +34,16 @@ class Live:
 
     def feed(self, event: Event) -> None:
         """The next redraw shows it; what will not be seen in the table is said above it, and stays."""
-        kind = event["event"]
-        if kind == "note":
-            self._console.print(event["text"], markup=False, highlight=False)
-        elif (kind == "end" and event["state"] == "failed") or (kind == "retry" and not event.get("waits")):
-            record = self._view.records[event["trial"]]
-            outcome = "failed" if kind == "end" else "will run again"
-            self._console.print(f"{title(record)} {outcome}: {event['reason']}", markup=False, highlight=False)
+        match event:
+            case Note():
+                self._print(event.text)
+            case Ended(state="failed"):
+                self._print(f"{title(self._view.records[event.trial])} failed: {event.reason}")
+            case Retried(waits=False):
+                self._print(f"{title(self._view.records[event.trial])} will run again: {event.reason}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         """Clear the table: the report comes next."""

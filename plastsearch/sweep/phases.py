@@ -5,18 +5,20 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
+from plastsearch.execute.messages import Task
 from plastsearch.pareto.front import knee
 from plastsearch.search.proposer import Proposer
+from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.options import Options
+from plastsearch.tracking.events import Params, Role
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Aim, Ranking
 
@@ -28,12 +30,13 @@ class Plan:
     """A trial about to be proposed."""
 
     config: TrialConfig
-    role: str = "search"  # search | control | finalist
+    role: Role = "search"
     control: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     origin: str = "sampler"
     reuse_of: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    of: int | None = None  # the trial that a finalist repeats, or a control answers to
+    seed: int | None = None  # of a finalist
 
 
 class Phase(Protocol):
@@ -83,14 +86,14 @@ class Listed:
     def plan(self, number: int, records: Records) -> Plan | None:  # noqa: ARG002
         """The next that the journal does not have yet."""
         if self._queue is None:
-            known = {_key(r.role, r.control, r.extra) for r in records.values()}
-            self._queue = [p for p in self._plans(records) if _key(p.role, p.control, p.extra) not in known]
+            known = {_key(record) for record in records.values()}
+            self._queue = [plan for plan in self._plans(records) if _key(plan) not in known]
         return self._queue.pop(0) if self._queue else None
 
 
-def _key(role: str, control: str | None, extra: Mapping[str, Any]) -> tuple[Any, ...]:
+def _key(one: Plan | TrialRecord) -> tuple[Role, str | None, int | None, int | None]:
     """What makes two plans the same run: a control of another trial, or of another seed, is another one."""
-    return role, control, extra.get("of"), extra.get("seed")
+    return one.role, one.control, one.of, one.seed
 
 
 def baseline(base: TrialConfig) -> Plan:
@@ -108,9 +111,9 @@ def against_best(
         best = ranking.winner(records.values())
         if best is None:
             return []
-        config = TrialConfig.model_validate(best.config)
+        config = best.trial_config
         made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
-        return [replace(plan, extra={"of": best.number}) for plan in made if plan is not None]
+        return [replace(plan, of=best.number) for plan in made if plan is not None]
 
     return plans
 
@@ -174,10 +177,11 @@ def choose(ranking: Ranking, records: Sequence[TrialRecord], top: int) -> list[T
 
 
 def _again(record: TrialRecord, seed: int) -> Plan:
-    config = TrialConfig.model_validate(record.config)
-    fresh = config.model_copy(update={"seed": config.seed + seed})
-    extra = {"of": record.number, "seed": fresh.seed}
-    return Plan(fresh, role="finalist", control=record.control, params=record.params, origin="finalist", extra=extra)
+    fresh = record.trial_config.model_copy(update={"seed": record.trial_config.seed + seed})
+    return Plan(
+        fresh, role="finalist", control=record.control, params=record.params, origin="finalist",
+        of=record.number, seed=fresh.seed,
+    )  # fmt: skip
 
 
 def limits_of(spec: SweepSpec) -> Limits:
@@ -207,7 +211,7 @@ def halting_of(spec: SweepSpec, ranking: Ranking) -> Halting | None:
 
 def task_of(
     options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False, limited: bool = False
-) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+) -> Callable[[TrialRecord, bool], Task]:
     """How a record becomes what a worker runs."""
     given = {} if options.checkpoint_s is None else {"checkpoint_s": options.checkpoint_s}
     settings = RunSettings(
@@ -225,17 +229,17 @@ def task_of(
     notes = settings.store / "waits" / content_id(str(folder.resolve()))
     shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed
 
-    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
+    def task(record: TrialRecord, defer: bool) -> Task:
         function = options.finalist if record.role == "finalist" else options.trial
-        config = TrialConfig.model_validate(record.config)
         waits = notes / f"{record.number}-{record.attempts + 1}" if limited else None
-        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer, "waits": waits}))
+        own = settings.model_copy(update={"defer_busy": defer, "waits": waits})
+        return Task(function=function, config=record.trial_config, settings=own)
 
     return task
 
 
 def phases_of(
-    spec: SweepSpec, options: Options, space: Any, ranking: Ranking, search: Search, *, shared_gpu: bool
+    spec: SweepSpec, options: Options, space: Space, ranking: Ranking, search: Search, *, shared_gpu: bool
 ) -> list[Phase]:
     """Baseline, search, other controls, finalists."""
     phases: list[Phase] = []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from plastsearch.spec.config import content_id
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.events import Opened
+from plastsearch.tracking.journal import TrialRecord
 
 TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes
 STATUSES = {"done": "FINISHED", "reused": "FINISHED", "failed": "FAILED", "halted": "KILLED"}
@@ -27,14 +28,14 @@ class Point:
     step: int
 
 
-def sweep_id(opening: Event) -> str:
+def sweep_id(opening: Opened) -> str:
     """The same for every replay of one journal, different for two runs of one space."""
-    return content_id([opening.get("name"), opening.get("spec_hash"), opening["at"]])
+    return content_id([opening.name, opening.spec_hash, opening.at])
 
 
-def experiment_name(opening: Event) -> str:
+def experiment_name(opening: Opened) -> str:
     """One experiment for each space."""
-    return str(opening.get("space") or opening["spec"].get("name") or opening.get("name") or "plastsearch")
+    return str(opening.space or opening.spec.get("name") or opening.name or "plastsearch")
 
 
 def milliseconds(seconds: float) -> int:
@@ -42,23 +43,23 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def sweep_tags(opening: Event) -> dict[str, str]:
+def sweep_tags(opening: Opened) -> dict[str, str]:
     """How the parent run is found again."""
     return {
         "plastsearch.sweep": sweep_id(opening),
         "plastsearch.role": "sweep",
-        "plastsearch.spec_hash": str(opening.get("spec_hash", "")),
+        "plastsearch.spec_hash": opening.spec_hash,
     }
 
 
-def sweep_params(opening: Event) -> dict[str, str]:
+def sweep_params(opening: Opened) -> dict[str, str]:
     """What was asked for."""
-    spec = opening["spec"]
+    spec = opening.spec
     goals = ", ".join(f"{one.get('goal', 'min')} {one['metric']}" for one in spec.get("objectives") or [])
     search = {f"search.{key}": value for key, value in (spec.get("search") or {}).items()}
     space = {f"space.{key}": domain for key, domain in (spec.get("space") or {}).items()}
     shown = {"objectives": goals, "controls": spec.get("controls") or [], **search, **space}
-    return _params({**shown, "overrides": opening.get("overrides") or []})
+    return _params({**shown, "overrides": opening.overrides})
 
 
 def trial_name(record: TrialRecord) -> str:
@@ -67,7 +68,7 @@ def trial_name(record: TrialRecord) -> str:
     return f"{kind} {record.number}"
 
 
-def trial_identity(record: TrialRecord, opening: Event, parent: str) -> dict[str, str]:
+def trial_identity(record: TrialRecord, opening: Opened, parent: str) -> dict[str, str]:
     """Tags that never change, and find the run again."""
     return {
         "mlflow.parentRunId": parent,
@@ -91,7 +92,7 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
         "plastsearch.reason": record.reason or "",
         "plastsearch.node": record.node or "",
         "plastsearch.reuse_of": "" if record.reuse_of is None else str(record.reuse_of),
-        "plastsearch.of": str(record.extra.get("of", "")),
+        "plastsearch.of": "" if record.of is None else str(record.of),
     }
     details = {f"plastsearch.detail.{_key(name)}": _text(value) for name, value in record.details.items()}
     return {key: value[:TAG_LIMIT] for key, value in (found | details).items() if value}
@@ -109,9 +110,9 @@ def trial_params(record: TrialRecord) -> dict[str, str]:
 def trial_points(record: TrialRecord) -> list[Point]:
     """Results once at step 0, so that they chart as numbers; what was reported on the way as curves in sections."""
     curves = [
-        Point(_curve(name), float(value), milliseconds(event["at"]), int(event["step"]))
-        for event in record.history
-        for name, value in event["metrics"].items()
+        Point(_curve(name), value, milliseconds(report.at), report.step)
+        for report in record.history
+        for name, value in report.metrics.items()
         if value is not None and (name.startswith("dev_") or name == "train_loss")
     ]
     ended = milliseconds(record.ended_at or 0.0)

@@ -95,7 +95,7 @@ class Ranking:
         )  # fmt: skip
 
 
-def standing_of(spec: Mapping[str, Any], records: Iterable[TrialRecord] = ()) -> Ranking:
+def ranking_of(spec: Mapping[str, Any], records: Iterable[TrialRecord] = ()) -> Ranking:
     """The ranking that a spec, as plain data, asks for, knowing these records."""
     objectives = spec.get("objectives") or [{"metric": "dev_eer"}]
     aims = [Aim(one["metric"], one.get("goal", "min"), one.get("reference")) for one in objectives]

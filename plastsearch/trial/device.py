@@ -100,3 +100,20 @@ class TrainingMemory:
     def _note(self) -> None:
         if self._device.type == "cuda":
             self._most = max(self._most, torch.cuda.max_memory_allocated(self._device))
+
+
+def lost() -> bool:
+    """Whether the GPU of this process answers no more."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
+def release_memory() -> None:
+    """Give the GPU memory that nobody holds back to other processes."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from plastsearch.execute import worker
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.messages import Task
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.sweep.budget import Limits, Spent, exhausted
 from plastsearch.sweep.first_stages import FirstStage, FirstStages
 from plastsearch.sweep.phases import Listed, Phase, Plan, Search
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import SweepState
-from plastsearch.tracking.journal import Event, Journal, TrialRecord, read, trials
+from plastsearch.tracking.events import Event
+from plastsearch.tracking.journal import Journal, TrialRecord, read, trials
 from plastsearch.tracking.ranking import Aim, Ranking
 from tests.search.fake_trials import FUNCTION, Dice
 
@@ -41,22 +42,22 @@ class Rig:
         ranking = Ranking(AIMS)
         search = Search(self.rng, lambda r: exhausted(self.limits, ranking, Spent(list(r.values()), 0.0)))
         baseline = Listed(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
-        records = trials(events)
+        state = SweepState(self.journal, events, [self])
         return Sweep(
-            SweepState(self.journal, records, [self]),
+            state,
             self.phases if self.phases is not None else [baseline, search],
             ranking,
             self.limits,
             self.task,
             proposer=self.rng,
-            first_stages=FirstStages(records, self.first_stage),
+            first_stages=FirstStages(state.records, self.first_stage),
             **self.options,
         )
 
-    def task(self, record: TrialRecord, defer: bool) -> dict[str, Any]:
+    def task(self, record: TrialRecord, defer: bool) -> Task:
         """The fake trial."""
         settings = RunSettings(store=self.folder / "store", cache=self.folder / "cache", defer_busy=defer)
-        return worker.task(FUNCTION, TrialConfig.model_validate(record.config), settings)
+        return Task(function=FUNCTION, config=record.trial_config, settings=settings)
 
     def feed(self, event: Event) -> None:
         """Listen."""

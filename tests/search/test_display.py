@@ -12,11 +12,15 @@ from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.display import JsonLines, Lines
 from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.live import Live
-from plastsearch.sweep.view import View, note
+from plastsearch.sweep.view import View
+from plastsearch.tracking.events import Retried, Started, note
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
 from tests.search.conftest import AIMS
 from tests.search.fake_trials import Dice
+
+STARTED = Started(trial=1, attempt=1)
+WAITS = Retried(trial=1, attempt=1, reason="stage ab is busy", waits=True)
 
 
 def watched(rig, make, **more):
@@ -71,10 +75,6 @@ def test_a_terminal_shows_running_trials_the_front_and_a_footer(rig):
     assert "8 done 1 running" in text
 
 
-def event(kind, trial=1, **more):
-    return {"event": kind, "at": 0.0, "trial": trial, "attempt": 1, **more}
-
-
 def record(number, **more):
     return TrialRecord(number, str(number), "search", None, {}, {"method": "baseline"}, **more)
 
@@ -91,7 +91,7 @@ def lines_of(records, *events):
 def test_waiting_is_told_in_plain_words():
     first, second = record(0, state="running", stage="train"), record(1, state="running", started_at=1.0)
     first.control = "baseline"
-    found, _, _ = lines_of([first, second], event("start"), event("retry", reason="stage ab is busy", waits=True))
+    found, _, _ = lines_of([first, second], STARTED, WAITS)
     assert found == [
         "1 started: train only; waits for the baseline that trial 0 trains",
         "1 waits for a stage that another trial computes",
@@ -99,7 +99,7 @@ def test_waiting_is_told_in_plain_words():
 
 
 def test_half_a_minute_without_an_end_brings_a_summary(monkeypatch):
-    found, lines, stream = lines_of([record(1, state="running")], event("start"))
+    found, lines, stream = lines_of([record(1, state="running")], STARTED)
     assert len(found) == 1
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 31)

@@ -21,7 +21,7 @@ SMALL = ("search.trials=2", "finalists={top: 1, seeds: 2}")
 def runs(folder: Path) -> Counter:
     """What was run and what came out; how often it was tried is another matter."""
     return Counter(
-        (r.role, r.control, r.extra.get("of"), r.extra.get("seed"), r.id, r.state, tuple(sorted(r.metrics.items())))
+        (r.role, r.control, r.of, r.seed, r.id, r.state, tuple(sorted(r.metrics.items())))
         for r in trials(read(folder)).values()
     )
 

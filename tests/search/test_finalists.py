@@ -52,7 +52,7 @@ def sweep(rig, name, executor, *, alone=False):
 
 
 def outcome(records):
-    return [(r.number, r.role, r.state, r.extra, r.config, r.metrics) for r in records.values()]
+    return [(r.number, r.role, r.state, r.of, r.seed, r.config, r.metrics) for r in records.values()]
 
 
 def test_finalists_share_the_slots_unless_they_share_a_gpu(rig):

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from plastsearch.sweep.halting import Halting, progress
+from plastsearch.tracking.events import Reported
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Aim, Ranking
 
@@ -12,7 +13,7 @@ EER, RATIO = Aim("dev_eer"), Aim("backward_ratio")
 
 
 def report(stage, step, at=0.0, **metrics):
-    return {"event": "report", "stage": stage, "step": step, "steps_total": 100, "metrics": metrics, "at": at}
+    return Reported(trial=0, attempt=1, stage=stage, step=step, steps_total=100, metrics=metrics, at=at)
 
 
 def record(number, *history, role="search"):

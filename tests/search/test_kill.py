@@ -54,9 +54,9 @@ def check(tmp_path: Path, seed: int, kills: int) -> None:
     assert outcome(found) == outcome(expected)
     ranking = Ranking(AIMS)
     assert [r.number for r in ranking.front(found.values())] == [r.number for r in ranking.front(expected.values())]
-    ends = [event["trial"] for event in read(folder) if event["event"] == "end"]
+    ends = [event.trial for event in read(folder) if event.kind == "end"]
     assert sorted(ends) == sorted(found)  # each exactly once
-    again = {event["trial"] for event in resumed.heard if event["event"] == "start"}
+    again = {event.trial for event in resumed.heard if event.kind == "start"}
     assert not again & before
 
 

@@ -79,7 +79,7 @@ def test_the_common_cause_forgives_numbers():
 def test_controls_answer_to_the_best_member():
     records = {r.number: r for r in [record(1, 20.0), record(2, 10.0, 0.9)]}
     lora, other = against_best(["lora", "random"], ranking(), SITES, seed=0)(records)
-    assert (lora.config.method, lora.config.layers, lora.extra) == ("lora", tuple(SITES[:2]), {"of": 2})
+    assert (lora.config.method, lora.config.layers, lora.of) == ("lora", tuple(SITES[:2]), 2)
     assert len(other.config.layers) == 2
     assert set(other.config.layers) != set(SITES[:2])
     assert against_best(["random"], ranking(), SITES[:2], seed=0)(records) == []
@@ -93,5 +93,5 @@ def test_finalists_are_the_best_the_knee_and_the_next_best_with_fresh_seeds():
     assert [r.number for r in choose(ranking(), records, 3)] == [0, 2, 1]
     by_number = {r.number: r for r in [*records, record(9, 45.0, 1.0, role="control", control="baseline")]}
     plans = finalists(ranking(), 2, 2)(by_number)
-    assert [(p.extra["of"], p.config.seed) for p in plans] == [(0, 1), (0, 2), (2, 1), (9, 1), (2, 2), (9, 2)]
+    assert [(p.of, p.config.seed) for p in plans] == [(0, 1), (0, 2), (2, 1), (9, 1), (2, 2), (9, 2)]
     assert all(plan.role == "finalist" for plan in plans)
