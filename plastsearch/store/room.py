@@ -1,7 +1,7 @@
 """Making room in a stage store: what it holds, what that is worth, and what may go. Imports no torch.
 
 Nobody chooses what goes while a trial says what it rests on, and no trial begins while somebody chooses: both hold
-`StageStore.register` for that moment. What goes is renamed out of sight in it and deleted afterwards.
+`StageRecords.register` for that moment. What goes is renamed out of sight in it and deleted afterwards.
 """
 
 import errno
@@ -13,15 +13,11 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plastsearch.store.lease import Lease
-
-if TYPE_CHECKING:
-    from plastsearch.store.stages import StageRecord, StageStore
+from plastsearch.store.records import GONE, StageRecord, StageRecords
 
 DAY_S = 86_400.0
-GONE = ".gone-"  # beside the stages: out of sight, not yet deleted
 OWNER = "trial"  # beside a checkpoint: the id of the trial that wrote it
 
 
@@ -43,7 +39,7 @@ class Entry:
         return self.seconds * (1 + self.followed_by) / max(1, self.size) * math.exp2((self.used - now) / DAY_S)
 
 
-def entries(store: "StageStore") -> list[Entry]:
+def entries(store: StageRecords) -> list[Entry]:
     """All finished stages, the least useful first."""
     records = _records(store)
     needed = Counter(holder for record in records for holder in _holders(record))
@@ -62,7 +58,7 @@ def entries(store: "StageStore") -> list[Entry]:
     return sorted(rows, key=lambda entry: (entry.worth(now), entry.used))
 
 
-def collect(store: "StageStore", max_bytes: float | None = None, unused_s: float | None = None) -> list[Entry]:
+def collect(store: StageRecords, max_bytes: float | None = None, unused_s: float | None = None) -> list[Entry]:
     """Drop stages unused for `unused_s`, then the least useful until the store fits in `max_bytes`; what went.
 
     A stage that a running trial is made of, or that holds tensors another stage refers to, stays.
@@ -84,13 +80,13 @@ def collect(store: "StageStore", max_bytes: float | None = None, unused_s: float
     return dropped
 
 
-def make_room(store: "StageStore", max_bytes: float) -> None:
+def make_room(store: StageRecords, max_bytes: float) -> None:
     """Drop the least useful if the store holds more; a look costs far less than reading every record."""
     if size(store) > max_bytes:
         collect(store, max_bytes)
 
 
-def excess(store: "StageStore") -> list[str]:
+def excess(store: StageRecords) -> list[str]:
     """A warning if the store is larger than it should be, though all was dropped that may be."""
     if store.max_bytes is None or (held := size(store)) <= store.max_bytes:
         return []
@@ -108,7 +104,7 @@ def sized(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def choose(store: "StageStore", max_bytes: float | None, unused_s: float | None) -> list[Entry]:
+def choose(store: StageRecords, max_bytes: float | None, unused_s: float | None) -> list[Entry]:
     """What is to go now."""
     in_use = _in_use(store)  # before the entries: who ends in between has left a stage that says what it needs
     rows, now = entries(store), time.time()
@@ -123,7 +119,7 @@ def choose(store: "StageStore", max_bytes: float | None, unused_s: float | None)
     return chosen
 
 
-def size(store: "StageStore") -> int:
+def size(store: StageRecords) -> int:
     """Bytes of finished stages, drafts and checkpoints."""
     total = 0
     for kind in ("stages", "drafts", "work"):
@@ -153,17 +149,17 @@ def forget_checkpoints(root: Path, trials: Collection[str]) -> set[str]:
     return still
 
 
-def _records(store: "StageStore") -> list["StageRecord"]:
+def _records(store: StageRecords) -> list[StageRecord]:
     names = [path.name for path in _listed(store.root / "stages")]
     return [record for name in names if not name.startswith(".") and (record := store.find(name)) is not None]
 
 
-def _holders(record: "StageRecord") -> set[str]:
+def _holders(record: StageRecord) -> set[str]:
     """Other stages that hold tensors of this one."""
     return {where["key"] for where in record.tensors.values()} - {record.key}
 
 
-def _in_use(store: "StageStore") -> set[str]:
+def _in_use(store: StageRecords) -> set[str]:
     """Stages that running trials are made of, computed or not yet."""
     used: set[str] = set()
     for path in _listed(store.root / "uses"):
@@ -173,7 +169,7 @@ def _in_use(store: "StageStore") -> set[str]:
     return used
 
 
-def _sweep_leftovers(store: "StageStore", older_s: float = DAY_S) -> None:
+def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
     """What killed processes left: half-written folders, checkpoints never taken up again, leases of the dead."""
     now = time.time()
 

@@ -1,13 +1,6 @@
-"""Finished stages by content: computed once, shared by all trials that agree on what a stage reads.
+"""The weights of finished stages: computed once, shared by all trials that agree on what a stage reads.
 
-<root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
-<root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
-<root>/work/<key>/                        checkpoints of a stage that is being computed
-<root>/leases/<key>                       who is computing it
-<root>/uses/<token>                       what a running trial rests on
-<root>/scores/                            scores of finalists; nothing of it is ever dropped here
-
-How room is made again: room.py.
+Where they lie, and their records: records.py. How room is made again: room.py.
 """
 
 import contextlib
@@ -20,9 +13,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,9 +23,8 @@ from torch import Tensor
 
 from plastsearch.errors import StageBusyError, StorageError, TrialError
 from plastsearch.store.lease import Lease
-from plastsearch.store.room import GONE, make_room
-
-FORMAT = 1
+from plastsearch.store.records import StageRecord, StageRecords
+from plastsearch.store.room import make_room
 
 
 class DamagedStageError(TrialError):
@@ -44,37 +35,8 @@ class DamagedStageError(TrialError):
         super().__init__(f"stored stage {key} cannot be used: {why}; it is dropped and computed again")
 
 
-@dataclass
-class StageRecord:
-    """What the store knows of a finished stage, beside its weights."""
-
-    key: str
-    stage: str
-    parent: str | None
-    reads: dict[str, Any]
-    metrics: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    gpu_seconds: float = 0.0
-    created: float = 0.0
-    tensors: dict[str, dict[str, str]] = field(default_factory=dict)  # name → digest, holder (key), name there
-    format: int = FORMAT
-
-
-class StageStore:
+class StageStore(StageRecords):
     """A folder of finished stages; every method is safe to call from many processes at once."""
-
-    def __init__(self, root: Path, lease_s: float = 60.0, max_bytes: float | None = None) -> None:
-        self.root = root
-        self.lease_s = lease_s
-        self.max_bytes = max_bytes
-
-    def folder(self, key: str) -> Path:
-        return self.root / "stages" / key
-
-    def work(self, key: str) -> Path:
-        """Where the one who computes a stage keeps its checkpoints."""
-        return self.root / "work" / key
 
     @contextmanager
     def rest_on(self, keys: Collection[str], while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -92,38 +54,6 @@ class StageStore:
             yield
         finally:
             lease.release()
-
-    @contextmanager
-    def register(self, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """The moment in which trials say what they rest on, or a collector chooses what nobody rests on.
-
-        It is held in the folder it is about: a network file system then lists that folder afresh.
-        """
-        lease = Lease(self.root / "uses" / "register", self.lease_s)
-        while not lease.acquire():
-            while_waiting()
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            lease.release()
-
-    def lease(self, key: str) -> Lease:
-        return Lease(self.root / "leases" / key, self.lease_s)
-
-    def find(self, key: str) -> StageRecord | None:
-        """The record of a finished stage, without its weights."""
-        path = self.folder(key) / "stage.json"
-        try:
-            plain = json.loads(path.read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
-        except ValueError:
-            self.discard(key)
-            return None
-        return StageRecord(**plain) if plain["format"] == FORMAT else None
 
     def save(self, record: StageRecord, tensors: dict[str, Tensor]) -> StageRecord:
         """Publish a stage in one rename; tensors that the parent holds bit for bit are referred to, not written."""
@@ -216,21 +146,6 @@ class StageStore:
     def _note_use(self, key: str) -> None:
         with contextlib.suppress(OSError):  # read-only, or dropped meanwhile; only the order of dropping rests on it
             os.utime(self.folder(key))
-
-    def discard(self, key: str) -> None:
-        """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""
-        grave = self.bury(key)
-        if grave is not None:
-            shutil.rmtree(grave, ignore_errors=True)
-
-    def bury(self, key: str) -> Path | None:
-        """Out of sight, not yet deleted; beside the stages, for on a full disk not even a folder can be made."""
-        grave = self.folder(f"{GONE}{uuid.uuid4().hex}")
-        try:
-            self.folder(key).rename(grave)
-        except FileNotFoundError:
-            return None
-        return grave
 
     @contextmanager
     def claim(

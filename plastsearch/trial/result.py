@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plastsearch.spec.config import Report
-from plastsearch.store.stages import StageRecord
+from plastsearch.store.records import StageRecord
 from plastsearch.trial.clip_scores import keep_scores
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.scoring import Scores, split_summary, unpacked

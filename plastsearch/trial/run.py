@@ -8,8 +8,9 @@ from plastsearch.errors import TrialError
 from plastsearch.models.wav2vec2 import fetch
 from plastsearch.private_folder import private_folder
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
-from plastsearch.store.stages import DamagedStageError, StageRecord
+from plastsearch.store.stages import DamagedStageError
 from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.compiling import LEFT_OUT, compiles
 from plastsearch.trial.context import open_context

@@ -19,7 +19,7 @@ from plastsearch.growth.prune import choose
 from plastsearch.growth.site import Tap
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
-from plastsearch.store.stages import StageRecord
+from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints

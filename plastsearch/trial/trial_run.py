@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from plastsearch.spec.config import Report
-from plastsearch.store.stages import StageRecord
+from plastsearch.store.records import StageRecord
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.keys import StageKey, base_key
 from plastsearch.trial.methods import Stage

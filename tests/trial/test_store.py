@@ -12,8 +12,9 @@ import torch
 
 from plastsearch.errors import StageBusyError
 from plastsearch.store.lease import Lease
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import collect, entries
-from plastsearch.store.stages import DamagedStageError, StageRecord, StageStore
+from plastsearch.store.stages import DamagedStageError, StageStore
 
 
 def record(key: str, parent: str | None = None) -> StageRecord:

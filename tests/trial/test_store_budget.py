@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import DAY_S, Entry, entries, excess, size
-from plastsearch.store.stages import StageRecord, StageStore
+from plastsearch.store.stages import StageStore
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))
