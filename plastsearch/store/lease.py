@@ -2,6 +2,10 @@
 
 Leases save work; they are not what correctness rests on: results are deterministic and published by an atomic rename,
 so a lease that is lost by mistake costs a second computation, never a wrong result.
+
+A lock of the kernel (lock.py) is not enough here. Not every file system that nodes share carries it from one to the
+other, and where one does, the lock of a node that has vanished stays until the server gives that node up. So a lease is
+a file that names its holder, and a heartbeat on it that anybody can see.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """Files of kept activations that say by a lock who writes or reads them; the kernel drops it with the process."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from plastsearch.lock import try_lock
 
 VALUES = "values.bin"
 
@@ -31,7 +32,7 @@ def reserve(folder: Path, size: int) -> Draft:
     folder.mkdir()
     file = os.open(folder / VALUES, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(file)  # the file is new: nobody else can have it
         os.ftruncate(file, size)
     except OSError:
         os.close(file)
@@ -61,9 +62,7 @@ def hold(path: Path, locks: contextlib.ExitStack) -> bool:
         file = path.open("r+b")
     except FileNotFoundError:
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(file.fileno()):
         file.close()
         return False
     locks.enter_context(file)

@@ -17,7 +17,6 @@ The folder belongs on a disk of the node.
 """
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plastsearch.errors import StorageError
+from plastsearch.lock import try_lock, try_share
 from plastsearch.spec.config import content_id
 from plastsearch.store.locked import VALUES, Draft, Refused, append, hold, read_number, reserve, sizes, write_number
 from plastsearch.store.room import sized
@@ -77,7 +77,8 @@ class CachedActivations:
         self._clips = int(shape["count"])
         kind, dims = TYPES[shape["type"]][0], tuple(shape["shape"])
         with (folder / VALUES).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the map keeps the file open, and so the lock
+            if not try_share(file.fileno()):  # the map keeps the file open, and so the lock
+                raise BlockingIOError(file.name)
             if not os.fstat(file.fileno()).st_nlink:
                 raise FileNotFoundError(file.name)  # dropped between opening and locking
             held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -196,12 +197,8 @@ class PrefixCache:
     def _alone(self, poll: Callable[[], None]) -> Iterator[None]:
         """The only process that makes room or takes it."""
         with (self.root / ".lock").open("ab") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    poll()
+            while not try_lock(file.fileno()):
+                poll()
             yield
 
     def _fill(
@@ -225,7 +222,7 @@ class PrefixCache:
         try:
             os.fsync(draft.file)  # its full size stands from the start: after a power cut nothing else tells a hole
             (draft.folder / SHAPE).write_text(what)
-            fcntl.flock(draft.file, fcntl.LOCK_SH)
+            try_share(draft.file)  # between alone and shared somebody may clear the draft away: then it is gone below
             kept = CachedActivations(draft.folder)
             draft.folder.rename(self.root / of.key)
         except OSError as error:

@@ -1,6 +1,5 @@
 """trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line; and what it adds up to."""
 
-import fcntl
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.lock import take
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.tracking.events import (
@@ -189,9 +189,7 @@ def seconds_so_far(events: Iterable[Event]) -> float:
 
 def _lock(folder: Path) -> IO[str]:
     file = (folder / LOCK).open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not take(file.fileno(), folder / LOCK):
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()

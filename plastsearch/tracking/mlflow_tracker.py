@@ -3,7 +3,6 @@
 Runs are found again by tags and every timestamp comes from the journal, so that replaying changes nothing.
 """
 
-import fcntl
 import shlex
 import shutil
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
+from plastsearch.lock import is_locked
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
@@ -225,15 +225,7 @@ def _held_by(address: str, opening: Opened) -> Place | None:
 
 def driver_lives(folder: Path) -> bool:
     """Whether somebody is writing this sweep's journal."""
-    path = Path(folder) / LOCK
-    if not path.exists():
-        return False
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    return is_locked(Path(folder) / LOCK)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:
