@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-import os
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,7 @@ from plastsearch.analysis.plots import pareto_html, pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
+from plastsearch.files import whole_file
 from plastsearch.tracking.tracker import Rendering
 
 PAGE, PICTURE = "pareto.html", "pareto.png"
@@ -35,12 +35,10 @@ def publish(results: Results) -> dict[str, Path]:
         SPACE_FILE: yaml.safe_dump(results.spec, sort_keys=False, allow_unicode=True, width=110),
     }
     for name, text in texts.items():
-        draft = folder / f".{name}.{os.getpid()}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(folder / name)
-    draft = folder / f".{os.getpid()}.png"
-    pareto_png(results, draft)
-    draft.replace(folder / PICTURE)
+        with whole_file(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with whole_file(folder / PICTURE) as draft:
+        pareto_png(results, draft)
     return {name: folder / name for name in (*texts, PICTURE)}
 
 

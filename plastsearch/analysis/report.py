@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, described, number, title
-from plastsearch.analysis.results import Finalist, Results, Row, age, when
+from plastsearch.analysis.results import Finalist, Results, Row, when
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
 from plastsearch.tracking.events import State
+from plastsearch.words import duration
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
 PAIRED = (
@@ -23,6 +25,7 @@ PAIRED = (
     "over all comparisons on a split."
 )
 NAMED = 12  # warnings that are spelt out
+took = partial(duration, units_from=1.5)  # 75 s are read more quickly than 1 min 15 s
 STATUS = {
     "running": "still running, or its driver was killed",
     "done": "finished",
@@ -56,7 +59,7 @@ def opening(results: Results) -> list[Block]:
     seeds = sum(len(one.rows) for one in results.finalists)
     line = f"Trials: {', '.join(parts) or 'none yet'} ({controls} of them controls)"
     line += f", and {seeds} finalist runs" if seeds else ""
-    line += f". Started {when(results.started_at)}, took {age(results.seconds)}, {STATUS[results.status]}."
+    line += f". Started {when(results.started_at)}, took {took(results.seconds)}, {STATUS[results.status]}."
     question = [Text(results.question)] if results.question else []
     return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
 
@@ -177,11 +180,11 @@ def _savings(results: Results) -> list[Block]:
         return []
     whole = totals["reused_seconds"] + totals["seconds"]
     line = (
-        f"Sharing finished stages and cached activations saved {age(totals['reused_seconds'])} of {age(whole)} of work "
-        f"({100 * totals['reused_seconds'] / whole:.0f} %)"
+        f"Sharing finished stages and cached activations saved {took(totals['reused_seconds'])} of {took(whole)} "
+        f"of work ({100 * totals['reused_seconds'] / whole:.0f} %)"
     )
     if totals["waited_seconds"] >= 1:
-        line += f"; trials waited {age(totals['waited_seconds'])} for each other's stages"
+        line += f"; trials waited {took(totals['waited_seconds'])} for each other's stages"
     stages: Counter[str] = Counter()
     for row in _every(results):
         taken = row.record.details.get("stages") or []

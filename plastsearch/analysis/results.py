@@ -209,16 +209,6 @@ def _finalists(records: Iterable[TrialRecord], ranking: Ranking) -> tuple[Finali
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())
 
 
-def age(seconds: float) -> str:
-    """A duration as people say it."""
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def when(at: float) -> str:
     """A moment in UTC."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

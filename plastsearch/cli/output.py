@@ -2,7 +2,9 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from plastsearch.files import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +21,9 @@ def console(*, stderr: bool = False) -> "Console":
     )
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
     """One JSON document on standard output; NaN and infinity become null, which every parser reads."""
-    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
@@ -29,13 +31,3 @@ def print_error(message: str) -> None:
     """The message of a user's mistake; what follows its first line is set under it."""
     first, *rest = message.splitlines() or [""]
     sys.stderr.write("\n".join([f"error: {first}", *(f"       {line}" for line in rest)]) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

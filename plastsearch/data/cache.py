@@ -26,6 +26,7 @@ from plastsearch.data.decoding import decode_all
 from plastsearch.data.pool import PoolIndex, read_pool
 from plastsearch.data.shards import FORMAT, KEY_BYTES, Job
 from plastsearch.errors import DataError
+from plastsearch.files import drafts_of
 from plastsearch.lock import hold
 
 CLIPS_PER_SHARD = 1024  # one job of one worker; an interruption loses at most this much per worker
@@ -139,7 +140,7 @@ def _fill(
     folder = pool.folder(decoder.cache)
     workers = decoder.workers or usable_cores()
     # left by a killed process or machine: we hold the lock, so nobody writes them
-    for rest in (*folder.glob(".*.part"), *read_pool(folder).broken):
+    for rest in (*drafts_of(folder), *read_pool(folder).broken):
         rest.unlink(missing_ok=True)
     _check_space(folder, root, paths, lacking, pool)
     size = max(SMALLEST_JOB, min(CLIPS_PER_SHARD, -(-len(lacking) // (4 * workers))))

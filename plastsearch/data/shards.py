@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from plastsearch.audio import DTYPES, BadAudioError, Samples, Storage, decode
+from plastsearch.files import whole_file
 
 FORMAT = 2  # part of every pool's name: a new layout never meets old shards
 CLIPS_PER_BATCH = 64  # rows held in memory while writing,
@@ -117,19 +118,18 @@ def write_shard(job: Job) -> Iterator[int]:
     """Decode the clips of a job into one shard, a few rows at a time; yields the rows done."""
     folder = Path(job.folder)
     name = hashlib.blake2b(b"".join(job.keys), digest_size=12).hexdigest()
-    part = folder / f".{name}.{os.getpid()}.part"
     rows = Rows(job.storage)
-    try:
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-            for done, (path, key) in enumerate(zip(job.paths, job.keys, strict=True), 1):
-                whole = os.path.join(job.root, path)  # noqa: PTH118 - a hundredth of the time is spent on Path
-                rows.add(whole, key, job.rate_hz, job.storage)
-                if rows.full or done == len(job.keys):
-                    writer.write_batch(rows.take())
-                    yield done
-        part.replace(folder / f"{name}.arrow")
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        whole_file(folder / f"{name}.arrow") as draft,
+        pa.OSFile(str(draft), "wb") as sink,
+        pa.ipc.new_file(sink, rows.schema) as writer,
+    ):
+        for done, (path, key) in enumerate(zip(job.paths, job.keys, strict=True), 1):
+            whole = os.path.join(job.root, path)  # noqa: PTH118 - a hundredth of the time is spent on Path
+            rows.add(whole, key, job.rate_hz, job.storage)
+            if rows.full or done == len(job.keys):
+                writer.write_batch(rows.take())
+                yield done
 
 
 def audio_hash(samples: Samples) -> bytes:

@@ -21,6 +21,7 @@ from plastsearch.data.corpora import read_corpus
 from plastsearch.data.decoding import child_environment
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.errors import DataError
+from plastsearch.files import drafts_of
 
 
 class SearchDevRequest(Protocol):
@@ -180,7 +181,7 @@ def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> N
 
 def _clear_unfinished(folder: Path) -> None:
     """Remove what a killed process left; whoever holds the lock is the only one to write."""
-    for part in folder.parent.glob(f".{folder.name}.*.part"):
+    for part in drafts_of(folder.parent, folder.name):
         shutil.rmtree(part, ignore_errors=True)
 
 

@@ -1,7 +1,6 @@
 """Keeps a network of changed widths: its plan as JSON, its tensors as safetensors; widths come back before weights."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.files import whole_file
 from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import outermost
 from plastsearch.growth.freeze import frozen_here, held_back, learn_only_
@@ -67,9 +67,11 @@ def save_grown(module: nn.Module, folder: Path) -> None:
     """Writes plan and tensors into a folder, each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    _write(folder / _TENSORS, lambda path: save_file(tensors, path))
+    with whole_file(folder / _TENSORS) as draft:
+        save_file(tensors, draft)
     text = json.dumps(plan_of(module), indent=1)
-    _write(folder / _PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+    with whole_file(folder / _PLAN) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def load_grown_(module: nn.Module, folder: Path) -> None:
@@ -112,9 +114,3 @@ def _check(module: nn.Module, plan: dict[str, Any]) -> None:
     if lacking or extra:
         what = f"has no site '{lacking[0]}'" if lacking else f"has a site '{extra[0]}' that the plan does not know"
         raise GrowthError(f"the plan is of a {plan['network']} of other layers: {type(module).__name__} {what}")
-
-
-def _write(path: Path, write: Any) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    write(part)
-    part.replace(path)

@@ -3,13 +3,13 @@
 import contextlib
 import os
 import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from plastsearch.files import whole_file
 from plastsearch.lock import try_lock
 
 VALUES = "values.bin"
@@ -84,9 +84,5 @@ def read_number(path: Path) -> float:
 
 def write_number(path: Path, value: float) -> None:
     """A number in one rename; where there is no room even for that, nothing but an order of dropping is lost."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with contextlib.suppress(OSError), whole_file(path) as draft:
         draft.write_text(f"{value!r}\n")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from plastsearch.errors import StorageError
 from plastsearch.lock import try_lock, try_share
 from plastsearch.spec.config import content_id
 from plastsearch.store.locked import VALUES, Draft, Refused, append, hold, read_number, reserve, sizes, write_number
-from plastsearch.store.room import sized
+from plastsearch.words import sized
 
 Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
@@ -205,6 +205,7 @@ class PrefixCache:
         self, draft: Draft, of: PrefixOf, clips: int, size: int, parts: Parts, seconds: float
     ) -> CachedActivations:
         """Write what is computed, and publish it in one rename; OverflowError where half precision cannot hold it."""
+        # not files.whole_folder: this draft has a name that others know, for it is the reservation of its room, too
         try:
             shape: tuple[int, ...] = ()
             written = 0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from plastsearch.store.lease import Lease
 from plastsearch.store.records import GONE, StageRecord, StageRecords
+from plastsearch.words import sized
 
 DAY_S = 86_400.0
 OWNER = "trial"  # beside a checkpoint: the id of the trial that wrote it
@@ -94,14 +95,6 @@ def excess(store: StageRecords) -> list[str]:
         f"{store.root} holds {sized(held)}, more than the {sized(store.max_bytes)} of --store-max-gb: "
         "running trials, or stages that others keep tensors in, need all of it"
     ]
-
-
-def sized(size: float) -> str:
-    """A number of bytes in the unit that suits it."""
-    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= power:
-            return f"{size / power:,.0f} {unit}" if size >= 100 * power else f"{size / power:.3g} {unit}"
-    return f"{size:.0f} B"
 
 
 def choose(store: StageRecords, max_bytes: float | None, unused_s: float | None) -> list[Entry]:

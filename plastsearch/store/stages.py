@@ -82,6 +82,8 @@ class StageStore(StageRecords):
 
     def _write(self, record: StageRecord, fresh: dict[str, Tensor]) -> Path:
         """A stage beside its final place, on the disk; nothing is left of it if that fails."""
+        # Not files.whole_folder: drafts have a folder of their own, so that they count and are swept up, and whoever
+        # publishes second must find that the stage is there rather than fail.
         draft = self.root / "drafts" / uuid.uuid4().hex
         try:
             draft.mkdir(parents=True)

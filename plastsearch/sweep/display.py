@@ -5,9 +5,10 @@ import sys
 import time
 from typing import IO
 
+from plastsearch.files import plain
 from plastsearch.sweep.view import View, describe, numbers, title
 from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
-from plastsearch.tracking.journal import TrialRecord, plain
+from plastsearch.tracking.journal import TrialRecord
 
 _EVERY_S = 30.0  # between two summaries
 

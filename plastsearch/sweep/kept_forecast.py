@@ -6,7 +6,7 @@ from typing import Any
 
 from plastsearch.data.choice import clip_counts
 from plastsearch.spec.config import TrialConfig
-from plastsearch.store.room import sized
+from plastsearch.words import sized
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from plastsearch.spec.methods import UNTOUCHED, facts, reads
 from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.tracking.journal import TrialRecord, known
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.words import duration
 
 _NUMBER = re.compile(r"\d+")
 
@@ -62,11 +63,11 @@ class View:
             parts.append(f"hypervolume {volume:.4g}")
         gpu = sum(record.gpu_seconds for record in records)
         spent = sum(record.seconds for record in records)
-        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {span(spent)} of trials")
-        parts.append(f"elapsed {span(self.wall_s + time.time() - self.began)}")
+        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {duration(spent)} of trials")
+        parts.append(f"elapsed {duration(self.wall_s + time.time() - self.began)}")
         left = self.left_s(records)
         if left is not None:
-            parts.append(f"left about {span(left)}")
+            parts.append(f"left about {duration(left)}")
         return " · ".join(parts)
 
     def left_s(self, records: list[TrialRecord]) -> float | None:
@@ -147,10 +148,3 @@ def numbers(metrics: Mapping[str, float | None]) -> str:
     words = zip(("EER", "ratio", "parameters"), scores(known(metrics)), strict=True)
     text = ", ".join(f"{name} {value}" for name, value in words if value)
     return f": {text}" if text else ""
-
-
-def span(seconds: float) -> str:
-    """A duration in two units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -6,8 +6,6 @@ The signals live in speech.py, attacks.py and rooms.py, the layouts in layouts.p
 """
 
 import multiprocessing
-import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from plastsearch.audio import write_audio
 from plastsearch.errors import DataError
+from plastsearch.files import whole_folder
 from plastsearch.synth import rooms
 from plastsearch.synth.attacks import KNOWN, UNKNOWN, Material
 from plastsearch.synth.layouts import LAYOUTS, ClipRecipe, Counts
@@ -55,10 +54,9 @@ def write_corpus(
     _check(folder, layout, difficulty, length_s, bona_fide_share)
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
     plans, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part"
-    try:
-        _write_texts(part, {plan.path.parent for plan in plans}, texts)
-        write = partial(_write_clip, part, seed, difficulty, length_s)
+    with whole_folder(folder) as draft:
+        _write_texts(draft, {plan.path.parent for plan in plans}, texts)
+        write = partial(_write_clip, draft, seed, difficulty, length_s)
         if workers > 1:
             # Spawned, not forked: the caller may run threads.
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -68,9 +66,6 @@ def write_corpus(
             for done, plan in enumerate(plans, 1):
                 write(plan)
                 advance(done)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def render(plan: ClipRecipe, seed: int, difficulty: float, length_s: tuple[float, float]) -> NDArray[np.float32]:
@@ -125,7 +120,6 @@ def _write_clip(part: Path, seed: int, difficulty: float, length_s: tuple[float,
 
 
 def _write_texts(part: Path, folders: set[PurePosixPath], texts: dict[PurePosixPath, str]) -> None:
-    shutil.rmtree(part, ignore_errors=True)
     for folder in folders | {path.parent for path in texts}:
         (part / folder).mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():

@@ -1,7 +1,6 @@
 """trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line; and what it adds up to."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import plain
 from plastsearch.lock import take
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import YARDSTICK
@@ -223,17 +223,6 @@ def _parse(line: bytes, path: Path, number: int) -> Event:
         raise PlastsearchError(
             f"{path}:{number}: not a journal line ({error}); restore the file from a copy or remove that line"
         ) from None
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null, and null metrics do not count as results."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
 
 
 def apply(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:

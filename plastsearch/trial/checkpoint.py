@@ -5,7 +5,6 @@ import pickle
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from plastsearch.errors import StorageError, TrialError
+from plastsearch.files import whole_file
 from plastsearch.store.room import OWNER
 
 NAME = "checkpoint.pt"
@@ -48,22 +48,18 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint in one rename."""
         began = time.monotonic()
-        draft = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
+            with whole_file(self.path) as draft, draft.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self.path)
             (self.path.parent / OWNER).write_text(self.trial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             raise TrialError(
                 f"{self.path}: no checkpoint could be written ({error}); is the disk full? What was stored before is "
                 "whole: make room (`plastsearch store gc`), and the trial goes on from there"
             ) from error
-        finally:
-            draft.unlink(missing_ok=True)
         self._last = time.monotonic()
         self._price_s = self._last - began
         self._spent_s += self._price_s

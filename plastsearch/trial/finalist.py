@@ -1,6 +1,5 @@
 """run_finalist: a trial whose final network is scored once on the evaluation split; the only opener of that split."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from plastsearch.data.corpus import open_evaluation, verifier_scores
 from plastsearch.data.evaluation import EvaluationKey
 from plastsearch.data.progress import progress_lines
 from plastsearch.errors import DataError
+from plastsearch.files import whole_file
 from plastsearch.models.detector import Detector
 from plastsearch.scores.keys import read_verifier
 from plastsearch.scores.tdcf import min_tdcf_2019
@@ -90,13 +90,12 @@ def _scores(context: TrialContext, module: Detector, clips: ClipSet) -> scoring.
 def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:
     """Lines `clip attack key score` as ASVspoof 2019 has them, replaced in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     keys = ("spoof", "bonafide")
     rows = zip(clips.ids, clips.attacks, clips.labels, scores, strict=True)
-    draft.write_text(
-        "".join(f"{name} {attack} {keys[label]} {float(score):.8g}\n" for name, attack, label, score in rows)
-    )
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(
+            "".join(f"{name} {attack} {keys[label]} {float(score):.8g}\n" for name, attack, label, score in rows)
+        )
     return path
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.dataset import batches
 from plastsearch.errors import PlastsearchError, TrialError
+from plastsearch.files import whole_folder
 from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
@@ -162,14 +162,10 @@ def _save(
     detector: Detector, folder: Path, plan: dict[str, Any], clips: ClipSet, history: list[dict[str, float]]
 ) -> None:
     """Written beside its place and renamed, so that a folder of this name is always whole."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_pretrained(detector.cpu(), partial)
     record = {"plan": plan, "clips": len(clips), "clips_fingerprint": clips.fingerprint, "history": history}
-    (partial / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
+    with whole_folder(folder) as draft:
+        save_pretrained(detector.cpu(), draft)
+        (draft / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
 
 
 LEARNERS: dict[str, Callable[[ModelConfig, ClipSet, Pretraining, torch.device], Learner]] = {

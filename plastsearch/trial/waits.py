@@ -5,9 +5,10 @@ Whatever waits asks again and again whether to go on; the time between two such 
 """
 
 import contextlib
-import os
 import time
 from pathlib import Path
+
+from plastsearch.files import whole_file
 
 GAP_S = 2.0  # not asked for longer than this: it worked in between
 NOTE_S = 0.5
@@ -34,9 +35,8 @@ class Waits:
 
 def _write(path: Path, seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(f"{seconds:.3f}")
-    draft.replace(path)  # never read half-written
+    with whole_file(path) as draft:
+        draft.write_text(f"{seconds:.3f}")
 
 
 def waited_s(path: Path | None) -> float:
