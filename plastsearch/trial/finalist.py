@@ -7,7 +7,7 @@ from typing import Any
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation, verifier_scores
-from plastsearch.data.evaluation import EvaluationKey
+from plastsearch.data.evaluation_key import issue
 from plastsearch.data.progress import progress_lines
 from plastsearch.errors import DataError
 from plastsearch.files import whole_file
@@ -45,7 +45,7 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
 def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report:
     """Open the evaluation split, note that in the ledger, score its clips once, and add what comes out."""
     context = trial.context
-    key = EvaluationKey(f"finalist {context.config.trial_id()}")
+    key = issue(f"finalist {context.config.trial_id()}")
     said = progress_lines() if context.settings.data_progress else None
     clips = open_evaluation(
         context.config.data, context.settings.cache, key, progress=said, on_wait=said.say if said else None,

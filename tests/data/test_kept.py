@@ -5,11 +5,11 @@ import pytest
 from plastsearch.data import decoded
 from plastsearch.data.cache import Decoder
 from plastsearch.data.corpus import open_corpus, open_evaluation
+from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import check_evaluation
 from plastsearch.data.views import CachedPrefix, forget_views
 from plastsearch.errors import DataError, EvaluationClosedError
 from plastsearch.spec.config import DataConfig, SearchDev
-from tests.data.test_evaluation import genuine_key
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_a_changed_corpus_or_cache_is_opened_anew(data, la_tree, tmp_path, proto
 
 
 def test_a_kept_evaluation_split_is_as_closed_as_before(data, tmp_path, looked_at):
-    clips = open_evaluation(data, tmp_path / "cache", genuine_key())
+    clips = open_evaluation(data, tmp_path / "cache", issue("test"))
     looked = looked_at()
-    assert open_evaluation(data, tmp_path / "cache", genuine_key()) is clips
+    assert open_evaluation(data, tmp_path / "cache", issue("test")) is clips
     assert looked_at() == looked
     with pytest.raises(EvaluationClosedError):
         open_evaluation(data, tmp_path / "cache", None)

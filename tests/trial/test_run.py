@@ -142,7 +142,7 @@ def test_the_evaluation_split_is_closed_to_a_trial(settings, cache) -> None:
     from plastsearch.data.evaluation import EvaluationKey
 
     with pytest.raises(EvaluationClosedError, match="finalists step"):
-        EvaluationKey("a trial")
+        EvaluationKey()
     with pytest.raises(EvaluationClosedError):
         corpus.open_evaluation(make_config().data, cache, None)
     with pytest.raises(EvaluationClosedError):
