@@ -1,8 +1,6 @@
 """`python -m plastsearch`, where the command's own name is not on the path."""
 
-import sys
-
 from plastsearch.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,16 +1,15 @@
 """The report of a sweep: the front, whether growth paid, finalists, savings, failures, how to do it again."""
 
 import shlex
+import time
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
-from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, described, number, title
-from plastsearch.analysis.results import Finalist, Results, Row, age, when
+from plastsearch.analysis.results import Results
+from plastsearch.analysis.rows import Finalist, Row
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
@@ -21,6 +20,7 @@ PAIRED = (
     "speaker where speakers are known, and the same seeds; intervals are single, p-values also after Holm's correction "
     "over all comparisons on a split."
 )
+SPACE_FILE = "space.yaml"
 NAMED = 12  # warnings that are spelt out
 STATUS = {
     "running": "still running, or its driver was killed",
@@ -251,9 +251,10 @@ def _missing(results: Results, row: Row) -> str:
 
 
 def _data(results: Results) -> list[Block]:
-    data: dict[str, Any] = (results.spec.get("base") or {}).get("data") or {}
-    text = f"Corpus `{data.get('corpus', 'synthetic')}`. The search saw train and search-dev clips only."
-    text += f" In every arm alike, {_crops(DataConfig.model_validate(data).crops)}."
+    base = results.spec.get("base")
+    data = DataConfig.model_validate((base.get("data") if isinstance(base, dict) else None) or {})
+    text = f"Corpus `{data.corpus}`. The search saw train and search-dev clips only."
+    text += f" In every arm alike, {_crops(data.crops)}."
     rows = _every(results)
     for name, of in (("bad_clips", "train and search-dev"), ("eval_bad_clips", "evaluation")):
         bad = max((int(row.metrics.get(name, 0)) for row in rows), default=0)
@@ -283,38 +284,21 @@ def _again(results: Results) -> list[Block]:
     return [Heading("How to do it again"), Text(note), Code("\n".join(lines))]
 
 
-SPACE_FILE = "space.yaml"
-
-
-def document(results: Results) -> dict[str, Any]:
-    """The report for programs."""
-
-    def comparison(one: Comparison) -> dict[str, Any]:
-        return asdict(one) | {"finding": one.finding}
-
-    def row(one: Row) -> dict[str, Any]:
-        return {
-            "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
-            "state": one.record.state, "in_front": one.in_front, "allowed": one.allowed, "params": one.record.params,
-            "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
-        }  # fmt: skip
-
-    return {
-        "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
-        "spec_hash": results.spec_hash, "overrides": results.overrides,
-        "objectives": [asdict(one) for one in results.objectives],
-        "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
-        "front": [one.number for one in results.front], "verdict": verdict(results),
-        "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
-        "trials": [row(one) for one in results.rows],
-        "finalists": [
-            {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
-             if one.values("eval_eer") else None}
-            for one in results.finalists
-        ],
-    }  # fmt: skip
-
-
 def folder_of(results: Results) -> Path:
     """Where the report of a sweep lies."""
     return results.folder / "report"
+
+
+def age(seconds: float) -> str:
+    """A duration as people say it."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 5400:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def when(at: float) -> str:
+    """A moment in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

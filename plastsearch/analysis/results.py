@@ -1,83 +1,20 @@
 """trials.jsonl → one table: objectives, who is in the front and who may not be, controls marked, finalists joined."""
 
-import math
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from plastsearch.analysis.comparing import Comparison, compare
+from pydantic import JsonValue
+
+from plastsearch.analysis.comparing import Against, Comparison, compare
+from plastsearch.analysis.rows import Finalist, Row
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
-from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.methods import CONTROLS
+from plastsearch.spec.methods import METHODS, Control
 from plastsearch.tracking.journal import Event, TrialRecord, read, trials
 from plastsearch.tracking.ranking import Aim, Ranking, standing_of
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial of the table; `allowed` says whether it meets the constraints, None if it has no result.
-
-    `superseded`: a control of a trial that was the best once, before the sweep went on.
-    """
-
-    record: TrialRecord
-    values: tuple[float, ...]  # objectives, NaN where missing
-    allowed: bool | None = None
-    in_front: bool = False
-    superseded: bool = False
-
-    @property
-    def number(self) -> int:
-        """The sweep's own count of its trials."""
-        return self.record.number
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
-        return self.record.metrics
-
-    @cached_property
-    def config(self) -> TrialConfig:
-        """What was run."""
-        return TrialConfig.model_validate(self.record.config)
-
-    @property
-    def label(self) -> str:
-        """What to call it in a table or figure."""
-        record = self.record
-        if record.role == "finalist":
-            return f"finalist {self.number} (again {record.extra.get('of')})"
-        if record.control:
-            known = CONTROLS.get(record.control)  # type: ignore[call-overload]
-            name = known.label if known is not None else record.control
-            return f"{name} (of trial {record.extra['of']})" if self.superseded else name
-        return f"trial {self.number}"
-
-    @property
-    def complete(self) -> bool:
-        """Whether every objective was measured."""
-        return all(math.isfinite(value) for value in self.values)
-
-    def interval(self, metric: str) -> tuple[float, float] | None:
-        """Its confidence interval, for metrics that have one."""
-        low, high = self.metrics.get(f"{metric}_low"), self.metrics.get(f"{metric}_high")
-        return None if low is None or high is None else (low, high)
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A member of the front run again with other seeds; the only place where evaluation scores stand."""
-
-    of: int
-    rows: tuple[Row, ...]
-
-    def values(self, metric: str) -> list[float]:
-        """One value for each seed that reported it."""
-        return [row.metrics[metric] for row in self.rows if row.record.state == "done" and metric in row.metrics]
 
 
 @dataclass(frozen=True)
@@ -86,7 +23,7 @@ class Results:
 
     folder: Path
     name: str
-    spec: dict[str, Any]
+    spec: Mapping[str, JsonValue]
     spec_hash: str
     overrides: list[str]
     ranking: Ranking = field(repr=False)
@@ -125,6 +62,19 @@ class Results:
         found = (row for row in self.controls if row.record.control == name and row.allowed is not None)
         return next((row for row in found if row.record.extra.get("of") in (None, of)), None)
 
+    @cached_property
+    def finalist(self) -> Finalist | None:
+        """The finalist that the search would have named: to choose by evaluation scores would be a search on them."""
+        sign = -1 if self.objectives[0].goal == "max" else 1
+        rows = {row.number: row for row in self.rows if row.allowed and METHODS[row.config.method].grows}
+        grown = [one for one in self.finalists if one.of in rows and rows[one.of].record.role == "search"]
+
+        def rank(one: Finalist) -> tuple[bool, float, int]:
+            beside_winner = self.winner is None or one.of != self.winner.number
+            return beside_winner, sign * rows[one.of].values[0], one.of
+
+        return min(grown, key=rank, default=None)
+
     @property
     def plotted(self) -> list[Row]:
         """Rows with a place in the figure: finished, complete, not a finalist."""
@@ -143,8 +93,17 @@ class Results:
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Whether that trial differs from its controls, on the search-dev set and, with the finalists, beyond."""
-        return compare(self)
+        """Whether the winner differs from its controls, on the search-dev set and, with the finalists, beyond."""
+        if self.winner is None:
+            return ()
+        asked = cast("list[Control]", self.spec.get("controls") or [])
+        against = [Against(name, self.control(name, of=self.winner.number), self._again(name)) for name in asked]
+        return compare(self.folder, self.winner, self.finalist, against)
+
+    def _again(self, name: str) -> Finalist | None:
+        """The finalist that a control was run again as; only one that answers to no trial is."""
+        control = self.control(name)
+        return next((one for one in self.finalists if control is not None and one.of == control.number), None)
 
     @cached_property
     def hypervolume(self) -> float | None:
@@ -204,18 +163,3 @@ def _finalists(records: Iterable[TrialRecord], ranking: Ranking) -> tuple[Finali
         if record.role == "finalist":
             groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, tuple(ranking.values(record))))
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())
-
-
-def age(seconds: float) -> str:
-    """A duration as people say it."""
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def when(at: float) -> str:
-    """A moment in UTC."""
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

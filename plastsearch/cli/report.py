@@ -23,8 +23,8 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.publish import publish, render
-    from plastsearch.analysis.report import document, front_table, opening
+    from plastsearch.analysis.publish import publish, render, report_json
+    from plastsearch.analysis.report import front_table, opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
     from plastsearch.cli.output import console, print_json
@@ -37,7 +37,7 @@ def report(
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(document(results) | {"files": files})
+        print_json(report_json(results) | {"files": files})
         return
     out = console()
     wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}

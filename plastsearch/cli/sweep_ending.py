@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 def report(outcome: "Outcome", mlflow: str | None, *, as_json: bool, json_lines: bool, quiet: bool) -> None:
     """Write the report's files and show what was found."""
-    from plastsearch.analysis.publish import publish
-    from plastsearch.analysis.report import document
+    from plastsearch.analysis.publish import publish, report_json
     from plastsearch.analysis.results import load_results
     from plastsearch.cli.output import print_error, print_json
 
@@ -23,7 +22,7 @@ def report(outcome: "Outcome", mlflow: str | None, *, as_json: bool, json_lines:
     show = _ui_command(outcome.folder, mlflow)
     if as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
-        print_json(document(results) | ending | {"files": files, "resume": _resume(outcome)})
+        print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
     elif not json_lines:
         _print_tables(results, quiet)
         _print_openings(outcome.folder)

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from plastsearch.analysis.results import age, load_results
+from plastsearch.analysis.report import age
+from plastsearch.analysis.results import load_results
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import BASELINE_PARAMS, SPEC, make_sweep
 

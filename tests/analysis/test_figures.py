@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plastsearch.analysis.figure import described, hover, number, round_values, short, staircase, tick, views
-from plastsearch.analysis.plots import pareto_figure, pareto_html, pareto_png, sites_html, sites_png
+from plastsearch.analysis.figure import (
+    SitePanel,
+    described,
+    hover,
+    number,
+    round_values,
+    short,
+    staircase,
+    tick,
+    views,
+)
+from plastsearch.analysis.page import pareto_figure, pareto_html, sites_figure, sites_html
+from plastsearch.analysis.picture import pareto_png, sites_png
 from plastsearch.analysis.results import load_results
-from plastsearch.analysis.site_figure import SitePanel, sites_figure
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
