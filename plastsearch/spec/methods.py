@@ -7,7 +7,7 @@ form, keys of stages, counts, forecasts, displays, verdicts. How stages are carr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, cast
 
 from plastsearch.spec.config import Method, TrialConfig
 
@@ -120,9 +120,9 @@ def reads(method: str, setting: str) -> bool:
     return setting not in OWN_SETTINGS or setting in facts(method).reads
 
 
-def facts(method: Any) -> MethodFacts:
+def facts(method: str) -> MethodFacts:
     """The facts of a method by its name, as a journal or a space's domain spells it."""
-    return METHODS[method]
+    return METHODS[cast("Method", method)]
 
 
 @dataclass(frozen=True)
