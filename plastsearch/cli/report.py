@@ -1,19 +1,18 @@
 """`plastsearch report`: the front, what it is worth, and the files that show it."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from plastsearch.analysis.document import Block
+from plastsearch.analysis.document import Block, Heading
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_blocks, print_json
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    folder: options.SweepFolder,
+    as_json: options.AsJson = False,
     mlflow: Annotated[
         str | None,
         typer.Option(
@@ -27,8 +26,6 @@ def report(
     from plastsearch.analysis.report import front_table, opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
-    from plastsearch.cli.output import console, print_json
-    from plastsearch.cli.tables import print_blocks
 
     results = load_results(folder)
     files = {name: str(path) for name, path in publish(results).items()}
@@ -47,10 +44,8 @@ def report(
     out.print(f"MLflow: plastsearch ui {folder}", markup=False)
 
 
-def _sections(blocks: "Sequence[Block]", wanted: set[str]) -> "list[Block]":
+def _sections(blocks: Sequence[Block], wanted: set[str]) -> list[Block]:
     """The blocks under headings of these names."""
-    from plastsearch.analysis.document import Heading
-
     found: list[Block] = []
     inside = False
     for block in blocks:

@@ -64,6 +64,20 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     return config
 
 
+def read_trial(source: Path | None, sets: Sequence[str]) -> TrialConfig:
+    """A configuration from a file, or from the defaults; in a space, a path may be given with or without `base.`"""
+    if source is None:
+        document = Document("command line")
+        for text in sets:
+            override(document, text, [])
+        return parse_trial(document.data, "command line")
+    data = read_document(source).data
+    if "base" in data or "space" in data:
+        fields = TrialConfig.model_fields
+        sets = [f"base.{text}" if text.partition("=")[0].split(".")[0] in fields else text for text in sets]
+    return load_trial(source, sets)
+
+
 def parse_trial(values: Mapping[str, JsonValue], name: str = "trial") -> TrialConfig:
     """A TrialConfig from plain data, e.g. of a command line; SpecError with every mistake."""
     document = Document(name, copy.deepcopy(dict(values)))

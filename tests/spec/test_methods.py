@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from plastsearch.cli.check import describe
 from plastsearch.cli.main import app
+from plastsearch.cli.space import space_json
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
@@ -72,7 +72,7 @@ def uncounted(monkeypatch):
 
 def test_check_and_dry_run_agree_on_the_runs(uncounted):
     spec = load_sweep(ROOT / "search_spaces" / "w2v_layers.yaml", [])
-    budget = describe(spec, examine(spec, data=False))["budget"]
+    budget = space_json(spec, examine(spec, data=False))["budget"]
     said = budget["trials"] + len(budget["controls"]) + budget["finalists"]
     assert forecast.dry_run(spec).runs == said == budget["runs"] == 39
 
