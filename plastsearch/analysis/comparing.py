@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from plastsearch.analysis.paired import Difference, Finding, Pair, difference, holm
-from plastsearch.analysis.rows import Finalist, Row
+from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import DataError
 from plastsearch.scores.metrics import eer
 from plastsearch.spec.methods import CONTROLS, Control
@@ -53,11 +53,13 @@ class Against:
     """A control that was asked for, as far as it has come."""
 
     name: Control
-    row: Row | None  # beside the search; of the subject itself where the control answers to a trial
+    row: TrialRow | None  # beside the search; of the subject itself where the control answers to a trial
     again: Finalist | None  # run again with the finalists
 
 
-def compare(folder: Path, subject: Row, finalist: Finalist | None, asked: Sequence[Against]) -> tuple[Comparison, ...]:
+def compare(
+    folder: Path, subject: TrialRow, finalist: Finalist | None, asked: Sequence[Against]
+) -> tuple[Comparison, ...]:
     """Every comparison that the sweep in this folder was asked for, those on each split corrected together."""
     found = [_trials(folder, subject, one) for one in asked]
     for one in asked:
@@ -66,7 +68,7 @@ def compare(folder: Path, subject: Row, finalist: Finalist | None, asked: Sequen
     return tuple(_corrected(found))
 
 
-def _trials(folder: Path, subject: Row, against: Against) -> Comparison:
+def _trials(folder: Path, subject: TrialRow, against: Against) -> Comparison:
     plain = Comparison(subject.number, against.name, "trials", "search_dev")
     if against.row is None:
         whose = f" of {subject.label}" if CONTROLS[against.name].of_winner else ""
@@ -89,12 +91,12 @@ def _finalists(folder: Path, one: Finalist, against: Against, split: Split) -> C
     return _answered(folder, plain, pairs)
 
 
-def _by_seed(finalist: Finalist, split: Split) -> dict[int, Row]:
+def _by_seed(finalist: Finalist, split: Split) -> dict[int, TrialRow]:
     scored = [row for row in finalist.rows if row.record.state == "done" and METRICS[split] in row.metrics]
     return {row.config.seed: row for row in scored}
 
 
-def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[Row, Row]]) -> Comparison:
+def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> Comparison:
     try:
         read = [tuple(_scores(folder, row, plain.split) for row in pair) for pair in pairs]
         return replace(plain, answer=_difference(read))
@@ -102,7 +104,7 @@ def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[Row, Row]])
         return replace(plain, missing=str(error))
 
 
-def _scores(folder: Path, row: Row, split: Split) -> ClipScores:
+def _scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:
     """The scores a trial kept, if they are still there and are its own."""
     kept: dict[Split, str] = row.record.details.get("scores") or {}
     if split not in kept:

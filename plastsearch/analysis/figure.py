@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Literal
 
 from plastsearch.analysis.results import Results
-from plastsearch.analysis.rows import Row
+from plastsearch.analysis.rows import TrialRow
 from plastsearch.spec.methods import METHODS, reads
 from plastsearch.tracking.ranking import Aim
 
@@ -47,7 +47,7 @@ LINES = {
 
 
 @dataclass(frozen=True)
-class View:
+class AxisPair:
     """One pair of objectives; the third, if there is one, colours the points."""
 
     x: int
@@ -63,7 +63,7 @@ class Group:
 
     kind: Literal["trials", "refused", "front", "control"]
     name: str
-    rows: list[Row]
+    rows: list[TrialRow]
     look: str = ""  # of a control: its key in COLOURS and SYMBOLS
 
 
@@ -98,14 +98,14 @@ def brief(metric: str) -> str:
     return BUTTONS.get(metric, metric.replace("_", " "))
 
 
-def views(results: Results) -> list[View]:
+def axis_pairs(results: Results) -> list[AxisPair]:
     """Every pair of objectives, cost across and error up; one objective is shown against the trial number (x = -1)."""
     count = len(results.objectives)
     if count == 1:
-        return [View(-1, 0, None, False, wide(results, 0))]
+        return [AxisPair(-1, 0, None, False, wide(results, 0))]
     pairs = [(b, a) for a, b in combinations(range(count), 2)]
     return [
-        View(x, y, next((n for n in range(count) if n not in (x, y)), None), wide(results, x), wide(results, y))
+        AxisPair(x, y, next((n for n in range(count) if n not in (x, y)), None), wide(results, x), wide(results, y))
         for x, y in pairs
     ]
 
@@ -137,12 +137,12 @@ def log_ticks(results: Results, objective: int) -> list[float]:
     return round_values(min(values), max(values)) if values and min(values) > 0 else []
 
 
-def place(row: Row, objective: int) -> float:
+def place(row: TrialRow, objective: int) -> float:
     """Where a trial stands on an axis; -1 is the trial number."""
     return float(row.number) if objective < 0 else row.values[objective]
 
 
-def spread(results: Results, rows: Sequence[Row], objective: int) -> tuple[list[float], list[float]]:
+def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[list[float], list[float]]:
     """How far each interval reaches below and above its value; nothing where there is none."""
     metric = results.objectives[objective].metric
     within = [(row.values[objective], row.interval(metric)) for row in rows]
@@ -150,10 +150,10 @@ def spread(results: Results, rows: Sequence[Row], objective: int) -> tuple[list[
     return below, [bounds[1] - value if bounds else 0.0 for value, bounds in within]
 
 
-def front_line(results: Results, view: View) -> list[tuple[float, float]]:
+def front_line(results: Results, pair: AxisPair) -> list[tuple[float, float]]:
     """The staircase of the trials that count, controls included, in one pair of objectives."""
-    goals = tuple("min" if n < 0 else results.objectives[n].goal for n in (view.x, view.y))
-    points = [(place(row, view.x), place(row, view.y)) for row in results.plotted if row.allowed]
+    goals = tuple("min" if n < 0 else results.objectives[n].goal for n in (pair.x, pair.y))
+    points = [(place(row, pair.x), place(row, pair.y)) for row in results.plotted if row.allowed]
     return staircase(points, (goals[0], goals[1]))
 
 
@@ -173,7 +173,7 @@ def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> 
     return found if flip_x == 1 else found[::-1]
 
 
-def hover(row: Row, objectives: Sequence[Aim]) -> str:
+def hover(row: TrialRow, objectives: Sequence[Aim]) -> str:
     """Everything about a trial in a few escaped lines."""
     config = row.config
     lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]
@@ -185,13 +185,13 @@ def hover(row: Row, objectives: Sequence[Aim]) -> str:
         within = row.interval(one.metric)
         spread = f" [{number(within[0], one.metric)} – {number(within[1], one.metric)}]" if within else ""
         lines.append(f"{title(one.metric)}: {number(row.metrics[one.metric], one.metric)}{spread}")
-    for name, value in described(row).items():
+    for name, value in main_settings(row).items():
         lines.append(f"{name}: {html.escape(value)}")
     lines.append(f"config {config.trial_id()}")
     return "<br>".join(lines)
 
 
-def described(row: Row) -> dict[str, str]:
+def main_settings(row: TrialRow) -> dict[str, str]:
     """What a person wants to know of a configuration, shortest first."""
     config = row.config
     found: dict[str, str] = {"method": config.method}

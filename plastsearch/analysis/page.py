@@ -12,9 +12,10 @@ from plastsearch.analysis.figure import (
     LINES,
     SITES_AXIS,
     SYMBOLS,
+    AxisPair,
     Group,
     SitePanel,
-    View,
+    axis_pairs,
     brief,
     front_line,
     groups,
@@ -25,10 +26,9 @@ from plastsearch.analysis.figure import (
     tick,
     title,
     top,
-    views,
 )
 from plastsearch.analysis.results import Results
-from plastsearch.analysis.rows import Row
+from plastsearch.analysis.rows import TrialRow
 
 # Plotly reads JSON: a figure, a trace or an axis is an object of it, and Plotly's own reference names the keys.
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -112,7 +112,7 @@ def _page(name: str, figure: Object, script: str, intro: str = "", outro: str = 
 
 
 def pareto_figure(results: Results) -> Object:
-    """The figure as plain Plotly data; each view shows the traces `from` … `to` on its own axes."""
+    """The figure as plain Plotly data; a view for each pair, its traces from `from` to before `to`."""
     layout: Object = {
         "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
         "margin": {"l": 60, "r": 10, "t": 30, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
@@ -120,10 +120,10 @@ def pareto_figure(results: Results) -> Object:
     }  # fmt: skip
     data: list[Object] = []
     shown: list[Object] = []
-    for view in views(results):
-        traces = _traces(results, view)
-        label = f"{_name(results, view.y, brief)} × {_name(results, view.x, brief)}"
-        axes: Object = {"x": _axis(results, view.x, view.log_x), "y": _axis(results, view.y, view.log_y)}
+    for pair in axis_pairs(results):
+        traces = _traces(results, pair)
+        label = f"{_name(results, pair.y, brief)} × {_name(results, pair.x, brief)}"
+        axes: Object = {"x": _axis(results, pair.x, pair.log_x), "y": _axis(results, pair.y, pair.log_y)}
         shown.append({"label": label, "from": len(data), "to": len(data) + len(traces), "axes": axes})
         data += traces
     return {"data": data, "layout": layout, "views": shown}
@@ -144,21 +144,21 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
     }  # fmt: skip
 
 
-def _traces(results: Results, view: View) -> list[Object]:
+def _traces(results: Results, pair: AxisPair) -> list[Object]:
     # Empty groups stay in the legend, which is then the same in every sweep; refused trials are an exception.
     shown = [group for group in groups(results) if group.rows or group.kind != "refused"]
-    return [_line(results, view), *(_points(results, view, group) for group in shown)]
+    return [_line(results, pair), *(_points(results, pair, group) for group in shown)]
 
 
-def _marker(results: Results, view: View, group: Group) -> Object:
+def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
     match group.kind:
         case "trials":
-            return {"size": 9, "opacity": 0.8, **_colours(group.rows, view), **_colour_bar(results, view)}
+            return {"size": 9, "opacity": 0.8, **_colours(group.rows, pair), **_colour_bar(results, pair)}
         case "refused":
             return {"size": 9, "symbol": "circle-open", "color": "#999"}
         case "front":  # the same scale of colours, whose bar the trials show already
-            scale = {**_colour_bar(results, view), "showscale": False}
-            return {"size": 14, "line": RING, **_colours(group.rows, view), **scale}
+            scale = {**_colour_bar(results, pair), "showscale": False}
+            return {"size": 14, "line": RING, **_colours(group.rows, pair), **scale}
         case "control":
             edge = [RING["color"] if row.in_front else "black" for row in group.rows]
             width = [RING["width"] if row.in_front else 1 for row in group.rows]
@@ -166,16 +166,16 @@ def _marker(results: Results, view: View, group: Group) -> Object:
             return {"size": 15, "symbol": SYMBOLS[group.look], "color": COLOURS[group.look], "line": line}
 
 
-def _points(results: Results, view: View, group: Group) -> Object:
+def _points(results: Results, pair: AxisPair, group: Group) -> Object:
     rows = group.rows
     bars = group.kind in ("front", "control")  # of all trials they would hide the points
     trace: Object = {
         "type": "scatter", "mode": "markers", "name": html.escape(group.name),
-        "marker": _marker(results, view, group),
-        "x": [place(row, view.x) for row in rows], "y": [place(row, view.y) for row in rows],
+        "marker": _marker(results, pair, group),
+        "x": [place(row, pair.x) for row in rows], "y": [place(row, pair.y) for row in rows],
         "hoverinfo": "text", "hovertext": [hover(row, results.objectives) for row in rows],
     }  # fmt: skip
-    for axis, objective in (("error_x", view.x), ("error_y", view.y)):
+    for axis, objective in (("error_x", pair.x), ("error_y", pair.y)):
         below, above = spread(results, rows, objective) if bars and objective >= 0 else ([], [])
         if any(above) or any(below):
             trace[axis] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below,
@@ -183,27 +183,27 @@ def _points(results: Results, view: View, group: Group) -> Object:
     return trace
 
 
-def _line(results: Results, view: View) -> Object:
-    corners = front_line(results, view)
+def _line(results: Results, pair: AxisPair) -> Object:
+    corners = front_line(results, pair)
     return {
         "type": "scatter", "mode": "lines", "name": "best in these two", "hoverinfo": "skip",
         "x": [x for x, _ in corners], "y": [y for _, y in corners], "line": {"color": COLOURS["front"], "width": 1.5},
     }  # fmt: skip
 
 
-def _colours(rows: Sequence[Row], view: View) -> Object:
-    if view.colour is None:
+def _colours(rows: Sequence[TrialRow], pair: AxisPair) -> Object:
+    if pair.colour is None:
         return {"color": "#56B4E9"}
-    return {"color": [row.values[view.colour] for row in rows]}
+    return {"color": [row.values[pair.colour] for row in rows]}
 
 
-def _colour_bar(results: Results, view: View) -> Object:
-    if view.colour is None:
+def _colour_bar(results: Results, pair: AxisPair) -> Object:
+    if pair.colour is None:
         return {}
-    values = [row.values[view.colour] for row in results.plotted if row.record.role == "search"] or [0.0, 1.0]
+    values = [row.values[pair.colour] for row in results.plotted if row.record.role == "search"] or [0.0, 1.0]
     return {
         "colorscale": "Cividis", "cmin": min(values), "cmax": max(values), "showscale": True,
-        "colorbar": {"title": {"text": title(results.objectives[view.colour].metric), "side": "right"}, "thickness": 12,
+        "colorbar": {"title": {"text": title(results.objectives[pair.colour].metric), "side": "right"}, "thickness": 12,
                      "outlinewidth": 0},
     }  # fmt: skip
 

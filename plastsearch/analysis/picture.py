@@ -13,9 +13,10 @@ from plastsearch.analysis.figure import (
     COLOURS,
     LINES,
     SITES_AXIS,
+    AxisPair,
     Group,
     SitePanel,
-    View,
+    axis_pairs,
     front_line,
     groups,
     log_ticks,
@@ -24,23 +25,22 @@ from plastsearch.analysis.figure import (
     tick,
     title,
     top,
-    views,
 )
 from plastsearch.analysis.results import Results
-from plastsearch.analysis.rows import Row
+from plastsearch.analysis.rows import TrialRow
 
 MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
 
 
 def pareto_png(results: Results, path: Path) -> None:
     """The same views as one picture, for places that show no scripts; narrow enough for MLflow's description."""
-    shown = views(results)[:3]
+    shown = axis_pairs(results)[:3]
     rows, columns = (1, len(shown)) if len(shown) < 3 else (2, 2)
     figure = Figure(figsize=(7.0, 3.1 * rows + 0.4) if columns > 1 else (7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for n, view in enumerate(shown, 1):
+    for n, pair in enumerate(shown, 1):
         axes = figure.add_subplot(rows, columns, n)
-        _panel(axes, results, view)
+        _panel(axes, results, pair)
     if results.plotted and len(shown) == 3:
         key = figure.add_subplot(rows, columns, 4)
         key.axis("off")
@@ -51,8 +51,8 @@ def pareto_png(results: Results, path: Path) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _panel(axes: Axes, results: Results, view: View) -> None:
-    corners = front_line(results, view)
+def _panel(axes: Axes, results: Results, pair: AxisPair) -> None:
+    corners = front_line(results, pair)
     axes.plot(
         [x for x, _ in corners],
         [y for _, y in corners],
@@ -63,24 +63,24 @@ def _panel(axes: Axes, results: Results, view: View) -> None:
     )
     for group in groups(results):
         if group.rows:
-            _scatter(axes, results, view, group)
-    axes.set_xscale("log" if view.log_x else "linear")
-    axes.set_yscale("log" if view.log_y else "linear")
-    for axis, objective, log in ((axes.xaxis, view.x, view.log_x), (axes.yaxis, view.y, view.log_y)):
+            _scatter(axes, results, pair, group)
+    axes.set_xscale("log" if pair.log_x else "linear")
+    axes.set_yscale("log" if pair.log_y else "linear")
+    for axis, objective, log in ((axes.xaxis, pair.x, pair.log_x), (axes.yaxis, pair.y, pair.log_y)):
         if log:
             axis.set_minor_formatter(NullFormatter())
             axis.set_ticks(log_ticks(results, objective))
         axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-    axes.set_xlabel("trial" if view.x < 0 else title(results.objectives[view.x].metric))
-    axes.set_ylabel(title(results.objectives[view.y].metric))
+    axes.set_xlabel("trial" if pair.x < 0 else title(results.objectives[pair.x].metric))
+    axes.set_ylabel(title(results.objectives[pair.y].metric))
     axes.grid(color="#e8e8e8", lw=0.6)
     axes.set_axisbelow(True)
 
 
-def _scatter(axes: Axes, results: Results, view: View, group: Group) -> None:
+def _scatter(axes: Axes, results: Results, pair: AxisPair, group: Group) -> None:
     """Small and pale first, so that the front stands out."""
-    xs = [place(row, view.x) for row in group.rows]
-    ys = [place(row, view.y) for row in group.rows]
+    xs = [place(row, pair.x) for row in group.rows]
+    ys = [place(row, pair.y) for row in group.rows]
     points = partial(axes.scatter, xs, ys, label=group.name)
     match group.kind:
         case "trials":
@@ -96,13 +96,13 @@ def _scatter(axes: Axes, results: Results, view: View, group: Group) -> None:
             shape, colour = MARKERS[group.look], COLOURS[group.look]
             points(s=size, marker=shape, color=colour, edgecolors="black", linewidths=0.6, zorder=5)
     bars = partial(axes.errorbar, xs, ys, fmt="none", ecolor="#888", lw=0.8, capsize=2, zorder=1)
-    if reach := _reach(results, group.rows, view.x):
+    if reach := _reach(results, group.rows, pair.x):
         bars(xerr=reach)
-    if reach := _reach(results, group.rows, view.y):
+    if reach := _reach(results, group.rows, pair.y):
         bars(yerr=reach)
 
 
-def _reach(results: Results, rows: Sequence[Row], objective: int) -> tuple[list[float], list[float]] | None:
+def _reach(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[list[float], list[float]] | None:
     if objective < 0:
         return None
     below, above = spread(results, rows, objective)

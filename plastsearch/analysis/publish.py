@@ -16,7 +16,7 @@ from plastsearch.analysis.page import pareto_html
 from plastsearch.analysis.picture import pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
-from plastsearch.analysis.rows import Row
+from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.verdict import verdict
 from plastsearch.tracking.tracker import Rendering
 
@@ -75,7 +75,7 @@ def report_json(results: Results) -> dict[str, object]:
     def comparison(one: Comparison) -> dict[str, object]:
         return asdict(one) | {"finding": one.finding}
 
-    def row(one: Row) -> dict[str, object]:
+    def row(one: TrialRow) -> dict[str, object]:
         return {
             "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
             "state": one.record.state, "in_front": one.in_front, "allowed": one.allowed, "params": one.record.params,

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import mean
 
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
-from plastsearch.analysis.figure import column, described, number, title
+from plastsearch.analysis.figure import column, main_settings, number, title
 from plastsearch.analysis.results import Results
-from plastsearch.analysis.rows import Finalist, Row
+from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
@@ -60,7 +60,7 @@ def opening(results: Results) -> list[Block]:
     return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
 
 
-def front_table(results: Results, rows: list[Row] | None = None) -> Table:
+def front_table(results: Results, rows: list[TrialRow] | None = None) -> Table:
     """The front, best in the first objective first; other rows may be given."""
     members = results.front if rows is None else rows
     texts = [_cells(results, row) for row in members]
@@ -73,8 +73,8 @@ def _columns(results: Results) -> list[str]:
     return known + [column(one.metric) for one in results.objectives]
 
 
-def _cells(results: Results, row: Row) -> dict[str, str]:
-    found = {"trial": row.label, **described(row)}
+def _cells(results: Results, row: TrialRow) -> dict[str, str]:
+    found = {"trial": row.label, **main_settings(row)}
     if results.knee is not None and row.number == results.knee.number:
         found["trial"] += " (knee)"
     for one, value in zip(results.objectives, row.values, strict=True):
@@ -189,7 +189,7 @@ def _savings(results: Results) -> list[Block]:
     return [Heading("Work not done twice"), Text(f"{line}."), *([Text(f"Reused: {listed}.")] if listed else [])]
 
 
-def _every(results: Results) -> list[Row]:
+def _every(results: Results) -> list[TrialRow]:
     return [*results.rows, *(row for one in results.finalists for row in one.rows)]
 
 
@@ -241,12 +241,12 @@ def _warnings(results: Results) -> list[Block]:
     return [Heading("Warnings"), Points(lines + more)]
 
 
-def _which(failed: list[Row], reason: str) -> str:
+def _which(failed: list[TrialRow], reason: str) -> str:
     numbers = [str(row.number) for row in failed if (row.record.reason or "no reason recorded") == reason]
     return ", ".join(numbers[:12]) + (" …" if len(numbers) > 12 else "")
 
 
-def _missing(results: Results, row: Row) -> str:
+def _missing(results: Results, row: TrialRow) -> str:
     return "no " + ", ".join(one.metric for one in results.objectives if one.metric not in row.metrics)
 
 

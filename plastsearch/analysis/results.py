@@ -9,7 +9,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from plastsearch.analysis.comparing import Against, Comparison, compare
-from plastsearch.analysis.rows import Finalist, Row
+from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
 from plastsearch.spec.methods import METHODS, Control
@@ -28,7 +28,7 @@ class Results:
     overrides: list[str]
     ranking: Ranking = field(repr=False)
     objectives: tuple[Aim, ...]  # each with its reference
-    rows: tuple[Row, ...]
+    rows: tuple[TrialRow, ...]
     finalists: tuple[Finalist, ...]
     status: str  # running | done | interrupted | budget | failures
     seconds: float
@@ -41,23 +41,23 @@ class Results:
         return str(self.spec.get("question") or "")
 
     @cached_property
-    def front(self) -> list[Row]:
+    def front(self) -> list[TrialRow]:
         """Members of the front, best in the first objective first."""
         place = {record.number: at for at, record in enumerate(self.ranking.front(row.record for row in self.rows))}
         return sorted((row for row in self.rows if row.number in place), key=lambda row: place[row.number])
 
     @property
-    def controls(self) -> list[Row]:
+    def controls(self) -> list[TrialRow]:
         """What the search is compared with, in the order they were asked for."""
         return [row for row in self.rows if row.record.role == "control"]
 
     @cached_property
-    def winner(self) -> Row | None:
+    def winner(self) -> TrialRow | None:
         """The trial that controls answer to: it grew something, keeps within the limits, and is the best of those."""
         best = self.ranking.winner(row.record for row in self.rows)
         return None if best is None else next(row for row in self.rows if row.number == best.number)
 
-    def control(self, name: str, of: int | None = None) -> Row | None:
+    def control(self, name: str, of: int | None = None) -> TrialRow | None:
         """The finished control of that name, of the trial `of` where it answers to one."""
         found = (row for row in self.controls if row.record.control == name and row.allowed is not None)
         return next((row for row in found if row.record.extra.get("of") in (None, of)), None)
@@ -76,16 +76,16 @@ class Results:
         return min(grown, key=rank, default=None)
 
     @property
-    def plotted(self) -> list[Row]:
+    def plotted(self) -> list[TrialRow]:
         """Rows with a place in the figure: finished, complete, not a finalist."""
         return [row for row in self.rows if row.allowed is not None]
 
-    def in_state(self, *states: str) -> list[Row]:
+    def in_state(self, *states: str) -> list[TrialRow]:
         """Rows of the search and its controls that are in one of these states."""
         return [row for row in self.rows if row.record.state in states]
 
     @cached_property
-    def knee(self) -> Row | None:
+    def knee(self) -> TrialRow | None:
         """The member of the front where trade-offs bend."""
         members = self.front
         at = knee([row.values for row in members], [one.goal for one in self.objectives]) if members else None
@@ -141,12 +141,12 @@ def load_results(folder: Path) -> Results:
     )
 
 
-def _rows(records: list[TrialRecord], ranking: Ranking) -> list[Row]:
+def _rows(records: list[TrialRecord], ranking: Ranking) -> list[TrialRow]:
     """Halted, failed and incomplete trials have no result; a reused one repeats another's and would count twice."""
     members = {record.number for record in ranking.front(records)}
     winner = ranking.winner(records)
     return [
-        Row(
+        TrialRow(
             record,
             tuple(ranking.values(record)),
             ranking.allowed(record.metrics) if ranking.result(record) else None,
@@ -158,8 +158,10 @@ def _rows(records: list[TrialRecord], ranking: Ranking) -> list[Row]:
 
 
 def _finalists(records: Iterable[TrialRecord], ranking: Ranking) -> tuple[Finalist, ...]:
-    groups: dict[int, list[Row]] = {}
+    groups: dict[int, list[TrialRow]] = {}
     for record in records:
         if record.role == "finalist":
-            groups.setdefault(int(record.extra.get("of", -1)), []).append(Row(record, tuple(ranking.values(record))))
+            groups.setdefault(int(record.extra.get("of", -1)), []).append(
+                TrialRow(record, tuple(ranking.values(record)))
+            )
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())

@@ -10,7 +10,7 @@ from plastsearch.tracking.journal import TrialRecord
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """One trial of the table; `allowed` says whether it meets the constraints, None if it has no result.
 
     `superseded`: a control of a trial that was the best once, before the sweep went on.
@@ -65,7 +65,7 @@ class Finalist:
     """A member of the front run again with other seeds; the only place where evaluation scores stand."""
 
     of: int
-    rows: tuple[Row, ...]
+    rows: tuple[TrialRow, ...]
 
     def values(self, metric: str) -> list[float]:
         """One value for each seed that reported it."""

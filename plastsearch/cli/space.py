@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plastsearch.cli.output import console, print_json
-from plastsearch.spec.coherence import describe_domain
+from plastsearch.spec.coherence import domain_words
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight import Findings
 
@@ -21,7 +21,7 @@ def space_json(spec: SweepSpec, findings: Findings) -> dict[str, object]:
         "question": spec.question,
         "model": spec.base.model.model_dump(mode="json", by_alias=True),
         "sites": list(found.candidates),
-        "space": {key: describe_domain(domain) for key, domain in spec.space.items()},
+        "space": {key: domain_words(domain) for key, domain in spec.space.items()},
         "size": found.size,
         "parameters": len(found.parameters),
         "objectives": [one.model_dump(mode="json") for one in spec.objectives],
@@ -54,7 +54,7 @@ def print_space(file: Path, spec: SweepSpec, findings: Findings) -> None:
         "question": spec.question or "-",
         "size": "infinite (a range without steps)" if size is None else f"{size:,} configurations",
         "sites": ", ".join(findings.space.candidates) or "-",
-        **{f"  {key}": describe_domain(domain) for key, domain in spec.space.items()},
+        **{f"  {key}": domain_words(domain) for key, domain in spec.space.items()},
         "objectives": ", ".join(f"{one.goal} {one.metric}" for one in spec.objectives),
         "constraints": ", ".join(spec.constraints) or "-",
         "trials": f"{search.trials} by sampler {search.sampler}, halting {spec.halt.kind}",

@@ -127,7 +127,7 @@ def _values(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
         try:
             set_at(base, {key: value})
         except ValidationError as error:
-            found.append((path, f"{describe(value)} does not fit '{key}': {_first(error)}"))
+            found.append((path, f"{as_yaml(value)} does not fit '{key}': {_first(error)}"))
     if key == "neurons" and not found:
         found += [(path, "neurons are added: 1 or more, or 0 for none") for path, v in options if _negative(v)]
     return found
@@ -158,7 +158,7 @@ def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str])
         else:
             options = wanted if isinstance(wanted, list) else [wanted]
             found += [
-                (path, f"{describe(value)} is never chosen for '{other}'")
+                (path, f"{as_yaml(value)} is never chosen for '{other}'")
                 for value in options
                 if not contains(space[other], value)
             ]
@@ -197,7 +197,7 @@ def _point(
         if key not in space:
             found.append((path, f"not searched here{suggest(key, space)}; this space searches: {', '.join(space)}"))
         elif not _point_fits(key, space[key], value):
-            found.append((path, f"{describe(value)} is outside of the domain: {describe_domain(space[key])}"))
+            found.append((path, f"{as_yaml(value)} is outside of the domain: {domain_words(space[key])}"))
     return found
 
 
@@ -210,15 +210,15 @@ def _point_fits(key: str, domain: Domain, value: object) -> bool:
     return contains(domain, value)
 
 
-def describe(value: object) -> str:
+def as_yaml(value: object) -> str:
     """A value as a person would write it in YAML."""
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def describe_domain(domain: Domain) -> str:
+def domain_words(domain: Domain) -> str:
     """A domain in a few words."""
     if isinstance(domain, Choice):
-        return "one of " + ", ".join(describe(value) for value in domain.of)
+        return "one of " + ", ".join(as_yaml(value) for value in domain.of)
     if isinstance(domain, Subset):
         return f"{domain.min} to {domain.max or 'all'} of {', '.join(domain.patterns)}"
     step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from plastsearch.errors import SpecError
-from plastsearch.spec.coherence import Mistakes, describe, paths, suggest
+from plastsearch.spec.coherence import Mistakes, as_yaml, paths, suggest
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.document import Document, Place, override, read_document
 from plastsearch.spec.domains import KINDS
@@ -215,7 +215,7 @@ def _message(model: type[BaseModel], error: ErrorDetails) -> str:
     if kind == "union_tag_not_found":
         if isinstance(given, dict):
             return f"missing `kind`; add one of {', '.join(KINDS)}"
-        return f"should be a domain, e.g. {{kind: choice, of: […]}}, not {describe(given)}"
+        return f"should be a domain, e.g. {{kind: choice, of: […]}}, not {as_yaml(given)}"
     if kind == "union_tag_invalid":
         tag = str(context.get("tag"))
         return f"unknown kind '{tag}'{suggest(tag, KINDS)}; known: {', '.join(KINDS)}"
@@ -231,7 +231,7 @@ def _message(model: type[BaseModel], error: ErrorDetails) -> str:
 
 
 def _short(value: object) -> str:
-    text = f"'{value}'" if isinstance(value, str) else describe(value)
+    text = f"'{value}'" if isinstance(value, str) else as_yaml(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -52,7 +52,7 @@ def test_what_a_method_reads_changes_its_stages(method):
     """Else the canonical form would tell trials apart that are the same."""
     whole = {"model": {"name": "grnn"}, "method": method, "init": "gradmax"}
     whole |= {key: value for key, value in UNUSUAL.items() if key != "init"}
-    unranked = {name for part in METHODS[method].parts for name in CHANGES[part.change].unranked_reads}
+    unranked = {name for stage in METHODS[method].stages for name in CHANGES[stage.change].unranked_reads}
     for name in METHODS[method].reads:
         config = TrialConfig.model_validate(whole | ({"rank": None} if name in unranked else {}))
         other = TrialConfig.model_validate(
