@@ -9,18 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from plastsearch.analysis.paired import Difference, Finding, Pair, difference, holm
+from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import DataError
 from plastsearch.scores.metrics import eer
-from plastsearch.spec.methods import CONTROLS, METHODS, Control
+from plastsearch.spec.methods import CONTROLS, Control
 from plastsearch.trial.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
-
-if TYPE_CHECKING:
-    from plastsearch.analysis.results import Finalist, Results, Row
 
 METRICS: dict[Split, str] = {"search_dev": "dev_eer", "evaluation": "eval_eer"}
 SAME = 1e-6  # percent: scores and the recorded EER agree to rounding
@@ -50,77 +48,77 @@ class NoAnswerError(Exception):
     """Why two arms cannot be compared."""
 
 
-def compare(results: "Results") -> tuple[Comparison, ...]:
-    """Every comparison that the sweep was asked for, those on each split corrected together."""
-    subject = results.winner
-    if subject is None:
-        return ()
-    asked: Sequence[Control] = results.spec.get("controls") or ()
-    found = [_trials(results, subject, name) for name in asked]
-    again = finalists_of(results)
-    for name in asked:
-        if again is not None and CONTROLS[name].finalist:
-            found += [_finalists(results, again, name, split) for split in METRICS]
+@dataclass(frozen=True)
+class Against:
+    """A control that was asked for, as far as it has come."""
+
+    name: Control
+    row: TrialRow | None  # beside the search; of the subject itself where the control answers to a trial
+    again: Finalist | None  # run again with the finalists
+
+
+def compare(
+    folder: Path, subject: TrialRow, finalist: Finalist | None, asked: Sequence[Against]
+) -> tuple[Comparison, ...]:
+    """Every comparison that the sweep in this folder was asked for, those on each split corrected together."""
+    found = [_trials(folder, subject, one) for one in asked]
+    for one in asked:
+        if finalist is not None and CONTROLS[one.name].finalist:
+            found += [_finalists(folder, finalist, one, split) for split in METRICS]
     return tuple(_corrected(found))
 
 
-def finalists_of(results: "Results") -> "Finalist | None":
-    """The finalist that the search would have named: to choose by evaluation scores would be a search on them."""
-    sign, best = -1 if results.objectives[0].goal == "max" else 1, results.winner
-    rows = {row.number: row for row in results.rows if row.allowed and METHODS[row.config.method].grows}
-    grown = [one for one in results.finalists if one.of in rows and rows[one.of].record.role == "search"]
-    rank = {one.of: (best is None or one.of != best.number, sign * rows[one.of].values[0], one.of) for one in grown}
-    return min(grown, key=lambda one: rank[one.of], default=None)
-
-
-def _trials(results: "Results", subject: "Row", name: Control) -> Comparison:
-    plain = Comparison(subject.number, name, "trials", "search_dev")
-    control = results.control(name, of=subject.number)
-    if control is None:
-        whose = f" of {subject.label}" if CONTROLS[name].of_winner else ""
+def _trials(folder: Path, subject: TrialRow, against: Against) -> Comparison:
+    plain = Comparison(subject.number, against.name, "trials", "search_dev")
+    if against.row is None:
+        whose = f" of {subject.label}" if CONTROLS[against.name].of_winner else ""
         return replace(plain, missing=f"no run of that control{whose} has finished")
-    return _answered(results, plain, [(subject, control)])
+    return _answered(folder, plain, [(subject, against.row)])
 
 
-def _finalists(results: "Results", one: "Finalist", name: Control, split: Split) -> Comparison:
+def _finalists(folder: Path, one: Finalist, against: Against, split: Split) -> Comparison:
     """Seed against seed; one that failed, or that the other was not run with, is no seed."""
-    plain = Comparison(one.of, name, "finalists", split)
-    control = results.control(name)
-    other = next((f for f in results.finalists if control is not None and f.of == control.number), None)
+    plain = Comparison(one.of, against.name, "finalists", split)
+    other = against.again
     if other is None:
         return replace(plain, missing="that control was not run again with the finalists")
-    mine, its = (
-        {row.config.seed: row for row in f.rows if row.record.state == "done" and METRICS[split] in row.metrics}
-        for f in (one, other)
-    )
+    mine = _by_seed(one, split)
+    its = _by_seed(other, split)
     pairs = [(mine[seed], its[seed]) for seed in sorted(mine.keys() & its.keys())]
     plain = replace(plain, asked=max(len(one.rows), len(other.rows)))
     if not pairs:
         return replace(plain, missing="no seed has finished for both")
-    return _answered(results, plain, pairs)
+    return _answered(folder, plain, pairs)
 
 
-def _answered(results: "Results", plain: Comparison, pairs: "Sequence[tuple[Row, Row]]") -> Comparison:
+def _by_seed(finalist: Finalist, split: Split) -> dict[int, TrialRow]:
+    scored = [row for row in finalist.rows if row.record.state == "done" and METRICS[split] in row.metrics]
+    return {row.config.seed: row for row in scored}
+
+
+def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> Comparison:
     try:
-        read = [tuple(_scores(results, row, plain.split) for row in pair) for pair in pairs]
+        read = [tuple(_scores(folder, row, plain.split) for row in pair) for pair in pairs]
         return replace(plain, answer=_difference(read))
     except NoAnswerError as error:
         return replace(plain, missing=str(error))
 
 
-def _scores(results: "Results", row: "Row", split: Split) -> ClipScores:
+def _scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:
     """The scores a trial kept, if they are still there and are its own."""
-    kept: dict[str, Any] = row.record.details.get("scores") or {}
+    kept: dict[Split, str] = row.record.details.get("scores") or {}
     if split not in kept:
         raise NoAnswerError(f"{row.label} kept no scores of single clips")
     path = Path(kept[split])
     if not path.is_file():  # another machine, or a folder that was moved: the store usually lies beside the sweeps
-        path = results.folder.parent / "store" / FOLDER / path.name
+        path = folder.parent / "store" / FOLDER / path.name
     try:
+        # Scores are written again under the same name when a trial is repeated, so the time of writing is asked, too.
         found = _read(path, path.stat().st_mtime_ns)
     except (OSError, DataError):
         raise NoAnswerError(f"the scores of {row.label} are gone ({kept[split]})") from None
     own = eer(found.scores[found.is_bona], found.scores[~found.is_bona])[0]
+    # A sweep that goes on may have replaced them: figures from two runs must not be mixed in one comparison.
     if not math.isclose(own, row.metrics[METRICS[split]], rel_tol=0, abs_tol=SAME):
         raise NoAnswerError(f"the scores in {path.name} are not those of {row.label}: their EER is {own:.2f} %")
     return found

@@ -1,4 +1,7 @@
-"""What a Pareto figure shows, free of any drawing library: axes, the staircase of a front, symbols and hover text."""
+"""What the two figures show, free of any drawing library: axes, groups of points, the border of a front, hover text.
+
+The Pareto front of a sweep, and EER by dropin site; page.py draws each as a page and picture.py as a picture.
+"""
 
 import html
 import math
@@ -6,8 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
+from typing import Literal
 
-from plastsearch.analysis.results import Results, Row
+from plastsearch.analysis.results import Results
+from plastsearch.analysis.rows import TrialRow
 from plastsearch.spec.methods import METHODS, reads
 from plastsearch.tracking.ranking import Aim
 
@@ -32,8 +38,16 @@ DESCRIBED = {"regime": "regime", "criterion": "criterion", "rank": "rank", "last
 WIDE = 8.0  # a range of values beyond this factor reads better on a logarithmic axis
 
 
+SITES_AXIS = "dev EER (%)"
+# Arms that the figure by site compares single sites with: name → colour, line style of the picture and of the page.
+LINES = {
+    "baseline, before growth": ("#555555", ":", "dot"),
+    "longer training, same steps": (COLOURS["baseline"], "--", "dash"),
+}
+
+
 @dataclass(frozen=True)
-class View:
+class AxisPair:
     """One pair of objectives; the third, if there is one, colours the points."""
 
     x: int
@@ -41,6 +55,32 @@ class View:
     colour: int | None
     log_x: bool
     log_y: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that are drawn alike and share an entry of the legend."""
+
+    kind: Literal["trials", "refused", "front", "control"]
+    name: str
+    rows: list[TrialRow]
+    look: str = ""  # of a control: its key in COLOURS and SYMBOLS
+
+
+def groups(results: Results) -> list[Group]:
+    """Every finished trial once, those that matter most last, so that they are drawn on top."""
+    rows = results.plotted
+    search = [row for row in rows if row.record.role == "search"]
+    found = [
+        Group("trials", "trials", [row for row in search if row.allowed and not row.in_front]),
+        Group("refused", "break a constraint", [row for row in search if not row.allowed]),
+        Group("front", "front", [row for row in search if row.in_front]),
+    ]
+    for name in sorted({row.record.control or "other" for row in results.controls}):
+        of_kind = [row for row in rows if row.record.role == "control" and row.record.control == name]
+        if of_kind:
+            found.append(Group("control", of_kind[0].label, of_kind, name if name in SYMBOLS else "other"))
+    return found
 
 
 def title(metric: str) -> str:
@@ -58,14 +98,14 @@ def brief(metric: str) -> str:
     return BUTTONS.get(metric, metric.replace("_", " "))
 
 
-def views(results: Results) -> list[View]:
+def axis_pairs(results: Results) -> list[AxisPair]:
     """Every pair of objectives, cost across and error up; one objective is shown against the trial number (x = -1)."""
     count = len(results.objectives)
     if count == 1:
-        return [View(-1, 0, None, False, wide(results, 0))]
+        return [AxisPair(-1, 0, None, False, wide(results, 0))]
     pairs = [(b, a) for a, b in combinations(range(count), 2)]
     return [
-        View(x, y, next((n for n in range(count) if n not in (x, y)), None), wide(results, x), wide(results, y))
+        AxisPair(x, y, next((n for n in range(count) if n not in (x, y)), None), wide(results, x), wide(results, y))
         for x, y in pairs
     ]
 
@@ -91,6 +131,32 @@ def tick(value: float) -> str:
     return f"{value:g}"
 
 
+def log_ticks(results: Results, objective: int) -> list[float]:
+    """Round values over the range of an objective; none where a logarithm has no place."""
+    values = [place(row, objective) for row in results.plotted]
+    return round_values(min(values), max(values)) if values and min(values) > 0 else []
+
+
+def place(row: TrialRow, objective: int) -> float:
+    """Where a trial stands on an axis; -1 is the trial number."""
+    return float(row.number) if objective < 0 else row.values[objective]
+
+
+def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[list[float], list[float]]:
+    """How far each interval reaches below and above its value; nothing where there is none."""
+    metric = results.objectives[objective].metric
+    within = [(row.values[objective], row.interval(metric)) for row in rows]
+    below = [value - bounds[0] if bounds else 0.0 for value, bounds in within]
+    return below, [bounds[1] - value if bounds else 0.0 for value, bounds in within]
+
+
+def front_line(results: Results, pair: AxisPair) -> list[tuple[float, float]]:
+    """The staircase of the trials that count, controls included, in one pair of objectives."""
+    goals = tuple("min" if n < 0 else results.objectives[n].goal for n in (pair.x, pair.y))
+    points = [(place(row, pair.x), place(row, pair.y)) for row in results.plotted if row.allowed]
+    return staircase(points, (goals[0], goals[1]))
+
+
 def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> list[tuple[float, float]]:
     """The border of what these points dominate, as the corners of a line, from left to right."""
     flip_x, flip_y = (-1 if goal == "max" else 1 for goal in goals)
@@ -107,7 +173,7 @@ def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> 
     return found if flip_x == 1 else found[::-1]
 
 
-def hover(row: Row, objectives: Sequence[Aim]) -> str:
+def hover(row: TrialRow, objectives: Sequence[Aim]) -> str:
     """Everything about a trial in a few escaped lines."""
     config = row.config
     lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]
@@ -119,13 +185,13 @@ def hover(row: Row, objectives: Sequence[Aim]) -> str:
         within = row.interval(one.metric)
         spread = f" [{number(within[0], one.metric)} – {number(within[1], one.metric)}]" if within else ""
         lines.append(f"{title(one.metric)}: {number(row.metrics[one.metric], one.metric)}{spread}")
-    for name, value in described(row).items():
+    for name, value in main_settings(row).items():
         lines.append(f"{name}: {html.escape(value)}")
     lines.append(f"config {config.trial_id()}")
     return "<br>".join(lines)
 
 
-def described(row: Row) -> dict[str, str]:
+def main_settings(row: TrialRow) -> dict[str, str]:
     """What a person wants to know of a configuration, shortest first."""
     config = row.config
     found: dict[str, str] = {"method": config.method}
@@ -166,3 +232,29 @@ def number(value: float, metric: str = "") -> str:
     if metric.endswith("ratio"):
         return f"{value:.3f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+@dataclass(frozen=True)
+class SitePanel:
+    """One network: EERs at each single site, in order of depth, and those of whole arms, one value per seed."""
+
+    title: str
+    what: str  # what was done at each site
+    by_site: dict[str, list[float]]
+    lines: dict[str, list[float]]  # names of LINES
+
+    @property
+    def width(self) -> float:
+        """How much room its labels need beside those of other panels."""
+        return max(3.5, len(self.by_site))
+
+    def bars(self) -> tuple[list[float], list[float], list[float]]:
+        """Means, and how far the seeds reach below and above them."""
+        means = [fmean(values) for values in self.by_site.values()]
+        below = [mean - min(values) for mean, values in zip(means, self.by_site.values(), strict=True)]
+        return means, below, [max(values) - mean for mean, values in zip(means, self.by_site.values(), strict=True)]
+
+
+def top(panels: Sequence[SitePanel]) -> float:
+    """The upper end of the common scale."""
+    return 1.08 * max(max(values) for panel in panels for values in [*panel.by_site.values(), *panel.lines.values()])

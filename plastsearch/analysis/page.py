@@ -1,5 +1,42 @@
-"""The HTML around a figure: one page that needs no network, and the script of the Pareto figure's buttons."""
+"""Each figure as a page that needs no network: HTML around plain Plotly data. What is shown: figure.py."""
 
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from plotly.offline import get_plotlyjs
+
+from plastsearch.analysis.figure import (
+    COLOURS,
+    LINES,
+    SITES_AXIS,
+    SYMBOLS,
+    AxisPair,
+    Group,
+    SitePanel,
+    axis_pairs,
+    brief,
+    front_line,
+    groups,
+    hover,
+    log_ticks,
+    place,
+    spread,
+    tick,
+    title,
+    top,
+)
+from plastsearch.analysis.results import Results
+from plastsearch.analysis.rows import TrialRow
+
+# Plotly reads JSON: a figure, a trace or an axis is an object of it, and Plotly's own reference names the keys.
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+Object = dict[str, Json]
+
+WAYS = {"min": "less", "max": "more"}
+RING: Object = {"color": COLOURS["front"], "width": 2.5}
+SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -53,3 +90,189 @@ SITES_SCRIPT = """
 const page = DATA;
 Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false});
 """
+
+
+def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
+    """One self-contained page: each pair of objectives by buttons, log axes where they help; HTML around it given."""
+    return _page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
+
+
+def sites_html(panels: Sequence[SitePanel], name: str) -> str:
+    """EER by dropin site as one self-contained page."""
+    return _page(name, sites_figure(panels), SITES_SCRIPT, SITES_NOTE)
+
+
+def _page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+    # Inside a script element only these three could end it or open a comment.
+    data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return PAGE.format(
+        title=html.escape(name), library=get_plotlyjs(), intro=intro, outro=outro,
+        script=script.replace("DATA", data, 1),
+    )  # fmt: skip
+
+
+def pareto_figure(results: Results) -> Object:
+    """The figure as plain Plotly data; a view for each pair, its traces from `from` to before `to`."""
+    layout: Object = {
+        "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
+        "margin": {"l": 60, "r": 10, "t": 30, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "legend": {"orientation": "h", "itemsizing": "constant", "x": 0, "y": -0.19, "yanchor": "top"},
+    }  # fmt: skip
+    data: list[Object] = []
+    shown: list[Object] = []
+    for pair in axis_pairs(results):
+        traces = _traces(results, pair)
+        label = f"{_name(results, pair.y, brief)} × {_name(results, pair.x, brief)}"
+        axes: Object = {"x": _axis(results, pair.x, pair.log_x), "y": _axis(results, pair.y, pair.log_y)}
+        shown.append({"label": label, "from": len(data), "to": len(data) + len(traces), "axes": axes})
+        data += traces
+    return {"data": data, "layout": layout, "views": shown}
+
+
+def _name(results: Results, objective: int, naming: Callable[[str], str]) -> str:
+    return "trial" if objective < 0 else naming(results.objectives[objective].metric)
+
+
+def _axis(results: Results, objective: int, log: bool) -> Object:
+    goal = "" if objective < 0 else f" · {WAYS[results.objectives[objective].goal]} is better"
+    ticks = log_ticks(results, objective)
+    return {
+        "tickvals": ticks or None, "ticktext": [tick(value) for value in ticks] or None,
+        "title": {"text": _name(results, objective, title) + goal}, "type": "log" if log else "linear",
+        "gridcolor": "#e5e5e5", "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
+        "autorange": True,
+    }  # fmt: skip
+
+
+def _traces(results: Results, pair: AxisPair) -> list[Object]:
+    # Empty groups stay in the legend, which is then the same in every sweep; refused trials are an exception.
+    shown = [group for group in groups(results) if group.rows or group.kind != "refused"]
+    return [_line(results, pair), *(_points(results, pair, group) for group in shown)]
+
+
+def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
+    match group.kind:
+        case "trials":
+            return {"size": 9, "opacity": 0.8, **_colours(group.rows, pair), **_colour_bar(results, pair)}
+        case "refused":
+            return {"size": 9, "symbol": "circle-open", "color": "#999"}
+        case "front":  # the same scale of colours, whose bar the trials show already
+            scale = {**_colour_bar(results, pair), "showscale": False}
+            return {"size": 14, "line": RING, **_colours(group.rows, pair), **scale}
+        case "control":
+            edge = [RING["color"] if row.in_front else "black" for row in group.rows]
+            width = [RING["width"] if row.in_front else 1 for row in group.rows]
+            line: Object = {"color": edge, "width": width}
+            return {"size": 15, "symbol": SYMBOLS[group.look], "color": COLOURS[group.look], "line": line}
+
+
+def _points(results: Results, pair: AxisPair, group: Group) -> Object:
+    rows = group.rows
+    bars = group.kind in ("front", "control")  # of all trials they would hide the points
+    trace: Object = {
+        "type": "scatter", "mode": "markers", "name": html.escape(group.name),
+        "marker": _marker(results, pair, group),
+        "x": [place(row, pair.x) for row in rows], "y": [place(row, pair.y) for row in rows],
+        "hoverinfo": "text", "hovertext": [hover(row, results.objectives) for row in rows],
+    }  # fmt: skip
+    for axis, objective in (("error_x", pair.x), ("error_y", pair.y)):
+        below, above = spread(results, rows, objective) if bars and objective >= 0 else ([], [])
+        if any(above) or any(below):
+            trace[axis] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below,
+                           "thickness": 1, "width": 3, "color": "#777"}  # fmt: skip
+    return trace
+
+
+def _line(results: Results, pair: AxisPair) -> Object:
+    corners = front_line(results, pair)
+    return {
+        "type": "scatter", "mode": "lines", "name": "best in these two", "hoverinfo": "skip",
+        "x": [x for x, _ in corners], "y": [y for _, y in corners], "line": {"color": COLOURS["front"], "width": 1.5},
+    }  # fmt: skip
+
+
+def _colours(rows: Sequence[TrialRow], pair: AxisPair) -> Object:
+    if pair.colour is None:
+        return {"color": "#56B4E9"}
+    return {"color": [row.values[pair.colour] for row in rows]}
+
+
+def _colour_bar(results: Results, pair: AxisPair) -> Object:
+    if pair.colour is None:
+        return {}
+    values = [row.values[pair.colour] for row in results.plotted if row.record.role == "search"] or [0.0, 1.0]
+    return {
+        "colorscale": "Cividis", "cmin": min(values), "cmax": max(values), "showscale": True,
+        "colorbar": {"title": {"text": title(results.objectives[pair.colour].metric), "side": "right"}, "thickness": 12,
+                     "outlinewidth": 0},
+    }  # fmt: skip
+
+
+def sites_figure(panels: Sequence[SitePanel]) -> Object:
+    """The figure as plain Plotly data: panels side by side on one scale."""
+    bands: list[Object] = []
+    titles: list[Object] = []
+    layout: Object = {
+        "font": {"family": "system-ui, sans-serif", "size": 13}, "margin": {"l": 60, "r": 10, "t": 40, "b": 110},
+        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"}, "plot_bgcolor": "white",
+        "yaxis": {"title": {"text": SITES_AXIS}, "range": [0, top(panels)], "gridcolor": "#e5e5e5"},
+        "shapes": bands, "annotations": titles,
+    }  # fmt: skip
+    data: list[Object] = []
+    gap = 0.03
+    total = sum(panel.width for panel in panels)
+    left = 0.0
+    for number, panel in enumerate(panels, 1):
+        right = left + (1 - gap * (len(panels) - 1)) * panel.width / total
+        axis = "x" if number == 1 else f"x{number}"
+        layout[axis.replace("x", "xaxis")] = {
+            "domain": [left, min(right, 1.0)], "tickangle": -45, "anchor": "y", "showline": True, "linecolor": "#888",
+            "tickvals": list(range(len(panel.by_site))), "ticktext": list(panel.by_site),
+            "range": [-0.5, len(panel.by_site) - 0.5], "showgrid": False, "zeroline": False,
+        }  # fmt: skip
+        titles.append(
+            {"text": html.escape(panel.title), "xref": "paper", "yref": "paper", "x": (left + right) / 2, "y": 1.02,
+             "yanchor": "bottom", "showarrow": False, "font": {"size": 15}}
+        )  # fmt: skip
+        data += _site_traces(panel, axis, first=number == 1)
+        bands += [_band(values, LINES[name][0], axis) for name, values in panel.lines.items()]
+        left = right + gap
+    return {"data": data, "layout": layout}
+
+
+def _site_traces(panel: SitePanel, axis: str, first: bool) -> list[Object]:
+    count = len(panel.by_site)
+    traces: list[Object] = []
+    for name, values in panel.lines.items():
+        colour, _, dash = LINES[name]
+        ends: Object = {"x": [-0.5, count - 0.5], "y": [fmean(values)] * 2, "line": {"color": colour, "dash": dash}}
+        text = f"{name}: {_seeds(values)}"
+        traces.append({"type": "scatter", "mode": "lines", "name": name, **ends, "hoverinfo": "text", "text": text})
+    means, below, above = panel.bars()
+    bars: Object = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2}
+    traces.append({
+        "type": "scatter", "mode": "lines+markers", "name": html.escape(panel.what),
+        "x": list(range(count)), "y": means, "error_y": bars,
+        "line": {"color": COLOURS["front"]}, "marker": {"size": 8}, "hoverinfo": "text",
+        "hovertext": [html.escape(f"{site}: {_seeds(values)}") for site, values in panel.by_site.items()],
+    })  # fmt: skip
+    for trace in traces:
+        trace |= {"xaxis": axis, "yaxis": "y", "legendgroup": trace["name"], "showlegend": first}
+    seeds = [(place, value) for place, values in enumerate(panel.by_site.values()) for value in values]
+    traces.append({
+        "type": "scatter", "mode": "markers", "x": [place for place, _ in seeds], "y": [value for _, value in seeds],
+        "marker": {"size": 5, "color": COLOURS["front"], "opacity": 0.45}, "xaxis": axis, "yaxis": "y",
+        "showlegend": False, "hoverinfo": "skip",
+    })  # fmt: skip
+    return traces
+
+
+def _band(values: Sequence[float], colour: str, axis: str) -> Object:
+    """From the lowest to the highest seed of a line, across its panel."""
+    return {"type": "rect", "xref": f"{axis} domain", "yref": "y", "x0": 0, "x1": 1, "y0": min(values),
+            "y1": max(values), "fillcolor": colour, "opacity": 0.12, "line": {"width": 0},
+            "layer": "below"}  # fmt: skip
+
+
+def _seeds(values: Sequence[float]) -> str:
+    return f"{fmean(values):.2f} % ({min(values):.2f} – {max(values):.2f}, {len(values)} seeds)"

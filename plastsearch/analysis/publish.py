@@ -1,16 +1,21 @@
-"""Writes a sweep's report folder: figure, picture, report, tables. Also what MLflow shows of it."""
+"""Writes a sweep's report folder: figure, picture, report, tables. Also what MLflow and other programs get of it."""
 
 import csv
 import html
 import io
+from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 
 import yaml
 
+from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
-from plastsearch.analysis.plots import pareto_html, pareto_png
-from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report
+from plastsearch.analysis.page import pareto_html
+from plastsearch.analysis.picture import pareto_png
+from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
+from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.verdict import verdict
 from plastsearch.files import whole_file
 from plastsearch.tracking.tracker import Rendering
@@ -60,6 +65,35 @@ def render(folder: Path) -> Rendering:
         front=frozenset(row.number for row in results.front),
         summary=summary,
     )
+
+
+def report_json(results: Results) -> dict[str, object]:
+    """The report for programs."""
+
+    def comparison(one: Comparison) -> dict[str, object]:
+        return asdict(one) | {"finding": one.finding}
+
+    def row(one: TrialRow) -> dict[str, object]:
+        return {
+            "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
+            "state": one.record.state, "in_front": one.in_front, "allowed": one.allowed, "params": one.record.params,
+            "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
+        }  # fmt: skip
+
+    return {
+        "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
+        "spec_hash": results.spec_hash, "overrides": results.overrides,
+        "objectives": [asdict(one) for one in results.objectives],
+        "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
+        "front": [one.number for one in results.front], "verdict": verdict(results),
+        "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "trials": [row(one) for one in results.rows],
+        "finalists": [
+            {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
+             if one.values("eval_eer") else None}
+            for one in results.finalists
+        ],
+    }  # fmt: skip
 
 
 def trials_csv(results: Results) -> str:

@@ -1,17 +1,16 @@
 """The report of a sweep: the front, whether growth paid, finalists, savings, failures, how to do it again."""
 
 import shlex
+import time
 from collections import Counter
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
-from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
-from plastsearch.analysis.figure import column, described, number, title
-from plastsearch.analysis.results import Finalist, Results, Row, when
+from plastsearch.analysis.figure import column, main_settings, number, title
+from plastsearch.analysis.results import Results
+from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
@@ -24,6 +23,7 @@ PAIRED = (
     "speaker where speakers are known, and the same seeds; intervals are single, p-values also after Holm's correction "
     "over all comparisons on a split."
 )
+SPACE_FILE = "space.yaml"
 NAMED = 12  # warnings that are spelt out
 took = partial(duration, units_from=1.5)  # 75 s are read more quickly than 1 min 15 s
 STATUS = {
@@ -64,7 +64,7 @@ def opening(results: Results) -> list[Block]:
     return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
 
 
-def front_table(results: Results, rows: list[Row] | None = None) -> Table:
+def front_table(results: Results, rows: list[TrialRow] | None = None) -> Table:
     """The front, best in the first objective first; other rows may be given."""
     members = results.front if rows is None else rows
     texts = [_cells(results, row) for row in members]
@@ -77,8 +77,8 @@ def _columns(results: Results) -> list[str]:
     return known + [column(one.metric) for one in results.objectives]
 
 
-def _cells(results: Results, row: Row) -> dict[str, str]:
-    found = {"trial": row.label, **described(row)}
+def _cells(results: Results, row: TrialRow) -> dict[str, str]:
+    found = {"trial": row.label, **main_settings(row)}
     if results.knee is not None and row.number == results.knee.number:
         found["trial"] += " (knee)"
     for one, value in zip(results.objectives, row.values, strict=True):
@@ -193,7 +193,7 @@ def _savings(results: Results) -> list[Block]:
     return [Heading("Work not done twice"), Text(f"{line}."), *([Text(f"Reused: {listed}.")] if listed else [])]
 
 
-def _every(results: Results) -> list[Row]:
+def _every(results: Results) -> list[TrialRow]:
     return [*results.rows, *(row for one in results.finalists for row in one.rows)]
 
 
@@ -245,19 +245,20 @@ def _warnings(results: Results) -> list[Block]:
     return [Heading("Warnings"), Points(lines + more)]
 
 
-def _which(failed: list[Row], reason: str) -> str:
+def _which(failed: list[TrialRow], reason: str) -> str:
     numbers = [str(row.number) for row in failed if (row.record.reason or "no reason recorded") == reason]
     return ", ".join(numbers[:12]) + (" …" if len(numbers) > 12 else "")
 
 
-def _missing(results: Results, row: Row) -> str:
+def _missing(results: Results, row: TrialRow) -> str:
     return "no " + ", ".join(one.metric for one in results.objectives if one.metric not in row.metrics)
 
 
 def _data(results: Results) -> list[Block]:
-    data: dict[str, Any] = (results.spec.get("base") or {}).get("data") or {}
-    text = f"Corpus `{data.get('corpus', 'synthetic')}`. The search saw train and search-dev clips only."
-    text += f" In every arm alike, {_crops(DataConfig.model_validate(data).crops)}."
+    base = results.spec.get("base")
+    data = DataConfig.model_validate((base.get("data") if isinstance(base, dict) else None) or {})
+    text = f"Corpus `{data.corpus}`. The search saw train and search-dev clips only."
+    text += f" In every arm alike, {_crops(data.crops)}."
     rows = _every(results)
     for name, of in (("bad_clips", "train and search-dev"), ("eval_bad_clips", "evaluation")):
         bad = max((int(row.metrics.get(name, 0)) for row in rows), default=0)
@@ -287,38 +288,11 @@ def _again(results: Results) -> list[Block]:
     return [Heading("How to do it again"), Text(note), Code("\n".join(lines))]
 
 
-SPACE_FILE = "space.yaml"
-
-
-def document(results: Results) -> dict[str, Any]:
-    """The report for programs."""
-
-    def comparison(one: Comparison) -> dict[str, Any]:
-        return asdict(one) | {"finding": one.finding}
-
-    def row(one: Row) -> dict[str, Any]:
-        return {
-            "trial": one.number, "id": one.record.id, "role": one.record.role, "control": one.record.control,
-            "state": one.record.state, "in_front": one.in_front, "allowed": one.allowed, "params": one.record.params,
-            "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
-        }  # fmt: skip
-
-    return {
-        "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
-        "spec_hash": results.spec_hash, "overrides": results.overrides,
-        "objectives": [asdict(one) for one in results.objectives],
-        "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
-        "front": [one.number for one in results.front], "verdict": verdict(results),
-        "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
-        "trials": [row(one) for one in results.rows],
-        "finalists": [
-            {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
-             if one.values("eval_eer") else None}
-            for one in results.finalists
-        ],
-    }  # fmt: skip
-
-
 def folder_of(results: Results) -> Path:
     """Where the report of a sweep lies."""
     return results.folder / "report"
+
+
+def when(at: float) -> str:
+    """A moment in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

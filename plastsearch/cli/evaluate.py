@@ -5,6 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from plastsearch.analysis.document import Table
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_json, print_table
+
 NAMES = {
     "eer": "EER (%)", "eer_tie_safe": "EER, ties crossed together (%)", "threshold": "threshold at the EER",
     "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr (bits)", "min_tdcf_2019": "min t-DCF (2019)",
@@ -22,10 +26,9 @@ def evaluate(
     asv_key: Annotated[Path | None, typer.Option(help="The key of 2021's verifier scores.")] = None,
     replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0 for no interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack."""
-    from plastsearch.cli.output import print_json
     from plastsearch.scores.files import judge, read_scores
     from plastsearch.scores.keys import read_key, read_verifier
 
@@ -40,10 +43,6 @@ def evaluate(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from plastsearch.analysis.document import Table
-    from plastsearch.cli.output import console
-    from plastsearch.cli.tables import print_table
-
     out = console()
     out.print(f"{found['n_bona']:,} bona fide and {found['n_spoof']:,} spoofed clips, higher scores mean bona fide")
     rows = [(words, f"{found[name]:.4f}") for name, words in NAMES.items() if name in found]

@@ -5,32 +5,50 @@ from typing import Annotated
 
 import typer
 
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_json
+from plastsearch.errors import SpecError
+
+Folder = Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")]
+Model = Annotated[str, typer.Option(help="wav2vec2, resnet18 or grnn.")]
+Objective = Annotated[str, typer.Option(help="supervised, or contrastive (no labels; wav2vec2).")]
+Corpus = Annotated[str, typer.Option(help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.")]
+Manifest = Annotated[str | None, typer.Option(help="With --corpus manifest: the table of clips.")]
+Clips = Annotated[int | None, typer.Option(help="At most so many training clips; synthetic: so many.")]
+DataSeed = Annotated[
+    int, typer.Option(help="Of the synthetic corpus; trials have 0, and should not meet clips seen here.")
+]
+Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps.")]
+Batch = Annotated[int, typer.Option(min=1, help="Clips per step.")]
+Length = Annotated[float, typer.Option(min=0.1, help="Seconds cut from each clip.")]
+LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
+Seed = Annotated[int, typer.Option(help="Of weights, order and masks.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.")]
+
 
 def pretrain(
-    folder: Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")],
-    model: Annotated[str, typer.Option(help="wav2vec2, resnet18 or grnn.")] = "wav2vec2",
-    preset: Annotated[str, typer.Option(help="tiny, small, base or large.")] = "tiny",
-    objective: Annotated[str, typer.Option(help="supervised, or contrastive (no labels; wav2vec2).")] = "supervised",
-    corpus: Annotated[
-        str, typer.Option(help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.")
-    ] = "synthetic",
-    root: Annotated[str | None, typer.Option(help="The corpus's folder.")] = None,
-    variant: Annotated[str | None, typer.Option(help="Which part of the corpus, e.g. for-norm.")] = None,
-    manifest: Annotated[str | None, typer.Option(help="With --corpus manifest: the table of clips.")] = None,
-    clips: Annotated[int | None, typer.Option(help="At most so many training clips; synthetic: so many.")] = None,
-    data_seed: Annotated[
-        int, typer.Option(help="Of the synthetic corpus; trials have 0, and should not meet clips seen here.")
-    ] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 1500,
-    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 16,
-    length_s: Annotated[float, typer.Option(min=0.1, help="Seconds cut from each clip.")] = 1.0,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, order and masks.")] = 0,
-    cache: Annotated[Path, typer.Option(help="Where decoded clips are kept.")] = Path("plastsearch-runs/cache"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document at the end.")] = False,
+    folder: Folder,
+    model: Model = "wav2vec2",
+    preset: options.Preset = "tiny",
+    objective: Objective = "supervised",
+    corpus: Corpus = "synthetic",
+    root: options.CorpusRoot = None,
+    variant: options.CorpusVariant = None,
+    manifest: Manifest = None,
+    clips: Clips = None,
+    data_seed: DataSeed = 1,
+    steps: Steps = 1500,
+    batch: Batch = 16,
+    length_s: Length = 1.0,
+    lr: LearningRate = 2e-3,
+    seed: Seed = 0,
+    cache: options.ClipCache = Path("plastsearch-runs/cache"),
+    device: options.Device = "auto",
+    threads: Threads = 1,
+    quiet: Quiet = False,
+    as_json: JsonAtEnd = False,
 ) -> None:
     """Pretrain MODEL on a corpus's training clips, for a warm start without downloads.
 
@@ -41,24 +59,14 @@ def pretrain(
     """
     from pydantic import ValidationError
 
-    from plastsearch.cli.output import console, print_json
-    from plastsearch.errors import SpecError
     from plastsearch.models.catalog import known_model, preset_widths
     from plastsearch.spec.config import DataConfig, ModelConfig
 
     preset_widths(known_model(model), preset)
+    given = {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": clips}
     try:
         network = ModelConfig.model_validate({"name": model, "preset": preset})
-        data = DataConfig.model_validate(
-            {
-                "corpus": corpus,
-                "root": root,
-                "variant": variant,
-                "manifest": manifest,
-                "clips": clips,
-                "seed": data_seed,
-            }
-        )
+        data = DataConfig.model_validate({**given, "seed": data_seed})
     except ValidationError as error:
         raise SpecError([f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]) from error
 
@@ -70,16 +78,15 @@ def pretrain(
 
     torch.set_num_threads(threads)
     plan = Pretraining(known_objective(objective), steps, batch, round(length_s * data.rate_hz), lr, seed=seed)
-    view = open_corpus(data, cache)
+    train = open_corpus(data, cache).train
     screen = console(stderr=True)
     last: dict[str, float] = {}
-    for last in pretrain(network, view.train, plan, folder, pick_device(device)):
+    for last in pretrain(network, train, plan, folder, pick_device(device)):
         if not quiet:
             figures = ", ".join(f"{key} {value:.3f}" for key, value in last.items() if key != "step")
             screen.print(f"step {last['step']:.0f}/{steps}: {figures}")
     if as_json:
-        print_json(
-            {"folder": str(folder), "model": network.model_dump(by_alias=True), "clips": len(view.train), **last}
-        )
+        plain = network.model_dump(by_alias=True)
+        print_json({"folder": str(folder), "model": plain, "clips": len(train), **last})
     elif not quiet:
         console().print(f"Wrote {folder}; use it with `model: {{name: {model}, from: {folder}}}`.")

@@ -1,19 +1,18 @@
 """`plastsearch report`: the front, what it is worth, and the files that show it."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from plastsearch.analysis.document import Block
+from plastsearch.analysis.document import Block, Heading
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_blocks, print_json
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    folder: options.SweepFolder,
+    as_json: options.AsJson = False,
     mlflow: Annotated[
         str | None,
         typer.Option(
@@ -23,12 +22,10 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.publish import publish, render
-    from plastsearch.analysis.report import document, front_table, opening
+    from plastsearch.analysis.publish import publish, render, report_json
+    from plastsearch.analysis.report import front_table, opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
-    from plastsearch.cli.output import console, print_json
-    from plastsearch.cli.tables import print_blocks
 
     results = load_results(folder)
     files = {name: str(path) for name, path in publish(results).items()}
@@ -37,7 +34,7 @@ def report(
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(document(results) | {"files": files})
+        print_json(report_json(results) | {"files": files})
         return
     out = console()
     wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
@@ -47,10 +44,8 @@ def report(
     out.print(f"MLflow: plastsearch ui {folder}", markup=False)
 
 
-def _sections(blocks: "Sequence[Block]", wanted: set[str]) -> "list[Block]":
+def _sections(blocks: Sequence[Block], wanted: set[str]) -> list[Block]:
     """The blocks under headings of these names."""
-    from plastsearch.analysis.document import Heading
-
     found: list[Block] = []
     inside = False
     for block in blocks:

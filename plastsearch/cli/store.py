@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+from plastsearch.analysis.document import Table
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_json, print_table
+from plastsearch.errors import PlastsearchError
+
 app = typer.Typer(help="Finished stages that trials share: list them, drop old ones.", no_args_is_help=True)
 
 Where = Annotated[Path, typer.Option("--store", help="The store's folder.")]
@@ -15,12 +20,9 @@ DEFAULT = Path("plastsearch-runs/store")
 @app.command("ls")
 def list_stages(
     store: Where = DEFAULT,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List finished stages, the least useful first: seconds saved per GB, halved with every day unused."""
-    from plastsearch.analysis.document import Table
-    from plastsearch.cli.output import console, print_json
-    from plastsearch.cli.tables import print_table
     from plastsearch.store.room import entries as listed
     from plastsearch.store.stages import StageStore
 
@@ -50,11 +52,9 @@ def collect_stages(
     store: Where = DEFAULT,
     max_gb: Annotated[float | None, typer.Option(min=0, help="Drop the least useful until this much is left.")] = None,
     unused_days: Annotated[float | None, typer.Option(min=0, help="Drop what was not used for so long.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a line.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
-    from plastsearch.cli.output import console, print_json
-    from plastsearch.errors import PlastsearchError
     from plastsearch.store.room import collect
     from plastsearch.store.stages import StageStore
 
@@ -73,8 +73,6 @@ def collect_stages(
 
 
 def _existing(store: Path) -> Path:
-    from plastsearch.errors import PlastsearchError
-
     if not store.is_dir():
         raise PlastsearchError(f"{store}: no such folder; name the store with --store (a sweep's is <out>/store)")
     return store

@@ -1,16 +1,22 @@
 """`plastsearch ui`: one MLflow server on a sweep's records, and the address of the page with the Pareto figure."""
 
+import os
 import signal
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from plastsearch.addresses import address_of, link
+from plastsearch.cli import options
+from plastsearch.cli.output import console, print_json
+from plastsearch.errors import PlastsearchError
 from plastsearch.tracking import mlflow_server
 from plastsearch.tracking.mlflow_server import HOST
 
@@ -19,7 +25,7 @@ WORDS = {"figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": 
 
 
 def ui(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")],
+    folder: options.SweepFolder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve; 0 takes a free one.")] = 5000,
     serve: Annotated[
         bool, typer.Option(help="Start the server; without it, only say where the figure would be.")
@@ -37,7 +43,6 @@ def ui(
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
     from plastsearch.analysis.publish import render
-    from plastsearch.cli.output import console, print_json
     from plastsearch.tracking.mlflow_tracker import locate
 
     place = locate(folder, mlflow, render)
@@ -72,10 +77,6 @@ def _nothing() -> Iterator[None]:
 
 
 def _until_stopped(quiet: bool) -> None:
-    import threading
-
-    from plastsearch.cli.output import console
-
     if not quiet:
         console(stderr=True).print("Ctrl-C stops the server.", markup=False)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -85,7 +86,7 @@ def _until_stopped(quiet: bool) -> None:
         return
 
 
-def _interrupt(*_: Any) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -121,11 +122,8 @@ def _server(uri: str, folder: Path, listener: socket.socket, key: str) -> Iterat
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", port: int, key: str, log: Path) -> None:
-    import time
     import urllib.error
     import urllib.request
-
-    from plastsearch.errors import PlastsearchError
 
     until = time.monotonic() + START_S
     here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the user's must not see the key
@@ -144,9 +142,6 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, key: str, log: Path
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Ask the group to stop, then make it; a second Ctrl-C must not leave it half ended."""
-    import os
-    import time
-
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for sign, patience_s in ((signal.SIGTERM, 8.0), (signal.SIGKILL, 5.0)):
@@ -159,8 +154,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _group_lives(process: "subprocess.Popen[bytes]") -> bool:
-    import os
-
     process.poll()  # reaps the leader, which would else count as living
     try:
         os.killpg(process.pid, 0)

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.document import Place
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
 from plastsearch.spec.methods import METHODS
 
-Path = tuple[str | int, ...]
-Mistake = tuple[Path, str]
+Mistake = tuple[Place, str]
 
 
 class Mistakes(ValueError):
@@ -29,7 +29,7 @@ def incoherent(
     space: Mapping[str, Domain],
     metrics: Sequence[str],
     controls: Sequence[str],
-    try_first: Sequence[Mapping[str, Any]],
+    try_first: Sequence[Mapping[str, JsonValue]],
     dropped: Collection[str] = (),
 ) -> list[Mistake]:
     """Every disagreement; keys in `dropped` exist but could not be read, so nothing is said of them."""
@@ -43,7 +43,7 @@ def incoherent(
     return found
 
 
-def set_at(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
+def set_at(config: TrialConfig, values: Mapping[str, object]) -> TrialConfig:
     """A copy in which dotted paths have new values, validated as a whole."""
     plain = config.model_dump(mode="json", by_alias=True)
     for path, value in values.items():
@@ -56,7 +56,7 @@ def set_at(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
 
 
 def value_at(config: BaseModel, path: str) -> Any:
-    """What stands at a dotted path, as plain data."""
+    """What stands at a dotted path, as plain data; of what type, only the path knows."""
     plain: Any = config.model_dump(mode="json", by_alias=True)
     for part in path.split("."):
         plain = plain[part]
@@ -76,7 +76,7 @@ def paths(model: type[BaseModel] = TrialConfig, before: str = "") -> list[str]:
     return found
 
 
-def contains(domain: Domain, value: Any) -> bool:
+def contains(domain: Domain, value: object) -> bool:
     """Whether a value belongs to a domain; of a subset the size alone is known here."""
     if isinstance(domain, Choice):
         return any(_same(value, option) for option in domain.of)
@@ -86,11 +86,12 @@ def contains(domain: Domain, value: Any) -> bool:
         if not isinstance(value, int | float) or isinstance(value, bool) or not domain.low <= value <= domain.high:
             return False
         return domain.step is None or math.isclose(value, domain.nearest(value), rel_tol=1e-9, abs_tol=1e-12)
-    fits = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
-    return fits and len(set(value)) == len(value) and domain.min <= len(value) <= (domain.max or len(value))
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        return False
+    return len(set(value)) == len(value) and domain.min <= len(value) <= (domain.max or len(value))
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -116,7 +117,7 @@ def _values(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
     """Values that a TrialConfig would refuse, one message each."""
     if isinstance(domain, Subset):
         return []
-    options: list[tuple[Path, Any]]
+    options: list[tuple[Place, JsonValue]]
     if isinstance(domain, Choice):
         options = [(("space", key, "of", index), value) for index, value in enumerate(domain.of)]
     else:
@@ -126,13 +127,13 @@ def _values(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
         try:
             set_at(base, {key: value})
         except ValidationError as error:
-            found.append((path, f"{describe(value)} does not fit '{key}': {_first(error)}"))
+            found.append((path, f"{as_yaml(value)} does not fit '{key}': {_first(error)}"))
     if key == "neurons" and not found:
         found += [(path, "neurons are added: 1 or more, or 0 for none") for path, v in options if _negative(v)]
     return found
 
 
-def _negative(value: Any) -> bool:
+def _negative(value: object) -> bool:
     return isinstance(value, int | float) and value < 0
 
 
@@ -145,7 +146,7 @@ def _first(error: ValidationError) -> str:
 def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
     found: list[Mistake] = []
     for other, wanted in space[key].when.items():
-        path: Path = ("space", key, "when", other)
+        path: Place = ("space", key, "when", other)
         if other == key or (other in space and key in space[other].when):
             found.append((path, "depends on itself"))
         elif other in dropped:
@@ -157,7 +158,7 @@ def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str])
         else:
             options = wanted if isinstance(wanted, list) else [wanted]
             found += [
-                (path, f"{describe(value)} is never chosen for '{other}'")
+                (path, f"{as_yaml(value)} is never chosen for '{other}'")
                 for value in options
                 if not contains(space[other], value)
             ]
@@ -186,21 +187,21 @@ def _twice(section: str, names: Sequence[str]) -> list[Mistake]:
 
 
 def _point(
-    index: int, point: Mapping[str, Any], space: Mapping[str, Domain], dropped: Collection[str]
+    index: int, point: Mapping[str, JsonValue], space: Mapping[str, Domain], dropped: Collection[str]
 ) -> list[Mistake]:
     found: list[Mistake] = []
     for key, value in point.items():
-        path: Path = ("try_first", index, key)
+        path: Place = ("try_first", index, key)
         if key in dropped:
             continue
         if key not in space:
             found.append((path, f"not searched here{suggest(key, space)}; this space searches: {', '.join(space)}"))
         elif not _point_fits(key, space[key], value):
-            found.append((path, f"{describe(value)} is outside of the domain: {describe_domain(space[key])}"))
+            found.append((path, f"{as_yaml(value)} is outside of the domain: {domain_words(space[key])}"))
     return found
 
 
-def _point_fits(key: str, domain: Domain, value: Any) -> bool:
+def _point_fits(key: str, domain: Domain, value: object) -> bool:
     per_layer = isinstance(domain, Choice | IntRange) and domain.per_layer
     if key == "neurons" and per_layer and isinstance(value, dict):
         return all(contains(domain, one) for one in value.values())
@@ -209,15 +210,15 @@ def _point_fits(key: str, domain: Domain, value: Any) -> bool:
     return contains(domain, value)
 
 
-def describe(value: Any) -> str:
+def as_yaml(value: object) -> str:
     """A value as a person would write it in YAML."""
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def describe_domain(domain: Domain) -> str:
+def domain_words(domain: Domain) -> str:
     """A domain in a few words."""
     if isinstance(domain, Choice):
-        return "one of " + ", ".join(describe(value) for value in domain.of)
+        return "one of " + ", ".join(as_yaml(value) for value in domain.of)
     if isinstance(domain, Subset):
         return f"{domain.min} to {domain.max or 'all'} of {', '.join(domain.patterns)}"
     step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""

@@ -72,7 +72,7 @@ class DataConfig(Closed):
 
     @field_validator("crops", mode="before")
     @classmethod
-    def _once_null(cls, value: Any) -> Any:
+    def _once_null(cls, value: object) -> object:
         """Journals of sweeps from before the one policy for all arms say null, and must still be read."""
         return CROPS if value is None else value
 
@@ -173,7 +173,7 @@ class RunSettings(Closed):
     check_evaluation: bool = False  # before training: can the clips that finalists are scored on be decoded?
 
 
-def content_id(content: Any, length: int = 12) -> str:
+def content_id(content: object, length: int = 12) -> str:
     """A short hash of plain data, the same for any key order."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]

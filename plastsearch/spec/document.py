@@ -4,14 +4,14 @@ import difflib
 import math
 import re
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
-from typing import Any
+from pathlib import Path
 
 import yaml
+from pydantic import JsonValue
 
 from plastsearch.errors import SpecError
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]  # where something stands in a document: keys, and indices of lists
 _STANDARD = "tag:yaml.org,2002:"
 MAX_NODES = 100_000  # aliases can make a small file unfold without end
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
@@ -26,13 +26,13 @@ class Document:
     """What a file says, where it says it, and what was wrong with its form."""
 
     name: str
-    data: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
-    overrides: dict[Path, str] = field(default_factory=dict)
-    mistakes: list[tuple[Path, str]] = field(default_factory=list)
+    data: dict[str, JsonValue] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
+    overrides: dict[Place, str] = field(default_factory=dict)
+    mistakes: list[tuple[Place, str]] = field(default_factory=list)
     _nodes: int = 0
 
-    def where(self, path: Path) -> str:
+    def where(self, path: Place) -> str:
         """`file:line` of the innermost known place, or the override that put it there."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.overrides:
@@ -41,13 +41,13 @@ class Document:
                 return f"{self.name}:{self.lines[path[:end]]}"
         return self.name
 
-    def say(self, path: Path, message: str) -> str:
+    def say(self, path: Place, message: str) -> str:
         """One mistake as a line: where, which key, what."""
         key = ".".join(str(part) for part in path)
         return f"{self.where(path)}: {key}: {message}" if key else f"{self.where(path)}: {message}"
 
 
-def read_document(path: FilePath) -> Document:
+def read_document(path: Path) -> Document:
     """Read and parse a file; SpecError if there is nothing to read values from."""
     text = _text(path)
     try:
@@ -63,9 +63,10 @@ def read_document(path: FilePath) -> Document:
     if node is None:
         raise SpecError([f"{path}: the file is empty; a search space needs at least `space:`"])
     document = Document(str(path))
-    document.data = _convert(node, (), document, frozenset())
-    if not isinstance(document.data, dict):
+    data = _convert(node, (), document, frozenset())
+    if not isinstance(data, dict):
         raise SpecError([f"{path}:{node.start_mark.line + 1}: not a search space: it should be `key: value` lines"])
+    document.data = data
     return document
 
 
@@ -92,7 +93,7 @@ def override(document: Document, text: str, known: list[str]) -> None:
         document.overrides[path] = text
 
 
-def _text(path: FilePath) -> str:
+def _text(path: Path) -> str:
     if path.is_dir():
         found = sorted(one.name for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
         hint = f"give one of its files: {', '.join(found[:8])}" if found else "it holds no .yaml file"
@@ -112,7 +113,7 @@ def _text(path: FilePath) -> str:
     return text
 
 
-def _near(path: FilePath) -> str:
+def _near(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"; there is no folder {folder} either"
@@ -121,7 +122,7 @@ def _near(path: FilePath) -> str:
     return f"; did you mean {folder / close[0]}?" if close else ""
 
 
-def _convert(node: yaml.Node, path: Path, document: Document, above: frozenset[int]) -> Any:
+def _convert(node: yaml.Node, path: Place, document: Document, above: frozenset[int]) -> JsonValue:
     """Plain data of a node; what cannot be converted is left out and noted."""
     document.lines.setdefault(path, node.start_mark.line + 1)
     document._nodes += 1
@@ -142,8 +143,8 @@ def _convert(node: yaml.Node, path: Path, document: Document, above: frozenset[i
     return _scalar(node, path, document)
 
 
-def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: frozenset[int]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _mapping(node: yaml.MappingNode, path: Place, document: Document, above: frozenset[int]) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
     for key_node, value_node in node.value:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
         line = key_node.start_mark.line + 1
@@ -159,7 +160,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document, above: froz
     return found
 
 
-def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
+def _scalar(node: yaml.Node, path: Place, document: Document) -> JsonValue:
     text = str(node.value)
     if isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}:
         return text
@@ -175,7 +176,7 @@ def _scalar(node: yaml.Node, path: Path, document: Document) -> Any:
     return text
 
 
-def _number(text: str, path: Path, document: Document) -> float | int | None:
+def _number(text: str, path: Place, document: Document) -> float | int | None:
     value = float(text)
     if not math.isfinite(value):
         document.mistakes.append((path, f"{text} is too large for a number"))
@@ -184,10 +185,10 @@ def _number(text: str, path: Path, document: Document) -> float | int | None:
     return int(value) if "." not in text and value.is_integer() else value
 
 
-def _descend(document: Document, parts: list[str], text: str, known: list[str]) -> Path | None:
+def _descend(document: Document, parts: list[str], text: str, known: list[str]) -> Place | None:
     """The path that dotted text means: existing keys first (they may hold dots), then known ones."""
-    path: Path = ()
-    node = document.data
+    path: Place = ()
+    node: JsonValue = document.data
     while parts:
         step: str | int
         if isinstance(node, list):
@@ -200,7 +201,7 @@ def _descend(document: Document, parts: list[str], text: str, known: list[str]) 
             step, used = _key_step(node, parts, known if path == ("space",) else [])
         path, parts = (*path, step), parts[used:]
         if parts and isinstance(node, dict | list):
-            node = node[step] if isinstance(node, list) else node.get(str(step))  # type: ignore[index]
+            node = node[int(step)] if isinstance(node, list) else node.get(str(step))
             if node is not None and not isinstance(node, dict | list):
                 place = ".".join(map(str, path))
                 document.mistakes.append(((), f"--set {text}: '{place}' is a value, nothing stands below it"))
@@ -208,7 +209,7 @@ def _descend(document: Document, parts: list[str], text: str, known: list[str]) 
     return path
 
 
-def _key_step(node: Any, parts: list[str], known: list[str]) -> tuple[str, int]:
+def _key_step(node: JsonValue, parts: list[str], known: list[str]) -> tuple[str, int]:
     """How many parts make up the next key."""
     for end in range(len(parts), 0, -1):
         key = ".".join(parts[:end])
@@ -217,9 +218,20 @@ def _key_step(node: Any, parts: list[str], known: list[str]) -> tuple[str, int]:
     return parts[0], 1
 
 
-def _place(node: Any, path: Path, value: Any) -> None:
-    for step in path[:-1]:
+def _place(data: dict[str, JsonValue], place: Place, value: JsonValue) -> None:
+    """Put a value at a place that `_descend` found; sections that are missing on the way are made."""
+    node: JsonValue = data
+    for step in place[:-1]:
         if isinstance(node, dict) and node.get(str(step)) is None:
-            node[step] = {}
-        node = node[step]
-    node[path[-1]] = value
+            node[str(step)] = {}
+        node = _child(node, step)
+    if isinstance(node, list):
+        node[int(place[-1])] = value
+    elif isinstance(node, dict):
+        node[str(place[-1])] = value
+
+
+def _child(node: JsonValue, step: str | int) -> JsonValue:
+    if isinstance(node, list):
+        return node[int(step)]
+    return node.get(str(step)) if isinstance(node, dict) else None

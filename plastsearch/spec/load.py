@@ -3,17 +3,18 @@
 import copy
 import json
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, TypeGuard, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from plastsearch.errors import SpecError
-from plastsearch.spec.coherence import Mistakes, describe, paths, suggest
+from plastsearch.spec.coherence import Mistakes, as_yaml, paths, suggest
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.document import Document, Path, override, read_document
+from plastsearch.spec.document import Document, Place, override, read_document
 from plastsearch.spec.domains import KINDS
 from plastsearch.spec.places import settle_
 from plastsearch.spec.sweep import SweepSpec
@@ -32,7 +33,7 @@ class Reading:
     dropped: frozenset[str] = frozenset()  # keys of the space (and dotted ones elsewhere) that could not be read
 
 
-def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Read a search space; SpecError with every mistake. Its name defaults to the file's."""
     reading = read_sweep(path, overrides)
     if reading.mistakes or reading.spec is None:
@@ -40,16 +41,16 @@ def load_sweep(path: FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
     return reading.spec
 
 
-def read_sweep(path: FilePath, overrides: Sequence[str] = ()) -> Reading:
+def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Reading:
     """Read as much of a search space as can be read, for `check`, which goes on to look at the rest."""
     document = _open(path, overrides)
     spec, mistakes, dropped = _validate(SweepSpec, document)
     if spec is not None and spec.name is None:
-        spec = spec.model_copy(update={"name": _stem(FilePath(path))})
+        spec = spec.model_copy(update={"name": _stem(Path(path))})
     return Reading(document, spec, mistakes, dropped)
 
 
-def load_trial(path: FilePath, overrides: Sequence[str] = ()) -> TrialConfig:
+def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     """Read one TrialConfig from YAML, or take the `base` of a search space."""
     document = _open(path, overrides)
     if "base" in document.data or "space" in document.data:
@@ -63,9 +64,23 @@ def load_trial(path: FilePath, overrides: Sequence[str] = ()) -> TrialConfig:
     return config
 
 
-def parse_trial(values: dict[str, Any], name: str = "trial") -> TrialConfig:
+def read_trial(source: Path | None, sets: Sequence[str]) -> TrialConfig:
+    """A configuration from a file, or from the defaults; in a space, a path may be given with or without `base.`"""
+    if source is None:
+        document = Document("command line")
+        for text in sets:
+            override(document, text, [])
+        return parse_trial(document.data, "command line")
+    data = read_document(source).data
+    if "base" in data or "space" in data:
+        fields = TrialConfig.model_fields
+        sets = [f"base.{text}" if text.partition("=")[0].split(".")[0] in fields else text for text in sets]
+    return load_trial(source, sets)
+
+
+def parse_trial(values: Mapping[str, JsonValue], name: str = "trial") -> TrialConfig:
     """A TrialConfig from plain data, e.g. of a command line; SpecError with every mistake."""
-    document = Document(name, copy.deepcopy(values))
+    document = Document(name, copy.deepcopy(dict(values)))
     settle_(document.data)
     config, mistakes, _ = _validate(TrialConfig, document)
     if mistakes or config is None:
@@ -73,15 +88,15 @@ def parse_trial(values: dict[str, Any], name: str = "trial") -> TrialConfig:
     return config
 
 
-def _open(path: FilePath, overrides: Sequence[str]) -> Document:
-    document = read_document(FilePath(path))
+def _open(path: Path, overrides: Sequence[str]) -> Document:
+    document = read_document(Path(path))
     for text in overrides:
         override(document, text, paths())
     settle_(document.data)
     return document
 
 
-def _stem(path: FilePath) -> str:
+def _stem(path: Path) -> str:
     """A name that can be a folder."""
     kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem)
     return kept.strip("._-") or "sweep"
@@ -89,8 +104,8 @@ def _stem(path: FilePath) -> str:
 
 def _validate(model: type[Model], document: Document) -> tuple[Model | None, list[str], frozenset[str]]:
     """Validate, drop what was refused, validate the rest, until it passes: later mistakes show beside earlier ones."""
-    found: list[tuple[Path, str]] = list(document.mistakes)
-    data = json.loads(json.dumps(document.data))
+    found: list[tuple[Place, str]] = list(document.mistakes)
+    data: dict[str, JsonValue] = json.loads(json.dumps(document.data))
     dropped: set[str] = set()
     checked: Model | None = None
     for _ in range(_ROUNDS):
@@ -107,23 +122,23 @@ def _validate(model: type[Model], document: Document) -> tuple[Model | None, lis
     return checked, [document.say(path, message) for path, message in ordered], frozenset(dropped)
 
 
-def _line(document: Document, path: Path) -> int:
+def _line(document: Document, path: Place) -> int:
     for end in range(len(path), -1, -1):
         if path[:end] in document.lines:
             return document.lines[path[:end]]
     return 0
 
 
-def _follows(path: Path, message: str, dropped: set[str]) -> bool:
+def _follows(path: Place, message: str, dropped: set[str]) -> bool:
     """Whether a mistake only follows from something that was dropped."""
     return message.startswith("missing") and any(part.startswith(_dotted(path)) for part in dropped if part)
 
 
-def _dotted(path: Path) -> str:
+def _dotted(path: Place) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _drop(data: Any, path: Path, *, unknown: bool) -> str:
+def _drop(data: dict[str, JsonValue], path: Place, *, unknown: bool) -> str:
     """Take the refused part out, a whole domain or list where half of it would only mislead; its name."""
     if not unknown:
         if path[:1] == ("space",) and len(path) > 1:
@@ -134,19 +149,19 @@ def _drop(data: Any, path: Path, *, unknown: bool) -> str:
         data.clear()
     at = path
     while at:
-        node = data
+        node: JsonValue = data
         for part in at[:-1]:
-            node = node.get(part) if isinstance(node, dict) else None
+            node = node.get(str(part)) if isinstance(node, dict) else None
         if isinstance(node, dict) and at[-1] in node:
-            del node[at[-1]]
+            del node[str(at[-1])]
             break
         at = at[:-1] if path[:1] != ("space",) else ()
     return str(path[1]) if path[:1] == ("space",) and len(path) > 1 else _dotted(path)
 
 
-def _refusals(model: type[BaseModel], error: ValidationError, data: Any) -> list[tuple[Path, str]]:
+def _refusals(model: type[BaseModel], error: ValidationError, data: JsonValue) -> list[tuple[Place, str]]:
     """Pydantic's errors as (path in the file, message in our words)."""
-    found: dict[Path, list[str]] = {}
+    found: dict[Place, list[str]] = {}
     errors = error.errors()
     for one in errors:
         if one["type"] == "too_short" and any(_below(other["loc"], one["loc"]) for other in errors):
@@ -157,7 +172,7 @@ def _refusals(model: type[BaseModel], error: ValidationError, data: Any) -> list
             for path, message in raised.items:
                 found.setdefault((*before, *path), []).append(message)
         else:
-            found.setdefault(before, []).append(_message(model, dict(one)))
+            found.setdefault(before, []).append(_message(model, one))
     return [(path, _joined(messages)) for path, messages in found.items()]
 
 
@@ -187,8 +202,10 @@ _TYPES = {
 }
 
 
-def _message(model: type[BaseModel], error: dict[str, Any]) -> str:
-    kind, context, given = str(error["type"]), error.get("ctx") or {}, error.get("input")
+def _message(model: type[BaseModel], error: ErrorDetails) -> str:
+    kind = error["type"]
+    context = error.get("ctx") or {}
+    given = error.get("input")
     loc = error["loc"]
     if kind == "extra_forbidden":
         known = known_keys(model, loc[:-1])
@@ -198,7 +215,7 @@ def _message(model: type[BaseModel], error: dict[str, Any]) -> str:
     if kind == "union_tag_not_found":
         if isinstance(given, dict):
             return f"missing `kind`; add one of {', '.join(KINDS)}"
-        return f"should be a domain, e.g. {{kind: choice, of: […]}}, not {describe(given)}"
+        return f"should be a domain, e.g. {{kind: choice, of: […]}}, not {as_yaml(given)}"
     if kind == "union_tag_invalid":
         tag = str(context.get("tag"))
         return f"unknown kind '{tag}'{suggest(tag, KINDS)}; known: {', '.join(KINDS)}"
@@ -213,41 +230,38 @@ def _message(model: type[BaseModel], error: dict[str, Any]) -> str:
     return f"{str(error['msg']).removeprefix('Input ')}, not {_short(given)}"
 
 
-def _short(value: Any) -> str:
-    text = f"'{value}'" if isinstance(value, str) else describe(value)
+def _short(value: object) -> str:
+    text = f"'{value}'" if isinstance(value, str) else as_yaml(value)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-Place = tuple[str | int, ...]
 
 
 def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """The keys of the section at `loc`, as they are written in YAML."""
-    here: Any = model
+    here: object = model
     for part in loc:
         here = _keys_below(here, part)
     return [field.alias or name for name, field in here.model_fields.items()] if _is_model(here) else []
 
 
-def step_into(loc: Sequence[str | int], data: Any) -> Place:
+def step_into(loc: Sequence[str | int], data: JsonValue) -> Place:
     """The parts of a place that exist in the data; pydantic adds tags of unions and names of types between them."""
     path: Place = ()
     for at, part in enumerate(loc):
         last = at == len(loc) - 1
         if isinstance(data, dict) and (part in data or last) and not _is_tag(part, data):
-            path, data = (*path, part), data.get(part)
+            path, data = (*path, part), data.get(str(part))
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             path, data = (*path, part), data[part]
     return path
 
 
-def _is_tag(part: str | int, data: dict[str, Any]) -> bool:
+def _is_tag(part: str | int, data: dict[str, JsonValue]) -> bool:
     """A union's tag, not a missing key."""
     text = str(part)
     return text not in data and (data.get("kind") == text or "[" in text or text in {"str", "int", "float", "bool"})
 
 
-def _keys_below(here: Any, part: str | int) -> Any:
+def _keys_below(here: object, part: str | int) -> object:
     """The type one step further down."""
     if _is_model(here):
         by_name = {field.alias or name: field.annotation for name, field in here.model_fields.items()}
@@ -261,7 +275,7 @@ def _keys_below(here: Any, part: str | int) -> Any:
     return here
 
 
-def _bare(annotation: Any) -> Any:
+def _bare(annotation: object) -> object:
     """Without Annotated and None."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
@@ -271,5 +285,5 @@ def _bare(annotation: Any) -> Any:
     return annotation
 
 
-def _is_model(here: Any) -> bool:
+def _is_model(here: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(here, type) and issubclass(here, BaseModel)

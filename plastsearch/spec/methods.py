@@ -7,7 +7,7 @@ form, keys of stages, counts, forecasts, displays, verdicts. How stages are carr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, cast
 
 from plastsearch.spec.config import Method, TrialConfig
 
@@ -49,7 +49,7 @@ LEARNS: dict[str, tuple[str, ...]] = {"regime": ("regime",), "survivors": ("regi
 
 
 @dataclass(frozen=True)
-class Part:
+class MethodStage:
     """One stage of a method, before a configuration fills it in; `regime`: all or new, as the configuration says."""
 
     stage: StageName
@@ -61,12 +61,12 @@ class Part:
 class MethodFacts:
     """A method is its stages; the rest follows from what they do."""
 
-    parts: tuple[Part, ...]
+    stages: tuple[MethodStage, ...]
 
     @cached_property
     def adds(self) -> Adds:
         """What it puts into the network."""
-        return next((kind for part in self.parts if (kind := CHANGES[part.change].adds) != "nothing"), "nothing")
+        return next((kind for stage in self.stages if (kind := CHANGES[stage.change].adds) != "nothing"), "nothing")
 
     @property
     def placed(self) -> bool:
@@ -81,33 +81,35 @@ class MethodFacts:
     @cached_property
     def prunes(self) -> bool:
         """Whether it takes neurons out again."""
-        return any(part.change == "remove" for part in self.parts)
+        return any(stage.change == "remove" for stage in self.stages)
 
     @cached_property
     def truncates(self) -> bool:
         """Whether it takes whole layers away."""
-        return any(part.change == "truncate" for part in self.parts)
+        return any(stage.change == "truncate" for stage in self.stages)
 
     @cached_property
     def reads(self) -> frozenset[str]:
         """The settings of its own: not those that every method reads."""
-        changes = [CHANGES[part.change] for part in self.parts]
+        changes = [CHANGES[stage.change] for stage in self.stages]
         named = [name for one in changes for name in (*one.reads, *one.gradmax_reads, *one.unranked_reads)]
-        named += [name for part in self.parts for name in LEARNS.get(part.learns, ())]
+        named += [name for stage in self.stages for name in LEARNS.get(stage.learns, ())]
         return frozenset(name for name in named if "." not in name)
 
 
-_TRAIN = Part("train", learns="all")
-_DROPIN = (_TRAIN, Part("dropin", "neurons"), Part("retrain", learns="regime"))
+_TRAIN = MethodStage("train", learns="all")
+_DROPIN = (_TRAIN, MethodStage("dropin", "neurons"), MethodStage("retrain", learns="regime"))
 
 METHODS: dict[Method, MethodFacts] = {
-    "baseline": MethodFacts((_TRAIN, Part("retrain", learns="all"))),
+    "baseline": MethodFacts((_TRAIN, MethodStage("retrain", learns="all"))),
     "dropin": MethodFacts(_DROPIN),
-    "plasticity": MethodFacts((*_DROPIN, Part("prune", "remove"), Part("consolidate", learns="survivors"))),
-    "lora": MethodFacts((_TRAIN, Part("dropin", "lora"), Part("retrain", learns="new"))),
-    "last_k": MethodFacts((_TRAIN, Part("retrain", learns="top"))),
-    "stack": MethodFacts((_TRAIN, Part("dropin", "layers"), Part("retrain", learns="regime"))),
-    "truncate": MethodFacts((_TRAIN, Part("dropin", "truncate"), Part("retrain", learns="all"))),
+    "plasticity": MethodFacts(
+        (*_DROPIN, MethodStage("prune", "remove"), MethodStage("consolidate", learns="survivors"))
+    ),
+    "lora": MethodFacts((_TRAIN, MethodStage("dropin", "lora"), MethodStage("retrain", learns="new"))),
+    "last_k": MethodFacts((_TRAIN, MethodStage("retrain", learns="top"))),
+    "stack": MethodFacts((_TRAIN, MethodStage("dropin", "layers"), MethodStage("retrain", learns="regime"))),
+    "truncate": MethodFacts((_TRAIN, MethodStage("dropin", "truncate"), MethodStage("retrain", learns="all"))),
 }
 UNTOUCHED: Method = "baseline"  # what a method comes to that has nothing to add
 
@@ -120,9 +122,9 @@ def reads(method: str, setting: str) -> bool:
     return setting not in OWN_SETTINGS or setting in facts(method).reads
 
 
-def facts(method: Any) -> MethodFacts:
+def facts(method: str) -> MethodFacts:
     """The facts of a method by its name, as a journal or a space's domain spells it."""
-    return METHODS[method]
+    return METHODS[cast("Method", method)]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ A model's weights come from a folder or a hub name. What looks like a path is on
 """
 
 import os.path
-from typing import Any
+
+from pydantic import JsonValue
 
 _PATHS = ("data.root", "data.manifest", "data.search_dev.root", "data.search_dev.manifest")
 _MODEL, _AUGMENT = "model.from", "data.augment"
@@ -15,36 +16,41 @@ def looks_like_path(source: str) -> bool:
     return source.startswith((".", "~", "/")) or "\\" in source or source.partition("@")[0].count("/") > 1
 
 
-def settle_(data: Any) -> None:
+def settle_(data: JsonValue) -> None:
     """Makes every path of a trial's or a search space's plain data absolute; other values are left to validation."""
     if not isinstance(data, dict):
         return
-    space = data.get("space")
-    space = space if isinstance(space, dict) else {}
-    bases = [data["base"]] if isinstance(data.get("base"), dict) else [data]
+    space = _section(data, "space") or {}
+    base = _section(data, "base")
+    trial = data if base is None else base  # of a search space, a trial's values stand one step deeper
     points = data.get("try_first")
-    beside_corpus = any(_at(base, "data.root") for base in bases) or "data.root" in space
+    beside_corpus = _at(trial, "data.root") or "data.root" in space
     for key in (_MODEL, *_PATHS, *(() if beside_corpus else (_AUGMENT,))):
-        for base in bases:
-            *parents, last = key.split(".")
-            holder = _at(base, ".".join(parents))
-            if isinstance(holder, dict) and last in holder:
-                holder[last] = _settled(key, holder[last])
-        domain = space.get(key)
-        if isinstance(domain, dict) and isinstance(domain.get("of"), list):
-            domain["of"] = [_settled(key, value) for value in domain["of"]]
+        *parents, last = key.split(".")
+        holder = _at(trial, ".".join(parents))
+        if isinstance(holder, dict) and last in holder:
+            holder[last] = _settled(key, holder[last])
+        domain = _section(space, key) or {}
+        options = domain.get("of")
+        if isinstance(options, list):
+            domain["of"] = [_settled(key, value) for value in options]
         for point in points if isinstance(points, list) else []:
             if isinstance(point, dict) and key in point:
                 point[key] = _settled(key, point[key])
 
 
-def _at(data: Any, path: str) -> Any:
+def _section(data: dict[str, JsonValue], key: str) -> dict[str, JsonValue] | None:
+    section = data.get(key)
+    return section if isinstance(section, dict) else None
+
+
+def _at(data: JsonValue, path: str) -> JsonValue:
     for part in path.split("."):
         data = data.get(part) if isinstance(data, dict) else None
     return data
 
 
-def _settled(key: str, value: Any) -> Any:
+def _settled(key: str, value: JsonValue) -> JsonValue:
     if key == _AUGMENT and isinstance(value, list):
         return [_settled(key, one) for one in value]
     if not isinstance(value, str) or not value:

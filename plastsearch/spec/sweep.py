@@ -1,8 +1,8 @@
 """SweepSpec: the question a sweep asks, as a search space's YAML spells it. Read from a file by load.py."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, model_validator
 
 from plastsearch.spec.coherence import Mistakes, incoherent
 from plastsearch.spec.config import Closed, TrialConfig, content_id
@@ -87,7 +87,7 @@ class SweepSpec(Closed):
     resources: Resources = Resources()
     halt: Halt = Halt()
     finalists: Finalists = Finalists()
-    try_first: tuple[dict[str, Any], ...] = ()  # points of the space, before any anchor
+    try_first: tuple[dict[str, JsonValue], ...] = ()  # points of the space, before any anchor
     max_failures: int = Field(2, ge=0)  # attempts of one trial beyond the first
     max_failed_fraction: float = Field(0.5, gt=0, le=1)
     trial_timeout_s: float | None = Field(None, gt=0)  # of one attempt's own time; waits for others do not count
@@ -112,7 +112,7 @@ class SweepSpec(Closed):
         """How many trials it comes to, at most."""
         return runs(self.search.trials, self.controls, self.finalists.top, self.finalists.seeds)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, JsonValue]:
         """Plain data that reads back as the same spec."""
         return self.model_dump(mode="json", by_alias=True)
 

@@ -16,7 +16,7 @@ from plastsearch.errors import TrialError
 from plastsearch.growth.rules import criterion_refused, growth_refused
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.methods import METHODS, Change, Part, StageName
+from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName
 
 Learned = Literal["all", "new", "top", "sites", "nothing"]
 
@@ -46,7 +46,7 @@ def total_steps(config: TrialConfig, n_clips: int) -> int:
 
 def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     """The stages of a trial; their steps add up to the same total for every method."""
-    parts = METHODS[config.method].parts
+    parts = METHODS[config.method].stages
     if config.start == "cold":
         parts = tuple(part for part in parts if part.stage != "train")
     steps = _lengths(config, total_steps(config, n_clips), {part.stage for part in parts})
@@ -126,7 +126,7 @@ def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[st
     return lengths
 
 
-def _learns(part: Part, config: TrialConfig) -> Learned:
+def _learns(part: MethodStage, config: TrialConfig) -> Learned:
     frozen = config.regime == "frozen"
     match part.learns:
         case "regime":

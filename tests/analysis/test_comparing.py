@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plastsearch.analysis.comparing import compare
 from plastsearch.analysis.report import report
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.verdict import verdict
@@ -159,7 +158,7 @@ def test_failed_seeds_are_no_seeds(tmp_path):
 def test_without_finalists_of_the_baseline_there_is_no_evaluation_verdict(results):
     lone = replace(results, finalists=results.finalists[:-1])
     assert of(lone, "baseline", "evaluation", "finalists").missing.startswith("that control was not run again")
-    assert not any(one.runs == "finalists" for one in compare(replace(results, finalists=())))
+    assert not any(one.runs == "finalists" for one in replace(results, finalists=()).comparisons)
 
 
 def test_made_scores_are_what_the_tests_say(sweep):

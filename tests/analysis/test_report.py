@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from plastsearch.analysis.document import Code, Heading, Points, Table, Text, as_html, as_markdown
-from plastsearch.analysis.publish import publish, render
-from plastsearch.analysis.report import document, front_table, incoming, report, savings
+from plastsearch.analysis.publish import publish, render, report_json
+from plastsearch.analysis.report import front_table, incoming, report, savings
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.sweep import SweepSpec
@@ -124,7 +124,7 @@ def test_rendering_for_a_tracker(folder, results):
 
 
 def test_the_document_for_programs_is_plain(results):
-    found = json.loads(json.dumps(document(results)))
+    found = json.loads(json.dumps(report_json(results)))
     assert found["front"] == [row.number for row in results.front]
     assert found["finalists"][0]["eval_eer_mean"] > 0
     assert len(found["trials"]) == len(results.rows)

@@ -70,7 +70,9 @@ def test_a_budget_of_nothing_is_refused(word, tmp_path, tasks):
 def test_a_trial_takes_them_too(monkeypatch):
     handed = []
     final = Report("result", 6, 6, {}, final=True, details={})
-    monkeypatch.setattr("plastsearch.cli.trial._run", lambda config, settings, final_: handed.append(settings) or final)
+    monkeypatch.setattr(
+        "plastsearch.trial.run.run_trial", lambda config, settings: handed.append(settings) or iter([final])
+    )
     done = CliRunner().invoke(app, ["trial", "--json", *LIMITS], catch_exceptions=False)
     assert json.loads(done.stdout)["metrics"] == {}
     assert [(s.cache_max_gb, s.store_max_gb, s.checkpoint_s) for s in handed] == [(2.5, 7.0, 0.0)]

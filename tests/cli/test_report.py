@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from plastsearch.analysis.document import Table
 from plastsearch.cli.main import app
-from plastsearch.cli.tables import print_blocks
+from plastsearch.cli.output import print_blocks
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import make_sweep
 

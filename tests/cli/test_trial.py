@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.cli.trial import read_config
 from plastsearch.errors import SpecError
+from plastsearch.spec.load import read_trial
 
 RUN = CliRunner()
 SPACE = """
@@ -33,18 +33,18 @@ def space(tmp_path: Path) -> Path:
 
 
 def test_the_base_of_a_space_is_run_and_its_values_may_be_set(space: Path) -> None:
-    config = read_config(space, ["neurons=4", "base.layers=[gru.1]", "train.lr=1e-2"])
+    config = read_trial(space, ["neurons=4", "base.layers=[gru.1]", "train.lr=1e-2"])
     assert config.model.name == "grnn"
     assert (config.growth(), config.train.lr) == ({"gru.1": 4}, 0.01)
 
 
 def test_without_a_file_values_are_set_on_the_defaults() -> None:
-    assert read_config(None, ["method=baseline", "train.steps=50"]).train.steps == 50
+    assert read_trial(None, ["method=baseline", "train.steps=50"]).train.steps == 50
 
 
 def test_every_mistake_is_said_at_once() -> None:
     with pytest.raises(SpecError, match=r"method.*unknown value(.|\n)*stepz"):
-        read_config(None, ["method=foo", "train.stepz=3"])
+        read_trial(None, ["method=foo", "train.stepz=3"])
 
 
 def test_a_trial_prints_one_document_and_its_stages_can_be_listed_and_dropped(space: Path, tmp_path: Path) -> None:

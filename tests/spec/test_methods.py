@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from plastsearch.cli.check import describe
 from plastsearch.cli.main import app
+from plastsearch.cli.space import space_json
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
@@ -52,7 +52,7 @@ def test_what_a_method_reads_changes_its_stages(method):
     """Else the canonical form would tell trials apart that are the same."""
     whole = {"model": {"name": "grnn"}, "method": method, "init": "gradmax"}
     whole |= {key: value for key, value in UNUSUAL.items() if key != "init"}
-    unranked = {name for part in METHODS[method].parts for name in CHANGES[part.change].unranked_reads}
+    unranked = {name for stage in METHODS[method].stages for name in CHANGES[stage.change].unranked_reads}
     for name in METHODS[method].reads:
         config = TrialConfig.model_validate(whole | ({"rank": None} if name in unranked else {}))
         other = TrialConfig.model_validate(
@@ -72,7 +72,7 @@ def uncounted(monkeypatch):
 
 def test_check_and_dry_run_agree_on_the_runs(uncounted):
     spec = load_sweep(ROOT / "search_spaces" / "w2v_layers.yaml", [])
-    budget = describe(spec, examine(spec, data=False))["budget"]
+    budget = space_json(spec, examine(spec, data=False))["budget"]
     said = budget["trials"] + len(budget["controls"]) + budget["finalists"]
     assert forecast.dry_run(spec).runs == said == budget["runs"] == 39
 

@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plastsearch.analysis.figure import described, hover, number, round_values, short, staircase, tick, views
-from plastsearch.analysis.plots import pareto_figure, pareto_html, pareto_png, sites_html, sites_png
+from plastsearch.analysis.figure import (
+    SitePanel,
+    axis_pairs,
+    hover,
+    main_settings,
+    number,
+    round_values,
+    short,
+    staircase,
+    tick,
+)
+from plastsearch.analysis.page import pareto_figure, pareto_html, sites_figure, sites_html
+from plastsearch.analysis.picture import pareto_png, sites_png
 from plastsearch.analysis.results import load_results
-from plastsearch.analysis.site_figure import SitePanel, sites_figure
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -29,7 +39,7 @@ def test_the_staircase_passes_no_point_on_its_good_side(points, goal_x, goal_y):
 
 
 def test_each_pair_of_objectives_has_a_view(results):
-    assert [(view.x, view.y, view.colour) for view in views(results)] == [(1, 0, 2), (2, 0, 1), (2, 1, 0)]
+    assert [(pair.x, pair.y, pair.colour) for pair in axis_pairs(results)] == [(1, 0, 2), (2, 0, 1), (2, 1, 0)]
     figure = pareto_figure(results)
     assert [view["label"] for view in figure["views"]] == [
         "EER × backward", "EER × parameters", "backward × parameters",
@@ -60,7 +70,7 @@ def test_intervals_become_error_bars(results):
 
 
 def test_log_axes_only_where_values_spread(results):
-    by_pair = {(view.x, view.y): view for view in views(results)}
+    by_pair = {(pair.x, pair.y): pair for pair in axis_pairs(results)}
     assert by_pair[1, 0].log_x  # backward ratios from 0.07 to 1.04
     assert not by_pair[2, 0].log_x  # parameters from 180k to 217k
 
@@ -90,7 +100,7 @@ def test_hover_tells_configuration_and_objectives(results):
     text = hover(row, results.objectives)
     for part in (row.label, "in the front", "dev EER (%)", "layers", "neurons", "criterion", "regime", "config"):
         assert part in text
-    assert described(results.control("baseline")) == {"method": "baseline"}
+    assert main_settings(results.control("baseline")) == {"method": "baseline"}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -1,18 +1,36 @@
-"""The options of `plastsearch sweep`, each as the type of its argument."""
+"""Options as the types of arguments: those that several commands share, and all of `sweep`, which has the most.
+
+A command's own few options stand in its file. No default is set here: it may differ from command to command.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_DRIVER = "Where and how it runs"
-_OUTPUT = "Output"
+# Shared by commands.
 
 Space = Annotated[Path, typer.Argument(help="A search space, e.g. search_spaces/w2v_layers.yaml.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change the space, e.g. --set base.train.steps=100."),
 ]
+SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+Preset = Annotated[str, typer.Option(help="tiny, small, base or large.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+CorpusRoot = Annotated[str | None, typer.Option(help="The folder that holds the corpus.")]
+CorpusVariant = Annotated[
+    str | None,
+    typer.Option(help="fake_or_real: for-original, for-norm, for-2sec or for-rerec; synthetic: la, pa, for or itw."),
+]
+ClipCache = Annotated[Path, typer.Option(help="Where decoded clips and generated corpora are kept.")]
+
+# Of `sweep`.
+
+_DRIVER = "Where and how it runs"
+_OUTPUT = "Output"
+
 Trials = Annotated[int | None, typer.Option(min=1, help="How many, short for --set search.trials=N.")]
 Name = Annotated[str | None, typer.Option(help="The sweep's folder below --out; else the space's name.")]
 Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
@@ -80,7 +98,7 @@ Mlflow = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
+JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
 JsonLines = Annotated[
     bool, typer.Option("--json-lines", help="Every event as a line of JSON, as it happens.", rich_help_panel=_OUTPUT)
 ]

@@ -1,0 +1,141 @@
+"""Each figure as a picture, for places that run no scripts. What is shown: figure.py."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from plastsearch.analysis.figure import (
+    COLOURS,
+    LINES,
+    SITES_AXIS,
+    AxisPair,
+    Group,
+    SitePanel,
+    axis_pairs,
+    front_line,
+    groups,
+    log_ticks,
+    place,
+    spread,
+    tick,
+    title,
+    top,
+)
+from plastsearch.analysis.results import Results
+from plastsearch.analysis.rows import TrialRow
+
+MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
+
+
+def pareto_png(results: Results, path: Path) -> None:
+    """The same views as one picture, for places that show no scripts; narrow enough for MLflow's description."""
+    shown = axis_pairs(results)[:3]
+    rows, columns = (1, len(shown)) if len(shown) < 3 else (2, 2)
+    figure = Figure(figsize=(7.0, 3.1 * rows + 0.4) if columns > 1 else (7.0, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for n, pair in enumerate(shown, 1):
+        axes = figure.add_subplot(rows, columns, n)
+        _panel(axes, results, pair)
+    if results.plotted and len(shown) == 3:
+        key = figure.add_subplot(rows, columns, 4)
+        key.axis("off")
+        key.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=10)
+    elif results.plotted:
+        axes.legend(fontsize=8, framealpha=0.9)
+    figure.suptitle(f"Pareto front of {results.name}", fontsize=12)
+    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
+
+
+def _panel(axes: Axes, results: Results, pair: AxisPair) -> None:
+    corners = front_line(results, pair)
+    axes.plot(
+        [x for x, _ in corners],
+        [y for _, y in corners],
+        color=COLOURS["front"],
+        lw=1.3,
+        zorder=1,
+        label="best in these two",
+    )
+    for group in groups(results):
+        if group.rows:
+            _scatter(axes, results, pair, group)
+    axes.set_xscale("log" if pair.log_x else "linear")
+    axes.set_yscale("log" if pair.log_y else "linear")
+    for axis, objective, log in ((axes.xaxis, pair.x, pair.log_x), (axes.yaxis, pair.y, pair.log_y)):
+        if log:
+            axis.set_minor_formatter(NullFormatter())
+            axis.set_ticks(log_ticks(results, objective))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axes.set_xlabel("trial" if pair.x < 0 else title(results.objectives[pair.x].metric))
+    axes.set_ylabel(title(results.objectives[pair.y].metric))
+    axes.grid(color="#e8e8e8", lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def _scatter(axes: Axes, results: Results, pair: AxisPair, group: Group) -> None:
+    """Small and pale first, so that the front stands out."""
+    xs = [place(row, pair.x) for row in group.rows]
+    ys = [place(row, pair.y) for row in group.rows]
+    points = partial(axes.scatter, xs, ys, label=group.name)
+    match group.kind:
+        case "trials":
+            points(s=26, color=COLOURS["other"], alpha=0.75, zorder=2)
+            return
+        case "refused":
+            points(s=26, facecolors="none", edgecolors="#999", zorder=2)
+            return
+        case "front":
+            points(s=52, color=COLOURS["front"], zorder=4)
+        case "control":
+            size = 150 if group.look == "baseline" else 60
+            shape, colour = MARKERS[group.look], COLOURS[group.look]
+            points(s=size, marker=shape, color=colour, edgecolors="black", linewidths=0.6, zorder=5)
+    bars = partial(axes.errorbar, xs, ys, fmt="none", ecolor="#888", lw=0.8, capsize=2, zorder=1)
+    if reach := _reach(results, group.rows, pair.x):
+        bars(xerr=reach)
+    if reach := _reach(results, group.rows, pair.y):
+        bars(yerr=reach)
+
+
+def _reach(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[list[float], list[float]] | None:
+    if objective < 0:
+        return None
+    below, above = spread(results, rows, objective)
+    return (below, above) if any(below) or any(above) else None
+
+
+def sites_png(panels: Sequence[SitePanel], path: Path) -> None:
+    """EER by dropin site as one picture: a panel per network, side by side, on one scale."""
+    figure = Figure(figsize=(3.7 * max(2, len(panels)), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=[p.width for p in panels])[0]
+    for axes, panel in zip(every, panels, strict=True):
+        _site_panel(axes, panel)
+    every[0].set_ylabel(SITES_AXIS)
+    every[0].set_ylim(0, top(panels))
+    handles, names = every[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+
+
+def _site_panel(axes: Axes, panel: SitePanel) -> None:
+    for name, values in panel.lines.items():
+        colour, style, _ = LINES[name]
+        axes.axhspan(min(values), max(values), color=colour, alpha=0.12, lw=0)
+        axes.axhline(sum(values) / len(values), color=colour, ls=style, lw=1.5, label=name)
+    where, (means, below, above) = list(range(len(panel.by_site))), panel.bars()
+    axes.errorbar(
+        where, means, yerr=(below, above), fmt="o-", color=COLOURS["front"], capsize=3, lw=1.4, ms=5, label=panel.what
+    )
+    for x, values in zip(where, panel.by_site.values(), strict=True):
+        axes.scatter([x] * len(values), values, s=9, color=COLOURS["front"], alpha=0.45, zorder=3)
+    axes.set_xticks(where, list(panel.by_site), rotation=45, ha="right", rotation_mode="anchor", fontsize=8.5)
+    axes.set_xlim(-0.5, len(where) - 0.5)
+    axes.set_title(panel.title, fontsize=11)
+    axes.grid(axis="y", color="#e8e8e8", lw=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,167 @@
+"""A sweep as a terminal sees it: what is said before, who listens while it runs, and how it ends.
+
+`plastsearch sweep` loads this when it runs: these imports take ten times as long as all that `--help` needs.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plastsearch.addresses import typed
+from plastsearch.analysis.apart import render
+from plastsearch.analysis.report import front_table, opening
+from plastsearch.analysis.results import Results, load_results
+from plastsearch.analysis.verdict import verdict
+from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.errors import PlastsearchError
+from plastsearch.spec.load import load_sweep
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep import display
+from plastsearch.sweep.options import Options, Outcome
+from plastsearch.sweep.preflight import preflight
+from plastsearch.sweep.session import run_sweep
+from plastsearch.sweep.state import Closing
+from plastsearch.sweep.view import View
+from plastsearch.tracking.events import note
+from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.mlflow_tracker import MlflowTracker
+
+TRACKER_S = 120.0  # for the mirror to catch up at the end
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What of a sweep is shown, as its options ask."""
+
+    quiet: bool
+    as_json: bool
+    json_lines: bool
+
+
+def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
+    """The spec, with everything it names found to exist, and what is worth knowing about it."""
+    if executor not in {"tune", "inline"}:
+        raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
+    spec = load_sweep(space, overrides)
+    found = preflight(spec, evaluation=final)
+    return spec, found.notes
+
+
+def run(spec: SweepSpec, options: Options, notes: Sequence[str], showing: Showing) -> Outcome:
+    """Say what begins, run it, and tell how it ended."""
+    if not (showing.quiet or showing.as_json or showing.json_lines):
+        _opening(spec)
+    if not showing.quiet:
+        for text in notes:
+            sys.stderr.write(f"Note: {text}.\n")
+
+    def tell(outcome: Outcome) -> None:
+        _report(outcome, options.mlflow, showing)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    outcome = run_sweep(spec, options, _listeners(options.mlflow, showing), tell)
+    tell(outcome)
+    return outcome
+
+
+def _opening(spec: SweepSpec) -> None:
+    names = ", ".join(one.metric for one in spec.objectives)
+    out = console(stderr=True)
+    if spec.question:
+        out.print(spec.question, markup=False)
+    out.print(f"{spec.name}: {spec.search.trials} trials, objectives {names}; starting", markup=False)
+
+
+def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, View], Sequence[Closing]]:
+    def listen(folder: Path, view: View) -> Sequence[Closing]:
+        shown = _display(view, showing)
+        return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
+
+    return listen
+
+
+def _display(view: View, showing: Showing) -> Closing:
+    if showing.json_lines:
+        return display.JsonLines()
+    if showing.quiet or showing.as_json:
+        return display.Silent()
+    if sys.stderr.isatty():
+        from plastsearch.sweep.live import Live
+
+        return Live(view, console(stderr=True))
+    return display.Lines(view)
+
+
+class _Mirror:
+    """MLflow, given time at the end."""
+
+    def __init__(self, folder: Path, uri: str | None, display: Closing) -> None:
+        self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))
+        self.feed = self._tracker.feed
+
+    def close(self) -> str | None:
+        return self._tracker.close(TRACKER_S)
+
+
+def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
+    """Write the report's files and show what was found."""
+    from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
+
+    results = load_results(outcome.folder)
+    files = {name: str(path) for name, path in publish(results).items()}
+    show = _ui_command(outcome.folder, mlflow)
+    if showing.as_json:
+        ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
+        print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
+    elif not showing.json_lines:
+        _print_tables(results, showing.quiet)
+        _print_openings(outcome.folder)
+        _print_places(outcome, files, show)
+    for text in outcome.notes:
+        print_error(text)
+    if outcome.status == "failures":
+        print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
+    if outcome.status == "interrupted" and not showing.as_json:
+        sys.stderr.write(f"go on with: {outcome.command}\n")
+
+
+def _resume(outcome: Outcome) -> str | None:
+    return outcome.command if outcome.status == "interrupted" else None
+
+
+def _ui_command(folder: Path, mlflow: str | None) -> str | None:
+    if mlflow == "none":
+        return None
+    return shlex.join(["plastsearch", "ui", str(folder), *(["--mlflow", typed(mlflow)] if mlflow else [])])
+
+
+def _print_tables(results: Results, quiet: bool) -> None:
+    out = console()
+    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results)])
+    if not quiet:
+        for line in verdict(results):
+            out.print(line, markup=False)
+
+
+def _print_openings(folder: Path) -> None:
+    """How often the evaluation split has been looked at, as the last finalist counted."""
+    said = [
+        (record.details["eval_openings"], record.details["eval_openings_said"])
+        for record in trials(read(folder)).values()
+        if "eval_openings" in record.details
+    ]
+    if said:
+        text = max(said)[1]
+        console().print(text[0].upper() + text[1:], markup=False, soft_wrap=True)
+
+
+def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> None:
+    out = console()
+    if outcome.status == "budget":
+        out.print(f"Ended early: {outcome.reason}", markup=False)
+    rows = {"Results": str(outcome.folder), "Report": files["report.md"], "Figure": files["pareto.html"]}
+    for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
+        out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
