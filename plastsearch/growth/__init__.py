@@ -6,7 +6,7 @@ They are looked up when asked for, since `growth.rules` must be importable witho
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers and editors, which cannot follow a lookup by name; no circle hides here
     from plastsearch.growth.checkpoint import load_grown_, save_grown
     from plastsearch.growth.criteria import score
     from plastsearch.growth.dropin import Dropin, add_neurons_
