@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
-from plastsearch.trial.context import TrialContext
+from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.operations import backward_gflop
 from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_bytes, turn
-from plastsearch.trial.trial_run import TrialRun
 
 UNSTEADY = 0.15  # coefficient of variation of the backward times above which a trial warns
 CROWDED = "timed beside another trial, which did not give this machine's turn to time back; is it stopped or hung?"

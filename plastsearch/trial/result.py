@@ -3,14 +3,14 @@
 import time
 from typing import Any
 
+from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.spec.config import Report
 from plastsearch.store.stages import StageRecord
-from plastsearch.trial.clip_scores import keep_scores
+from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.scoring import Scores, split_summary, unpacked
 from plastsearch.trial.stages import dev_scores
-from plastsearch.trial.trial_run import TrialRun
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
