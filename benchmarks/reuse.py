@@ -22,12 +22,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs, describe
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
 from plastsearch.trial.run import start, travel
-from plastsearch.trial.trial_run import TrialRun
 
 CRITERIA = ("taylor", "magnitude", "entropy", "gradient_entropy", "random")
 STEADY = (

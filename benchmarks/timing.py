@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.run import start, travel
-from plastsearch.trial.trial_run import TrialRun
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "wav2vec2 tiny, frozen dropin at encoder.3.ffn": {"model": {"name": "wav2vec2"}, "layers": ("encoder.3.ffn",)},

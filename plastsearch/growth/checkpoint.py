@@ -14,10 +14,9 @@ from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import outermost
 from plastsearch.growth.freeze import frozen_here, held_back, learn_only_
 from plastsearch.growth.initialise import draw
-from plastsearch.growth.resize import narrow_, widen_
+from plastsearch.growth.resize import all_or_nothing, narrow_, widen_
 from plastsearch.growth.site import Site, plain_units
 from plastsearch.growth.survey import find_sites
-from plastsearch.growth.undo import all_or_nothing
 
 _PLAN, _TENSORS = "growth.json", "model.safetensors"
 

@@ -28,15 +28,13 @@ from plastsearch.growth.blocks import GrownHeads, GrownProjection
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters, wake_
 from plastsearch.growth.initialise import INITS, Init, check_gradmax, draw, gradmax, split_units
-from plastsearch.growth.layers import refuse_shared
 from plastsearch.growth.optimizer import add_group_, refuse_state
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.resize import Values, parameters_of, widen_
+from plastsearch.growth.resize import Values, all_or_nothing, parameters_of, widen_
 from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site, blocks_at
-from plastsearch.growth.survey import find_sites, pick
-from plastsearch.growth.undo import all_or_nothing
+from plastsearch.growth.survey import find_sites, pick, refuse_shared
 
 Answer = TypeVar("Answer")
 Mode = Literal["frozen", "unfrozen"]

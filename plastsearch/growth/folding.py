@@ -14,10 +14,9 @@ from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU
 from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
-from plastsearch.growth.resize import insert, pack_recurrent_, sync_module_, widen_
+from plastsearch.growth.resize import all_or_nothing, insert, pack_recurrent_, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot
 from plastsearch.growth.survey import find_sites, survey
-from plastsearch.growth.undo import all_or_nothing
 
 TOLERANCE = 1e-9  # of an output's largest value; rounding in float64 stays some hundred times below
 _OFF = "verify=False leaves the check out"

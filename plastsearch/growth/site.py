@@ -4,7 +4,6 @@ One unit map serves growth, pruning, reordering, optimiser carry-over, scores an
 with the constructors below; networks that declare none are recognised in `growth/families.py`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,11 +14,10 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import at, chain, grown, outer
 
 Role = Literal["in", "out", "recurrent", "norm"]
-_STREAM = re.compile(r"(stream|residual|hidden_size|hidden|embed_dim|d_model)$|^encoder(\.\d+)?$")
 Kind = Literal["channels", "hidden", "attention", "head_width", "ffn"]
 
 
-_WAVLM = (
+WAVLM_REFUSED = (
     "WavLM's attention hands its weights to one fused call with a fixed number of heads and gates them by position, "
     "so heads cannot be added; its feed-forward sites can grow"
 )
@@ -263,7 +261,7 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
     if lacking:
         raise GrowthError(f"site '{name}': {type(module).__name__} at {path} has no {', '.join(lacking)}")
     if hasattr(module, "gru_rel_pos_const"):
-        raise GrowthError(f"site '{name}': {_WAVLM}")
+        raise GrowthError(f"site '{name}': {WAVLM_REFUSED}")
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
     rows = {part: at(root, f"{path}.{part}").out_features for part in ("q_proj", "k_proj", "v_proj")}

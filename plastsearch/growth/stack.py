@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.layers import layer_refused
+from plastsearch.growth.survey import layer_refused
 
 
 class GRUStack(nn.Module):

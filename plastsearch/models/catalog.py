@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.places import looks_like_path
-
-if TYPE_CHECKING:
-    from plastsearch.spec.config import ModelConfig
 
 Widths = dict[str, Any]
 
@@ -125,7 +123,7 @@ def preset_widths(name: str, preset: str) -> Widths:
     return presets[preset]
 
 
-def widths_of(model: "ModelConfig") -> Widths:
+def widths_of(model: ModelConfig) -> Widths:
     """All that shapes the network a configuration asks for: preset or folder, and choices."""
     if model.from_ is None:
         widths = {"model_type": model.name, **preset_widths(model.name, model.preset)}
@@ -206,7 +204,7 @@ def weights_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
 
 
-def site_table(model: "ModelConfig") -> list[SiteRow]:
+def site_table(model: ModelConfig) -> list[SiteRow]:
     """Every site of a network in order of depth, from plain configuration."""
     return table_of(widths_of(model))
 
@@ -217,7 +215,7 @@ def table_of(widths: Widths) -> list[SiteRow]:
     return _TABLES["wav2vec2" if kind in TRANSFORMERS else kind](widths)
 
 
-def site_names(model: "ModelConfig") -> list[str]:
+def site_names(model: ModelConfig) -> list[str]:
     """The names alone."""
     return [row.name for row in site_table(model)]
 
@@ -236,7 +234,7 @@ def block_of(site: str) -> str:
     return ".".join(parts[:2])
 
 
-def missing_sites(model: "ModelConfig") -> list[str]:
+def missing_sites(model: ModelConfig) -> list[str]:
     """Why a network has fewer sites than its family, one sentence each."""
     if widths_of(model)["model_type"] == "wavlm":
         return [

@@ -12,21 +12,20 @@ from plastsearch.data.progress import progress_lines
 from plastsearch.errors import DataError
 from plastsearch.files import whole_file
 from plastsearch.models.detector import Detector
+from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.keys import read_verifier
 from plastsearch.scores.tdcf import min_tdcf_2019
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.openings import note_opening
 from plastsearch.trial import scoring
 from plastsearch.trial.checkpoint import stop_on_sigterm
-from plastsearch.trial.clip_scores import keep_scores
-from plastsearch.trial.context import TrialContext
+from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.keys import derive_seed
-from plastsearch.trial.networks import blank
+from plastsearch.trial.networks import blank, load_weights
 from plastsearch.trial.result import result, split_metrics
 from plastsearch.trial.run import start, travel
 from plastsearch.trial.scoring import Scores
-from plastsearch.trial.trial_run import TrialRun, load_weights
 
 
 def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:

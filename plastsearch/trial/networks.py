@@ -183,3 +183,8 @@ def logits_from_wave(module: Detector, cut: str | None) -> Callable[[Tensor], Te
         return module.suffix(hidden, cut)
 
     return cut_in_two
+
+
+def load_weights(network: TrialNetwork, tensors: dict[str, Tensor]) -> None:
+    """Every stored tensor has its place, and every place its tensor."""
+    network.module.load_state_dict(tensors, strict=True)

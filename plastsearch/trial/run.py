@@ -12,15 +12,14 @@ from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
 from plastsearch.store.stages import DamagedStageError
 from plastsearch.trial.checkpoint import stop_on_sigterm
-from plastsearch.trial.compiling import LEFT_OUT, compiles
-from plastsearch.trial.context import open_context
+from plastsearch.trial.context import TrialRun, open_context
 from plastsearch.trial.cost import costs
+from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.fit import Progress
 from plastsearch.trial.keys import StageKey, stage_keys
 from plastsearch.trial.methods import Stage, check, plan
 from plastsearch.trial.result import result
 from plastsearch.trial.stages import run_stage
-from plastsearch.trial.trial_run import TrialRun
 
 MOST_DAMAGED = 8  # stored stages dropped in one trial before the disk is to blame
 

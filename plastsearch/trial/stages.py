@@ -23,9 +23,8 @@ from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.compiling import compiled_, compiles, uncompiled
 from plastsearch.trial.context import TrialContext
-from plastsearch.trial.device import TrainingMemory
+from plastsearch.trial.device import TrainingMemory, compiled_, compiles, uncompiled
 from plastsearch.trial.feeds import CachedFeed, WaveFeed
 from plastsearch.trial.fit import FitInputs, FitSettings, Progress, Quality, checkpoint_bytes, fit
 from plastsearch.trial.keys import derive_seed

@@ -12,9 +12,8 @@ from plastsearch.growth.prune import choose
 from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
 from plastsearch.trial.methods import plan
-from plastsearch.trial.networks import blank, remove_, to_remove
+from plastsearch.trial.networks import blank, load_weights, remove_, to_remove
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.trial_run import load_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import SITES, make_config, steady
