@@ -83,7 +83,7 @@ def report_json(results: Results) -> dict[str, object]:
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
-        "objectives": [asdict(one) for one in results.objectives],
+        "objectives": [one.model_dump() for one in results.objectives],
         "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),

@@ -13,9 +13,10 @@ from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
 from plastsearch.spec.methods import METHODS, Control
+from plastsearch.spec.sweep import Objective
 from plastsearch.tracking.events import Event, Finished, Opened, SessionBegun
 from plastsearch.tracking.journal import TrialRecord, read, trials
-from plastsearch.tracking.ranking import Aim, Ranking, ranking_of
+from plastsearch.tracking.ranking import Ranking, ranking_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Results:
     spec_hash: str
     overrides: list[str]
     ranking: Ranking = field(repr=False)
-    objectives: tuple[Aim, ...]  # each with its reference
+    objectives: tuple[Objective, ...]  # each with its reference
     rows: tuple[TrialRow, ...]
     finalists: tuple[Finalist, ...]
     status: str  # running | done | interrupted | budget | failures

@@ -6,7 +6,7 @@ import time
 from typing import IO
 
 from plastsearch.files import plain
-from plastsearch.sweep.view import View, describe, numbers, title
+from plastsearch.sweep.view import SweepView, describe, numbers, title
 from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
 from plastsearch.tracking.journal import TrialRecord
 
@@ -41,7 +41,7 @@ class JsonLines:
 class Lines:
     """A plain line for every start and end, and a summary now and then, for logs and pipes."""
 
-    def __init__(self, view: View, stream: IO[str] | None = None) -> None:
+    def __init__(self, view: SweepView, stream: IO[str] | None = None) -> None:
         self._view, self._stream = view, stream or sys.stderr
         self._said = time.monotonic()
 

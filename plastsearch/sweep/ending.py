@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from plastsearch.sweep.options import Outcome
-from plastsearch.sweep.phases import Search
+from plastsearch.sweep.phases import SearchPhase
 from plastsearch.sweep.run import GRACE_S, Sweep
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.tracking.events import Finished, Status
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` gives and takes them
 ECHO_S = 0.05  # `timeout` and some batch systems signal a process and then its whole group: that is one request
 
 
@@ -26,7 +27,7 @@ class Interrupts:
         self._sweep: Sweep | None = None
         self._say: Callable[[str], None] = lambda text: None  # noqa: ARG005
         self._raise_at: int | None = 1  # nothing has begun
-        self._kept: dict[signal.Signals, Any] = {}
+        self._kept: dict[signal.Signals, Handler] = {}
         self._patience: threading.Timer | None = None
 
     def serve(self, sweep: Sweep, say: Callable[[str], None], *, patient: bool, grace_s: float = GRACE_S) -> None:
@@ -80,7 +81,7 @@ class Ending:
         folder: Path,
         state: SweepState,
         sweep: Sweep,
-        search: Search,
+        search: SearchPhase,
         listeners: Sequence[Closing],
         command: str,
         seconds: Callable[[], float],
@@ -118,7 +119,7 @@ def leave(listeners: Sequence[Closing]) -> list[str]:
     return notes
 
 
-def verdict(sweep: Sweep, search: Search) -> tuple[Status, str | None]:
+def verdict(sweep: Sweep, search: SearchPhase) -> tuple[Status, str | None]:
     """done, budget, failures or interrupted, and why."""
     if sweep.failure:
         return "failures", sweep.failure

@@ -1,9 +1,10 @@
 """A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
@@ -96,18 +97,18 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
         )
 
 
-def _question(plain: dict[str, Any]) -> dict[str, Any]:
+def _question(plain: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What of a spec makes it another sweep."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, JsonValue] = {}
     for key, value in plain.items():
         freed = _MAY_CHANGE.get(key, set())
         if freed is None:
             continue
-        kept[key] = {k: v for k, v in value.items() if k not in freed} if freed else value
+        kept[key] = {k: v for k, v in value.items() if k not in freed} if isinstance(value, dict) else value
     return kept
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def _differences(old: JsonValue, new: JsonValue, path: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
         return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]

@@ -11,9 +11,9 @@ from statistics import median
 from typing import Literal
 
 from plastsearch.pareto.front import rank
+from plastsearch.spec.sweep import Objective
 from plastsearch.tracking.events import Reported
 from plastsearch.tracking.journal import TrialRecord, known
-from plastsearch.tracking.ranking import Aim
 
 Rule = Literal["asha", "median", "moasha"]
 Scores = dict[str, float]
@@ -21,10 +21,10 @@ Scores = dict[str, float]
 
 @dataclass
 class Halting:
-    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first aim only."""
+    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first one only."""
 
     rule: Rule
-    aims: Sequence[Aim]
+    objectives: Sequence[Objective]
     rungs: tuple[float, ...] = (0.25, 0.5)
     eta: float = 2.0
     least: int = 4  # trials at a rung before anything is halted there
@@ -70,27 +70,27 @@ class Halting:
         latest: Scores = {}
         for report in history:
             latest.update(known(report.metrics))
-        aims = self.aims if self.rule == "moasha" else self.aims[:1]
-        return {aim.metric: latest[aim.metric] for aim in aims if aim.metric in latest}
+        objectives = self.objectives if self.rule == "moasha" else self.objectives[:1]
+        return {one.metric: latest[one.metric] for one in objectives if one.metric in latest}
 
     def _worse(self, rung: int, number: int) -> bool:
         reached = self._reached[rung]
         if self.rule == "moasha":
             return self._dominated(reached, number)
-        aim = self.aims[0]
-        sign = -1.0 if aim.goal == "max" else 1.0
-        values = {n: sign * scores[aim.metric] for n, scores in reached.items()}
+        one = self.objectives[0]
+        sign = -1.0 if one.goal == "max" else 1.0
+        values = {n: sign * scores[one.metric] for n, scores in reached.items()}
         if self.rule == "median":
             return values[number] > median(value for n, value in values.items() if n != number)
         return values[number] > sorted(values.values())[self._places(values) - 1]
 
     def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
         """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
-        common = [aim for aim in self.aims if all(aim.metric in scores for scores in reached.values())]
+        common = [one for one in self.objectives if all(one.metric in scores for scores in reached.values())]
         if not common:
             return False
         order = list(reached)
-        ranks = rank([[reached[n][aim.metric] for aim in common] for n in order], [aim.goal for aim in common])
+        ranks = rank([[reached[n][one.metric] for one in common] for n in order], [one.goal for one in common])
         own = ranks[order.index(number)]
         return int((ranks < own).sum()) >= self._places(reached)
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plastsearch.sweep.view import View, brief, clock, scores, title
+from plastsearch.sweep.view import SweepView, brief, clock, scores, title
 from plastsearch.tracking.events import Ended, Event, Note, Retried
 from plastsearch.tracking.journal import TrialRecord
 
@@ -22,7 +22,7 @@ _AROUND = 12  # lines beside the rows of both tables
 class Live:
     """A table that redraws itself in place."""
 
-    def __init__(self, view: View, console: "Console") -> None:
+    def __init__(self, view: SweepView, console: "Console") -> None:
         from rich.live import Live as RichLive
 
         self._view, self._console = view, console

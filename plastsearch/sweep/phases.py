@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.messages import Task
 from plastsearch.pareto.front import knee
@@ -14,13 +16,13 @@ from plastsearch.search.proposer import Proposer
 from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
-from plastsearch.spec.sweep import SweepSpec
+from plastsearch.spec.sweep import Objective, SweepSpec
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.options import Options
-from plastsearch.tracking.events import Params, Role
+from plastsearch.tracking.events import Role
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.ranking import Aim, Ranking
+from plastsearch.tracking.ranking import Ranking
 
 Records = Mapping[int, TrialRecord]
 
@@ -32,7 +34,7 @@ class Plan:
     config: TrialConfig
     role: Role = "search"
     control: str | None = None
-    params: Params = field(default_factory=dict)
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: str = "sampler"
     reuse_of: int | None = None
     of: int | None = None  # the trial that a finalist repeats, or a control answers to
@@ -49,7 +51,7 @@ class Phase(Protocol):
         """The next trial, to be called `number`; None once there is none left."""
 
 
-class Search:
+class SearchPhase:
     """Whatever the proposer says, until the budget is spent or the space is."""
 
     barrier = False
@@ -72,7 +74,7 @@ class Search:
         return Plan(config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of)
 
 
-class Listed:
+class ListedPhase:
     """Trials that follow from the records, worked out once, when the phase begins."""
 
     def __init__(
@@ -171,7 +173,7 @@ def choose(ranking: Ranking, records: Sequence[TrialRecord], top: int) -> list[T
     members = ranking.front(records)
     if len(members) <= top:
         return members
-    bend = knee([ranking.values(record) for record in members], [aim.goal for aim in ranking.aims])
+    bend = knee([ranking.values(record) for record in members], [one.goal for one in ranking.objectives])
     order = [members[0], members[bend or 0], *members]
     return list({record.number: record for record in order}.values())[:top]
 
@@ -204,9 +206,9 @@ def halting_of(spec: SweepSpec, ranking: Ranking) -> Halting | None:
     halt = spec.halt
     if halt.kind == "none":
         return None
-    own = next((aim for aim in ranking.aims if aim.metric == halt.metric), Aim(halt.metric))
-    aims = ranking.aims if halt.kind == "moasha" else [own]
-    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
+    own = next((one for one in ranking.objectives if one.metric == halt.metric), Objective(metric=halt.metric))
+    objectives = ranking.objectives if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, objectives, halt.rungs, halt.eta, halt.least)
 
 
 def task_of(
@@ -239,17 +241,17 @@ def task_of(
 
 
 def phases_of(
-    spec: SweepSpec, options: Options, space: Space, ranking: Ranking, search: Search, *, shared_gpu: bool
+    spec: SweepSpec, options: Options, space: Space, ranking: Ranking, search: SearchPhase, *, shared_gpu: bool
 ) -> list[Phase]:
     """Baseline, search, other controls, finalists."""
     phases: list[Phase] = []
     if YARDSTICK in spec.controls:
-        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
+        phases.append(ListedPhase(lambda _: [baseline(space.base)], barrier=False))
     phases.append(search)
     others = [name for name in spec.controls if CONTROLS[name].of_winner]
     if others:
-        phases.append(Listed(against_best(others, ranking, space.candidates, spec.search.seed)))
+        phases.append(ListedPhase(against_best(others, ranking, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:
         again = finalists(ranking, spec.finalists.top, spec.finalists.seeds)
-        phases.append(Listed(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
+        phases.append(ListedPhase(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
     return phases

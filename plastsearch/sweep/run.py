@@ -182,7 +182,7 @@ class Sweep:
         number = len(self.records)
         self._write(
             Proposed(
-                trial=number, id=plan.config.trial_id(), role=plan.role, control=plan.control, params=plan.params,
+                trial=number, id=plan.config.trial_id(), role=plan.role, control=plan.control, params=dict(plan.params),
                 config=plan.config.model_dump(mode="json", by_alias=True), origin=plan.origin, reuse_of=plan.reuse_of,
                 **again,
             )

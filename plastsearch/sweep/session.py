@@ -20,12 +20,12 @@ from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.leftovers import Leftovers
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import Search, halting_of, limits_of, phases_of, task_of
+from plastsearch.sweep.phases import SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight import data_of, has_finalists
 from plastsearch.sweep.preparing import CorpusPreparation
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
-from plastsearch.sweep.view import View
+from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def run_sweep(
     spec: SweepSpec,
     options: Options,
-    listen: Callable[[Path, View], Sequence[Closing]],
+    listen: Callable[[Path, SweepView], Sequence[Closing]],
     tell: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
     """Run the sweep from wherever it stands to its end, or to an interrupt.
@@ -100,7 +100,7 @@ def _session(
     options: Options,
     opened: OpenedFolder,
     executor: Executor,
-    listen: Callable[[Path, View], Sequence[Closing]],
+    listen: Callable[[Path, SweepView], Sequence[Closing]],
     tell: Callable[[Outcome], None],
     interrupts: Interrupts,
     preparing: CorpusPreparation | None,
@@ -115,9 +115,13 @@ def _session(
     limits = limits_of(spec)
     on_cluster = options.address is not None  # nobody prepares clips ahead there: each worker looks at them first
     study = open_study(spec, opened.folder, list(records.values()))
-    search = Search(study, lambda r: exhausted(limits, ranking, Spent(list(r.values()), spent_s + time.time() - began)))
+
+    def elapsed_s() -> float:
+        return spent_s + time.time() - began
+
+    search = SearchPhase(study, lambda now: exhausted(limits, ranking, Spent(list(now.values()), elapsed_s())))
     first_stages = FirstStages(records)
-    view = View(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
+    view = SweepView(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
     listeners = [*listen(opened.folder, view), Leftovers(options.store_of(opened.folder.parent), records)]
     state.listeners.extend(listeners)
     try:
@@ -145,7 +149,7 @@ def _session(
         gpus=executor.gpus,
     )
     command = options.command(opened.folder)
-    ending = Ending(opened.folder, state, sweep, search, listeners, command, lambda: spent_s + time.time() - began)
+    ending = Ending(opened.folder, state, sweep, search, listeners, command, elapsed_s)
     interrupts.serve(sweep, view.hint, patient=options.executor != "inline")
     try:
         _serve(executor, sweep, lambda trouble: _abandon(trouble, executor, ending, tell))

@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 @dataclass
-class View:
+class SweepView:
     """The numbers every display draws from."""
 
     records: Mapping[int, TrialRecord]

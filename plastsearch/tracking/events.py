@@ -13,7 +13,6 @@ Role = Literal["search", "control", "finalist"]
 EndState = Literal["done", "failed", "halted", "reused"]
 State = Literal["proposed", "running"] | EndState
 Status = Literal["done", "budget", "failures", "interrupted"]
-Params = dict[str, JsonValue]  # what a sampler chose, by parameter
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "halted", "reused"})
 
@@ -38,7 +37,9 @@ class Opened(Event):
     kind: ClassVar[str] = "sweep"
     version: int = 1
     name: str = ""
-    spec: dict[str, Any] = {}  # as SweepSpec.plain() gave it, perhaps to an older program: it is not validated here
+    spec: dict[
+        str, JsonValue
+    ] = {}  # as SweepSpec.plain() gave it, perhaps to an older program: it is not validated here
     spec_hash: str = ""
     overrides: list[str] = []
     space: str | None = None
@@ -67,8 +68,8 @@ class Proposed(TrialEvent):
     id: str
     role: Role
     control: str | None = None
-    params: Params
-    config: dict[str, Any]  # a TrialConfig as it was dumped, perhaps by an older program
+    params: dict[str, JsonValue]  # as a sampler chose them, by name
+    config: dict[str, JsonValue]  # a TrialConfig as it was dumped, perhaps by an older program
     origin: str = "sampler"
     reuse_of: int | None = None
     of: int | None = None

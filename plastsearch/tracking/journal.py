@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
+from pydantic import JsonValue
+
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import plain
 from plastsearch.lock import take
@@ -20,7 +22,6 @@ from plastsearch.tracking.events import (
     Event,
     Finished,
     Opened,
-    Params,
     Proposed,
     Reported,
     Retried,
@@ -51,8 +52,8 @@ class TrialRecord:
     id: str
     role: Role
     control: str | None
-    params: Params
-    config: dict[str, Any]
+    params: dict[str, JsonValue]
+    config: dict[str, JsonValue]
     origin: str = "sampler"
     reuse_of: int | None = None
     of: int | None = None  # of a finalist the trial it repeats, of a control the trial it answers to

@@ -2,14 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
+
+from pydantic import JsonValue
 
 from plastsearch.spec.config import content_id
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.ranking import objectives_of
 
+T = TypeVar("T")
 TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes
 STATUSES = {"done": "FINISHED", "reused": "FINISHED", "failed": "FAILED", "halted": "KILLED"}
 SWEEP_STATUSES = {"done": "FINISHED", "budget": "FINISHED", "interrupted": "KILLED", "failures": "FAILED"}
@@ -54,12 +58,17 @@ def sweep_tags(opening: Opened) -> dict[str, str]:
 
 def sweep_params(opening: Opened) -> dict[str, str]:
     """What was asked for."""
-    spec = opening.spec
-    goals = ", ".join(f"{one.get('goal', 'min')} {one['metric']}" for one in spec.get("objectives") or [])
-    search = {f"search.{key}": value for key, value in (spec.get("search") or {}).items()}
-    space = {f"space.{key}": domain for key, domain in (spec.get("space") or {}).items()}
-    shown = {"objectives": goals, "controls": spec.get("controls") or [], **search, **space}
-    return _params({**shown, "overrides": opening.overrides})
+    goals = ", ".join(f"{one.goal} {one.metric}" for one in objectives_of(opening.spec))
+    search = {f"search.{key}": value for key, value in section(opening.spec, "search").items()}
+    space = {f"space.{key}": domain for key, domain in section(opening.spec, "space").items()}
+    shown = {"objectives": goals, "controls": opening.spec.get("controls") or [], **search, **space}
+    return _params({**shown, "overrides": [*opening.overrides]})
+
+
+def section(data: Mapping[str, JsonValue], key: str) -> dict[str, JsonValue]:
+    """The part of plain data under a key; empty where there is none."""
+    found = data.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def trial_name(record: TrialRecord) -> str:
@@ -102,7 +111,7 @@ def trial_params(record: TrialRecord) -> dict[str, str]:
     """The searched parameters and what people filter by."""
     config = record.config
     shown = {name: config[name] for name in _SHOWN if name in config}
-    model, data = config.get("model") or {}, config.get("data") or {}
+    model, data = section(config, "model"), section(config, "data")
     shown |= {"model": model.get("name"), "preset": model.get("preset"), "corpus": data.get("corpus")}
     return _params({**record.params, **shown})
 
@@ -126,7 +135,7 @@ def _curve(name: str) -> str:
     return _key(f"{section}/{rest}")
 
 
-def _params(values: dict[str, Any]) -> dict[str, str]:
+def _params(values: Mapping[str, JsonValue]) -> dict[str, str]:
     texts = {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
     return {name: text for name, text in texts.items() if text}
 
@@ -135,7 +144,7 @@ def _key(name: str) -> str:
     return _FORBIDDEN.sub("_", str(name))[:250]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -143,7 +152,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def in_lots(items: Iterable[Any], size: int) -> list[list[Any]]:
+def in_lots(items: Iterable[T], size: int) -> list[list[T]]:
     """Lists of at most `size`."""
     whole = list(items)
     return [whole[start : start + size] for start in range(0, len(whole), size)]

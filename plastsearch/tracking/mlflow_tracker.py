@@ -19,6 +19,7 @@ from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
 from plastsearch.tracking.journal import FILE, LOCK, TrialRecord, read
 from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
+from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.tracker import Renderer, Rendering
 
 
@@ -161,12 +162,10 @@ class MlflowTracker(Follower):
     def _describe(self, store: Store, opening: Opened, rendering: Rendering) -> None:
         note = pages.run_note(store.experiment, store.parent, rendering.page, rendering.picture, rendering.note)
         store.log(store.parent, tags={"mlflow.note.content": note})
-        spec = opening.spec
-        objectives = [(one["metric"], one.get("goal", "min")) for one in spec.get("objectives") or []]
         tags = pages.saved_views(
             terms.sweep_id(opening),
-            objectives or [("dev_eer", "min")],
-            list(spec.get("space") or {}),
+            [(one.metric, one.goal) for one in objectives_of(opening.spec)],
+            list(terms.section(opening.spec, "space")),
             terms.milliseconds(opening.at),
         )
         tags["mlflow.note.content"] = pages.experiment_note(store.experiment, store.parent, rendering.page)

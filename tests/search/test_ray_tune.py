@@ -15,7 +15,7 @@ from plastsearch.execute.resources import Request, Shape
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.tracking.journal import read, trials
-from tests.search.conftest import AIMS
+from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 from tests.search.session_process import SPACE
 from tests.search.test_session import start, wait_for
@@ -50,7 +50,7 @@ def run(rig, cluster, **more):
 
 def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):
     """One sweep for all three: workers take seconds to start."""
-    halting = Halting("asha", AIMS, least=2)
+    halting = Halting("asha", OBJECTIVES, least=2)
     rng, limits = Dice(orders={2: "busy", 3: "busy"}), Limits(trials=14)
     records = run(rig, cluster, rng=rng, limits=limits, options={"halting": halting})
     states = [r.state for r in records.values()]

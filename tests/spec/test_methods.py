@@ -13,6 +13,7 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, reads, runs
 from plastsearch.sweep import dry_run as forecast
+from plastsearch.sweep.forecast import ForecastAnswer
 from plastsearch.sweep.preflight import examine
 from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import plan
@@ -66,8 +67,7 @@ def test_what_a_method_reads_changes_its_stages(method):
 @pytest.fixture
 def uncounted(monkeypatch):
     """No process that imports torch only to count parameters, which these tests do not ask for."""
-    answer = {"step_s": None, "device": None, "kept": None}
-    monkeypatch.setattr(forecast, "_child", lambda configs, *_: answer | {"counts": [None] * len(configs)})
+    monkeypatch.setattr(forecast, "_child", lambda asked: ForecastAnswer(counts=(None,) * len(asked.configs)))
 
 
 def test_check_and_dry_run_agree_on_the_runs(uncounted):
