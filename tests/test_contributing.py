@@ -74,8 +74,9 @@ def test_a_trial_prunes_by_the_new_criterion(typed: list[subprocess.CompletedPro
     assert re.search(r"\d+ passed", tests.stdout)
 
 
-def test_every_file_that_the_table_names_is_there() -> None:
-    named = re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", TEXT)
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/walks.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", (ROOT / page).read_text("utf-8"))
     assert named
     for name in named:
         assert (ROOT / name).is_file() or (ROOT / "plastsearch" / name).is_file(), name
