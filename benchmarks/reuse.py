@@ -22,7 +22,7 @@ from results import Cell, Table, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
-from plastsearch.trial.cost import Costs, describe
+from plastsearch.trial.cost import Costs
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
@@ -42,7 +42,7 @@ STEADY = (
 )
 COLUMNS = [
     ("space", ""), ("trials", ".0f"), ("off → on", ""), ("possible", ""), ("measured", ""),
-    ("largest relative difference", ".1e"), ("reused s", ".1f"), ("device", ""),
+    ("largest relative difference", ".1e"), ("reused s", ".1f"),
 ]  # fmt: skip
 TOLERANCE = 1e-3  # relative; float32 activations are computed in other batches when they are kept
 
@@ -115,16 +115,7 @@ def compare(name: str, configs: list[TrialConfig], folder: Path, clips: Path) ->
     reused_s = sum(report.metrics["reused_seconds"] for report in on.reports)
     took = f"{off.seconds:.1f} s → {on.seconds:.1f} s"
     measured = f"{saving:.2f} × ({saving / possible:.0%})"
-    return [
-        f"({name})",
-        len(configs),
-        took,
-        f"{possible:.2f} ×",
-        measured,
-        worst,
-        reused_s,
-        describe(on.run.context)["device"],
-    ]
+    return [f"({name})", len(configs), took, f"{possible:.2f} ×", measured, worst, reused_s]
 
 
 def run(configs: Iterable[TrialConfig], settings: RunSettings) -> Run:
