@@ -39,6 +39,7 @@ def publish(results: Results) -> dict[str, Path]:
         "trials.csv": trials_csv(results),
         SPACE_FILE: yaml.safe_dump(results.spec, sort_keys=False, allow_unicode=True, width=110),
     }
+    # A browser, or MLflow's mirror, may read these at any moment while the sweep goes on: never half a file.
     for name, text in texts.items():
         draft = folder / f".{name}.{os.getpid()}"
         draft.write_text(text, encoding="utf-8")
