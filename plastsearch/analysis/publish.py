@@ -121,6 +121,7 @@ def _around(results: Results) -> tuple[str, str]:
     return as_html(opening(results)[1:]), as_html(tail)
 
 
+# The picture belongs under the title, but blocks know no pictures: a terminal, which shows the same ones, has none.
 def _split_title(markdown: str) -> tuple[str, str]:
     head, _, rest = markdown.partition("\n\n")
     return head + "\n\n", rest

@@ -28,7 +28,7 @@ def check(
     try:
         reading = read_sweep(space, sets or [])
         mistakes, spec = reading.mistakes, reading.spec
-        if spec is not None:
+        if spec is not None:  # what could be read is looked up even beside mistakes: all of them are told at once
             findings = examine(spec, data=not no_data)
             mistakes += [
                 reading.document.say(place, message)
