@@ -7,7 +7,7 @@ ARGS   ?=
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all gpu env lint lock clean help
+.PHONY: sweep test test-all gpu results env lint lock clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -20,6 +20,9 @@ test-all: env  ## the slow proofs, too: many kills, node faults, a thousand tria
 
 gpu:  ## GPU tests and benchmarks with the Python and torch that are there, nothing installed: make gpu PYTHON=python3
 	$(PYTHON) benchmarks/gpu.py $(ARGS)
+
+results:  ## make benchmarks/RESULTS.md and gpu.md anew from benchmarks/results/*.json
+	$(PYTHON) benchmarks/results.py
 
 lint: env  ## ruff, import-linter, mypy
 	$(BIN)/ruff format --check .

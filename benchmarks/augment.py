@@ -1,6 +1,6 @@
 """What each training-time change costs, against forward passes of the tiny networks, for 16 clips of 64,600 samples.
 
-`python benchmarks/augment.py [rounds]` times everything in turns, in CPU seconds of one thread, and prints a table.
+`python benchmarks/augment.py [rounds]` times everything in turns, in CPU seconds of one thread.
 """
 
 import statistics
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from results import Table, write
 
 from plastsearch.augment.changes import build_augment
 from plastsearch.augment.names import CHANGES
@@ -76,11 +77,12 @@ def main(rounds: int) -> None:
         write_folders(Path(name))
         spent = measure(works(Path(name)), rounds)
     forward = {name: spent.pop(f"{name} tiny, forward") for name in NETWORKS}
-    print("| change of 16 × 64,600 samples | CPU ms | " + " | ".join(f"share of {name}" for name in NETWORKS) + " |")
-    print("|---" * (2 + len(NETWORKS)) + "|")
-    print("| (forward pass of the tiny network) | | " + " | ".join(f"{ms:.0f} ms" for ms in forward.values()) + " |")
-    for name, ms in sorted(spent.items(), key=lambda item: -item[1]):
-        print(f"| {name} | {ms:.1f} | " + " | ".join(f"{ms / of:.0%}" for of in forward.values()) + " |")
+    shares = [(f"share of {name} ({ms:.0f} ms)", ".0%") for name, ms in forward.items()]
+    slowest = sorted(spent.items(), key=lambda item: -item[1])
+    rows = [[name, ms, *(ms / of for of in forward.values())] for name, ms in slowest]
+    table = Table([("change", ""), ("CPU ms", ".1f"), *shares], rows)
+    print(table.markdown())
+    write("augment", {"changes": table})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
     python benchmarks/backward.py                      all networks, on the CPU: one thread, its own CPU time
     python benchmarks/backward.py --device cuda        on a GPU: CUDA events
-    python benchmarks/backward.py --write benchmarks/RESULTS.md
 
 All variants take turns in one process (A B C A B C …); a figure is the median over rounds of variant / full in the
 same round. `bound` is the share of floating-point operations, counted, that the variant has to do in backward.
@@ -10,23 +9,20 @@ same round. `bound` is the share of floating-point operations, counted, that the
 
 import argparse
 import copy
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
+from results import Table, write
 from shapes import Forward, Grus, ResNet18, Speech
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.freeze import learn_only_, trainable
-
-TITLE = "## Backward time"
 
 
 @dataclass
@@ -207,26 +203,24 @@ def ratio(values: list[float], reference: list[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, reference, strict=True))
 
 
-def table(title: str, variants: list[Variant], bounds: list[Variant]) -> str:
-    """One network's rows in Markdown."""
+COLUMNS = [
+    ("variant", ""), ("trainable", ",.0f"), ("backward", ".3f"), ("goal", ""), ("FLOP bound", ".3f"),
+    ("measured / bound", ".2f"), ("whole step", ".3f"), ("goal", ""), ("saved MB", ".1f"),
+]  # fmt: skip
+
+
+def table(variants: list[Variant], bounds: list[Variant]) -> Table:
+    """One network's rows."""
     full, most = variants[0], bounds[0].flops
-    lines = [
-        f"\n### {title}\n",
-        "| variant | trainable | backward | goal | FLOP bound | measured / bound | whole step | goal | saved MB |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for variant, counted in zip(variants, bounds, strict=True):
         backward, bound = ratio(variant.backward_s, full.backward_s), counted.flops / most
         whole_step = ratio(variant.step_s, full.step_s)
         goal = f"≤ {variant.goal}" if variant.goal and "(" not in variant.goal else variant.goal
         step_goal = f"≤ {variant.step_goal}" if variant.step_goal else ""
-        lines.append(
-            f"| {variant.name} | {size(variant.net):,} | {backward:.3f} | {goal} | {bound:.3f} "
-            f"| {backward / bound:.2f} | {whole_step:.3f} | {step_goal} | {variant.saved_mb:.1f} |"
-        )
-    seconds = statistics.median(full.backward_s), statistics.median(full.step_s)
-    lines.append(f"\nFull fine-tuning: backward {seconds[0] * 1000:.0f} ms, step {seconds[1] * 1000:.0f} ms.")
-    return "\n".join(lines)
+        rows.append([variant.name, size(variant.net), backward, goal, bound, backward / bound, whole_step, step_goal,
+                     variant.saved_mb])  # fmt: skip
+    return Table(COLUMNS, rows)
 
 
 NETWORKS: dict[str, tuple[str, Callable[[], Iterator[Variant]], Callable[[], Iterator[Variant]]]] = {
@@ -251,52 +245,27 @@ def bounds_of(name: str) -> list[Variant]:
     return counted
 
 
-def machine(device: str) -> str:
-    """The processor's name, for the record."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def write(path: Path, device: str, text: str) -> None:
-    """Replaces the part of this device in the section, and leaves the rest of the file alone."""
-    kind = "GPU" if device.startswith("cuda") else "CPU"
-    before = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
-    head, found, rest = before.partition(TITLE)
-    section, mark, after = rest.partition("\n## ") if found else ("\n", "", "")
-    begin, end = f"<!-- {kind} begin -->", f"<!-- {kind} end -->"
-    block = f"{begin}\n{text}\n{end}"
-    if begin in section:
-        section = section[: section.index(begin)] + block + section[section.index(end) + len(end) :]
-    else:
-        section = f"{section.rstrip()}\n\n{block}\n"
-    path.write_text(f"{head.rstrip()}\n\n{TITLE}\n{section.lstrip()}{mark}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measures, prints, and writes if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--write", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    tables = []
     for name in chosen.networks:
         title, make, _ = NETWORKS[name]
         bounds = bounds_of(name)
         variants = list(make())
         measure(variants, chosen.device, chosen.rounds)
-        tables.append(table(title, variants, bounds))
-        print(tables[-1], flush=True)
-    kind = "one thread, its CPU time" if chosen.device == "cpu" else "CUDA events"
-    intro = f"{machine(chosen.device)}, torch {torch.__version__}, float32, {kind}, {chosen.rounds} rounds, "
-    intro += "interleaved; ratios to full fine-tuning of the ungrown network."
-    if chosen.write:
-        write(chosen.write, chosen.device, intro + "\n" + "\n".join(tables))
+        found = table(variants, bounds)
+        seconds = statistics.median(variants[0].backward_s), statistics.median(variants[0].step_s)
+        print(f"\n### {title}\n\n{found.markdown()}\n", flush=True)
+        print(f"Full fine-tuning: backward {1000 * seconds[0]:.0f} ms, step {1000 * seconds[1]:.0f} ms.", flush=True)
+        if chosen.device == "cpu":
+            write("backward", {name: found})
+        else:
+            write("backward_cuda", {name: found}, device=torch.cuda.get_device_name())
 
 
 if __name__ == "__main__":

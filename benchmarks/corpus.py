@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from results import Table, write
 
 from plastsearch.models.build import build
 from plastsearch.scores.metrics import eer
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    rows = []
     for difficulty in options.difficulty:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -86,8 +88,12 @@ def main() -> None:
             start = time.perf_counter()
             network = train(name, splits["train"], options.steps, options.seed)
             seconds = time.perf_counter() - start
-            errors = "  ".join(f"{split} {error(network, data):5.1f} %" for split, data in splits.items())
-            print(f"  {name:9s} {errors}  {seconds:.0f} s", flush=True)
+            errors = {split: error(network, data) for split, data in splits.items()}
+            shown = "  ".join(f"{split} {value:5.1f} %" for split, value in errors.items())
+            print(f"  {name:9s} {shown}  {seconds:.0f} s", flush=True)
+            rows.append([difficulty, name, *errors.values(), seconds])
+    percent = [(f"{split} EER %", ".1f") for split in ("train", "dev", "eval")]
+    write("corpus", {"eer": Table([("difficulty", "g"), ("network", ""), *percent, ("seconds", ".0f")], rows)})
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ are longer than a crop; a fresh place per epoch cannot. Dev clips are always sco
 """
 
 import argparse
-import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import torch
+from results import Table, write
 
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.load import load_sweep
@@ -28,19 +28,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--only", choices=["grnn_layers", "w2v_layers", "resnet_stages"])
-    parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("grnn_layers", "w2v_layers", "resnet_stages"):
             if options.only in (None, name):
-                found[name] = compare(name, options.seeds, Path(folder))
-                if options.out:
-                    options.out.write_text(json.dumps(found, indent=1))
+                table = compare(name, options.seeds, Path(folder))
+                print(f"{name}, {options.seeds} seeds\n\n{table.markdown()}\n", flush=True)
+                write("crops", {name: table})
 
 
-def compare(name: str, seeds: int, folder: Path) -> dict[str, list[tuple[float, float]]]:
+def compare(name: str, seeds: int, folder: Path) -> Table:
     """The baseline of a space under every policy; differences are to one place per clip."""
     base = load_sweep(SPACES / f"{name}.yaml").base.model_copy(update={"method": "baseline"})
     found: dict[str, list[tuple[float, float]]] = {str(policy): [] for policy in POLICIES}
@@ -48,17 +46,21 @@ def compare(name: str, seeds: int, folder: Path) -> dict[str, list[tuple[float, 
         for policy in POLICIES:
             data = base.data.model_copy(update={"crops": policy, "seed": seed})
             found[str(policy)].append(ended(base.model_copy(update={"data": data, "seed": seed}), folder))
-    print(f"{name}: {seeds} seeds, dev EER % and dev loss; difference to crops: 1 with its standard error")
+    rows = []
     for policy, ends in found.items():
-        parts = [f"crops {policy:>5}"]
-        for at, digits in ((0, 2), (1, 3)):
-            difference = [end[at] - one[at] for end, one in zip(ends, found["1"], strict=True)]
-            error = stdev(difference) / len(difference) ** 0.5 if len(difference) > 1 else float("nan")
-            parts.append(
-                f"{mean(end[at] for end in ends):7.{digits}f} ({mean(difference):+.{digits}f} ± {error:.{digits}f})"
-            )
-        print("  ".join(parts), flush=True)
-    return found
+        errors, losses = zip(*ends, strict=True)
+        rows.append(
+            [policy, mean(errors), None if policy == "1" else against(errors, [e for e, _ in found["1"]]), mean(losses)]
+        )
+    columns = [("crops", ""), ("dev EER %", ".2f"), ("against 1 (± standard error)", ""), ("dev loss", ".3f")]
+    return Table(columns, rows)
+
+
+def against(errors: Sequence[float], others: Sequence[float]) -> str:
+    """The mean difference over the seeds, with its standard error."""
+    differences = [one - other for one, other in zip(errors, others, strict=True)]
+    error = stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+    return f"{mean(differences):+.2f} ± {error:.2f}".replace("-", "−")
 
 
 def ended(config: TrialConfig, folder: Path) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """How fast clips come from the shared cache, what a worker process costs in memory, and how fast a corpus is prepared.
 
-`python benchmarks/data.py [clips]` writes a corpus of FLAC files into a temporary folder and prints a Markdown table.
+`python benchmarks/data.py [clips]` writes a corpus of FLAC files into a temporary folder and measures there.
 """
 
 import statistics
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from results import Table, cpu_model, write
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_corpus
@@ -125,12 +126,6 @@ def private_mb(manifest: Path, cache: Path, workers: int = 3) -> float:
     return statistics.median(found)
 
 
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-
-
 def main(clips: int) -> None:
     """Measure everything in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
@@ -155,16 +150,20 @@ def main(clips: int) -> None:
             lambda: from_flac(train, place / "audio"), lambda: from_cache(train), ROUNDS
         )
         own, empty = private_mb(manifest, place / "cache0"), private_mb(tiny, place / "cache0")
-    print(f"{clips:,} FLAC clips of 2-6 s, {size:.0f} MB decoded (int16), {cpu_name()}, one thread, CPU time\n")
-    print("| measure | figure | goal |\n|---|---|---|")
-    print(f"| batches of 32 × 64,600 samples from the cache | {n_batches / cached:.0f}/s | |")
-    print(f"| the same, decoding FLAC with soundfile every epoch | {n_batches / decoding:.1f}/s | |")
-    print(f"| ratio | {ratio:.0f} × | ≥ 20 × |")
     extra = f"{own:.1f} MB - {empty:.1f} MB = {100 * (own - empty) / size:.1f} %"
-    print(f"| private memory of a worker, less that of one whose clips have almost no samples | {extra} | < 5 % |")
-    speed = f"{throughput:.2f} × ({clips / prepared:.0f} clips/s)"
-    print(f"| prepare on one core, against plain soundfile decoding | {speed} | ≥ 0.8 × |")
-    print(f"| opening a prepared corpus | {1000 * opened:.0f} ms | at once |")
+    rows = [
+        ["batches of 32 × 64,600 samples from the cache", f"{n_batches / cached:.0f}/s", None],
+        ["the same, decoding FLAC with soundfile every epoch", f"{n_batches / decoding:.1f}/s", None],
+        ["ratio", f"{ratio:.0f} ×", "≥ 20 ×"],
+        ["private memory of a worker, less that of one whose clips have almost no samples", extra, "< 5 %"],
+        ["prepare on one core, against plain soundfile decoding",
+         f"{throughput:.2f} × ({clips / prepared:.0f} clips/s)", "≥ 0.8 ×"],
+        ["opening a prepared corpus", f"{1000 * opened:.0f} ms", "at once"],
+    ]  # fmt: skip
+    table = Table([("measure", ""), ("figure", ""), ("goal", "")], rows)
+    print(f"{clips:,} FLAC clips of 2-6 s, {size:.0f} MB decoded (int16), {cpu_model()}, one thread, CPU time\n")
+    print(table.markdown())
+    write("data", {"cache": table})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import Table, write
 from torch import Tensor, nn
 
 from plastsearch.models.build import build
@@ -100,14 +101,18 @@ def main() -> None:
     if chosen.mode:
         print(json.dumps(child(chosen)))
         return
-    print("| network | mode | ms a step | against usual | two runs agree |\n|---|---|---|---|---|")
+    rows = []
     usual: dict[str, float] = {}
     for mode in MODES:
         shape = chosen.preset, chosen.clips, chosen.samples, chosen.steps, chosen.networks
         for row in measured(mode, chosen.device, *shape):
             against = row["ms"] / usual.setdefault(row["network"], row["ms"])
-            agree = "yes" if row["repeats"] else "no"
-            print(f"| {row['network']} | {mode} | {row['ms']:.2f} | {against:.2f} × | {agree} |", flush=True)
+            rows.append([row["network"], mode, row["ms"], f"{against:.2f} ×", "yes" if row["repeats"] else "no"])
+    heads = [("network", ""), ("mode", ""), ("ms a step", ".2f"), ("against usual", ""), ("two runs agree", "")]
+    table = Table(heads, rows)
+    print(table.markdown())
+    kind = torch.device(chosen.device).type
+    write("determinism" if kind == "cpu" else f"determinism_{kind}", {"steps": table}, device=chosen.device)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Each arm (see driver_arms.py) runs in a process of its own, start-up is told apart. Arms that are cheap alternate
 `--repeats` times at 200 trials or fewer, and medians are compared. Ray's stock MLflow callback takes 0.3 s per trial on
-a quiet machine and 2 s on a busy one: beyond `--stock-up-to` trials its arm is left out. Prints a table and the goals.
+a quiet machine and 2 s on a busy one: beyond `--stock-up-to` trials its arm is left out. Tables: runs, and goals.
 """
 
 import argparse
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.driver_arms import ARMS, run_arm  # noqa: E402
+from benchmarks.results import Table, write  # noqa: E402
 
 CHEAP = ("tune", "ours")
 LABELS = {
@@ -58,25 +59,26 @@ def median(runs: list[Run], key: str) -> float:
     return statistics.median(float(run[key]) for run in runs)
 
 
-def table(runs: list[Run]) -> str:
+def table(runs: list[Run]) -> Table:
     """Every run, in order."""
-    heads = "arm | trials | start-up s | ms per trial | CPU s | halves s | halves CPU s | MB at half, end, most | load"
-    lines = [f"| {heads} |", "|" + "---|" * 9]
-    for run in runs:
-        cells = [LABELS[run["arm"]], f"{run['trials']:,}", f"{run['startup_s']:.1f}", f"{run['ms_per_trial']:.0f}",
-                 f"{run['cpu_s']:.1f}", f"{run['first_half_s']:.1f} / {run['second_half_s']:.1f}",
-                 f"{run['first_half_cpu_s']:.1f} / {run['second_half_cpu_s']:.1f}",
-                 f"{run['half_mb']:.0f}, {run['end_mb']:.0f}, {run['max_mb']:.0f}", f"{run['load']:.0f}"]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    columns = [("arm", ""), ("trials", ",.0f"), ("start-up s", ".1f"), ("ms per trial", ".0f"), ("CPU s", ".1f"),
+               ("halves s", ""), ("halves CPU s", ""), ("MB at half, end, most", ""), ("load", ".0f")]  # fmt: skip
+    rows = [
+        [LABELS[run["arm"]], run["trials"], run["startup_s"], run["ms_per_trial"], run["cpu_s"],
+         f"{run['first_half_s']:.1f} / {run['second_half_s']:.1f}",
+         f"{run['first_half_cpu_s']:.1f} / {run['second_half_cpu_s']:.1f}",
+         f"{run['half_mb']:.0f}, {run['end_mb']:.0f}, {run['max_mb']:.0f}", run["load"]]
+        for run in runs
+    ]  # fmt: skip
+    return Table(columns, rows)
 
 
-def goals(runs: list[Run]) -> str:
+def goals(runs: list[Run]) -> Table:
     """What a driver may cost, and whether it does not cost more."""
-    lines = ["| measure | figure | goal | |", "|---|---|---|---|"]
+    rows: list[list[str]] = []
 
     def say(measure: str, value: float, goal: float, form: Callable[[float], str] = "{:.2f}".format) -> None:
-        lines.append(f"| {measure} | {form(value)} | ≤ {form(goal)} | {'pass' if value <= goal else '**miss**'} |")
+        rows.append([measure, form(value), f"≤ {form(goal)}", _mark(value <= goal)])
 
     for n_trials in sorted({run["trials"] for run in runs}):
         of = {arm: [run for run in runs if run["arm"] == arm and run["trials"] == n_trials] for arm in ARMS}
@@ -95,10 +97,8 @@ def goals(runs: list[Run]) -> str:
                 _trend(of[arm], f"{LABELS[arm]}, {at}", say)
     modules = {arm: sorted({one for run in runs if run["arm"] == arm for one in run["modules"]}) for arm in LABELS}
     foreign = {arm: modules[arm] for arm in ("ours", "ours+mlflow") if set(modules[arm]) - {arm.partition("+")[2]}}
-    lines.append(
-        f"| torch, or without a tracker mlflow, in our driver | {foreign or 'no'} | no | {_mark(not foreign)} |"
-    )
-    return "\n".join(lines)
+    rows.append(["torch, or without a tracker mlflow, in our driver", str(foreign or "no"), "no", _mark(not foreign)])
+    return Table([("measure", ""), ("figure", ""), ("goal", ""), ("", "")], rows)
 
 
 def _trend(runs: list[Run], where: str, say: Callable[..., None]) -> None:
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of the cheap arms, at 200 trials or fewer")
     parser.add_argument("--stock-up-to", type=int, default=200, help="trials with Ray's stock MLflow callback")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help="write every run here, as JSON")
+    parser.add_argument("--out", type=Path, help="keep every run here while they go on, as JSON")
     asked = parser.parse_args()
     if asked.arm:
         print(json.dumps(run_arm(asked.arm, asked.trials[0])))
@@ -135,7 +135,9 @@ def main() -> None:
             if asked.out:
                 asked.out.parent.mkdir(parents=True, exist_ok=True)
                 asked.out.write_text(json.dumps(runs, indent=1) + "\n")
-    print(f"{table(runs)}\n\n{goals(runs)}")
+    tables = {"runs": table(runs), "goals": goals(runs)}
+    print("\n\n".join(one.markdown() for one in tables.values()))
+    write("driver", tables)
 
 
 if __name__ == "__main__":

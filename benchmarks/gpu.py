@@ -3,9 +3,9 @@
     make gpu PYTHON=python3                             # Ray, MLflow and Optuna are not needed; below ten minutes
     python benchmarks/gpu.py --device cpu --quick       # the same code where there is no GPU; its figures mean nothing
 
-Writes gpu.md (a table) and gpu.json into --out. Exit status: 0 done, 1 a test or a part failed, 3 there is no GPU here,
-or torch or a library of the networks is missing. Whole trials need a few packages more; without them they are left out
-and named.
+Writes gpu.json, and gpu.md, which is made from it. Exit status: 0 done, 1 a test or a part failed, 3 there is no GPU
+here, or torch or a library of the networks is missing. Whole trials need a few packages more; without them they are
+left out and named.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--quick", action="store_true", help="next to nothing of everything: only that it runs")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks", help="folder of gpu.md and gpu.json")
+    parser.add_argument("--out", type=Path, help="folder of gpu.md and gpu.json; else this one, and results/")
     parser.add_argument("--minutes", type=float, default=7.5, help="begin nothing after so many")
     chosen = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - it may be any Python
@@ -72,27 +72,27 @@ def main() -> int:
     device = torch.device(chosen.device, 0) if chosen.device == "cuda" else torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         where = Where(device, chosen.quick, Path(folder))
-        results = Results(machine(where))
+        found = Results(machine(where))
         lacking = missing(FOR_TRIALS)
         if lacking:
-            results.left_out.append(
+            found.left_out.append(
                 f"whole trials: {sys.executable} has no {', '.join(lacking)} (elsewhere: python3 -m pip install "
                 f"--target DIR {' '.join(lacking)}; here: PYTHONPATH=DIR make gpu)"
             )
-            print(f"left out: {results.left_out[-1]}", flush=True)
-        tests(results, where, ends_at=begin + 60 * chosen.minutes)
+            print(f"left out: {found.left_out[-1]}", flush=True)
+        tests(found, where, ends_at=begin + 60 * chosen.minutes)
         for name in [name for name in PARTS if not (lacking and name in OF_TRIALS)]:
             if time.monotonic() > begin + 60 * chosen.minutes:
-                results.left_out.append(f"{name}: no time was left")
+                found.left_out.append(f"{name}: no time was left")
                 continue
-            measure(results, name, partial(PARTS[name], where))
-            results.seconds = round(time.monotonic() - begin, 1)
-            write(results, chosen.out)
-    write(results, chosen.out)
-    print(f"{len(results.rows)} figures in {results.seconds:.0f} s: {chosen.out / 'gpu.md'}, {chosen.out / 'gpu.json'}")
-    for text in results.failed:
+            measure(found, name, partial(PARTS[name], where))
+            found.seconds = round(time.monotonic() - begin, 1)
+            write(found, chosen.out)
+    data, page = write(found, chosen.out)
+    print(f"{len(found.rows)} figures in {found.seconds:.0f} s: {page}, {data}")
+    for text in found.failed:
         print(f"failed: {text}")
-    return 1 if results.failed else 0
+    return 1 if found.failed else 0
 
 
 def missing(names: tuple[str, ...]) -> list[str]:
@@ -109,43 +109,36 @@ def missing(names: tuple[str, ...]) -> list[str]:
 
 def machine(where: "Where") -> dict[str, Any]:
     """What figures mean nothing without."""
+    import results
     import torch
 
-    found: dict[str, Any] = {
-        "device": "CPU", "cpu": cpu_model(), "python": platform.python_version(),
+    facts: dict[str, Any] = {
+        "device": "CPU", "cpu": results.cpu_model(), "python": platform.python_version(),
         "torch": torch.__version__, "cores": os.cpu_count(), "quick": where.quick,
     }  # fmt: skip
     if where.device.type == "cuda":
         of = torch.cuda.get_device_properties(where.device)
-        found |= {
+        facts |= {
             "device": of.name, "capability": f"{of.major}.{of.minor}", "memory_gb": round(of.total_memory / 1e9, 1),
             "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
         }  # fmt: skip
-    return found
+    return facts
 
 
-def cpu_model() -> str:
-    """The processor that feeds the GPU, as Linux names it."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text("utf-8").splitlines() if known.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def measure(results: Results, name: str, part: Any) -> None:
+def measure(found: Results, name: str, part: Any) -> None:
     """One part; its failure is a result, too, and the others go on."""
     began = time.monotonic()
     try:
         for row in part():
-            results.rows.append(row)
+            found.rows.append(row)
             print(f"{row.part:12} {row.what:48} {row.value:12.4g} {row.unit:12} {row.note}", flush=True)
     except Exception as error:  # noqa: BLE001 - whatever a GPU has to say belongs into the report
-        results.failed.append(f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        found.failed.append(f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
         print(f"{name} failed: {error}", flush=True)
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def tests(results: Results, where: "Where", ends_at: float) -> None:
+def tests(found: Results, where: "Where", ends_at: float) -> None:
     """The tests of tests/gpu in a process of their own: one that loses its GPU takes nothing else along."""
     environment = dict(os.environ, PLASTSEARCH_TEST_DEVICE=where.device.type)
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -157,34 +150,31 @@ def tests(results: Results, where: "Where", ends_at: float) -> None:
         try:
             subprocess.run(words, cwd=ROOT, env=environment, timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
-            results.failed.append(f"tests: not all of them ended within {limit_s:.0f} s")
+            found.failed.append(f"tests: not all of them ended within {limit_s:.0f} s")
         if not report.exists():
-            results.failed.append("tests: pytest ended without a report")
+            found.failed.append("tests: pytest ended without a report")
             return
         suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
     counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-    results.tests = {**counts, "passed": counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]}
+    found.tests = {**counts, "passed": counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]}
     broken = [case.get("name", "") for case in suite.iter("testcase") if {"failure", "error"} & {e.tag for e in case}]
-    results.failed += [f"test {name}" for name in broken]
-    if not results.tests["passed"]:
-        results.failed.append("tests: none passed")
+    found.failed += [f"test {name}" for name in broken]
+    if not found.tests["passed"]:
+        found.failed.append("tests: none passed")
 
 
-def write(results: Results, folder: Path) -> None:
-    """The table, and the same as data."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "gpu.json").write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    of, tests = results.machine, results.tests
-    lines = ["# On a GPU", "", "`make gpu`: " + ", ".join(f"{key} {value}" for key, value in of.items()) + "."]
-    lines += ["Ratios of times: below 1 is faster. Every figure is of one run.", ""]
-    lines += ["| part | what | figure | note |", "|---|---|---|---|"]
-    if tests:
-        note = f"{tests['skipped']} skipped, {tests['failures'] + tests['errors']} failed"
-        lines.append(f"| tests | passed | {tests['passed']} of {tests['tests']} | {note} |")
-    lines += [f"| {row.part} | {row.what} | {row.value:.4g} {row.unit} | {row.note} |" for row in results.rows]
-    lines += [f"| left out | {text} | | |" for text in results.left_out]
-    lines += [f"| failed | {text.replace('|', '/')} | | |" for text in results.failed]
-    (folder / "gpu.md").write_text("\n".join(lines) + "\n", "utf-8")
+def write(found: Results, out: "Path | None") -> "tuple[Path, Path]":
+    """The figures as data, and the page that is made from them."""
+    import results
+
+    data, page = (out / "gpu.json", out / "gpu.md") if out else (results.FOLDER / "gpu.json", results.GPU_PAGE)
+    plain = asdict(found)
+    about = {"machine": plain.pop("machine"), "date": time.strftime("%Y-%m-%d"), "versions": results.versions(),
+             "command": "make gpu"}  # fmt: skip
+    data.parent.mkdir(parents=True, exist_ok=True)
+    data.write_text(json.dumps(about | plain, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    page.write_text(results.gpu_page(plain | about), "utf-8")
+    return data, page
 
 
 if __name__ == "__main__":

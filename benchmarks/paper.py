@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import Cell, Table, write
 
 from plastsearch.analysis.figure import SitePanel
 from plastsearch.analysis.page import sites_html
@@ -69,6 +70,7 @@ def main() -> None:
     sites_png(panels, options.out / "eer_by_layer.png")
     (options.out / "eer_by_layer.html").write_text(sites_html(panels, "EER by dropin layer"))
     print(text)
+    write("paper", {"arms": arms_table(found), "sites": sites_table(found)})
 
 
 def configure(network: str, options: argparse.Namespace, seed: int, sites: tuple[str, ...], **arm: Any) -> TrialConfig:
@@ -144,19 +146,26 @@ def render(found: dict[str, Found]) -> str:
     lines = ["EERs: mean of the seeds (lowest – highest) [95 % bootstrap interval of each seed: means of the lower "
              "and of the upper ends]. Backward ratio: median of the seeds.", ""]  # fmt: skip
     lines += [f"- {network}: {one['settings']}" for network, one in found.items()]
-    lines += ["", "| network | arm | dev EER % | eval EER % | backward ratio | trainable | final parameters |",
-              "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for network, one in found.items():
-        for name, values in one["arms"].items():
-            ratio = statistics.median(values["backward_ratio"])
-            cells = [error(values, "dev_eer"), error(values, "eval_eer"), f"{ratio:.3f}",
-                     f"{values['params_trainable'][0]:,.0f}", f"{values['params_final'][0]:,.0f}"]  # fmt: skip
-            lines.append(f"| {network} | {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| network | frozen dropin at | dev EER % |", "|---|---|---|"]
-    lines += [
-        f"| {network} | {site} | {spread(v)} |" for network, one in found.items() for site, v in one["sites"].items()
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", arms_table(found).markdown(), "", sites_table(found).markdown()]) + "\n"
+
+
+def arms_table(found: dict[str, Found]) -> Table:
+    """Every arm of every network."""
+    rows: list[list[Cell]] = [
+        [network, name, error(values, "dev_eer"), error(values, "eval_eer"),
+         statistics.median(values["backward_ratio"]), values["params_trainable"][0], values["params_final"][0]]
+        for network, one in found.items()
+        for name, values in one["arms"].items()
+    ]  # fmt: skip
+    columns = [("network", ""), ("arm", ""), ("dev EER %", ""), ("eval EER %", ""), ("backward ratio", ".3f"),
+               ("trainable", ",.0f"), ("final parameters", ",.0f")]  # fmt: skip
+    return Table(columns, rows)
+
+
+def sites_table(found: dict[str, Found]) -> Table:
+    """Frozen dropin at each single site."""
+    rows = [[network, site, spread(v)] for network, one in found.items() for site, v in one["sites"].items()]
+    return Table([("network", ""), ("frozen dropin at", ""), ("dev EER %", "")], rows)
 
 
 def error(values: dict[str, list[float]], name: str) -> str:

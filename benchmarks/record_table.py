@@ -16,6 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from results import Table
+from results import write as write_results
 
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.session import Options, run_sweep
@@ -101,7 +103,12 @@ def main() -> None:
     where = Options(root=options.folder, executor=options.executor, resume=resume, finalists=False)
     outcome = run_sweep(asked, where, lambda folder, view: [])  # noqa: ARG005
     count = write(list(trials(read(outcome.folder)).values()), asked, options.out)
-    print(f"{outcome.status}: {count} trials, {time.time() - start:.0f} s, {options.out.stat().st_size} bytes")
+    seconds = time.time() - start
+    columns = [("status", ""), ("trials", ".0f"), ("seconds", ".0f"), ("bytes", ".0f")]
+    write_results(
+        "record_table", {"sweep": Table(columns, [[outcome.status, count, seconds, options.out.stat().st_size]])}
+    )
+    print(f"{outcome.status}: {count} trials, {seconds:.0f} s, {options.out.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ timing measurements, which nothing can share, are left out on both sides.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import Cell, Table, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial.context import TrialRun
-from plastsearch.trial.cost import Costs, describe
+from plastsearch.trial.cost import Costs
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
@@ -40,6 +40,10 @@ STEADY = (
     "turnover",
     "dev_eer_pruned",
 )
+COLUMNS = [
+    ("space", ""), ("trials", ".0f"), ("off → on", ""), ("possible", ""), ("measured", ""),
+    ("largest relative difference", ".1e"), ("reused s", ".1f"),
+]  # fmt: skip
 TOLERANCE = 1e-3  # relative; float32 activations are computed in other batches when they are kept
 
 
@@ -57,16 +61,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny networks")
     parser.add_argument("--clips", type=int, default=24, help="training clips; each stage of (a) has 8 epochs of them")
     parser.add_argument("--only", choices=["a", "b"])
-    parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, configs in spaces(options.quick, options.clips).items():
             if options.only in (None, name):
-                found[name] = compare(name, configs, Path(folder) / name, Path(folder) / "clips")
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1))
+                rows.append(compare(name, configs, Path(folder) / name, Path(folder) / "clips"))
+    table = Table(COLUMNS, rows)
+    print(table.markdown())
+    write("reuse", {"spaces": table}, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def spaces(quick: bool, clips: int) -> dict[str, list[TrialConfig]]:
@@ -96,25 +100,22 @@ def spaces(quick: bool, clips: int) -> dict[str, list[TrialConfig]]:
     }  # fmt: skip
 
 
-def compare(name: str, configs: list[TrialConfig], folder: Path, clips: Path) -> dict[str, Any]:
-    """Run a space both ways and print what came out."""
+def compare(name: str, configs: list[TrialConfig], folder: Path, clips: Path) -> list[Cell]:
+    """Run a space both ways: a row of what came out."""
     list(trial(configs[0], RunSettings(store=folder / "warm", cache=clips)))  # decode clips, import, warm up
     off = run(configs, RunSettings(store=folder / "off", cache=clips, share_stages=False, cache_prefix=False))
     on = run(configs, RunSettings(store=folder / "on", cache=clips))
     worst = max(difference(x, y) for x, y in zip(off.reports, on.reports, strict=True))
     possible = counted(off.run, configs, shared=False) / counted(on.run, configs, shared=True)
     saving = off.seconds / on.seconds
-    figures = {
-        "trials": len(configs), "seconds_off": round(off.seconds, 1), "seconds_on": round(on.seconds, 1),
-        "possible": round(possible, 2), "measured": round(saving, 2), "share": round(saving / possible, 2),
-        "largest_relative_difference": worst, "device": describe(on.run.context),
-        "reused_seconds": round(sum(report.metrics["reused_seconds"] for report in on.reports), 1),
-    }  # fmt: skip
     print(f"({name}) {len(configs)} trials: {off.seconds:.1f} s → {on.seconds:.1f} s; saving {saving:.2f} ×, "
           f"possible {possible:.2f} × ({saving / possible:.0%}); metrics differ by {worst:.1e} at most")  # fmt: skip
     if worst > TOLERANCE:
         raise SystemExit(f"({name}) metrics differ by {worst:.1e}, more than {TOLERANCE:.0e}")
-    return figures
+    reused_s = sum(report.metrics["reused_seconds"] for report in on.reports)
+    took = f"{off.seconds:.1f} s → {on.seconds:.1f} s"
+    measured = f"{saving:.2f} × ({saving / possible:.0%})"
+    return [f"({name})", len(configs), took, f"{possible:.2f} ×", measured, worst, reused_s]
 
 
 def run(configs: Iterable[TrialConfig], settings: RunSettings) -> Run:

@@ -26,6 +26,7 @@ import numpy as np
 import optuna
 import pyarrow.parquet as pq
 import record_table
+from results import Cell, Table, write
 from scipy.stats import wilcoxon
 
 from plastsearch.pareto.front import hypervolume
@@ -194,18 +195,18 @@ def compared(ours: Any, other: Any, marks: list[int]) -> tuple[list[str], list[i
     return [wins, *(", ".join(f"{p:.1g}" for p in one) for one in tests)], behind
 
 
-def report(results: dict[str, dict[str, list[list[float]]]], trials: int) -> str:
-    """Mean volumes as a share of the best there is, and paired tests of ours against each arm."""
+def report(results: dict[str, dict[str, list[list[float]]]], trials: int) -> dict[str, Table]:
+    """Mean volumes as a share of the best there is, and paired tests of ours against each arm; prints who is ahead."""
     marks = sorted({trials // 4, trials // 2, trials})
-    lines = []
+    tables = {}
     for kind, arms in results.items():
         curves = {arm: np.array(runs) for arm, runs in arms.items()}
         highest = np.max([one.max(axis=1) for one in curves.values()], axis=0)
         best = np.full_like(highest, problem(kind, 0).best or np.nan)
         best = np.where(np.isnan(best), highest, best)  # of a landscape only what some arm has found is known
-        heads = " | ".join(f"after {mark}" for mark in marks)
-        lines += [f"| {kind} | {heads} | ours | p ours ahead | p ours behind | p either | reached random's last |",
-                  "|" + "---|" * (len(marks) + 6)]  # fmt: skip
+        tests_of_ours = ("ours", "p ours ahead", "p ours behind", "p either", "reached random's last")
+        heads = [(head, "") for head in (kind, *(f"after {mark}" for mark in marks), *tests_of_ours)]
+        rows: list[list[Cell]] = []
         target = curves["random"][:, -1].mean() - 1e-9
         losses = []
         for arm, one in curves.items():
@@ -216,9 +217,10 @@ def report(results: dict[str, dict[str, list[list[float]]]], trials: int) -> str
             mean = one.mean(axis=0)
             reached = int(np.argmax(mean >= target)) + 1 if (mean >= target).any() else 0
             cells += [*tests, f"trial {reached}" if reached else "never"]
-            lines.append(f"| {arm} | {' | '.join(cells)} |")
-        lines += ["", f"{kind}: significantly behind: {', '.join(losses) or 'none'}", ""]
-    return "\n".join(lines)
+            rows.append([arm, *cells])
+        tables[kind] = Table(heads, rows)
+        print(f"{tables[kind].markdown()}\n\n{kind}: significantly behind: {', '.join(losses) or 'none'}\n")
+    return tables
 
 
 def main() -> None:
@@ -229,7 +231,7 @@ def main() -> None:
     parser.add_argument(
         "--baseline", choices=["known", "drawn", "never"], default="known", help="of the recorded table"
     )
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="keep the curves of every seed here, as JSON")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -243,7 +245,7 @@ def main() -> None:
             print(f"{kind} seed {seed}: {time.time() - start:.0f} s", flush=True)
             if options.out:
                 options.out.write_text(json.dumps(results))
-    print(report(results, options.trials))
+    write("search", report(results, options.trials))
 
 
 if __name__ == "__main__":

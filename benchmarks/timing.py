@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import Cell, Table, write
 
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.run import start, travel
 
+COLUMNS = [
+    ("configuration", ""), ("rounds", ""), ("backward ratio", ".3f"), ("lowest – highest", ""),
+    ("largest deviation", ""), ("spread", ".0%"), ("seconds", ".1f"), ("load", ".1f"),
+]  # fmt: skip
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "wav2vec2 tiny, frozen dropin at encoder.3.ffn": {"model": {"name": "wav2vec2"}, "layers": ("encoder.3.ffn",)},
     "resnet18 tiny, frozen dropin at layer3.0": {"model": {"name": "resnet18"}, "layers": ("layer3.0",)},
@@ -41,17 +46,17 @@ def main() -> None:
         load = [multiprocessing.Process(target=burn, args=(stop,), daemon=True) for _ in range(options.busy)]
         for process in load:
             process.start()
+        rows = []
         for _ in range(options.runs):
-            print(
-                "| configuration | rounds | backward ratio | lowest – highest | largest deviation | spread | seconds |"
-            )
-            print("|---|---|---|---|---|---|---|")
             for name, run in journeys.items():
                 begin = time.thread_time()
                 found = [costs(run) for _ in range(options.times)]
-                print(row(name, found, (time.thread_time() - begin) / options.times), flush=True)
-            print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+                rows.append(row(name, found, (time.thread_time() - begin) / options.times))
+                print(rows[-1], flush=True)
         stop.set()
+    table = Table(COLUMNS, rows)
+    print(table.markdown())
+    write("timing", {"repeats": table})
 
 
 def travelled(values: dict[str, Any], folder: Path) -> TrialRun:
@@ -68,15 +73,17 @@ def travelled(values: dict[str, Any], folder: Path) -> TrialRun:
     return run
 
 
-def row(name: str, found: list[Any], cpu_s: float) -> str:
+def row(name: str, found: list[Any], cpu_s: float) -> list[Cell]:
     """Spread is the coefficient of variation of the backward times; seconds are the CPU's, of one measurement."""
     ratios = [cost.metrics["backward_ratio"] for cost in found]
     middle = statistics.median(ratios)
     worst = max(abs(ratio - middle) for ratio in ratios)
     scatter = statistics.median(cost.metrics["backward_cv"] for cost in found)
     rounds = [cost.device["rounds"] for cost in found]
-    return (f"| {name} | {min(rounds)} – {max(rounds)} | {middle:.3f} | {min(ratios):.3f} – {max(ratios):.3f} | "
-            f"{worst:.3f} ({worst / middle:.1%}) | {scatter:.0%} | {cpu_s:.1f} |")  # fmt: skip
+    return [
+        name, f"{min(rounds)} – {max(rounds)}", middle, f"{min(ratios):.3f} – {max(ratios):.3f}",
+        f"{worst:.3f} ({worst / middle:.1%})", scatter, cpu_s, os.getloadavg()[0],
+    ]  # fmt: skip
 
 
 def burn(stop: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.tracker import Rendering
 
-PATIENCE_S = 300.0
+PATIENCE_S = 300.0  # a drawing takes seconds; a machine that swaps may need minutes
 
 
 def render(folder: Path) -> Rendering:

@@ -214,11 +214,13 @@ def short(sites: Iterable[str]) -> str:
     groups: dict[tuple[str, str], list[str]] = {}
     for site in sites:
         found = re.search(r"\d+", site)
-        key, depth = ((site[: found.start()], site[found.end() :]), found[0]) if found else ((site, ""), "")
-        groups.setdefault(key, []).append(depth)
-    joined = ((before, depths, after) for (before, after), depths in groups.items())
-    return ", ".join(f"{before}{{{','.join(depths)}}}{after}" if len(depths) > 1 else f"{before}{depths[0]}{after}"
-                     for before, depths, after in joined)  # fmt: skip
+        start, end = found.span() if found else (len(site), len(site))
+        groups.setdefault((site[:start], site[end:]), []).append(site[start:end])
+    names = []
+    for (before, after), depths in groups.items():
+        inside = f"{{{','.join(depths)}}}" if len(depths) > 1 else depths[0]
+        names.append(f"{before}{inside}{after}")
+    return ", ".join(names)
 
 
 def number(value: float, metric: str = "") -> str:

@@ -81,7 +81,8 @@ def difference(
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: as many p-values, each for the family as a whole."""
     order = sorted(range(len(values)), key=lambda at: values[at])
-    corrected, worst = [0.0] * len(values), 0.0
+    corrected = [0.0] * len(values)
+    worst = 0.0  # of the smaller ones: a corrected value never falls below one that came before it
     for rank, at in enumerate(order):
         worst = max(worst, min(1.0, (len(values) - rank) * values[at]))
         corrected[at] = worst
@@ -154,7 +155,8 @@ def _error(per_seed: Floats, drawn: Floats, units: _Units) -> _Error:
     With s seeds the scatter between them is that of the seeds themselves and, one s-th of it, that of the clips that
     seeds see differently; the latter is in the replicates already and must not count twice.
     """
-    count, freedom = len(per_seed), units.freedom
+    count = len(per_seed)
+    freedom = units.freedom
     scale = units.count / freedom  # a replicate of n units scatters (n - 1) / n as wide as the truth
     of_clips = scale * float(drawn.mean(axis=0).var(ddof=1))
     if count == 1:

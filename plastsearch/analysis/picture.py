@@ -35,7 +35,7 @@ MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.
 def pareto_png(results: Results, path: Path) -> None:
     """The same views as one picture, for places that show no scripts; narrow enough for MLflow's description."""
     shown = axis_pairs(results)[:3]
-    rows, columns = (1, len(shown)) if len(shown) < 3 else (2, 2)
+    rows, columns = (1, len(shown)) if len(shown) < 3 else (2, 2)  # the fourth place takes the legend
     figure = Figure(figsize=(7.0, 3.1 * rows + 0.4) if columns > 1 else (7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     for n, pair in enumerate(shown, 1):
@@ -48,6 +48,7 @@ def pareto_png(results: Results, path: Path) -> None:
     elif results.plotted:
         axes.legend(fontsize=8, framealpha=0.9)
     figure.suptitle(f"Pareto front of {results.name}", fontsize=12)
+    # Without matplotlib's name and version inside, equal figures are equal files.
     figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
 
 

@@ -39,6 +39,7 @@ def publish(results: Results) -> dict[str, Path]:
         "trials.csv": trials_csv(results),
         SPACE_FILE: yaml.safe_dump(results.spec, sort_keys=False, allow_unicode=True, width=110),
     }
+    # A browser, or MLflow's mirror, may read these at any moment while the sweep goes on: never half a file.
     for name, text in texts.items():
         with whole_file(folder / name) as draft:
             draft.write_text(text, encoding="utf-8")
@@ -119,6 +120,7 @@ def _around(results: Results) -> tuple[str, str]:
     return as_html(opening(results)[1:]), as_html(tail)
 
 
+# The picture belongs under the title, but blocks know no pictures: a terminal, which shows the same ones, has none.
 def _split_title(markdown: str) -> tuple[str, str]:
     head, _, rest = markdown.partition("\n\n")
     return head + "\n\n", rest

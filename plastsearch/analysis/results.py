@@ -61,6 +61,7 @@ class Results:
 
     def control(self, name: str, of: int | None = None) -> TrialRow | None:
         """The finished control of that name, of the trial `of` where it answers to one."""
+        # The baseline answers to no trial, so it carries no `of`; it is found whichever trial is asked about.
         found = (row for row in self.controls if row.record.control == name and row.allowed is not None)
         return next((row for row in found if row.record.of in (None, of)), None)
 
@@ -123,6 +124,7 @@ def load_results(folder: Path) -> Results:
     records = trials(events)
     ranking = ranking_of(opening.spec, records.values())
     rows = _rows([record for record in records.values() if record.role != "finalist"], ranking)
+    # Each session of a resumed sweep has its own ending: only one after the last opening ends the sweep.
     closing = [event for event in events if isinstance(event, Finished)]
     last_session = max((n for n, event in enumerate(events) if isinstance(event, SessionBegun)), default=0)
     finished = bool(closing) and events.index(closing[-1]) > last_session

@@ -44,6 +44,7 @@ class TrialRow:
         if record.role == "finalist":
             return f"finalist {self.number} (again {record.of})"
         if record.control:
+            # A journal may come from a version with other controls; its name then has to do.
             known = CONTROLS.get(record.control)  # type: ignore[call-overload]
             name = known.label if known is not None else record.control
             return f"{name} (of trial {record.of})" if self.superseded else name

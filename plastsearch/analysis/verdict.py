@@ -28,7 +28,7 @@ def verdict(results: Results) -> list[str]:
     if not any(one.control == YARDSTICK for one in searched):
         sentences.insert(0, f"The sweep has no {CONTROLS[YARDSTICK].label}, so whether growth helps cannot be told.")
     count = sum(bool(row.allowed) for row in rows)
-    if count > 1:
+    if count > 1:  # the best of many is the luckiest, too; of a single trial that cannot be said
         sentences.append(_capital(CAUTION.format(label=best.label, count=count)))
     return sentences + [_sentence(results, one) for one in results.comparisons if one.runs == "finalists"]
 
@@ -52,7 +52,8 @@ def _row(results: Results, one: Comparison) -> tuple[str, ...]:
 
 
 def _sentence(results: Results, one: Comparison) -> str:
-    label, called = _label(results, one), CONTROLS[one.control].called
+    label = _label(results, one)
+    called = CONTROLS[one.control].called
     where = "On the evaluation split, " if one.split == "evaluation" else ""
     on = "" if where else " on dev EER" + (" with fresh seeds" if one.runs == "finalists" else "")
     found = one.answer

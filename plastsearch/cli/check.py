@@ -1,5 +1,6 @@
 """`plastsearch check`: every mistake of a search space at once, then what it would search. Imports no torch."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -27,12 +28,12 @@ def check(
     try:
         reading = read_sweep(space, sets or [])
         mistakes, spec = reading.mistakes, reading.spec
-        if spec is not None:
+        if spec is not None:  # what could be read is looked up even beside mistakes: all of them are told at once
             findings = examine(spec, data=not no_data)
             mistakes += [
-                reading.document.say(path, message)
-                for path, message in findings.mistakes
-                if not _read_before(path, reading.dropped)
+                reading.document.say(place, message)
+                for place, message in findings.mistakes
+                if not _read_before(place, reading.dropped)
             ]
     except SpecError as error:
         mistakes = error.mistakes
@@ -48,9 +49,9 @@ def check(
         print_space(space, spec, findings)
 
 
-def _read_before(path: tuple[str | int, ...], dropped: frozenset[str]) -> bool:
+def _read_before(place: Sequence[str | int], dropped: frozenset[str]) -> bool:
     """Whether a place was refused already, so that what stands there now is only a default."""
-    if path[:1] == ("space",) and len(path) > 1:
-        return str(path[1]) in dropped
-    dotted = ".".join(str(part) for part in path)
+    if len(place) > 1 and place[0] == "space":
+        return str(place[1]) in dropped
+    dotted = ".".join(str(part) for part in place)
     return any(one and (dotted == one or dotted.startswith(one + ".")) for one in dropped)

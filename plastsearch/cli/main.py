@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -40,21 +40,18 @@ def _root(
 
 
 def _register() -> None:
-    search, look, data = "Search", "Look", "Data and models"
-    _command("sweep", search)
-    _command("trial", search)
-    _command("check", search)
-    _command("sites", search)
-    _command("report", look)
-    _command("ui", look)
-    _command("evaluate", look)
-    _group("data", data)
-    _group("store", data)
-    _command("pretrain", data)
+    # In this order `--help` lists them, panel by panel.
+    for name in ("sweep", "trial", "check", "sites"):
+        _command(name, "Search")
+    for name in ("report", "ui", "evaluate"):
+        _command(name, "Look")
+    for name in ("data", "store"):
+        _group(name, "Data and models")
+    _command("pretrain", "Data and models")
 
 
 def _command(name: str, panel: str) -> None:
-    function: Callable[..., Any] = getattr(import_module(f"plastsearch.cli.{name}"), name)
+    function: Callable[..., None] = getattr(import_module(f"plastsearch.cli.{name}"), name)
     app.command(name, rich_help_panel=panel)(function)
 
 
@@ -85,7 +82,7 @@ def main() -> None:
     except PlastsearchError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `| head`: the reader has gone, and Python's own complaint at exit would be noise
         sys.stderr.close()
         sys.exit(141)
 

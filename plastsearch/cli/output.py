@@ -22,6 +22,7 @@ def console(*, stderr: bool = False) -> "Console":
 
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
+    # Without a terminal rich takes 80 columns for granted and would cut tables that a file has room for.
     return Console(
         file=stream, no_color=not terminal, width=None if terminal else 160, highlight=False, soft_wrap=not terminal
     )

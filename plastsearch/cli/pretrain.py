@@ -62,7 +62,7 @@ def pretrain(
     from plastsearch.models.catalog import known_model, preset_widths
     from plastsearch.spec.config import DataConfig, ModelConfig
 
-    preset_widths(known_model(model), preset)
+    preset_widths(known_model(model), preset)  # for its messages, which name what is known
     given = {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": clips}
     try:
         network = ModelConfig.model_validate({"name": model, "preset": preset})
@@ -70,7 +70,7 @@ def pretrain(
     except ValidationError as error:
         raise SpecError([f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]) from error
 
-    import torch
+    import torch  # takes seconds: what was typed wrong is told before
 
     from plastsearch.data.corpus import open_corpus
     from plastsearch.trial.device import pick_device

@@ -24,7 +24,7 @@ def sites(
     from plastsearch.models.catalog import UNITS, known_model, missing_sites, preset_widths, site_table
     from plastsearch.spec.config import ModelConfig
 
-    preset_widths(known_model(model), preset)
+    preset_widths(known_model(model), preset)  # for its messages, which name what is known
     config = ModelConfig.model_validate(
         {"name": model, "preset": preset, "from": source, "bidirectional": bidirectional and model == "grnn"}
     )

@@ -62,6 +62,7 @@ def run(spec: SweepSpec, options: Options, notes: Sequence[str], showing: Showin
         sys.stdout.flush()
         sys.stderr.flush()
 
+    # Where Ray dies without giving this thread back, another one tells the outcome and ends the process: hence both.
     outcome = run_sweep(spec, options, _listeners(options.mlflow, showing), tell)
     tell(outcome)
     return outcome
@@ -154,7 +155,7 @@ def _print_openings(folder: Path) -> None:
         if "eval_openings" in record.details
     ]
     if said:
-        text = max(said)[1]
+        text = max(said)[1]  # counted on: the largest is the last
         console().print(text[0].upper() + text[1:], markup=False, soft_wrap=True)
 
 

@@ -65,6 +65,7 @@ def trial(
         store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip
     err = console(stderr=True)
+    # Progress goes to standard error, so that `--json` leaves one document on standard output.
     for report in run_finalist(config, settings) if evaluation else run_trial(config, settings):
         if report.final:
             break

@@ -48,7 +48,8 @@ def ui(
     place = locate(folder, mlflow, render)
     own = mlflow is None
     with _bound(port) as listener:
-        number, key = listener.getsockname()[1], mlflow_server.new_key()
+        number = listener.getsockname()[1]
+        key = mlflow_server.new_key()
         base = f"http://{HOST}:{number}/" if mlflow is None else f"{link(address_of(mlflow))}/"
         found = _addresses(f"{base}?key={key}" if own and serve else base, place.experiment, place.run)
         with _server(place.uri, folder, listener, key) if own and serve else _nothing():
@@ -110,7 +111,8 @@ def _server(uri: str, folder: Path, listener: socket.socket, key: str) -> Iterat
     """One server process; whatever happens inside, its whole process group ends with it."""
     from plastsearch.tracking.mlflow_store import database_of
 
-    log, port = Path(folder) / "mlflow" / "server.log", listener.getsockname()[1]
+    log = Path(folder) / "mlflow" / "server.log"
+    port = listener.getsockname()[1]
     with log.open("w") as output:
         process = mlflow_server.start(listener, uri, database_of(folder).with_name("artifacts"), key, output)
     listener.close()  # the process has its own; a second one would let visitors of a dead server wait

@@ -18,6 +18,7 @@ def front(values: ArrayLike, goals: Sequence[Goal]) -> NDArray[np.bool_]:
     points, whole = _minimised(values, goals)
     mask = np.zeros(len(points), dtype=np.bool_)
     if whole.any():
+        # Without keep_weakly one of several equal rows would stand for all, and the others would look dominated.
         mask[whole] = moocore.is_nondominated(points[whole], keep_weakly=True)
     return mask
 

@@ -21,7 +21,7 @@ class Mistakes(ValueError):
 
     def __init__(self, items: Sequence[Mistake]) -> None:
         self.items = list(items)
-        super().__init__("; ".join(f"{'.'.join(map(str, path))}: {message}" for path, message in self.items))
+        super().__init__("; ".join(f"{'.'.join(map(str, place))}: {message}" for place, message in self.items))
 
 
 def incoherent(
@@ -123,13 +123,13 @@ def _values(key: str, domain: Domain, base: TrialConfig) -> list[Mistake]:
     else:
         options = [(("space", key, "low"), domain.low), (("space", key, "high"), domain.high)]
     found: list[Mistake] = []
-    for path, value in options:
+    for place, value in options:
         try:
             set_at(base, {key: value})
         except ValidationError as error:
-            found.append((path, f"{as_yaml(value)} does not fit '{key}': {_first(error)}"))
+            found.append((place, f"{as_yaml(value)} does not fit '{key}': {_first(error)}"))
     if key == "neurons" and not found:
-        found += [(path, "neurons are added: 1 or more, or 0 for none") for path, v in options if _negative(v)]
+        found += [(place, "neurons are added: 1 or more, or 0 for none") for place, v in options if _negative(v)]
     return found
 
 
@@ -146,19 +146,19 @@ def _first(error: ValidationError) -> str:
 def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
     found: list[Mistake] = []
     for other, wanted in space[key].when.items():
-        path: Place = ("space", key, "when", other)
+        place: Place = ("space", key, "when", other)
         if other == key or (other in space and key in space[other].when):
-            found.append((path, "depends on itself"))
+            found.append((place, "depends on itself"))
         elif other in dropped:
             continue
         elif other not in space:
-            found.append((path, f"no such key in this space{suggest(other, space)}; known: {', '.join(space)}"))
+            found.append((place, f"no such key in this space{suggest(other, space)}; known: {', '.join(space)}"))
         elif isinstance(space[other], Subset | FloatRange):
-            found.append((path, "a condition asks for a choice or a whole number"))
+            found.append((place, "a condition asks for a choice or a whole number"))
         else:
             options = wanted if isinstance(wanted, list) else [wanted]
             found += [
-                (path, f"{as_yaml(value)} is never chosen for '{other}'")
+                (place, f"{as_yaml(value)} is never chosen for '{other}'")
                 for value in options
                 if not contains(space[other], value)
             ]
@@ -191,13 +191,13 @@ def _point(
 ) -> list[Mistake]:
     found: list[Mistake] = []
     for key, value in point.items():
-        path: Place = ("try_first", index, key)
+        place: Place = ("try_first", index, key)
         if key in dropped:
             continue
         if key not in space:
-            found.append((path, f"not searched here{suggest(key, space)}; this space searches: {', '.join(space)}"))
+            found.append((place, f"not searched here{suggest(key, space)}; this space searches: {', '.join(space)}"))
         elif not _point_fits(key, space[key], value):
-            found.append((path, f"{as_yaml(value)} is outside of the domain: {domain_words(space[key])}"))
+            found.append((place, f"{as_yaml(value)} is outside of the domain: {domain_words(space[key])}"))
     return found
 
 

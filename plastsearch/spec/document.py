@@ -32,19 +32,19 @@ class Document:
     mistakes: list[tuple[Place, str]] = field(default_factory=list)
     _nodes: int = 0
 
-    def where(self, path: Place) -> str:
+    def where(self, place: Place) -> str:
         """`file:line` of the innermost known place, or the override that put it there."""
-        for end in range(len(path), -1, -1):
-            if path[:end] in self.overrides:
-                return f"--set {self.overrides[path[:end]]}"
-            if path[:end] in self.lines:
-                return f"{self.name}:{self.lines[path[:end]]}"
+        for end in range(len(place), -1, -1):
+            if place[:end] in self.overrides:
+                return f"--set {self.overrides[place[:end]]}"
+            if place[:end] in self.lines:
+                return f"{self.name}:{self.lines[place[:end]]}"
         return self.name
 
-    def say(self, path: Place, message: str) -> str:
+    def say(self, place: Place, message: str) -> str:
         """One mistake as a line: where, which key, what."""
-        key = ".".join(str(part) for part in path)
-        return f"{self.where(path)}: {key}: {message}" if key else f"{self.where(path)}: {message}"
+        key = ".".join(str(part) for part in place)
+        return f"{self.where(place)}: {key}: {message}" if key else f"{self.where(place)}: {message}"
 
 
 def read_document(path: Path) -> Document:
@@ -86,11 +86,11 @@ def override(document: Document, text: str, known: list[str]) -> None:
     if scratch.mistakes:
         document.mistakes.append(((), f"--set {text}: {scratch.mistakes[0][1]}"))
         return
-    path = _descend(document, path_text.strip().split("."), text, known)
-    if path is not None:
-        _place(document.data, path, value)
-        document.overrides = {kept: by for kept, by in document.overrides.items() if kept[: len(path)] != path}
-        document.overrides[path] = text
+    place = _descend(document, path_text.strip().split("."), text, known)
+    if place is not None:
+        _place(document.data, place, value)
+        document.overrides = {kept: by for kept, by in document.overrides.items() if kept[: len(place)] != place}
+        document.overrides[place] = text
 
 
 def _text(path: Path) -> str:
@@ -122,45 +122,45 @@ def _near(path: Path) -> str:
     return f"; did you mean {folder / close[0]}?" if close else ""
 
 
-def _convert(node: yaml.Node, path: Place, document: Document, above: frozenset[int]) -> JsonValue:
+def _convert(node: yaml.Node, place: Place, document: Document, above: frozenset[int]) -> JsonValue:
     """Plain data of a node; what cannot be converted is left out and noted."""
-    document.lines.setdefault(path, node.start_mark.line + 1)
+    document.lines.setdefault(place, node.start_mark.line + 1)
     document._nodes += 1
     if document._nodes > MAX_NODES:
         raise SpecError([f"{document.name}: unfolds into more than {MAX_NODES} values; do not nest aliases"])
     if id(node) in above:
-        document.mistakes.append((path, "an alias that contains itself"))
+        document.mistakes.append((place, "an alias that contains itself"))
         return None
     if not node.tag.startswith(_STANDARD) or "python/" in node.tag:
         tag = node.tag.replace(_STANDARD, "!!")
-        document.mistakes.append((path, f"the tag {tag} is not read; write a plain value"))
+        document.mistakes.append((place, f"the tag {tag} is not read; write a plain value"))
         return None
     above = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, document, above)
+        return _mapping(node, place, document, above)
     if isinstance(node, yaml.SequenceNode):
-        return [_convert(item, (*path, index), document, above) for index, item in enumerate(node.value)]
-    return _scalar(node, path, document)
+        return [_convert(item, (*place, index), document, above) for index, item in enumerate(node.value)]
+    return _scalar(node, place, document)
 
 
-def _mapping(node: yaml.MappingNode, path: Place, document: Document, above: frozenset[int]) -> dict[str, JsonValue]:
+def _mapping(node: yaml.MappingNode, place: Place, document: Document, above: frozenset[int]) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {}
     for key_node, value_node in node.value:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
         line = key_node.start_mark.line + 1
         if key is None or key == "<<":
             problem = "merge keys (<<) are not read; write the values out" if key else "a key should be a word"
-            document.mistakes.append((path, f"line {line}: {problem}"))
+            document.mistakes.append((place, f"line {line}: {problem}"))
         elif key in found:
-            first = document.lines[(*path, key)]
-            document.mistakes.append(((*path, key), f"given twice, on lines {first} and {line}; keep one"))
+            first = document.lines[(*place, key)]
+            document.mistakes.append(((*place, key), f"given twice, on lines {first} and {line}; keep one"))
         else:
-            document.lines[(*path, key)] = line
-            found[key] = _convert(value_node, (*path, key), document, above)
+            document.lines[(*place, key)] = line
+            found[key] = _convert(value_node, (*place, key), document, above)
     return found
 
 
-def _scalar(node: yaml.Node, path: Place, document: Document) -> JsonValue:
+def _scalar(node: yaml.Node, place: Place, document: Document) -> JsonValue:
     text = str(node.value)
     if isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}:
         return text
@@ -169,17 +169,17 @@ def _scalar(node: yaml.Node, path: Place, document: Document) -> JsonValue:
     if _INT.fullmatch(text):
         return int(text.replace("_", ""))
     if _UNBOUNDED.fullmatch(text):
-        document.mistakes.append((path, f"{text} is no usable number"))
+        document.mistakes.append((place, f"{text} is no usable number"))
         return None
     if _FLOAT.fullmatch(text):
-        return _number(text.replace("_", ""), path, document)
+        return _number(text.replace("_", ""), place, document)
     return text
 
 
-def _number(text: str, path: Place, document: Document) -> float | int | None:
+def _number(text: str, place: Place, document: Document) -> float | int | None:
     value = float(text)
     if not math.isfinite(value):
-        document.mistakes.append((path, f"{text} is too large for a number"))
+        document.mistakes.append((place, f"{text} is too large for a number"))
         return None
     # `2e3` steps are two thousand steps; `2000.0` stays what it was written as.
     return int(value) if "." not in text and value.is_integer() else value
@@ -187,26 +187,29 @@ def _number(text: str, path: Place, document: Document) -> float | int | None:
 
 def _descend(document: Document, parts: list[str], text: str, known: list[str]) -> Place | None:
     """The path that dotted text means: existing keys first (they may hold dots), then known ones."""
-    path: Place = ()
+    place: Place = ()
     node: JsonValue = document.data
     while parts:
         step: str | int
         if isinstance(node, list):
-            step, used = (int(parts[0]), 1) if parts[0].isdigit() else (parts[0], 1)
+            used = 1
+            step = int(parts[0]) if parts[0].isdigit() else parts[0]
             if not isinstance(step, int) or step >= len(node):
-                message = f"--set {text}: '{'.'.join(map(str, path))}' is a list of {len(node)}; count its items from 0"
+                message = (
+                    f"--set {text}: '{'.'.join(map(str, place))}' is a list of {len(node)}; count its items from 0"
+                )
                 document.mistakes.append(((), message))
                 return None
         else:
-            step, used = _key_step(node, parts, known if path == ("space",) else [])
-        path, parts = (*path, step), parts[used:]
+            step, used = _key_step(node, parts, known if place == ("space",) else [])
+        place, parts = (*place, step), parts[used:]
         if parts and isinstance(node, dict | list):
             node = node[int(step)] if isinstance(node, list) else node.get(str(step))
             if node is not None and not isinstance(node, dict | list):
-                place = ".".join(map(str, path))
-                document.mistakes.append(((), f"--set {text}: '{place}' is a value, nothing stands below it"))
+                dotted = ".".join(map(str, place))
+                document.mistakes.append(((), f"--set {text}: '{dotted}' is a value, nothing stands below it"))
                 return None
-    return path
+    return place
 
 
 def _key_step(node: JsonValue, parts: list[str], known: list[str]) -> tuple[str, int]:

@@ -114,40 +114,40 @@ def _validate(model: type[Model], document: Document) -> tuple[Model | None, lis
             break
         except ValidationError as error:
             refused = _refusals(model, error, data)
-        found += [(path, message) for path, message in refused if not _follows(path, message, dropped)]
-        for path, message in refused:
-            dropped.add(_drop(data, path, unknown=message.startswith("unknown key")))
+        found += [(place, message) for place, message in refused if not _follows(place, message, dropped)]
+        for place, message in refused:
+            dropped.add(_drop(data, place, unknown=message.startswith("unknown key")))
     unique = dict.fromkeys(found)
     ordered = sorted(unique, key=lambda one: (_line(document, one[0]), [str(part) for part in one[0]]))
-    return checked, [document.say(path, message) for path, message in ordered], frozenset(dropped)
+    return checked, [document.say(place, message) for place, message in ordered], frozenset(dropped)
 
 
-def _line(document: Document, path: Place) -> int:
-    for end in range(len(path), -1, -1):
-        if path[:end] in document.lines:
-            return document.lines[path[:end]]
+def _line(document: Document, place: Place) -> int:
+    for end in range(len(place), -1, -1):
+        if place[:end] in document.lines:
+            return document.lines[place[:end]]
     return 0
 
 
-def _follows(path: Place, message: str, dropped: set[str]) -> bool:
+def _follows(place: Place, message: str, dropped: set[str]) -> bool:
     """Whether a mistake only follows from something that was dropped."""
-    return message.startswith("missing") and any(part.startswith(_dotted(path)) for part in dropped if part)
+    return message.startswith("missing") and any(part.startswith(_dotted(place)) for part in dropped if part)
 
 
-def _dotted(path: Place) -> str:
-    return ".".join(str(part) for part in path)
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
 
 
-def _drop(data: dict[str, JsonValue], path: Place, *, unknown: bool) -> str:
+def _drop(data: dict[str, JsonValue], place: Place, *, unknown: bool) -> str:
     """Take the refused part out, a whole domain or list where half of it would only mislead; its name."""
     if not unknown:
-        if path[:1] == ("space",) and len(path) > 1:
-            path = path[:2]
-        numbers = [at for at, part in enumerate(path) if isinstance(part, int)]
-        path = path[: numbers[0]] if numbers else path
-    if not path:
+        if place[:1] == ("space",) and len(place) > 1:
+            place = place[:2]
+        numbers = [at for at, part in enumerate(place) if isinstance(part, int)]
+        place = place[: numbers[0]] if numbers else place
+    if not place:
         data.clear()
-    at = path
+    at = place
     while at:
         node: JsonValue = data
         for part in at[:-1]:
@@ -155,8 +155,8 @@ def _drop(data: dict[str, JsonValue], path: Place, *, unknown: bool) -> str:
         if isinstance(node, dict) and at[-1] in node:
             del node[str(at[-1])]
             break
-        at = at[:-1] if path[:1] != ("space",) else ()
-    return str(path[1]) if path[:1] == ("space",) and len(path) > 1 else _dotted(path)
+        at = at[:-1] if place[:1] != ("space",) else ()
+    return str(place[1]) if place[:1] == ("space",) and len(place) > 1 else _dotted(place)
 
 
 def _refusals(model: type[BaseModel], error: ValidationError, data: JsonValue) -> list[tuple[Place, str]]:
@@ -169,11 +169,11 @@ def _refusals(model: type[BaseModel], error: ValidationError, data: JsonValue) -
         raised = (one.get("ctx") or {}).get("error")
         before = step_into(one["loc"], data)
         if isinstance(raised, Mistakes):
-            for path, message in raised.items:
-                found.setdefault((*before, *path), []).append(message)
+            for place, message in raised.items:
+                found.setdefault((*before, *place), []).append(message)
         else:
             found.setdefault(before, []).append(_message(model, one))
-    return [(path, _joined(messages)) for path, messages in found.items()]
+    return [(place, _joined(messages)) for place, messages in found.items()]
 
 
 def _below(inner: tuple[str | int, ...], outer: tuple[str | int, ...]) -> bool:
@@ -245,14 +245,14 @@ def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
 
 def step_into(loc: Sequence[str | int], data: JsonValue) -> Place:
     """The parts of a place that exist in the data; pydantic adds tags of unions and names of types between them."""
-    path: Place = ()
+    place: Place = ()
     for at, part in enumerate(loc):
         last = at == len(loc) - 1
         if isinstance(data, dict) and (part in data or last) and not _is_tag(part, data):
-            path, data = (*path, part), data.get(str(part))
+            place, data = (*place, part), data.get(str(part))
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            path, data = (*path, part), data[part]
-    return path
+            place, data = (*place, part), data[part]
+    return place
 
 
 def _is_tag(part: str | int, data: dict[str, JsonValue]) -> bool:

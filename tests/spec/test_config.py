@@ -1,0 +1,65 @@
+"""A configuration is its content: one id for all that means the same, another for all else."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from plastsearch.spec.coherence import paths, set_at, value_at
+from plastsearch.spec.config import CROPS, DataConfig, TrialConfig, content_id
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_id_ignores_the_order_of_keys_and_defaults_that_are_spelt_out(random):
+    plain = TrialConfig(layers=("gru.1",), neurons=8).model_dump(mode="json", by_alias=True)
+    keys = list(plain)
+    random.shuffle(keys)
+    shuffled = TrialConfig.model_validate_json(json.dumps({key: plain[key] for key in keys}))
+    short = TrialConfig.model_validate({"layers": ("gru.1",), "neurons": 8})
+    assert shuffled.trial_id() == short.trial_id()
+    assert len(short.trial_id()) == 12
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("seed", 1), ("train.lr", 0.5), ("data.crops", "fresh"), ("model.from", "/weights"), ("criterion", "random")],
+)
+def test_the_id_follows_every_value(path, value):
+    plain = TrialConfig()
+    changed = set_at(plain, {path: value})
+    assert value_at(changed, path) == value
+    assert changed.trial_id() != plain.trial_id()
+    assert set_at(changed, {path: value_at(plain, path)}).trial_id() == plain.trial_id()
+
+
+def test_every_path_leads_to_a_value():
+    config = TrialConfig()
+    for path in paths():
+        value_at(config, path)
+    assert len(set(paths())) == len(paths())
+
+
+def test_growth_names_sites_in_their_order_and_leaves_zeros_out():
+    assert TrialConfig(layers=("b", "a"), neurons=4).growth() == {"b": 4, "a": 4}
+    assert list(TrialConfig(layers=("b", "a"), neurons=4).growth()) == ["b", "a"]
+    assert TrialConfig(neurons={"a": 0, "b": 2}).growth() == {"b": 2}
+    assert TrialConfig(layers=("a",)).growth() == {}
+
+
+def test_a_section_is_closed_and_frozen():
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TrialConfig.model_validate({"stepz": 3})
+    with pytest.raises(ValidationError, match="frozen"):
+        TrialConfig().seed = 2
+    with pytest.raises(ValidationError, match="give steps or epochs, not both"):
+        TrialConfig.model_validate({"train": {"steps": 3, "epochs": 1}})
+
+
+def test_old_journals_that_say_null_crops_are_still_read():
+    assert DataConfig.model_validate({"crops": None}).crops == CROPS
+
+
+def test_ids_of_numbers_and_words_differ():
+    assert content_id({"a": 1}) != content_id({"a": "1"})
