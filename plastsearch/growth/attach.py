@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Generator, Tensor, nn
 
@@ -20,7 +20,7 @@ from plastsearch.growth.blocks import (
     RecurrentBranch,
     Stacked,
     Wire,
-    twin,
+    same_attention,
 )
 from plastsearch.growth.initialise import he_normal
 from plastsearch.growth.paths import at, holder, outer
@@ -28,6 +28,7 @@ from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
 from plastsearch.growth.resize import Values, unflatten
 from plastsearch.growth.site import Site
 
+Layer = TypeVar("Layer", bound=nn.Module)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -59,7 +60,7 @@ def _beside(root: nn.Module, site: Site, count: int, values: Values, _: bool) ->
 
 
 def _heads(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
-    extra = _twin(root, site, count, values)
+    extra = _new_heads(root, site, count, values)
     _wrap_(root, site.parts["attention"], lambda base: GrownHeads(base, extra, count))
 
 
@@ -93,7 +94,10 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
             own[slot.tensor] = tensor
     _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
     for reader, columns in readers.items():
-        _wrap_(root, reader, partial(_reader, columns=columns, gates=gates[reader]))
+        wider: Callable[[Any], nn.Module] = partial(WideInputGRU, columns=columns, gates=gates[reader])
+        if "weight" in columns:
+            wider = partial(GrownReader, new=_linear(columns), gates=gates[reader])
+        _wrap_(root, reader, wider)
 
 
 _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
@@ -103,12 +107,6 @@ _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
     "head_width": _dims,
     "hidden": _units,
 }
-
-
-def _reader(base: Any, columns: dict[str, Tensor], gates: int) -> nn.Module:
-    if "weight" not in columns:
-        return WideInputGRU(base, columns, gates)
-    return GrownReader(base, _linear(columns), gates)
 
 
 def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None:
@@ -136,16 +134,16 @@ def _at(path: str, values: Values) -> dict[str, Tensor]:
     return {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
 
 
-def _like(layer: Any, count: int, end: str, tensors: dict[str, Tensor]) -> Any:
+def _like(layer: nn.Linear | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor]) -> nn.Module:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     bias = end == "in" and layer.bias is not None
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
         return _made(nn.Linear, *sizes, bias=bias, tensors=tensors)
+    sizes = (layer.in_channels, count) if end == "in" else (count, layer.out_channels)
     return _made(
         nn.Conv2d,
-        layer.in_channels if end == "in" else count,
-        count if end == "in" else layer.out_channels,
+        *sizes,
         layer.kernel_size,
         stride=layer.stride,
         padding=layer.padding,
@@ -156,7 +154,7 @@ def _like(layer: Any, count: int, end: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _made(kind: type[nn.Module], *sizes: Any, tensors: dict[str, Tensor], **settings: Any) -> Any:
+def _made(kind: Callable[..., Layer], *sizes: object, tensors: dict[str, Tensor], **settings: object) -> Layer:
     """A layer of given values, every one of them: drawing first values would use up the global random state."""
     layer = kind(*sizes, device="meta", **settings)
     layer.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
@@ -180,23 +178,23 @@ def _projection(root: nn.Module, path: str, values: Values) -> nn.Linear:
 
 def _linear(tensors: dict[str, Tensor]) -> nn.Linear:
     rows, columns = tensors["weight"].shape
-    layer: nn.Linear = _made(nn.Linear, columns, rows, bias="bias" in tensors, tensors=tensors)
-    return layer
+    return _made(nn.Linear, columns, rows, bias="bias" in tensors, tensors=tensors)
 
 
-def _twin(root: nn.Module, site: Site, count: int, values: Values) -> Any:
+def _new_heads(root: nn.Module, site: Site, count: int, values: Values) -> Any:
     path = site.parts["attention"]
-    extra = twin(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
+    extra = same_attention(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
     extra.num_heads = count
     return extra
 
 
-def _new_gru(like: Any, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
+def _new_gru(like: nn.GRU, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
     settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
     shapes = nn.GRU(size or like.input_size, count, device="meta", **settings).state_dict()
-    zeros = {name: like.weight_ih_l0.new_zeros(tensor.shape) for name, tensor in shapes.items()}
+    weight = like.all_weights[0][0]
+    zeros = {name: weight.new_zeros(tensor.shape) for name, tensor in shapes.items()}
     values = {name: he_normal(zero, generator) if zero.dim() > 1 else zero for name, zero in zeros.items()}
-    made: nn.GRU = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
+    made = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
     made.flatten_parameters()  # else cuDNN packs them anew, with a warning, at each call
     return made.train(like.training)
 
@@ -227,7 +225,7 @@ def _ffn_layer(root: nn.Module, site: Site, count: int, values: Values, _: Gener
 
 def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _: Generator | None) -> nn.Module:
     query = at(root, f"{site.parts['attention']}.q_proj")
-    return AttentionBranch(nn.LayerNorm(query.in_features).to(query.weight), _twin(root, site, count, values))
+    return AttentionBranch(nn.LayerNorm(query.in_features).to(query.weight), _new_heads(root, site, count, values))
 
 
 def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:

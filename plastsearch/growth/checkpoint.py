@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def _check(module: nn.Module, plan: dict[str, Any]) -> None:
         raise GrowthError(f"the plan is of a {plan['network']} of other layers: {type(module).__name__} {what}")
 
 
-def _write(path: Path, write: Any) -> None:
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     write(part)
     part.replace(path)

@@ -6,13 +6,13 @@ of time.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.recurrent import Frames
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def clips_first(dim: int) -> Layout:
     return Layout(spread)
 
 
-def recurrent(output: Any, layer: nn.GRU) -> Layout:
+def recurrent(output: Frames, layer: nn.GRU) -> Layout:
     """The frames that a recurrent layer gave."""
     if isinstance(output, PackedSequence):
         return packed(output)
@@ -81,10 +81,11 @@ def packed(sequence: PackedSequence) -> Layout:
     return Layout(spread, lengths)
 
 
-def reader(output: Any, layer: nn.Module, clips: int, rows: int, read: Layout, site: str) -> Layout:
+def reader(output: Frames, layer: nn.Module, clips: int, rows: int, read: Layout, site: str) -> Layout:
     """How the output of a layer lies that reads a site, whose activations are `rows` long and lie as `read` says."""
     if isinstance(layer, nn.GRU):
         return recurrent(output, layer)
+    assert isinstance(output, Tensor)
     if isinstance(layer, nn.Conv2d):
         return clips_first(1)
     if read.lengths is not None and output.dim() == 2 and output.shape[0] == rows != clips:
@@ -98,9 +99,3 @@ def reader(output: Any, layer: nn.Module, clips: int, rows: int, read: Layout, s
         if output.shape[0] != clips:
             return read
     return clips_first(-1)
-
-
-def data(value: Any) -> Tensor:
-    """The tensor in what a recurrent layer gives."""
-    found: Tensor = value.data if isinstance(value, PackedSequence) else value
-    return found

@@ -218,8 +218,9 @@ def _in_train_mode(module: nn.Module) -> bool:
     return any(part.training for part in ([module] if not isinstance(module, _Sticky) else module.modules()))
 
 
-def _thaw_(part: Any, training: bool) -> None:
-    part.__class__ = type(part).__mro__[2]
+def _thaw_(part: nn.Module | _Sticky, training: bool) -> None:
+    stuck: Any = part  # a class cannot be assigned to, as far as types go
+    stuck.__class__ = type(part).__mro__[2]
     part.training = training
 
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.clips import Layout, clips_first, data, last_state, reader, recurrent
+from plastsearch.growth.clips import Layout, clips_first, last_state, reader, recurrent
 from plastsearch.growth.paths import at
+from plastsearch.growth.recurrent import Frames, data_of, with_data
 from plastsearch.growth.site import Site, Slot, Tap
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
@@ -92,7 +92,7 @@ class Gauge:
         self.record = Record()
         self.clips = 0
         self.leaving: list[_Leaving] = []
-        self.outputs: dict[str, list[Any]] = {}
+        self.outputs: dict[str, list[Frames]] = {}
 
     def begin(self, clips: int) -> None:
         """Forgets the last batch."""
@@ -186,7 +186,7 @@ class Gauge:
         counts_B: Tensor | float = 0
         for output in self.outputs.get(path, []):
             layout = reader(output, layer, self.clips, len(seen.tensor), seen.layout, self.site.name)
-            value_BPK = layout.spread(data(output).double())
+            value_BPK = layout.spread(data_of(output).double())
             self._expect_clips(value_BPK, path)
             sums_BK, counts_B = sums_BK + value_BPK.sum(1), counts_B + layout.counts(value_BPK)
         if not isinstance(sums_BK, Tensor) or not isinstance(counts_B, Tensor):
@@ -225,24 +225,23 @@ class Gauge:
         self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
         return (value, *args[1:])
 
-    def _on_output(self, layer: nn.Module, _: Any, output: Any) -> Any:
+    def _on_output(self, layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> object:
         if not isinstance(layer, nn.GRU):
             first, *rest = output if isinstance(output, tuple) else (output,)
             value = _differentiable(first)
             self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
             return (value, *rest) if isinstance(output, tuple) else value
         frames, state = output
-        value, last = _differentiable(data(frames)), _differentiable(state)
+        value = _differentiable(data_of(frames))
+        last = _differentiable(state)
         self.leaving.append(_Leaving(value, recurrent(frames, layer)))
         self.leaving.append(_Leaving(last, last_state(last), state=True))
-        return (frames._replace(data=value) if isinstance(frames, PackedSequence) else value), last
+        return with_data(frames, value), last
 
-    def _on_reader(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(layer: nn.Module, _: Any, output: Any) -> None:
-            value = output[0] if isinstance(layer, nn.GRU) else output
-            self.outputs.setdefault(path, []).append(
-                value._replace(data=value.data.detach()) if isinstance(value, PackedSequence) else value.detach()
-            )
+    def _on_reader(self, path: str) -> Callable[[nn.Module, object, Any], None]:
+        def keep(layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> None:
+            value: Any = output[0] if isinstance(layer, nn.GRU) else output
+            self.outputs.setdefault(path, []).append(with_data(value, data_of(value).detach()))
 
         return keep
 

@@ -234,10 +234,10 @@ def _crossed(module: nn.Module, sites: Sequence[Site], loss: Shares, parts: int)
     handles = []
     for site in sites:
 
-        def enter(_: Any, args: Any, name: str = site.name) -> None:
+        def enter(_: nn.Module, args: tuple[Tensor, ...], name: str = site.name) -> None:
             inputs[name] = args[0].detach()
 
-        def leave(_: Any, __: Any, out: Tensor, name: str = site.name) -> Tensor:
+        def leave(_: nn.Module, __: object, out: Tensor, name: str = site.name) -> Tensor:
             outputs[name] = out if out.requires_grad else out.detach().requires_grad_()
             return outputs[name]
 

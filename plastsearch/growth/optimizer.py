@@ -39,9 +39,10 @@ def swap_(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, remap: Rem
     moved = {key: _moved(value, old, remap) for key, value in state.items() if key not in (COHORT, COHORTS)}
     alive = [number for number in range(1, len(cohorts) + 1) if bool((labels == number).any())]
     if alive:
-        moved[COHORT] = torch.zeros_like(labels)
+        ranks = torch.zeros_like(labels)
         for rank, number in enumerate(alive, 1):
-            moved[COHORT][labels == number] = rank
+            ranks[labels == number] = rank
+        moved[COHORT] = ranks
         moved[COHORTS] = [cohorts[number - 1] for number in alive]
         keep_pace_(optimizer)
     optimizer.state[new] = moved
@@ -68,7 +69,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
     places: dict[nn.Parameter, tuple[Tensor, list[Place]]] = {}
     before: dict[nn.Parameter, list[dict[str, Tensor]]] = {}
 
-    def remember(optimizer: Optimizer, *_: Any) -> None:
+    def remember(optimizer: Optimizer, *_: object) -> None:
         known = dict(places)
         places.clear()
         before.clear()
@@ -83,7 +84,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
             tensors = {"": parameter.detach(), **_entries(parameter, state)}
             before[parameter] = [{key: value[place] for key, value in tensors.items()} for place in found]
 
-    def step_apart(optimizer: Optimizer, *_: Any) -> None:
+    def step_apart(optimizer: Optimizer, *_: object) -> None:
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is not None and bool(found_inf):
             return  # a gradient scaler made the optimiser skip this step
@@ -96,7 +97,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
     optimizer.register_step_post_hook(step_apart)
 
 
-def load_state_(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def load_state_(optimizer: Optimizer, state: dict[str, object]) -> None:
     """Optimizer.load_state_dict for an optimiser whose parameters may hold entries of unlike ages."""
     optimizer.load_state_dict(state)
     if any(COHORT in entry for entry in optimizer.state.values()):
@@ -114,7 +115,7 @@ def add_group_(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> 
         optimizer.state.update(_twin(optimizer, settings, list(parameters.values())).state)
 
 
-def _moved(value: Any, old: nn.Parameter, remap: Remap) -> Any:
+def _moved(value: object, old: nn.Parameter, remap: Remap) -> object:
     if not isinstance(value, Tensor) or value.dim() == 0:
         return value
     if value.shape != old.shape:
@@ -122,7 +123,7 @@ def _moved(value: Any, old: nn.Parameter, remap: Remap) -> Any:
     return remap(value, 0.0)
 
 
-def _refuse_value(key: str, value: Any, parameter: Tensor) -> None:
+def _refuse_value(key: str, value: object, parameter: Tensor) -> None:
     if isinstance(value, Tensor) and (value.dim() == 0 or value.shape == parameter.shape):
         return
     if value is None or isinstance(value, Number | str):

@@ -7,9 +7,9 @@ the old state through the input side could not be folded into one layer again.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from plastsearch.growth.resize import insert, unflatten
 from plastsearch.growth.site import Slot
 
 Weights = Mapping[str, Tensor]  # as an nn.GRU of one layer names them
+Frames = Tensor | PackedSequence  # what nn.GRU reads and gives: a padded batch, a single sequence, or a packed batch
 _BACK = ("", "_reverse")
 
 
@@ -32,6 +33,20 @@ class Step:
     plain: nn.GRU | None = None
 
 
+class RecurrentLayer(Protocol):
+    """What a network's forward may ask of a one-layer nn.GRU, and so of the blocks that stand around one."""
+
+    batch_first: bool
+    bidirectional: bool
+
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def input_size(self) -> int: ...
+    def flatten_parameters(self) -> None: ...
+    def __call__(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]: ...
+
+
 class AroundGRU(nn.Module):
     """A block around a one-layer nn.GRU, which answers what a forward may ask of one."""
 
@@ -39,10 +54,11 @@ class AroundGRU(nn.Module):
     num_layers = 1
     new_units = new_inputs = 0
 
-    def __init__(self, base: Any) -> None:
+    def __init__(self, base: RecurrentLayer) -> None:
         super().__init__()
         self.base = base
-        self.batch_first, self.bidirectional = base.batch_first, base.bidirectional
+        self.batch_first = base.batch_first
+        self.bidirectional = base.bidirectional
 
     @property
     def hidden_size(self) -> int:
@@ -59,7 +75,7 @@ class AroundGRU(nn.Module):
 class GrownGRU(AroundGRU):
     """New hidden units beside a layer; with `lateral` both, old units also read new ones and all run as one layer."""
 
-    def __init__(self, base: Any, values: Weights, *, both: bool) -> None:
+    def __init__(self, base: RecurrentLayer, values: Weights, *, both: bool) -> None:
         super().__init__(base)
         self.both = both
         self.new_units = values["weight_hh_l0"].shape[1]
@@ -75,14 +91,14 @@ class GrownGRU(AroundGRU):
             return [*chain, Step(self.new_units, weights, old)]
         return [Step(self.hidden_size, _joined(merge(chain), own), {})]
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
         return run(chain_of(self), self, input, hx)
 
 
 class WideInputGRU(AroundGRU):
     """New input columns beside a layer, for the new units of the layer that it reads."""
 
-    def __init__(self, base: Any, columns: Weights, gates: int) -> None:
+    def __init__(self, base: RecurrentLayer, columns: Weights, gates: int) -> None:
         super().__init__(base)
         self.gates = gates
         self.new_inputs = columns["weight_ih_l0"].shape[1]
@@ -101,16 +117,16 @@ class WideInputGRU(AroundGRU):
             first += step.units
         return wider
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
         return run(chain_of(self), self, input, hx)
 
 
-def chain_of(module: Any) -> list[Step]:
+def chain_of(layer: object) -> list[Step]:
     """The runs that make up a layer with all its grown blocks, the original first."""
-    if isinstance(module, nn.GRU):
-        return [Step(module.hidden_size, dict(module.named_parameters(recurse=False)), {}, module)]
-    extended: list[Step] = module.extend(chain_of(module.base))
-    return extended
+    if isinstance(layer, nn.GRU):
+        return [Step(layer.hidden_size, dict(layer.named_parameters(recurse=False)), {}, layer)]
+    assert isinstance(layer, GrownGRU | WideInputGRU)  # a layer with a branch or one more on top is refused before
+    return layer.extend(chain_of(layer.base))
 
 
 def merge(chain: list[Step]) -> Weights:
@@ -146,14 +162,15 @@ def _candidate_blind(reads: Tensor, count: int) -> Tensor:
     return torch.cat([reads, reads.new_zeros(lacking, reads.shape[1])]) if lacking else reads
 
 
-def run(chain: list[Step], layer: Any, input: Any, hx: Tensor | None) -> tuple[Any, Tensor]:
+def run(chain: list[Step], layer: RecurrentLayer, input: Frames, hx: Tensor | None) -> tuple[Frames, Tensor]:
     """Runs a chain on what nn.GRU takes: padded, packed or a single sequence, with or without a first state."""
-    packed = input if isinstance(input, PackedSequence) else None
     lengths: Tensor | None = None
-    if packed is not None:
-        x_TBF, lengths = pad_packed_sequence(packed)
+    if isinstance(input, PackedSequence):
+        x_TBF, lengths = pad_packed_sequence(input)
+    elif input.dim() == 2:
+        x_TBF = input.unsqueeze(1)
     else:
-        x_TBF = input.unsqueeze(1) if input.dim() == 2 else (input.transpose(0, 1) if layer.batch_first else input)
+        x_TBF = input.transpose(0, 1) if layer.batch_first else input
     directions = 2 if layer.bidirectional else 1
     state = hx if hx is None or hx.dim() == 3 else hx.unsqueeze(1)
     given = [None] * len(chain) if state is None else list(torch.split(state, [step.units for step in chain], -1))
@@ -168,8 +185,9 @@ def run(chain: list[Step], layer: Any, input: Any, hx: Tensor | None) -> tuple[A
             _shift_into(reads, outputs[-1], given[k], lengths)
     y_TBF = torch.cat(outputs, -1).flatten(-2)
     h_n = torch.cat(finals, -1)
-    if packed is not None and lengths is not None:
-        return _packed_like(packed, y_TBF, lengths.cpu()), h_n
+    if isinstance(input, PackedSequence):
+        assert lengths is not None
+        return _packed_like(input, y_TBF, lengths.cpu()), h_n
     if input.dim() == 2:
         return y_TBF.squeeze(1), h_n.squeeze(1)
     return (y_TBF.transpose(0, 1) if layer.batch_first else y_TBF), h_n
@@ -185,7 +203,12 @@ def _packed_like(packed: PackedSequence, y_TBF: Tensor, lengths: Tensor) -> Pack
 
 
 def _one(
-    step: Step, layer: Any, x_TBF: Tensor, reads: list[list[Tensor]], h0: Tensor | None, lengths: Tensor | None
+    step: Step,
+    layer: RecurrentLayer,
+    x_TBF: Tensor,
+    reads: list[list[Tensor]],
+    h0: Tensor | None,
+    lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """One run: the original module as it is, or a layer of assembled weights that also reads earlier runs."""
     directions = len(reads)
@@ -202,13 +225,15 @@ def _one(
         h0 = x_TBF.new_zeros(directions, x_TBF.shape[1], step.units)
     names = [f"{kind}_l0{_BACK[d]}" for d in range(directions) for kind in _KINDS if f"{kind}_l0{_BACK[d]}" in weights]
     flat = [weights[name] for name in names]
-    settings = ("bias_ih_l0" in weights, 1, 0.0, torch.is_grad_enabled(), directions == 2)
+    biases = "bias_ih_l0" in weights
+    train = torch.is_grad_enabled()
+    both = directions == 2
     if lengths is None:
         if step.plain is not None:
             y, h = step.plain(wide.transpose(0, 1) if layer.batch_first else wide, h0)
             return (y.transpose(0, 1) if layer.batch_first else y), h
-        y, h = _gru(wide, h0, flat, *settings, False)
-        return y, h
+        state = h0
+        return _quietly(wide, lambda: torch._VF.gru(wide, state, flat, biases, 1, 0.0, train, both, False))
     packed = pack_padded_sequence(wide, lengths.cpu(), enforce_sorted=False)
     if step.plain is not None:
         out, h = step.plain(packed, h0)
@@ -217,19 +242,21 @@ def _one(
         assert order is not None
         assert packed.unsorted_indices is not None
         first = h0[:, order].contiguous()
-        data, h = _gru(packed.data, packed.batch_sizes, first, flat, *settings)
+        data, h = _quietly(
+            wide, lambda: torch._VF.gru(packed.data, packed.batch_sizes, first, flat, biases, 1, 0.0, train, both)
+        )
         h = h[:, packed.unsorted_indices]
         out = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
     return pad_packed_sequence(out, total_length=x_TBF.shape[0])[0], h
 
 
-def _gru(input: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+def _quietly(input: Tensor, gru: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """torch's GRU on given weights; cuDNN packs assembled weights anew in each call, and need not say so each time."""
     if not input.is_cuda:
-        return torch._VF.gru(input, *rest)
+        return gru()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-        return torch._VF.gru(input, *rest)
+        return gru()
 
 
 _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -248,3 +275,13 @@ def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, le
             last = (lengths - 1).to(y.device)
             after = after.index_put((last, torch.arange(y.shape[1], device=y.device)), first[0])
         parts.append(after)
+
+
+def data_of(frames: Frames) -> Tensor:
+    """The tensor in what a recurrent layer reads or gives."""
+    return frames.data if isinstance(frames, PackedSequence) else frames
+
+
+def with_data(frames: Frames, data: Tensor) -> Frames:
+    """Frames that lie as those given, with other values."""
+    return frames._replace(data=data) if isinstance(frames, PackedSequence) else data

@@ -117,20 +117,22 @@ def _replace_(
         swap_(optimizer, old, new, remap)
 
 
-def _linear(module: Any) -> None:
+def _linear(module: nn.Linear) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
-def _conv(module: Any) -> None:
+def _conv(module: nn.Conv2d) -> None:
     module.out_channels, module.in_channels = module.weight.shape[:2]
 
 
-def _norm(module: Any) -> None:
+def _norm(module: nn.BatchNorm2d) -> None:
     module.num_features = next(t for t in (module.weight, module.running_mean) if t is not None).shape[0]
 
 
-def _gru(module: Any) -> None:
-    module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
+def _gru(module: nn.GRU) -> None:
+    weight_ih, weight_hh = module.all_weights[0][:2]
+    module.hidden_size = weight_hh.shape[1]
+    module.input_size = weight_ih.shape[1]
     module.flatten_parameters()
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -107,7 +107,7 @@ def known_model(name: str) -> str:
     return name
 
 
-def suggestion(name: str, known: Any) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' if something known is close."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

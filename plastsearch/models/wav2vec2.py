@@ -143,7 +143,9 @@ class MaskedPretraining(nn.Module):
         self.network.set_gumbel_temperature(temperature)
         with seeded(int(torch.randint(2**31, (1,), generator=generator))):
             output = self.network(wave_BT, mask_time_indices=mask_BT, sampled_negative_indices=others_BTN)
-        return output.loss / mask_BT.sum(), _hits(output, mask_BT, others_BTN)
+        return output.loss / mask_BT.sum(), _hits(
+            output.projected_states, output.projected_quantized_states, mask_BT, others_BTN
+        )
 
     def detector(self) -> SpeechEncoder:
         """The detector with the trained encoder; what serves pretraining alone (masks, codes) stays behind."""
@@ -173,8 +175,8 @@ def _others(mask_BT: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _hits(output: Any, mask_BT: Tensor, others_BTN: Tensor) -> float:
-    predicted_BTD, code_BTD = output.projected_states, output.projected_quantized_states
+def _hits(predicted_BTD: Tensor, code_BTD: Tensor, mask_BT: Tensor, others_BTN: Tensor) -> float:
+    """The share of masked frames whose own code is nearer to the prediction than all others."""
     other_BTND = code_BTD.flatten(0, 1)[others_BTN]
     wrong_BTN = torch.cosine_similarity(predicted_BTD[:, :, None], other_BTND, dim=-1)
     same_BTN = (other_BTND == code_BTD[:, :, None]).all(-1)  # the same code is no mistake
@@ -259,7 +261,7 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
-def _supported(backbone: Any) -> Any:
+def _supported(backbone: nn.Module) -> nn.Module:
     if getattr(backbone, "adapter", None) is not None:
         raise PlastsearchError(f"{CONFIG_FILE}: add_adapter is set; encoders with an adapter on top are not supported")
     return backbone

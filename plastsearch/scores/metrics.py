@@ -137,7 +137,7 @@ def bootstrap_eer(
     of = curve(of_bona, of_spoof)
     speakers = None
     if bona_speakers is not None and spoof_speakers is not None:
-        speakers = _speakers_in_order(of_bona, of_spoof, np.asarray(bona_speakers), np.asarray(spoof_speakers), of)
+        speakers = _speakers_in_order(of_bona, of_spoof, bona_speakers, spoof_speakers, of)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
         [weighted_eers(of, weights) for weights in resamples(of.is_bona, speakers, replicates, rng)]
@@ -153,8 +153,10 @@ def bootstrap_eer(
     return min(low, point), max(high, point)
 
 
-def _speakers_in_order(bona: Floats, spoof: Floats, of_bona: Any, of_spoof: Any, of: Curve) -> NDArray[np.int64]:
-    _, codes = np.unique(np.concatenate([of_bona, of_spoof]).astype(str), return_inverse=True)
+def _speakers_in_order(
+    bona: Floats, spoof: Floats, of_bona: ArrayLike, of_spoof: ArrayLike, of: Curve
+) -> NDArray[np.int64]:
+    _, codes = np.unique(np.concatenate([np.asarray(of_bona), np.asarray(of_spoof)]).astype(str), return_inverse=True)
     ordered = np.empty(of.scores.size, dtype=np.int64)
     ordered[of.is_bona] = codes[: bona.size][np.argsort(bona, kind="stable")]
     ordered[~of.is_bona] = codes[bona.size :][np.argsort(spoof, kind="stable")]

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -217,5 +216,6 @@ class TrialRun:
         """While it lasts, nobody drops a stage this trial is made of."""
         return self.context.store.rest_on([key.key for key in self.keys], self.context.end_if_asked)
 
-    def report(self, stage: str, step: int, metrics: dict[str, float], **details: Any) -> Report:
-        return Report(stage, step, self.steps_total, metrics, details=details)
+    def report(self, stage: str, step: int, metrics: dict[str, float], *, boundary: bool = False) -> Report:
+        """`boundary`: the stage is finished, rather than evaluated on its way."""
+        return Report(stage, step, self.steps_total, metrics, details={"boundary": True} if boundary else {})

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.dropin import Operator, add_neurons_
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
@@ -94,7 +94,7 @@ def change_(
 
 
 def _grow_(
-    network: TrialNetwork, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None
+    network: TrialNetwork, config: TrialConfig, operator: Operator, loss: Callable[[], Tensor] | None
 ) -> dict[str, Any]:
     init = "random" if config.init == "gradmax" and loss is None else config.init
     dropin = add_neurons_(
