@@ -17,7 +17,7 @@ changes nothing. checkpoint.save_grown and load_grown_ keep both.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
@@ -72,9 +72,19 @@ class Dropin:
             fold_(module, verify=False)  # what folding adds goes at once
         remove_neurons_(module, {name: self.new_units(name) for name in self.units}, optimizer)
 
-    def plan(self) -> dict[str, Any]:
-        """Plain data from which `checkpoint` builds the same shapes again."""
-        return {"mode": self.mode, "operator": self.operator, "lateral": self.lateral, "units": dict(self.units)}
+    def added(self) -> "AddedUnits":
+        """What `checkpoint` builds the same shapes from again."""
+        return AddedUnits(self.mode, self.operator, self.lateral, dict(self.units))
+
+
+@dataclass(frozen=True)
+class AddedUnits:
+    """What a network keeps of each dropin whose blocks it holds."""
+
+    mode: Mode
+    operator: Operator
+    lateral: Lateral
+    units: Mapping[str, int]
 
 
 def add_neurons_(
@@ -122,7 +132,7 @@ def add_neurons_(
         new = tuple(sorted(new_parameters(module) - before))
         dropin = Dropin(mode, operator, init, lateral, first, units, added, new)
         if separate:
-            module.__dict__.setdefault("_dropins", []).append(dropin.plan())
+            module.__dict__.setdefault("_dropins", []).append(dropin.added())
         if mode == "frozen":
             freeze_base_(module, also)
         if optimizer is not None and separate:

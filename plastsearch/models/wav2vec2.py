@@ -8,6 +8,7 @@ Axes: B clips, T samples or frames, D features.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, hub_cache, local_folder, weights_in
+from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths, hub_cache, local_folder, weights_in
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
 
@@ -95,10 +96,11 @@ class SpeechEncoder(Detector):
         self.backbone.encoder.layers = self.backbone.encoder.layers[:count]
         self.backbone.config.num_hidden_layers = count
 
-    def plain_config(self) -> dict[str, Any]:
+    def plain_config(self) -> Widths:
         """The transformers config and what it does not say."""
+        widths: Widths = self.backbone.config.to_dict()  # with what else transformers keeps there
         return {
-            **self.backbone.config.to_dict(),
+            **widths,
             "pooling": self.pooling,
             "dropout": self.head_dropout.p,
             "normalize": self.normalize,
@@ -185,7 +187,7 @@ def _hits(predicted_BTD: Tensor, code_BTD: Tensor, mask_BT: Tensor, others_BTN: 
     return hit_BT[mask_BT].float().mean().item()
 
 
-def from_widths(widths: dict[str, Any], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
+def from_widths(widths: Mapping[str, object], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
     """An encoder with random weights, from the keys of its transformers config."""
     from transformers import AutoConfig, AutoModel
 
@@ -229,8 +231,9 @@ def fetch(source: str) -> Path:
     name, _, revision = source.partition("@")
     try:
         for kind in ("*.safetensors", "*.bin"):  # the second only where there are none of the first
-            wanted: dict[str, Any] = {"allow_patterns": ["*.json", kind], "cache_dir": hub_cache()}
-            folder = Path(snapshot_download(name, revision=revision or None, **wanted))
+            wanted = ["*.json", kind]
+            found = snapshot_download(name, revision=revision or None, allow_patterns=wanted, cache_dir=hub_cache())
+            folder = Path(found)
             if weights_in(folder):
                 return folder
     except (OSError, ValueError) as error:
@@ -251,13 +254,14 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
 
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
-    choices: dict[str, Any] = {
+    choices = {
         "do_normalize": detector.normalize,
         "sampling_rate": 16_000,
         "feature_size": 1,
         "padding_value": 0.0,
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "return_attention_mask": False,
     }
-    choices |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "return_attention_mask": False}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 

@@ -9,14 +9,14 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import TrialError, out_of_memory
 from plastsearch.growth.halving import Halving
-from plastsearch.trial.checkpoint import Checkpoints, Stopped, random_state, restore_random_state
+from plastsearch.trial.checkpoint import Checkpoints, Snapshot, Stopped, random_state, restore_random_state
 
 UNREAD = 32  # losses that may wait on the device
 
@@ -267,7 +267,7 @@ def _restore_best(module: nn.Module, state: FitState) -> None:
             tensors[name].copy_(best)
 
 
-def _snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) -> dict[str, Any]:
+def _snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) -> Snapshot:
     plain = {name: value for name, value in vars(state).items() if name != "best"}
     best = None if state.best is None else [state.best.eer, state.best.loss, state.best.scores]
     return {

@@ -6,11 +6,10 @@ must not be in its key (nothing would be shared), and what it reads must be (a w
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from plastsearch.models.catalog import local_folder
 from plastsearch.spec.config import TrialConfig, content_id
@@ -51,7 +50,7 @@ class StageKey:
     """A stage's key, what it read, and the key of the stage before it."""
 
     key: str
-    reads: dict[str, Any]
+    reads: Mapping[str, object]  # plain values by dotted path, as hashed
     parent: str | None
 
 
@@ -82,7 +81,7 @@ def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageK
     return keys[0].key if stages[0].name == "train" else start_key(config, around)
 
 
-def start_reads(config: TrialConfig, around: Environment) -> dict[str, Any]:
+def start_reads(config: TrialConfig, around: Environment) -> dict[str, object]:
     """What every stage rests on: the network, the clips, the seed and the environment."""
     return {
         "model": config.model.model_dump(mode="json", by_alias=True, exclude={"from_"}) | {"weights": around.weights},
@@ -107,9 +106,9 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
     return found
 
 
-def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
+def _reads(config: TrialConfig, stage: Stage) -> dict[str, object]:
     plain = config.model_dump(mode="json")
-    reads: dict[str, Any] = {"change": stage.change}
+    reads: dict[str, object] = {"change": stage.change}
     if stage.steps:
         reads |= {"first": stage.first, "steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
     for path in fields_read(config, stage):

@@ -3,10 +3,10 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -159,7 +159,7 @@ def _network(model: ModelConfig, plan: Pretraining) -> Detector:
 
 
 def _save(
-    detector: Detector, folder: Path, plan: dict[str, Any], clips: ClipSet, history: list[dict[str, float]]
+    detector: Detector, folder: Path, plan: Mapping[str, object], clips: ClipSet, history: list[dict[str, float]]
 ) -> None:
     """Written beside its place and renamed, so that a folder of this name is always whole."""
     partial = folder.with_name(folder.name + ".partial")

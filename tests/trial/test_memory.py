@@ -80,7 +80,7 @@ def test_gradmax_grows_with_what_fits(settings: MakeSettings, monkeypatch) -> No
     loss = stages._calibration_loss(context, network.module)
     found = change_(network, config, stage, loss=loss)
     assert min(tried) <= 5 < max(tried)
-    assert found["units"] == {"encoder.2.ffn": 4}
+    assert found.units == {"encoder.2.ffn": 4}
 
 
 def stages_of(config: Any, context: TrialContext) -> Any:

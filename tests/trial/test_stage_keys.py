@@ -135,8 +135,8 @@ def test_the_order_in_which_sites_are_listed_is_nothing_to_a_stage(method) -> No
         )
         network = TrialNetwork(blank(config, (), torch.device("cpu")).module)
         stage = next(stage for stage in plan(config, 48) if stage.name == "dropin")
-        details = change_(network, config, stage)
-        found.append([list(network.added), list(network.grown), details.get("ranks"),
+        changed = change_(network, config, stage)
+        found.append([list(network.added), list(network.grown), getattr(changed, "ranks", None),
                       [key.key for key in stage_keys(config, plan(config, 48), AROUND)]])  # fmt: skip
     assert found[0] == found[1]
     assert found[0][1] == sorted(neurons)
