@@ -23,11 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial.context import TrialRun
-from plastsearch.trial.cost import Costs, describe
+from plastsearch.trial.cost import Costs, device_facts
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
-from plastsearch.trial.run import start, travel
+from plastsearch.trial.run import run_stages, start
 
 CRITERIA = ("taylor", "magnitude", "entropy", "gradient_entropy", "random")
 STEADY = (
@@ -107,7 +107,7 @@ def compare(name: str, configs: list[TrialConfig], folder: Path, clips: Path) ->
     figures = {
         "trials": len(configs), "seconds_off": round(off.seconds, 1), "seconds_on": round(on.seconds, 1),
         "possible": round(possible, 2), "measured": round(saving, 2), "share": round(saving / possible, 2),
-        "largest_relative_difference": worst, "device": describe(on.run.context),
+        "largest_relative_difference": worst, "device": device_facts(on.run.context),
         "reused_seconds": round(sum(report.metrics["reused_seconds"] for report in on.reports), 1),
     }  # fmt: skip
     print(f"({name}) {len(configs)} trials: {off.seconds:.1f} s → {on.seconds:.1f} s; saving {saving:.2f} ×, "
@@ -131,7 +131,7 @@ def run(configs: Iterable[TrialConfig], settings: RunSettings) -> Run:
 def trial(config: TrialConfig, settings: RunSettings) -> tuple[TrialRun, Report]:
     """A trial without its timing measurements."""
     run = start(config, settings, lambda: False)
-    for _ in travel(run):
+    for _ in run_stages(run):
         pass
     return run, result(run, Costs())
 

@@ -89,8 +89,16 @@ def _reshape_(module: nn.Module, plan: GrowthPlan) -> None:
         for name in (name for name in find_sites(module) if name in dropin.units):
             site = find_sites(module)[name]  # anew each time: blocks at one site change what another one is made of
             count = dropin.units[name]
-            values = draw(module, site, count, "random", _any())
-            attach_(module, site, count, values, dropin.operator, both=dropin.lateral == "both", generator=_any())
+            values = draw(module, site, count, "random", _own_generator())
+            attach_(
+                module,
+                site,
+                count,
+                values,
+                dropin.operator,
+                both=dropin.lateral == "both",
+                generator=_own_generator(),
+            )
         module.__dict__.setdefault("_dropins", []).append(dropin)
     for name in plan.held:
         module.get_parameter(name).requires_grad_(False)
@@ -130,12 +138,12 @@ def load_tensors_(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 def _set_units_(module: nn.Module, site: Site, units: int) -> None:
     if units > site.units:
-        widen_(module, site, draw(module, site, units - site.units, "random", _any()))
+        widen_(module, site, draw(module, site, units - site.units, "random", _own_generator()))
     elif units < site.units:
         narrow_(module, site, torch.arange(units))
 
 
-def _any() -> torch.Generator:
+def _own_generator() -> torch.Generator:
     """Values that are about to be overwritten must not use up the global random state."""
     return torch.Generator().manual_seed(0)
 

@@ -175,7 +175,7 @@ def _variance(e: Evidence) -> Tensor:
 
 
 def _co_activation(e: Evidence) -> Tensor:
-    return 1 - largest_twin(torch.cat(e.record.frames))
+    return 1 - largest_correlation(torch.cat(e.record.frames))
 
 
 def _hebbian(e: Evidence) -> Tensor:
@@ -295,13 +295,13 @@ def absolute_correlation(value_NU: Tensor, other_NK: Tensor) -> Tensor:
     return (_standard(value_NU).T @ _standard(other_NK)).abs().clamp_max(1)
 
 
-def largest_twin(value_NU: Tensor) -> Tensor:
+def largest_correlation(value_NU: Tensor) -> Tensor:
     """The largest |r| of each column with another one; a constant is its own twin, since a bias can stand for it."""
     corr_UU = absolute_correlation(value_NU, value_NU)
     constant_U = corr_UU.diagonal() < 0.5
     corr_UU.fill_diagonal_(0)
-    twin_U = corr_UU.max(dim=1).values
-    return twin_U.masked_fill(constant_U, 1.0)
+    largest_U = corr_UU.max(dim=1).values
+    return largest_U.masked_fill(constant_U, 1.0)
 
 
 def middle_ranks(value_U: Tensor, near: float = 0.0) -> Tensor:

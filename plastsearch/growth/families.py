@@ -63,13 +63,13 @@ def between(block: nn.Module, first: str, second: str) -> Between:
 
 def _graph(block: nn.Module) -> fx.Graph:
     try:
-        return _Steps().trace(block)
+        return _ForwardTracer().trace(block)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise GrowthError(f"its forward cannot be read ({reason})") from error
 
 
-class _Steps(fx.Tracer):
+class _ForwardTracer(fx.Tracer):
     """Follows the block's own forward and looks into none of its parts."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.clips import Layout, clips_first, last_state, reader, recurrent
+from plastsearch.growth.clips import ClipRows, clips_first, last_state, reader, recurrent
 from plastsearch.growth.paths import at
 from plastsearch.growth.recurrent import Frames, data_of, with_data
 from plastsearch.growth.site import Site, Slot, Tap
@@ -80,7 +80,7 @@ class _Leaving:
     """A tensor that left a site in one run of its module, and how it lies."""
 
     tensor: Tensor
-    layout: Layout
+    layout: ClipRows
     state: bool = False  # a recurrent layer's last state: its last frame again
 
 
@@ -157,7 +157,7 @@ class Gauge:
         """The activations of each run of the module."""
         return [leaving for leaving in self.leaving if not leaving.state]
 
-    def _by_clip(self, tensor: Tensor, layout: Layout) -> Tensor:
+    def _by_clip(self, tensor: Tensor, layout: ClipRows) -> Tensor:
         """A tensor of the site as [B, P, U, W], if its rows are this batch's clips."""
         value_BPF = layout.spread(tensor.detach()).double()
         self._expect_clips(value_BPF, self.site.tap.module)

@@ -112,7 +112,7 @@ def add_group_(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> 
     named = "param_names" in optimizer.param_groups[0]
     optimizer.add_param_group({"params": list(parameters.items() if named else parameters.values()), **settings})
     if isinstance(optimizer, Adagrad):  # whose state is made with it, not at the first step
-        optimizer.state.update(_twin(optimizer, settings, list(parameters.values())).state)
+        optimizer.state.update(_same_optimizer(optimizer, settings, list(parameters.values())).state)
 
 
 def _moved(value: object, old: nn.Parameter, remap: Remap) -> object:
@@ -145,7 +145,7 @@ def _refuse_unlike(optimizer: Optimizer, like: Tensor) -> None:
 
     def stepped(values: Sequence[float]) -> Tensor:
         trial = nn.Parameter(torch.tensor(values, dtype=dtype, device=like.device))
-        twin = _twin(optimizer, settings, [trial])
+        twin = _same_optimizer(optimizer, settings, [trial])
         for slope in (1.0, -0.3):
             trial.grad = slope * trial.detach().square()
             twin.step()
@@ -165,7 +165,7 @@ def _refuse_unlike(optimizer: Optimizer, like: Tensor) -> None:
         )
 
 
-def _twin(optimizer: Optimizer, settings: Mapping[str, Any], parameters: list[nn.Parameter]) -> Optimizer:
+def _same_optimizer(optimizer: Optimizer, settings: Mapping[str, Any], parameters: list[nn.Parameter]) -> Optimizer:
     """A new optimiser of the same kind and settings for other parameters."""
     kind: Any = type(optimizer)
     accepted = inspect.signature(kind).parameters
@@ -203,7 +203,7 @@ def _step_apart(
             own.grad = parameter.grad[place]  # type: ignore[index]
             apart.append((parameter, number, own))
     settings = {key: value for key, value in group.items() if key not in ("params", "param_names")}
-    twin = _twin(optimizer, settings, [own for *_, own in apart])
+    twin = _same_optimizer(optimizer, settings, [own for *_, own in apart])
     for parameter, number, own in apart:
         cohort = optimizer.state[parameter][COHORTS][number]
         if cohort["steps"]:

@@ -24,7 +24,7 @@ _BACK = ("", "_reverse")
 
 
 @dataclass(frozen=True)
-class Step:
+class GRURun:
     """One run of a GRU in a chain: its weights, those that read earlier runs, and its module if it is plain."""
 
     units: int
@@ -82,14 +82,14 @@ class GrownGRU(AroundGRU):
         for name, tensor in values.items():
             self.register_parameter(name, nn.Parameter(tensor.clone()))
 
-    def extend(self, chain: list[Step]) -> list[Step]:
+    def extend(self, chain: list[GRURun]) -> list[GRURun]:
         """The base's chain with these units after it, or within one run if old units read them."""
         own = dict(self.named_parameters(recurse=False))
         if not self.both:
             old = {name: tensor for name, tensor in own.items() if name.startswith("weight_old")}
             weights = {name: tensor for name, tensor in own.items() if name not in old}
-            return [*chain, Step(self.new_units, weights, old)]
-        return [Step(self.hidden_size, _joined(merge(chain), own), {})]
+            return [*chain, GRURun(self.new_units, weights, old)]
+        return [GRURun(self.hidden_size, _joined(merge(chain), own), {})]
 
     def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
         return run(chain_of(self), self, input, hx)
@@ -105,7 +105,7 @@ class WideInputGRU(AroundGRU):
         for name, tensor in columns.items():
             self.register_parameter(name, nn.Parameter(tensor.clone()))
 
-    def extend(self, chain: list[Step]) -> list[Step]:
+    def extend(self, chain: list[GRURun]) -> list[GRURun]:
         """Each run of the chain with its share of the columns."""
         wider, first = [], 0
         for step in chain:
@@ -121,15 +121,15 @@ class WideInputGRU(AroundGRU):
         return run(chain_of(self), self, input, hx)
 
 
-def chain_of(layer: object) -> list[Step]:
+def chain_of(layer: object) -> list[GRURun]:
     """The runs that make up a layer with all its grown blocks, the original first."""
     if isinstance(layer, nn.GRU):
-        return [Step(layer.hidden_size, dict(layer.named_parameters(recurse=False)), {}, layer)]
+        return [GRURun(layer.hidden_size, dict(layer.named_parameters(recurse=False)), {}, layer)]
     assert isinstance(layer, GrownGRU | WideInputGRU)  # a layer with a branch or one more on top is refused before
     return layer.extend(chain_of(layer.base))
 
 
-def merge(chain: list[Step]) -> Weights:
+def merge(chain: list[GRURun]) -> Weights:
     """The weights of one ordinary layer that computes what the chain computes."""
     merged: Weights = dict(chain[0].weights)
     for step in chain[1:]:
@@ -162,7 +162,7 @@ def _candidate_blind(reads: Tensor, count: int) -> Tensor:
     return torch.cat([reads, reads.new_zeros(lacking, reads.shape[1])]) if lacking else reads
 
 
-def run(chain: list[Step], layer: RecurrentLayer, input: Frames, hx: Tensor | None) -> tuple[Frames, Tensor]:
+def run(chain: list[GRURun], layer: RecurrentLayer, input: Frames, hx: Tensor | None) -> tuple[Frames, Tensor]:
     """Runs a chain on what nn.GRU takes: padded, packed or a single sequence, with or without a first state."""
     lengths: Tensor | None = None
     if isinstance(input, PackedSequence):
@@ -178,7 +178,7 @@ def run(chain: list[Step], layer: RecurrentLayer, input: Frames, hx: Tensor | No
     finals: list[Tensor] = []
     reads: list[list[Tensor]] = [[] for _ in range(directions)]
     for k, step in enumerate(chain):
-        y, h = _one(step, layer, x_TBF, reads, given[k], lengths)
+        y, h = _run_one(step, layer, x_TBF, reads, given[k], lengths)
         outputs.append(unflatten(y, -1, (directions, -1)))
         finals.append(h)
         if k + 1 < len(chain):
@@ -202,8 +202,8 @@ def _packed_like(packed: PackedSequence, y_TBF: Tensor, lengths: Tensor) -> Pack
     return PackedSequence(rows, packed.batch_sizes, order, packed.unsorted_indices)
 
 
-def _one(
-    step: Step,
+def _run_one(
+    step: GRURun,
     layer: RecurrentLayer,
     x_TBF: Tensor,
     reads: list[list[Tensor]],

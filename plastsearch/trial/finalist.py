@@ -23,7 +23,7 @@ from plastsearch.trial.cost import costs
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.networks import blank, load_weights
 from plastsearch.trial.result import result, split_metrics
-from plastsearch.trial.run import start, travel
+from plastsearch.trial.run import run_stages, start
 from plastsearch.trial.scoring import Scores
 
 
@@ -36,7 +36,7 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     with stop_on_sigterm() as stop:
         trial = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
         with trial.resting():
-            yield from travel(trial)
+            yield from run_stages(trial)
             yield evaluated(trial, result(trial, costs(trial)), baseline)
 
 

@@ -44,7 +44,7 @@ def total_steps(config: TrialConfig, n_clips: int) -> int:
     return max(3, math.ceil(config.train.epochs * n_clips / config.train.batch_size))
 
 
-def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
+def stages_of(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     """The stages of a trial; their steps add up to the same total for every method."""
     parts = METHODS[config.method].parts
     if config.start == "cold":

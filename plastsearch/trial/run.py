@@ -14,7 +14,7 @@ from plastsearch.trial.context import TrialRun, open_context
 from plastsearch.trial.cost import costs
 from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.keys import StageKey, stage_keys
-from plastsearch.trial.methods import Stage, check, plan
+from plastsearch.trial.methods import Stage, check, stages_of
 from plastsearch.trial.result import result
 from plastsearch.trial.stages import StageResult, run_stage
 
@@ -26,7 +26,7 @@ def run_trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
     with stop_on_sigterm() as stop:
         trial = start(config, settings, stop)
         with trial.resting():
-            yield from travel(trial)
+            yield from run_stages(trial)
             yield result(trial, costs(trial))
 
 
@@ -39,13 +39,13 @@ def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) 
     if config.model.from_ and config.model.name == "wav2vec2":
         fetch(config.model.from_)  # before the stages are named: their keys hold the content of the weights
     context = open_context(config, settings, stop)
-    stages = plan(config, len(context.train))
+    stages = stages_of(config, len(context.train))
     idle = config.train.compile and not compiles(True, context.device)
     keys = stage_keys(config, stages, context.environment)
     return TrialRun(context, stages, keys, began, warnings=[LEFT_OUT] if idle else [])
 
 
-def travel(trial: TrialRun) -> Iterator[Report]:
+def run_stages(trial: TrialRun) -> Iterator[Report]:
     """Every stage in order; a damaged stored stage is dropped and computed again."""
     for _ in range(MOST_DAMAGED):
         try:

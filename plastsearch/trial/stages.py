@@ -269,7 +269,7 @@ def _train_(
         context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
     )
     with compiled_(module, compiling), closing(feed):
-        state = yield from fit(on, _fit_plan(context, stage), checkpoints, context.stop, _known(context, before))
+        state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
     metrics |= memory.metrics()
@@ -300,7 +300,7 @@ def _packed_scores(quality: Quality) -> str | None:
     return None if quality.scores is None else scoring.packed(quality.scores.cpu())
 
 
-def _fit_plan(context: TrialContext, stage: Stage) -> FitSettings:
+def _fit_settings(context: TrialContext, stage: Stage) -> FitSettings:
     train = context.config.train
     return FitSettings(
         stage.name, stage.steps, stage.lr, train.warmup, train.weight_decay, train.clip_norm, train.accumulate,

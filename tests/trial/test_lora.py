@@ -28,7 +28,7 @@ from plastsearch.trial.lora import (
     solve_ranks,
     targets_of,
 )
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import TrialNetwork, change_
 from tests.exactness import adding_nothing, close, same
 
@@ -62,7 +62,7 @@ def against(arm: TrialConfig) -> TrialConfig:
 def added_by(arm: TrialConfig, base: Detector) -> int:
     """Parameters that the arm itself adds in its `dropin` stage."""
     grown = TrialNetwork(deepcopy(base))
-    stage = next(stage for stage in plan(arm, 100) if stage.name == "dropin")
+    stage = next(stage for stage in stages_of(arm, 100) if stage.name == "dropin")
     change_(grown, arm, stage)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown.module))
     return after - before
