@@ -43,6 +43,7 @@ def attach_(
     generator: Generator | None = None,
 ) -> None:
     """Adds `count` units at a site as separate blocks with the given first values."""
+    # Nothing of the base is written here: to undo a failed request is to put the old modules back.
     if operator == "stack":
         _stack_(root, site, count, values, generator)
     elif site.kind == "hidden" and operator == "parallel":
@@ -54,23 +55,28 @@ def attach_(
 
 def _beside(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
     """Channels and feed-forward units: a fork and a join around the row."""
-    wire, branch = Wire(), _row(root, site, count, values)
+    # Around the two layers, not around what lies between them: a forward may do anything there, also call functions.
+    wire = Wire()
+    branch = _row(root, site, count, values)
     _wrap_(root, site.parts["in"], lambda base: Fork(base, branch, wire, count))
     _wrap_(root, site.parts["out"], lambda base: Join(base, wire))
 
 
 def _heads(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    # Heads do not read each other, and the output projection adds them up: beside the old ones they are as good as
+    # within, and the attention code of the network serves both.
     extra = _new_heads(root, site, count, values)
     _wrap_(root, site.parts["attention"], lambda base: GrownHeads(base, extra, count))
 
 
 def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    # New dimensions add to the scores of the old heads, before the softmax, so no branch beside them would do.
     path = site.parts["attention"]
     for name in PROJECTIONS:
         layer = _projection(root, f"{path}.{name}", values)
         make = GrownReader if name == "out_proj" else GrownProjection
         _wrap_(root, f"{path}.{name}", partial(make, new=layer, gates=site.step))
-    at(root, path).head_dim += count
+    at(root, path).head_dim += count  # its forward splits heads by it; `scaling` stays, or old scores would change
 
 
 def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) -> None:
@@ -84,16 +90,20 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
             readers.setdefault(slot.module, {})[slot.tensor] = tensor
             gates[slot.module] = slot.gates
         elif slot.role == "recurrent":
+            # Columns of the new units, rows of old and new ones in each gate: the new rows connect new units with
+            # themselves, the old ones would let old units read new ones.
             each = unflatten(tensor, 0, (3, -1))
             own[slot.tensor] = each[:, -count:].flatten(0, 1)
             if both:
                 own[slot.tensor.replace("_hh_l0", "_back")] = each[:, :-count].flatten(0, 1)
         elif slot.tensor.startswith("weight_hh"):
+            # Reset and update gate alone, unless all run as one layer (see the module's text in recurrent.py).
             own[slot.tensor.replace("_hh_l0", "_old")] = tensor if both else tensor[: 2 * count]
         else:
             own[slot.tensor] = tensor
     _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
     for reader, columns in readers.items():
+        # Of a linear layer the slot is its `weight`; of the next GRU weight_ih_l0, and that of its other direction.
         wider: Callable[[Any], nn.Module] = partial(WideInputGRU, columns=columns, gates=gates[reader])
         if "weight" in columns:
             wider = partial(GrownReader, new=_linear(columns), gates=gates[reader])
@@ -113,16 +123,19 @@ def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None
     owner, name = holder(root, path)
     base = outer(root, path)
     block = make(base)
-    block.training = base.training
+    block.training = base.training  # the flag alone: train() would reach parts of the base that are in another mode
     setattr(owner, name, block)
 
 
 def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     """The new neurons of a fork: like the base's layers, `count` wide."""
-    enter, leave = (_like(at(root, site.parts[end]), count, end, _at(site.parts[end], values)) for end in ("in", "out"))
+    first, second = site.parts["in"], site.parts["out"]
+    enter = _like(at(root, first), count, "in", _at(first, values))
+    leave = _like(at(root, second), count, "out", _at(second, values))
     norm = None
     if "norm" in site.parts:
         norm = _norm_like(at(root, site.parts["norm"]), count, _at(site.parts["norm"], values))
+    # The base's own activation and dropout: without weights, so they can be shared.
     act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
     dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
     branch = Branch(enter, norm, act, dropout, leave)
@@ -165,6 +178,7 @@ def _norm_like(norm: nn.BatchNorm2d, count: int, tensors: dict[str, Tensor]) -> 
     made = nn.BatchNorm2d(
         count, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
     )
+    # One number for the whole layer, no entry of a neuron, so no slot brings it: the new ones begin to count at 0.
     if made.num_batches_tracked is not None:
         tensors = {**tensors, "num_batches_tracked": made.num_batches_tracked}
     made.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
@@ -184,7 +198,7 @@ def _linear(tensors: dict[str, Tensor]) -> nn.Linear:
 def _new_heads(root: nn.Module, site: Site, count: int, values: Values) -> Any:
     path = site.parts["attention"]
     extra = same_attention(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
-    extra.num_heads = count
+    extra.num_heads = count  # on the copy; `head_dim` and `scaling` are those of the old heads
     return extra
 
 
@@ -192,6 +206,7 @@ def _new_gru(like: nn.GRU, count: int, size: int | None, generator: Generator | 
     settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
     shapes = nn.GRU(size or like.input_size, count, device="meta", **settings).state_dict()
     weight = like.all_weights[0][0]
+    # Biases at zero, weights as for a layer that stands alone: there are no neighbours whose scale they could take.
     zeros = {name: weight.new_zeros(tensor.shape) for name, tensor in shapes.items()}
     values = {name: he_normal(zero, generator) if zero.dim() > 1 else zero for name, zero in zeros.items()}
     made = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
@@ -202,6 +217,7 @@ def _new_gru(like: nn.GRU, count: int, size: int | None, generator: Generator | 
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
     gru = at(root, site.parts["gru"])
     directions = 2 if gru.bidirectional else 1
+    # Zeros: the branch says nothing at first, and learns since its GRU gives other values than zero.
     return _linear({"weight": gru.weight_ih_l0.new_zeros(site.units * directions, count * directions)})
 
 
@@ -238,6 +254,7 @@ def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: G
         )
         for size, width in ((channels, count), (count, channels))
     )  # fmt: skip
+    # A norm's zero weight keeps the function, and the convolutions before it still get gradients once it has moved.
     after = nn.BatchNorm2d(channels)
     nn.init.zeros_(after.weight)
     row = Branch(enter, nn.BatchNorm2d(count), nn.ReLU(), None, leave)

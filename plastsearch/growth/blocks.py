@@ -33,7 +33,8 @@ class Wire(threading.local):
     lost: bool = False  # whether the tensor should have a graph, but was computed without
 
     def put(self, value: Tensor, *, lost: bool) -> None:
-        self.value, self.lost = value, lost
+        self.value = value
+        self.lost = lost
 
     def __reduce__(self) -> Any:
         return Wire, ()
@@ -91,6 +92,7 @@ class Fork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.wire.value = None  # what an interrupted pass left would stay in memory beside the new graph
         new: Tensor = self.branch(x)
+        # As under reentrant checkpointing, whose first pass is without gradients: the join would add a constant.
         lost = not torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.branch.parameters()))
         out: Tensor = self.base(x)
         self.wire.put(new, lost=lost)
@@ -127,7 +129,7 @@ class GrownHeads(nn.Module):
     def forward(self, *args: object, **kwargs: object) -> tuple[Any, ...]:
         old = self.base(*args, **kwargs)
         new = self.extra(*args, **kwargs)
-        weights = old[1]
+        weights = old[1]  # of the attention, where they were asked for
         if isinstance(weights, Tensor) and isinstance(new[1], Tensor):
             weights = torch.cat([weights, new[1]], 1)
         return (old[0] + new[0], weights, *old[2:])
@@ -197,6 +199,7 @@ class Stacked(nn.Module):
         super().__init__()
         self.base = base
         self.branch = branch
+        # A forward that sets up a recurrent layer's first state asks for these; other layers have none of them.
         for name in ("batch_first", "bidirectional", "num_layers", "hidden_size", "input_size"):
             if hasattr(base, name):
                 setattr(self, name, getattr(base, name))
@@ -219,7 +222,8 @@ class FeedForwardBranch(nn.Module):
 
     def __init__(self, norm: nn.Module, row: Branch) -> None:
         super().__init__()
-        self.norm, self.row = norm, row
+        self.norm = norm
+        self.row = row
 
     def forward(self, x: Tensor, **_: object) -> Tensor:
         out: Tensor = self.row(self.norm(x))
@@ -257,7 +261,8 @@ class ConvBranch(nn.Module):
 
     def __init__(self, row: Branch, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        self.row, self.norm = row, norm
+        self.row = row
+        self.norm = norm
 
     def forward(self, x: Tensor, **_: object) -> Tensor:
         out: Tensor = self.norm(self.row(x))

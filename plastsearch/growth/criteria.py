@@ -193,7 +193,8 @@ def _connections(e: Evidence, slot: Slot) -> tuple[Tensor, slice]:
     """Sum of |weights| from each unit to each output of a reader, and which of its outputs these are."""
     layer = at(e.module, slot.module)
     weight = getattr(layer, slot.tensor).detach().double().cpu()
-    units, outputs = e.site.units, weight.shape[1 - slot.dim]
+    units = e.site.units
+    outputs = weight.shape[1 - slot.dim]
     entries = by_unit(weight.abs(), slot, units)
     weight_UK = entries.reshape(units, slot.gates * slot.width, outputs, -1).sum((1, 3))
     if not isinstance(layer, nn.GRU):

@@ -107,6 +107,7 @@ def add_neurons_(
     if not neurons:
         raise GrowthError("no site was named to grow; to freeze a network without growth, call freeze.freeze_base_")
     sites = find_sites(module)
+    # From here to `all_or_nothing` all is refused that can be, before the first tensor changes.
     units = _all_of(neurons, lambda name: _units(module, sites, name, neurons[name]))
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
@@ -115,13 +116,14 @@ def add_neurons_(
     learning_under(module, also)
     if optimizer is not None and not separate:
         refuse_state(optimizer, [tensor for name in names for tensor in parameters_of(module, sites[name])])
+    # One backward pass for all sites, through the network as it is: after the first site grew it would be another one.
     steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
     known = {id(parameter) for parameter in module.parameters()}
     before = new_parameters(module)
     added: dict[str, int] = {}  # neurons: wider heads count in the heads that this same call adds, too
     with all_or_nothing(module, optimizer, generator):
         for name in names:
-            site = find_sites(module)[name]
+            site = find_sites(module)[name]  # as the sites before it have left it
             added[name] = units[name] * site.step
             if separate:
                 values = steered.get(name) or draw(module, site, units[name], init, generator)

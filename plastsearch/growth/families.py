@@ -94,7 +94,8 @@ def _step(block: nn.Module, graph: fx.Graph, node: fx.Node) -> tuple[str, str | 
         raise GrowthError(
             f"{_called(node)} is called on the channels, which may treat new ones otherwise than old ones"
         )
-    name, part = str(node.target), _part(block, node)
+    name = str(node.target)
+    part = _part(block, node)
     if type(part) is nn.Identity:
         return "nothing", name
     if isinstance(part, nn.BatchNorm2d):
@@ -149,7 +150,9 @@ def encoder_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     sites: list[Site | Refusal] = []
     for index, path in enumerate(_encoder_layers(module)):
         layer = at(module, path)
-        name, depth, block = f"encoder.{index}", order + 3 * index, f"{path}.feed_forward"
+        name = f"encoder.{index}"
+        depth = order + 3 * index
+        block = f"{path}.feed_forward"
         if not hasattr(layer.attention, "gru_rel_pos_const"):
             sites.append(attempt(heads, module, f"{name}.attention", f"{path}.attention", depth, layer=path))
             sites.append(attempt(head_width, module, f"{name}.head_width", f"{path}.attention", depth + 1))
@@ -172,7 +175,8 @@ def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> lis
         for index, child in enumerate(part):
             block = ordinary(child)
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
-                where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
+                where = f"{path}.{index}"
+                depth = order + 10 * int(stage[5:]) + index
                 sites.append(attempt(_basic, module, f"{stage}.{index}", where, depth, read=read))
     return sites
 

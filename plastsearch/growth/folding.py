@@ -38,10 +38,12 @@ def refuse_change(module: nn.Module, steps: Steps, args: Sequence[object], named
         raise GrowthError(f"the network does not run on the example in float64: {error}; {_OFF}") from error
     if not any(bool(tensor.isfinite().any()) for tensor in before):
         raise GrowthError(f"the network gives no finite value on the example, so nothing can be checked; {_OFF}")
+    # All at once first: one more forward pass, where step by step takes as many as there are blocks.
     for _ in steps(trial):
         pass
     if _change(before, trial, args, named) is None:
         return
+    # A network that draws in eval mode differs without any step; that is not the fold's doing.
     again = _copy(module)
     if _change(before, again, args, named) is not None:
         raise GrowthError(
@@ -114,10 +116,11 @@ def _difference(before: list[Tensor], after: list[Tensor]) -> str | None:
             return f"{which} has shape {tuple(new.shape)} instead of {tuple(old.shape)}"
         if not old.is_complex():
             old, new = old.double(), new.double()  # truth values and whole numbers have no differences otherwise
+        # Places that are NaN on both sides agree, and so do equal infinities, whose difference would be NaN.
         change = torch.where(old == new, 0.0, (new - old).abs())[~(old.isnan() & new.isnan())]
         scale = float(old[old.isfinite()].abs().max()) if bool(old.isfinite().any()) else 0.0
         most = float(change.max()) if change.numel() else 0.0
-        if not most <= TOLERANCE * scale:
+        if not most <= TOLERANCE * scale:  # not `>`, which a NaN would pass
             return f"{which} by {most / scale if scale else most:.1e} of its largest value"
     return None
 
@@ -179,6 +182,7 @@ def _steps_(module: nn.Module) -> Iterator[str]:
 
 def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
     """The blocks of one site that bring units, the oldest first."""
+    # The order in which their units follow the base's, which `Dropin.first` counts on.
     path = site.parts["in"] if "in" in site.parts else site.parts["attention"]
     if site.kind == "head_width":
         path = f"{path}.out_proj"
@@ -249,7 +253,7 @@ def _fold_recurrent_(module: nn.Module) -> Iterator[str]:
             continue
         base = at(module, path)
         for key, tensor in weights.items():
-            learns = getattr(base, key).requires_grad
+            learns = getattr(base, key).requires_grad  # unfreeze_ sets it later, from what the base noted
             setattr(base, key, nn.Parameter(tensor.detach().clone(), requires_grad=learns))
         sync_module_(base)
         owner, name = holder(module, path)

@@ -43,6 +43,7 @@ class _StaysInEvalMode:
         return _again, (type(self).__mro__[2],), self.__getstate__()
 
 
+# One class for each kind, made once: layers of two classes of one name would not be layers of one kind.
 @cache
 def _frozen(kind: type) -> type:
     """The frozen form of a kind of layer."""

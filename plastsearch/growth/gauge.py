@@ -88,15 +88,19 @@ class Gauge:
     """Hooks at one site, and what they saw of one batch."""
 
     def __init__(self, module: nn.Module, site: Site, needs: frozenset[Need]) -> None:
-        self.module, self.site, self.needs = module, site, needs
+        self.module = module
+        self.site = site
+        self.needs = needs
         self.record = Record()
         self.clips = 0
         self.leaving: list[_Leaving] = []
         self.outputs: dict[str, list[Frames]] = {}
 
     def begin(self, clips: int) -> None:
-        """Forgets the last batch."""
-        self.clips, self.leaving, self.outputs = clips, [], {}
+        """Forgets what the hooks saw of the last batch, before one of `clips` clips."""
+        self.clips = clips
+        self.leaving = []
+        self.outputs = {}
 
     def forget(self, record: Record) -> None:
         """Goes back to an earlier record, and lets go of what an interrupted pass left at the hooks."""
@@ -131,7 +135,8 @@ class Gauge:
     @torch.no_grad()
     def read(self) -> None:
         """Adds what one forward pass left at the hooks."""
-        record, clips = self.record, self.clips
+        record = self.record
+        clips = self.clips
         record.clips += clips
         sums_BU: Tensor | float = 0.0
         counts_B: Tensor | float = 0
@@ -140,7 +145,8 @@ class Gauge:
             # A unit of several entries, such as a head, is as active as their norm.
             active_BPU = value_BPUW[..., 0] if value_BPUW.shape[-1] == 1 else value_BPUW.norm(dim=-1)
             count_B = run.layout.counts(active_BPU)
-            sums_BU, counts_B = sums_BU + active_BPU.sum(1), counts_B + count_B
+            sums_BU = sums_BU + active_BPU.sum(1)
+            counts_B = counts_B + count_B
             if "moments" in self.needs:
                 self._add_moments(active_BPU, run.layout.valid(active_BPU)[..., None])
             if "frames" in self.needs:
@@ -181,14 +187,16 @@ class Gauge:
 
     def _read_by(self, path: str) -> Tensor:
         """Mean output of a reader over its runs and their positions, [B, K]."""
-        layer, seen = at(self.module, path), self._runs()[-1]
+        layer = at(self.module, path)
+        seen = self._runs()[-1]
         sums_BK: Tensor | float = 0.0
         counts_B: Tensor | float = 0
         for output in self.outputs.get(path, []):
             layout = reader(output, layer, self.clips, len(seen.tensor), seen.layout, self.site.name)
             value_BPK = layout.spread(data_of(output).double())
             self._expect_clips(value_BPK, path)
-            sums_BK, counts_B = sums_BK + value_BPK.sum(1), counts_B + layout.counts(value_BPK)
+            sums_BK = sums_BK + value_BPK.sum(1)
+            counts_B = counts_B + layout.counts(value_BPK)
         if not isinstance(sums_BK, Tensor) or not isinstance(counts_B, Tensor):
             raise GrowthError(f"site '{self.site.name}': its reader {path} did not run in the forward")
         return sums_BK / counts_B[:, None]

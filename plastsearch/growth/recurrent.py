@@ -20,7 +20,9 @@ from plastsearch.growth.site import Slot
 
 Weights = Mapping[str, Tensor]  # as an nn.GRU of one layer names them
 Frames = Tensor | PackedSequence  # what nn.GRU reads and gives: a padded batch, a single sequence, or a packed batch
-_BACK = ("", "_reverse")
+_BACK = ("", "_reverse")  # nn.GRU's endings for its two directions
+# In this order torch's own function expects a direction's weights; it has no names for them.
+_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class GRURun:
 
     units: int
     weights: Weights
-    old: Weights
-    plain: nn.GRU | None = None
+    old: Weights  # weight_old…: reads of the previous state of all earlier runs
+    plain: nn.GRU | None = None  # the network's own layer, run as it is: cuDNN wants its weights in one piece
 
 
 class RecurrentLayer(Protocol):
@@ -52,7 +54,9 @@ class AroundGRU(nn.Module):
 
     wraps_base = True
     num_layers = 1
-    new_units = new_inputs = 0
+    # Of the block alone; sites count both along a chain of blocks.
+    new_units = 0
+    new_inputs = 0
 
     def __init__(self, base: RecurrentLayer) -> None:
         super().__init__()
@@ -60,6 +64,7 @@ class AroundGRU(nn.Module):
         self.batch_first = base.batch_first
         self.bidirectional = base.bidirectional
 
+    # Asked of the base each time: it may be a grown block itself.
     @property
     def hidden_size(self) -> int:
         return int(self.base.hidden_size) + self.new_units
@@ -80,6 +85,7 @@ class GrownGRU(AroundGRU):
         self.both = both
         self.new_units = values["weight_hh_l0"].shape[1]
         for name, tensor in values.items():
+            # A copy, since some values are views of larger tensors, which would be kept and saved whole.
             self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     def extend(self, chain: list[GRURun]) -> list[GRURun]:
@@ -89,6 +95,7 @@ class GrownGRU(AroundGRU):
             old = {name: tensor for name, tensor in own.items() if name.startswith("weight_old")}
             weights = {name: tensor for name, tensor in own.items() if name not in old}
             return [*chain, GRURun(self.new_units, weights, old)]
+        # Old units read new ones, which read old ones, at each step: no run can be computed before another.
         return [GRURun(self.hidden_size, _joined(merge(chain), own), {})]
 
     def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
@@ -107,12 +114,15 @@ class WideInputGRU(AroundGRU):
 
     def extend(self, chain: list[GRURun]) -> list[GRURun]:
         """Each run of the chain with its share of the columns."""
-        wider, first = [], 0
+        wider = []
+        first = 0
         for step in chain:
             weights = dict(step.weights)
             for name, columns in self.named_parameters(recurse=False):
+                # Rows lie gate by gate, as in one layer, and each run has a part of every gate.
                 share = unflatten(columns, 0, (3, -1))[:, first : first + step.units].flatten(0, 1)
                 weights[name] = insert(weights[name], share, Slot("", name, 1, "out", gates=self.gates))
+            # Not plain any more: the module's own weights lack the columns.
             wider.append(replace(step, weights=weights, plain=None))
             first += step.units
         return wider
@@ -143,8 +153,12 @@ def _joined(old: Weights, new: Weights) -> Weights:
     for back in _BACK:
         if f"weight_hh_l0{back}" not in old:
             continue
-        hh, own = old[f"weight_hh_l0{back}"], new[f"weight_hh_l0{back}"]
-        units, count = hh.shape[1], own.shape[1]
+        hh = old[f"weight_hh_l0{back}"]
+        own = new[f"weight_hh_l0{back}"]
+        units = hh.shape[1]
+        count = own.shape[1]
+        # [ old → old | new → old ]   The square of one layer, three times over: reset, update and candidate gate
+        # [ old → new | new → new ]   each have their rows, so blocks are put together gate by gate.
         reads = _candidate_blind(new[f"weight_old{back}"], count)
         rows = insert(hh, reads, Slot("", "", 0, "in", gates=3))
         backward = new.get(f"weight_back{back}", hh.new_zeros(3 * units, count))
@@ -172,6 +186,7 @@ def run(chain: list[GRURun], layer: RecurrentLayer, input: Frames, hx: Tensor | 
     else:
         x_TBF = input.transpose(0, 1) if layer.batch_first else input
     directions = 2 if layer.bidirectional else 1
+    # A first state lists old units, then new ones, in each direction: its last axis is cut, not its first.
     state = hx if hx is None or hx.dim() == 3 else hx.unsqueeze(1)
     given = [None] * len(chain) if state is None else list(torch.split(state, [step.units for step in chain], -1))
     outputs: list[Tensor] = []
@@ -183,6 +198,7 @@ def run(chain: list[GRURun], layer: RecurrentLayer, input: Frames, hx: Tensor | 
         finals.append(h)
         if k + 1 < len(chain):
             _shift_into(reads, outputs[-1], given[k], lengths)
+    # [T, B, direction, units] each, so that new units stand at the end of either direction, as in one wider layer.
     y_TBF = torch.cat(outputs, -1).flatten(-2)
     h_n = torch.cat(finals, -1)
     if isinstance(input, PackedSequence):
@@ -197,7 +213,8 @@ def _packed_like(packed: PackedSequence, y_TBF: Tensor, lengths: Tensor) -> Pack
     """Frames packed in the order of another sequence: clips of one length may stand in any, and rows have to match."""
     order = packed.sorted_indices
     if order is not None:
-        y_TBF, lengths = y_TBF[:, order], lengths[order.cpu()]
+        y_TBF = y_TBF[:, order]
+        lengths = lengths[order.cpu()]
     rows = pack_padded_sequence(y_TBF, lengths).data
     return PackedSequence(rows, packed.batch_sizes, order, packed.unsorted_indices)
 
@@ -215,17 +232,20 @@ def _run_one(
     wide = x_TBF
     weights: dict[str, Tensor] = dict(step.weights)
     if step.old:
+        # What earlier runs gave at the previous step goes in as further input. nn.GRU shows both directions the same
+        # input, so the reads of both stand in it, and each direction has zeros where the other one's are.
         wide = torch.cat([x_TBF, *[part for direction in reads for part in direction]], -1)
         for d in range(directions):
             old = _candidate_blind(step.old[f"weight_old{_BACK[d]}"], step.units)
             blind = torch.zeros_like(old)
             name = f"weight_ih_l0{_BACK[d]}"
             weights[name] = torch.cat([weights[name], *[old if e == d else blind for e in range(directions)]], 1)
-    if h0 is None:
+    if h0 is None:  # which nn.GRU makes by itself, but torch's function does not
         h0 = x_TBF.new_zeros(directions, x_TBF.shape[1], step.units)
     names = [f"{kind}_l0{_BACK[d]}" for d in range(directions) for kind in _KINDS if f"{kind}_l0{_BACK[d]}" in weights]
     flat = [weights[name] for name in names]
     biases = "bias_ih_l0" in weights
+    # Tells cuDNN to keep what a backward pass needs; module.training would say no in eval mode, and gradients fail.
     train = torch.is_grad_enabled()
     both = directions == 2
     if lengths is None:
@@ -234,6 +254,7 @@ def _run_one(
             return (y.transpose(0, 1) if layer.batch_first else y), h
         state = h0
         return _quietly(wide, lambda: torch._VF.gru(wide, state, flat, biases, 1, 0.0, train, both, False))
+    # Packed again for each run: going backward has to begin at each clip's own last frame, not at the padding.
     packed = pack_padded_sequence(wide, lengths.cpu(), enforce_sorted=False)
     if step.plain is not None:
         out, h = step.plain(packed, h0)
@@ -241,7 +262,7 @@ def _run_one(
         order = packed.sorted_indices
         assert order is not None
         assert packed.unsorted_indices is not None
-        first = h0[:, order].contiguous()
+        first = h0[:, order].contiguous()  # the function takes clips as they are packed; the module sorts by itself
         data, h = _quietly(
             wide, lambda: torch._VF.gru(packed.data, packed.batch_sizes, first, flat, biases, 1, 0.0, train, both)
         )
@@ -253,13 +274,10 @@ def _run_one(
 def _quietly(input: Tensor, gru: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """torch's GRU on given weights; cuDNN packs assembled weights anew in each call, and need not say so each time."""
     if not input.is_cuda:
-        return gru()
+        return gru()  # without the filter, which is no thread's own
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         return gru()
-
-
-_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, lengths: Tensor | None) -> None:
@@ -271,6 +289,8 @@ def _shift_into(reads: list[list[Tensor]], y_TBDH: Tensor, h0: Tensor | None, le
             parts.append(torch.cat([first, y[:-1]]))
             continue
         after = torch.cat([y[1:], first])
+        # A clip that ends early begins going backward at its last frame: there, not at the end, stands the first state.
+        # Where none was given it is zero, as padding is already.
         if lengths is not None and h0 is not None:
             last = (lengths - 1).to(y.device)
             after = after.index_put((last, torch.arange(y.shape[1], device=y.device)), first[0])

@@ -65,7 +65,7 @@ class Site:
 
     @property
     def width(self) -> int:
-        """Neurons now."""
+        """How many neurons the site has now."""
         return self.units * self.step
 
 
@@ -290,9 +290,11 @@ def _reads(root: nn.Module, name: str, path: str, features: int, directions: int
     if isinstance(module, nn.GRU):
         if module.num_layers != 1:
             raise GrowthError(f"site '{name}': its consumer {path} has {module.num_layers} layers; {_UNSTACK}")
-        keys, size = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional], module.input_size
+        keys = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional]
+        size = module.input_size
     elif isinstance(module, nn.Linear):
-        keys, size = ["weight"], module.in_features
+        keys = ["weight"]
+        size = module.in_features
     else:
         kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
         raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")

@@ -138,7 +138,7 @@ def _tensors(detector: Detector, prefixes: tuple[str, ...] = ()) -> dict[str, Te
 
 
 def _check_regular(detector: Detector, plain: Widths) -> None:
-    """Refuses widths that the config cannot say."""
+    """Refuses widths that a config.json has no words for, such as those of a site that alone has grown."""
     if any(is_grown(module) for module in detector.modules()):
         raise PlastsearchError("the network still holds grown blocks beside its base: fold it before saving")
     said = {row.name: row.neurons for row in table_of(plain)}

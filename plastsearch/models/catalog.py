@@ -121,7 +121,7 @@ class SiteRow:
 
     @property
     def neurons(self) -> int:
-        """The width now, counted as `neurons` counts."""
+        """The width now."""
         return self.units * self.step
 
 
@@ -239,14 +239,9 @@ def site_table(model: ModelConfig) -> list[SiteRow]:
 
 
 def table_of(widths: Widths) -> list[SiteRow]:
-    """The same from a detector's `plain_config`."""
+    """Every site of a network in order of depth, from what a detector's `plain_config` says."""
     kind = widths["model_type"]
     return _TABLES["wav2vec2" if kind in TRANSFORMERS else kind](widths)
-
-
-def site_names(model: ModelConfig) -> list[str]:
-    """The names alone."""
-    return [row.name for row in site_table(model)]
 
 
 def layer_sites(rows: list[SiteRow]) -> dict[str, list[str]]:

@@ -34,7 +34,9 @@ _PRETRAINING = {
     "proj_codevector_dim": 64,
 }
 # Spans of 60 ms: with the published 200 ms a small encoder stays at chance for thousands of steps.
-_SPAN, _SPAN_STARTS, _OTHERS = 3, 0.2, 20
+_SPAN = 3
+_SPAN_STARTS = 0.2
+_OTHERS = 20
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
 
 

@@ -246,7 +246,8 @@ def summary(
     seed: int = 0, replicates: int = 1000,
 ) -> Summary:  # fmt: skip
     """Every metric of one split; labels are 1 for bona fide, 0 for spoof; no interval if `replicates` is 0."""
-    values, is_bona = np.asarray(scores, dtype=np.float64).ravel(), np.asarray(labels).ravel() == 1
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    is_bona = np.asarray(labels).ravel() == 1
     if values.size != is_bona.size:
         raise DataError(f"{values.size} scores for {is_bona.size} labels: each clip needs one of each")
     bona, spoof = checked(values[is_bona], "bona fide"), checked(values[~is_bona], "spoof")

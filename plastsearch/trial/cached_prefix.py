@@ -87,7 +87,8 @@ def cached_prefix(
 
 def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, CachedPart]:
     """All that a stage reads, without anything twice: clips with one place under None, the others turn by turn."""
-    longer, crops = _longer(reading), reading.crops or 1
+    longer = _longer(reading)
+    crops = reading.crops or 1
     parts: dict[int | None, CachedPart] = {}
     rows = np.flatnonzero(~longer)
     if len(rows):
@@ -104,9 +105,12 @@ def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, C
 def _passes(reading: Reading, stage: Stage) -> dict[int, float]:
     """How often a stage reads the clips at each turn of their places, in epochs."""
     found: dict[int, float] = {}
-    first, end, each = reading.first, reading.first + stage.steps, reading.per_epoch
+    first = reading.first
+    end = reading.first + stage.steps
+    each = reading.per_epoch
     for epoch in range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1):
-        turn, steps = epoch % (reading.crops or 1), min(end, (epoch + 1) * each) - max(first, epoch * each)
+        turn = epoch % (reading.crops or 1)
+        steps = min(end, (epoch + 1) * each) - max(first, epoch * each)
         found[turn] = found.get(turn, 0.0) + steps / each
     return found
 
@@ -160,7 +164,8 @@ def _make(
 def _measured_cost(context: TrialContext, module: Detector, part: CachedPart) -> ClipCost:
     """Measured on one batch, after a clip that warms up."""
     module.eval()
-    halving, some = Halving(), slice(min(BATCH, len(part.rows)))
+    halving = Halving()
+    some = slice(min(BATCH, len(part.rows)))
     with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
         item = module.prefix(_wave(context, part, slice(1)), part.of.cut)[0]
         wave_BT = _wave(context, part, some)
@@ -208,7 +213,7 @@ def _kept_below(context: TrialContext, module: Detector, of: PrefixOf) -> tuple[
 
 
 def _onwards(module: Detector, hidden: Tensor, cut: str, to: str) -> Tensor:
-    """From one cut to a higher one."""
+    """What stands at a higher cut, from what stands at a lower one."""
     cuts = module.cuts()
     for _, block in module.blocks()[cuts.index(cut) : cuts.index(to)]:
         hidden = module.run_block(block, hidden)

@@ -98,7 +98,8 @@ class TrialContext:
     @property
     def loader_workers(self) -> int:
         """Threads that prepare batches: beside a GPU the cores that wait for it, else a quarter of all."""
-        asked, cores = self.settings.loader_workers, self.settings.threads
+        asked = self.settings.loader_workers
+        cores = self.settings.threads
         if asked is not None:
             return asked
         return min(MOST_LOADERS, max(1, cores - 1) if self.device.type == "cuda" else cores // 4)
@@ -118,7 +119,7 @@ class TrialContext:
 
     @property
     def corpus_root(self) -> Path | None:
-        """Folders of recordings are named relative to it."""
+        """The folder that paths of recordings are relative to."""
         root = self.config.data.root
         return Path(root).expanduser() if root else None
 
@@ -129,12 +130,12 @@ class TrialContext:
 
     @cached_property
     def loss(self) -> Loss:
-        """Mean over a micro-batch."""
+        """The loss of training: the mean over a micro-batch."""
         return self._loss("mean")
 
     @cached_property
     def loss_each(self) -> Loss:
-        """One value per clip, for criteria."""
+        """The same loss with one value per clip, for criteria."""
         return self._loss("none")
 
     def _loss(self, reduction: Reduction) -> Loss:

@@ -32,7 +32,8 @@ class Costs:
 
 def costs(trial: TrialRun) -> Costs:
     """Of the network as it is in `retrain`, against full fine-tuning of the ungrown one, everything trainable."""
-    context, config = trial.context, trial.context.config
+    context = trial.context
+    config = trial.context.config
     names = [stage.name for stage in trial.stages]
     at = names.index("retrain")
     retrain = trial.stages[at]
@@ -82,7 +83,8 @@ def count(module: nn.Module, learning: bool = False) -> int:
 
 
 def _parameters(trial: TrialRun, measured: nn.Module, plain: nn.Module) -> dict[str, float]:
-    largest, before = count(measured), count(plain)
+    largest = count(measured)
+    before = count(plain)
     merge = METHODS[trial.context.config.method].adds == "adapters"  # into the weights they sit beside
     final = before if merge else count(trial.load().module)
     return {

@@ -106,6 +106,7 @@ def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.o
         {"params": [p for p in learning if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
     ]
+    # One kernel for all tensors: the networks here are small, and a step would be spent on starting kernels.
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
 
 
@@ -129,12 +130,13 @@ def fit(
 
     `incoming`: how good the network is as it comes in, where that is known already.
     """
+    # Dropout draws from the global generators. Before a checkpoint is read: that one brings their later state.
     torch.manual_seed(settings.seed)
     optimizer = make_optimizer(on.module, settings.lr, settings.weight_decay)
     state = _resume(on, settings, optimizer, checkpoints)
     evaluations_at = _evaluation_steps(settings)
     began = time.monotonic() - state.seconds
-    if state.best is None:
+    if state.best is None:  # not resumed: the state that comes in is the first candidate
         _keep_if_best(on, state, incoming or on.evaluate(), None)
     on.to_train_mode()
     while state.step < settings.steps:
@@ -149,6 +151,8 @@ def fit(
             on.to_train_mode()
             if settings.early_stop and state.stale >= settings.early_stop:
                 break
+        # After the evaluation, so that what it cost is in the checkpoint. What was asked to stop leaves one whatever it
+        # costs; after the last step none is worth it.
         if stop() or (checkpoints.due() and state.step < settings.steps):
             _read_losses(settings, state)
             checkpoints.save(_snapshot(on, optimizer, state))
@@ -165,6 +169,7 @@ def _evaluation_steps(settings: FitSettings) -> set[int]:
 
 def _train_step(on: FitInputs, settings: FitSettings, optimizer: torch.optim.Optimizer, state: FitState) -> None:
     """One optimiser step; its loss stays on the device, or the host would wait for every step."""
+    # From the step alone: a scheduler has a state of its own, which a resumed stage would have to restore.
     for group in optimizer.param_groups:
         group["lr"] = rate(settings, state.step)
     inputs, labels = on.feed.batch(state.step)
@@ -183,6 +188,7 @@ def _gradients(
     labels: Tensor,
 ) -> Tensor:
     """Gradients of a batch; short of memory it is begun again in micro-batches half the size, and so on."""
+    # Begun again from here, an attempt draws the dropout of the one that failed.
     before = random_state(on.device)
     halving = Halving(state.micro)
 
@@ -201,7 +207,8 @@ def _gradients(
             "shorten data.length_samples, or take a smaller network"
         ) from error
     if halving.parts > state.micro:
-        state.halved, state.micro = True, halving.parts
+        state.halved = True
+        state.micro = halving.parts
     return loss
 
 
@@ -209,7 +216,7 @@ def _accumulate(
     on: FitInputs, settings: FitSettings, optimizer: torch.optim.Optimizer, micro: int, inputs: Tensor, labels: Tensor
 ) -> Tensor:
     """Gradients of the batch's mean loss; a micro-batch counts by its share of the clips."""
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)  # here rather than after the step: an attempt that failed left gradients
     total = torch.zeros((), device=on.device)
     size = math.ceil(len(labels) / micro)
     for part, target in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
@@ -223,6 +230,7 @@ def _accumulate(
 
 def _read_losses(settings: FitSettings, state: FitState) -> None:
     """Sum them on the host; NaN ends the trial, since every weight is NaN after it."""
+    # One copy for many steps: reading each loss at its step would make the host wait for the GPU.
     values = torch.stack(state.unread).tolist() if state.unread else []
     state.unread.clear()
     for step, value in enumerate(values, state.step - len(values) + 1):
@@ -239,14 +247,17 @@ def _evaluate(on: FitInputs, state: FitState) -> Progress:
     """Evaluate and keep the state if it is the best so far."""
     quality = on.evaluate()
     state.train_loss = state.loss_sum / max(1, state.loss_steps)
-    state.loss_sum, state.loss_steps = 0.0, 0
+    state.loss_sum = 0.0
+    state.loss_steps = 0
     _keep_if_best(on, state, quality, state.train_loss)
     return Progress(state.step, state.train_loss, quality)
 
 
 def _keep_if_best(on: FitInputs, state: FitState, quality: Quality, train_loss: float | None) -> None:
     if quality.better_than(state.best):
-        state.best, state.best_step, state.stale = quality, state.step, 0
+        state.best = quality
+        state.best_step = state.step
+        state.stale = 0
         state.best_tensors = {name: tensor.detach().clone() for name, tensor in _changing_tensors(on.module).items()}
     else:
         state.stale += 1
@@ -255,6 +266,7 @@ def _keep_if_best(on: FitInputs, state: FitState, quality: Quality, train_loss: 
 
 def _changing_tensors(module: nn.Module) -> dict[str, Tensor]:
     """What training can change: parameters that learn, and buffers."""
+    # A frozen base is most of the network: neither the best state nor a checkpoint needs another copy of it.
     fixed = {name for name, p in module.named_parameters() if not p.requires_grad}
     return {name: tensor for name, tensor in module.state_dict().items() if name not in fixed}
 
@@ -273,6 +285,7 @@ def _restore_best(module: nn.Module, state: FitState) -> None:
 
 
 def _snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) -> Snapshot:
+    # Written out in plain values, since a checkpoint is read with weights_only, which knows no classes of ours.
     plain = {name: value for name, value in vars(state).items() if name != "best"}
     best = None if state.best is None else [state.best.eer, state.best.loss, state.best.scores]
     return {

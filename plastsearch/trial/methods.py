@@ -63,7 +63,8 @@ def check(config: TrialConfig) -> None:
     """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
     if config.train.compile and config.model.name in NOT_COMPILED:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
-    growth, facts = config.growth(), METHODS[config.method]
+    growth = config.growth()
+    facts = METHODS[config.method]
     if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
     if facts.prunes:

@@ -106,7 +106,8 @@ def _gru(_: object, input: Tensor, *rest: Any) -> int:
         rows, clips = input.shape[0] * input.shape[1], input.shape[0 if batch_first else 1]
     runs = layers * (1 + both_ways)
     each = [weights[at : at + len(weights) // runs] for at in range(0, len(weights), len(weights) // runs)]
-    total, learns = 0, bool(input.requires_grad)
+    total = 0
+    learns = bool(input.requires_grad)
     for first in range(0, runs, 1 + both_ways):
         layer = each[first : first + 1 + both_ways]
         leaves = learns or _learning(hx, *(tensor for run in layer for tensor in run)) > 0

@@ -21,7 +21,8 @@ SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_d
 
 def result(trial: TrialRun, costs: Costs) -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
-    context, key = trial.context, trial.records[-1].key
+    context = trial.context
+    key = trial.records[-1].key
     scores = _final_scores(trial)
     summary = split_summary(scores, context.search_dev, derive_seed(context.config.seed, "dev"))
     metrics = split_metrics("dev", summary) | _stage_metrics(trial.records) | costs.metrics
@@ -85,9 +86,12 @@ def _reused(trial: TrialRun, record: StageRecord) -> bool:
 
 
 def _provenance(trial: TrialRun, record: StageRecord) -> dict[str, object]:
-    where = "computed" if record.key in trial.computed else "reused" if _reused(trial, record) else "resumed"
+    if record.key in trial.computed:
+        source = "computed"
+    else:
+        source = "reused" if _reused(trial, record) else "resumed"
     facts = {name: record.details[name] for name in FACTS if name in record.details}
-    return {"stage": record.stage, "key": record.key, "from": where, "seconds": round(record.seconds, 3), **facts}
+    return {"stage": record.stage, "key": record.key, "from": source, "seconds": round(record.seconds, 3), **facts}
 
 
 def _stage_warnings(records: list[StageRecord]) -> list[str]:

@@ -66,7 +66,8 @@ def run_stages(trial: TrialRun) -> Iterator[Report]:
 
 def _advance(trial: TrialRun) -> Iterator[Report]:
     """The next stage: found, or computed while its lease is held."""
-    stage, key = trial.stages[len(trial.records)], trial.keys[len(trial.records)]
+    stage = trial.stages[len(trial.records)]
+    key = trial.keys[len(trial.records)]
     store = trial.context.store
     record = store.find(key.key)
     if record is None:

@@ -60,7 +60,7 @@ def packed(scores: Scores | Tensor) -> str:
 
 
 def unpacked(text: str) -> Scores:
-    """What `packed` packed."""
+    """Scores from the text that `packed` made."""
     return np.frombuffer(bytearray(base64.b64decode(text)), "<f4")  # of bytes it would be read-only
 
 

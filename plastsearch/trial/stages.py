@@ -118,13 +118,13 @@ def run_stage(
         return prune_(context, network)
     if stage.change != "none":
         return drop_in_(context, network, stage)
-    result = yield from _train_(context, network, stage, key, parent, before)
-    return result
+    return (yield from _train_(context, network, stage, key, parent, before))
 
 
 def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> StageResult:
     """Change the network; for growth, check on a few clips that its function did not change."""
-    module, first = network.module, network.module.cuts()[0]  # no method touches what is below the first block
+    module = network.module
+    first = network.module.cuts()[0]  # no method touches what is below the first block
     module.eval()
     with torch.inference_mode():
         hidden = module.prefix(
@@ -250,7 +250,8 @@ def _train_(
     context: TrialContext, network: TrialNetwork, stage: Stage, key: str, parent: str | None, before: StageRecord | None
 ) -> Generator[Progress, None, StageResult]:
     """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
-    module, device = network.module, context.device
+    module = network.module
+    device = context.device
     cut = learn_(network, context.config, stage)
     reading = context.reading(stage.first)
     kept = cached_prefix(context, network, stage, reading, cut, parent) if cut else None
