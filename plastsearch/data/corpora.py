@@ -16,7 +16,7 @@ from plastsearch.data.problems import Problem
 from plastsearch.data.protocols import read_columns, read_protocol
 from plastsearch.data.tables import read_in_the_wild, read_table
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, Layout
+from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, ProtocolLayout
 
 EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
 
@@ -65,7 +65,7 @@ def read_corpus(
     return result
 
 
-def _asvspoof2019(task: str, layout: Layout) -> Reader:
+def _asvspoof2019(task: str, layout: ProtocolLayout) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         protocols = root / f"ASVspoof2019_{task}_cm_protocols"
@@ -81,7 +81,7 @@ def _asvspoof2019(task: str, layout: Layout) -> Reader:
     return read
 
 
-def _asvspoof2021(task: str, layout: Layout) -> Reader:
+def _asvspoof2021(task: str, layout: ProtocolLayout) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         corpus = f"asvspoof2021_{task.lower()}"
@@ -133,7 +133,7 @@ def _asvspoof5(ask: Ask) -> Manifest:
     return result
 
 
-def _add(result: Manifest, split: str, path: Path, layout: Layout, audio: str, needed: Collection[str]) -> None:
+def _add(result: Manifest, split: str, path: Path, layout: ProtocolLayout, audio: str, needed: Collection[str]) -> None:
     if not path.is_file() and split not in needed:
         result.notes.append(f"no {split} protocol at {path}")
         return

@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 from plastsearch.data.manifest import label_of, rows
 from plastsearch.data.problems import KEPT, Problem, Problems
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import NONE, Layout
+from plastsearch.scores.columns import NONE, ProtocolLayout
 
 ODD_BLANKS = re.compile(rb"[ \t\r\f\v]{2,}|[\t\r\f\v]")  # a single blank, by far the most common, needs no work
 NO_ATTACK = pa.array(["bonafide", "bona-fide", ""])
@@ -66,7 +66,9 @@ def read_columns(
     return table.combine_chunks(), lines
 
 
-def read_protocol(path: Path, layout: Layout, audio: str, suffix: str, split: str, problems: Problems) -> pa.Table:
+def read_protocol(
+    path: Path, layout: ProtocolLayout, audio: str, suffix: str, split: str, problems: Problems
+) -> pa.Table:
     """A protocol as a table of clips; `audio` is the folder of its files below the root."""
     table, lines = read_columns(path, layout.columns, layout.used, layout.example, split, problems)
     label = label_of(table[f"c{layout.key}"])

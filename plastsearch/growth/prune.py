@@ -43,6 +43,7 @@ def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pa
     values = scores.detach().double().cpu()
     if pairs:
         return _with_pairs(values, count, first, total - added)
+    # Stable, so that among equal scores it is the same units everywhere.
     order = torch.argsort(values[first:], stable=True)[:count] + first
     return order.sort().values
 
@@ -66,10 +67,11 @@ def remove_neurons_(
     if optimizer is not None:
         refuse_state(optimizer, [tensor for name in removed for tensor in parameters_of(module, sites[name])])
     with all_or_nothing(module, optimizer):
+        # Before any unit goes: a site's columns are counted with all its units.
         for name, mean in given.items():
             _compensate_(module, sites[name], removed[name], mean)
         for name, chosen in removed.items():
-            site = find_sites(module)[name]
+            site = find_sites(module)[name]  # anew: heads that went leave fewer gates to the head width of their layer
             gone = set(chosen.tolist())
             narrow_(module, site, torch.tensor([j for j in range(site.units) if j not in gone]), optimizer)
     after = find_sites(module)
@@ -157,7 +159,7 @@ def _shift_bias_(module: nn.Module, site: Site, slot: Slot, shift: Tensor) -> No
     owner, name, sign = found
     tensor = getattr(owner, name)
     if isinstance(tensor, nn.Parameter):
-        tensor.data = tensor.data + sign * shift
+        tensor.data = tensor.data + sign * shift  # a new tensor, not an addition in place, which could not be undone
     else:
         setattr(owner, name, tensor + sign * shift)
 

@@ -79,16 +79,17 @@ _TENSORS: dict[type[nn.Module], tuple[str, ...]] = {
 }
 
 
-def layer_refused(layer: Any, path: str) -> str | None:
+def layer_refused(layer: nn.Module, path: str) -> str | None:
     """Why the layer at a path cannot change its width, with a way out, or None."""
     kind = next((kind for kind in _TENSORS if isinstance(layer, kind)), None)
     if kind is None:
         return None
-    names = tuple(layer._flat_weights_names) if kind is nn.GRU else _TENSORS[kind]
+    names = tuple(layer._flat_weights_names) if isinstance(layer, nn.GRU) else _TENSORS[kind]
     held = {**layer._parameters, **layer._buffers}
     computed = [name for name in names if name not in held]
     if is_parametrized(layer):
-        computed += [name for name in layer.parametrizations if name not in computed]
+        parametrized: Any = layer.parametrizations
+        computed += [name for name in parametrized if name not in computed]
     if computed:
         return (
             f"the {computed[0]} of {path} is computed from other tensors (weight norm, spectral norm, a pruning mask), "
@@ -108,7 +109,7 @@ def layer_refused(layer: Any, path: str) -> str | None:
     return None
 
 
-def _as_wide_as_said(layer: Any) -> bool:
+def _as_wide_as_said(layer: nn.Module) -> bool:
     """Whether the tensors have the plain class's shapes; packed and lazy weights do not."""
     wanted: dict[str, tuple[int, ...]]
     match layer:

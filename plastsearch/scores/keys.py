@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, Layout
+from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, ProtocolLayout
 from plastsearch.scores.rows import Mistakes, Row, chosen, numbers, of_width, once, read_rows
 from plastsearch.scores.tdcf import VerifierErrors, verifier_errors
 
-PA_2021 = Layout(12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval",
-                 id=1, key=9, speaker=0, attack=-1, subset=11)  # fmt: skip
-IN_SCORES = Layout(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
-NAMED_5 = Layout(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
+PA_2021 = ProtocolLayout(
+    12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval", id=1, key=9, speaker=0, attack=-1, subset=11
+)
+IN_SCORES = ProtocolLayout(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
+NAMED_5 = ProtocolLayout(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
 KEYS = {layout.columns: layout for layout in (LA_2019, LA_2021, DF_2021, PA_2021, ASVSPOOF5)}
 HEADERS = frozenset({"filename", "file", "utt", "utterance", "trial"})
 MOST_USED = "eval"  # the subset that 2021 is judged on
@@ -52,7 +53,7 @@ def read_key(path: Path, subset: str | None = None) -> Key:
     return key_of(path, rows, layout, subset)
 
 
-def key_of(path: Path, rows: Sequence[Row], layout: Layout, subset: str | None = None) -> Key:
+def key_of(path: Path, rows: Sequence[Row], layout: ProtocolLayout, subset: str | None = None) -> Key:
     """Rows of one layout as a key."""
     mistakes = Mistakes()
     rows = of_width(path, rows, layout.columns, layout.example, mistakes)
@@ -79,7 +80,7 @@ def key_of(path: Path, rows: Sequence[Row], layout: Layout, subset: str | None =
     )
 
 
-def _of_subset(path: Path, rows: list[Row], layout: Layout, subset: str | None) -> tuple[list[Row], list[Row]]:
+def _of_subset(path: Path, rows: list[Row], layout: ProtocolLayout, subset: str | None) -> tuple[list[Row], list[Row]]:
     if layout.subset < 0:
         if subset is not None:
             raise DataError(f"{path}: this kind of protocol has no subsets; leave out --subset {subset}")

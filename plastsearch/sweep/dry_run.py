@@ -15,8 +15,7 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.forecast import CachedPrefix, ForecastAnswer, ForecastRequest, Parameters, kept
 from plastsearch.trial.keys import foreseen, stage_keys
-from plastsearch.trial.methods import plan as trial_plan
-from plastsearch.trial.methods import total_steps
+from plastsearch.trial.methods import stages_of, total_steps
 
 SAMPLED = 1_000
 SOME = 1_000  # clips, where a corpus has not been counted: their number is the same for all
@@ -91,7 +90,7 @@ def shared(configs: Sequence[TrialConfig], n_clips: int = SOME) -> float:
     wanted = 0
     for config in configs:
         try:
-            stages = trial_plan(config, n_clips)
+            stages = stages_of(config, n_clips)
         except PlastsearchError:
             continue  # it will refuse to run, and cost nothing
         wanted += sum(stage.steps for stage in stages)

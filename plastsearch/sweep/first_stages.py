@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.trial.keys import foreseen, stage_keys
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 
 _SOME = 1000  # clips: their number is the same for all
 FirstStage = Callable[[TrialRecord], str | None]
@@ -15,7 +15,7 @@ def first_stage(record: TrialRecord) -> str | None:
     """The first stage by the name it would have in the stage store; None: nothing that could be shared."""
     config = record.trial_config
     try:
-        first = plan(config, _SOME)[0]
+        first = stages_of(config, _SOME)[0]
         return stage_keys(config, [first], foreseen(config))[0].key if first.name == "train" else None
     except PlastsearchError:
         return None  # the trial will say what is wrong

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
 
@@ -20,6 +20,15 @@ from plastsearch.store.room import OWNER
 NAME = "checkpoint.pt"
 MOST = 0.02  # share of a stage's time that writing may take
 BYTES_PER_S = 200e6  # the price of the first checkpoint, until one has been paid for
+
+
+class Snapshot(TypedDict):
+    """All that moves while a stage trains, as torch.save keeps it."""
+
+    state: dict[str, Any]  # the fields of fit.FitState
+    moving: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]  # as torch makes it
+    random: dict[str, torch.Tensor]
 
 
 class Checkpoints:
@@ -45,7 +54,7 @@ class Checkpoints:
         affordable = self._spent_s + self._price_s <= MOST * (now - self._began)
         return affordable and now - self._last >= self.every_s
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: Snapshot) -> None:
         """Replace the checkpoint in one rename."""
         began = time.monotonic()
         try:
@@ -64,12 +73,12 @@ class Checkpoints:
         self._price_s = self._last - began
         self._spent_s += self._price_s
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
+    def load(self, device: torch.device) -> Snapshot | None:
         """The newest state, or None to start the stage anew; an unreadable file counts as none."""
         self._began = self._last = time.monotonic()
         try:
             with self.path.open("rb") as file:
-                return dict(torch.load(file, map_location=device, weights_only=True))
+                return cast(Snapshot, dict(torch.load(file, map_location=device, weights_only=True)))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +99,8 @@ class TrialContext:
     @property
     def loader_workers(self) -> int:
         """Threads that prepare batches: beside a GPU the cores that wait for it, else a quarter of all."""
-        asked, cores = self.settings.loader_workers, self.settings.threads
+        asked = self.settings.loader_workers
+        cores = self.settings.threads
         if asked is not None:
             return asked
         return min(MOST_LOADERS, max(1, cores - 1) if self.device.type == "cuda" else cores // 4)
@@ -120,7 +120,7 @@ class TrialContext:
 
     @property
     def corpus_root(self) -> Path | None:
-        """Folders of recordings are named relative to it."""
+        """The folder that paths of recordings are relative to."""
         root = self.config.data.root
         return Path(root).expanduser() if root else None
 
@@ -131,12 +131,12 @@ class TrialContext:
 
     @cached_property
     def loss(self) -> Loss:
-        """Mean over a micro-batch."""
+        """The loss of training: the mean over a micro-batch."""
         return self._loss("mean")
 
     @cached_property
     def loss_each(self) -> Loss:
-        """One value per clip, for criteria."""
+        """The same loss with one value per clip, for criteria."""
         return self._loss("none")
 
     def _loss(self, reduction: Reduction) -> Loss:
@@ -218,5 +218,6 @@ class TrialRun:
         """While it lasts, nobody drops a stage this trial is made of."""
         return self.context.store.rest_on([key.key for key in self.keys], self.context.end_if_asked)
 
-    def report(self, stage: str, step: int, metrics: dict[str, float], **details: Any) -> Report:
-        return Report(stage, step, self.steps_total, metrics, details=details)
+    def report(self, stage: str, step: int, metrics: dict[str, float], *, boundary: bool = False) -> Report:
+        """`boundary`: the stage is finished, rather than evaluated on its way."""
+        return Report(stage, step, self.steps_total, metrics, details={"boundary": True} if boundary else {})

@@ -32,7 +32,8 @@ class Costs:
 
 def costs(trial: TrialRun) -> Costs:
     """Of the network as it is in `retrain`, against full fine-tuning of the ungrown one, everything trainable."""
-    context, config = trial.context, trial.context.config
+    context = trial.context
+    config = trial.context.config
     names = [stage.name for stage in trial.stages]
     at = names.index("retrain")
     retrain = trial.stages[at]
@@ -40,7 +41,7 @@ def costs(trial: TrialRun) -> Costs:
     cut = learn_(measured, config, retrain)
     plain = blank(config, (), context.device)
     learn_(plain, config, Stage("train", "none", "all", 1, config.train.lr))
-    found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=describe(context))
+    found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=device_facts(context))
     if "peak_memory_mb" in trial.records[at].metrics:
         found.metrics["peak_memory_mb"] = trial.records[at].metrics["peak_memory_mb"]
     Halving()(lambda parts: _time_(found, context, measured, cut, plain, parts), config.timing_batch)
@@ -82,7 +83,8 @@ def count(module: nn.Module, learning: bool = False) -> int:
 
 
 def _parameters(trial: TrialRun, measured: nn.Module, plain: nn.Module) -> dict[str, float]:
-    largest, before = count(measured), count(plain)
+    largest = count(measured)
+    before = count(plain)
     merge = METHODS[trial.context.config.method].adds == "adapters"  # into the weights they sit beside
     final = before if merge else count(trial.load().module)
     return {
@@ -116,7 +118,7 @@ def _memory(module: nn.Module, step: StepUnderTest) -> int:
     return weights + 3 * learning + saved_bytes(step, module)
 
 
-def describe(context: TrialContext) -> dict[str, str | int]:
+def device_facts(context: TrialContext) -> dict[str, str | int]:
     """Device, batch and type: figures without them mean nothing."""
     name = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "cpu"
     return {

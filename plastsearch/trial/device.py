@@ -44,7 +44,8 @@ def pick_device(name: str) -> torch.device:
         raise DeviceError(
             f"a GPU was asked for (device {name!r}), but torch {torch.__version__} can use none here; {_OUT}"
         )
-    index, count = device.index or 0, torch.cuda.device_count()
+    index = device.index or 0
+    count = torch.cuda.device_count()
     if index >= count:
         there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise DeviceError(f"device {name!r}: there is no such GPU; this process sees {there}")
@@ -100,7 +101,7 @@ class TrainingMemory:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """Within, what is taken does not count."""
+        """Within, the memory that is taken does not count."""
         self._note()
         try:
             yield

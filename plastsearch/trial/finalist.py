@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation, verifier_scores
@@ -24,7 +23,7 @@ from plastsearch.trial.cost import costs
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.networks import blank, load_weights
 from plastsearch.trial.result import result, split_metrics
-from plastsearch.trial.run import start, travel
+from plastsearch.trial.run import run_stages, start
 from plastsearch.trial.scoring import Scores
 
 
@@ -37,7 +36,7 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     with stop_on_sigterm() as stop:
         trial = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
         with trial.resting():
-            yield from travel(trial)
+            yield from run_stages(trial)
             yield evaluated(trial, result(trial, costs(trial)), baseline)
 
 
@@ -59,13 +58,17 @@ def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report
         metrics |= _of_baseline(trial, clips)
     path = write_scores(context.store.root / "scores" / f"{own_id}.txt", clips, scores)
     kept = keep_scores(context.store.root, trial.records[-1].key, "evaluation", clips, scores)
-    details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
-    details |= {"eval_openings": openings.count, "eval_openings_said": openings.text()}
-    details["scores"] = report.details["scores"] | {"evaluation": str(kept)}
-    details["eval_per_attack"] = summary.get("per_attack", {})
-    found, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
-    metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]
-    return replace(report, metrics=report.metrics | metrics, details=report.details | details)
+    tandem, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
+    details = {
+        "score_file": str(path),
+        "eval_clips": len(clips),
+        "eval_openings": openings.count,
+        "eval_openings_said": openings.text(),
+        "scores": report.details["scores"] | {"evaluation": str(kept)},
+        "eval_per_attack": dict(summary.per_attack or {}),
+        "warnings": [*report.details["warnings"], *warnings],
+    }
+    return replace(report, metrics=report.metrics | metrics | tandem, details=report.details | details)
 
 
 def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
@@ -77,8 +80,9 @@ def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
     for split, part in (("dev", context.search_dev), ("eval", clips)):
         seed = derive_seed(context.config.seed, split)
         summary = scoring.split_summary(_scores(context, trained.module, part), part, seed)
+        metrics = split_metrics(split, summary)
         for end in ("", "_low", "_high"):
-            found[f"{split}_eer_baseline{end}"] = float(summary[f"eer{end}"])
+            found[f"{split}_eer_baseline{end}"] = metrics[f"{split}_eer{end}"]
     return found
 
 

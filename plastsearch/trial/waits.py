@@ -15,7 +15,7 @@ NOTE_S = 0.5
 
 
 class Waits:
-    """Called again and again by whatever waits."""
+    """Adds up the time between questions whether to go on, which whatever waits asks again and again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.seconds = 0.0
@@ -40,7 +40,7 @@ def _write(path: Path, seconds: float) -> None:
 
 
 def waited_s(path: Path | None) -> float:
-    """What is written there; 0 if nothing is."""
+    """The seconds that an attempt wrote there; 0 if it wrote none."""
     try:
         return float(path.read_text()) if path is not None else 0.0
     except OSError:

@@ -16,7 +16,7 @@ from plastsearch.sweep import dry_run as forecast
 from plastsearch.sweep.forecast import ForecastAnswer
 from plastsearch.sweep.preflight import examine
 from plastsearch.trial.keys import Environment, stage_keys
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 
 ROOT = Path(__file__).parents[2]
 AROUND = Environment(data="d", weights="", device="cpu", precision="float32", torch="2.11")
@@ -29,7 +29,7 @@ UNUSUAL = {
 
 
 def keys(config):
-    return [one.key for one in stage_keys(config, plan(config, 240), AROUND)]
+    return [one.key for one in stage_keys(config, stages_of(config, 240), AROUND)]
 
 
 def test_the_example_names_every_setting_that_only_some_methods_read():
