@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.shards import KEY_BYTES, ShardIndex, read_index
 from plastsearch.errors import StorageError
 
+Kind = TypeVar("Kind", bound=np.generic)
 NO_AUDIO = pa.scalar(bytes(KEY_BYTES), pa.binary(KEY_BYTES))
 
 
@@ -127,5 +128,5 @@ def read_pool(folder: Path) -> PoolIndex:
     )
 
 
-def _joined(arrays: list[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+def _joined(arrays: list[npt.NDArray[Kind]], dtype: type[Kind]) -> npt.NDArray[Kind]:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype)

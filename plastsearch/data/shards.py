@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +68,7 @@ class Rows:
 
     def _clear(self) -> None:
         self._ends = [0]
-        self._columns: dict[str, list[Any]] = {name: [] for name in self.schema.names if name != "samples"}
+        self._columns: dict[str, list[object]] = {name: [] for name in self.schema.names if name != "samples"}
 
     def __len__(self) -> int:
         return len(self._ends) - 1

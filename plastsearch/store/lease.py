@@ -16,8 +16,9 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 
 def _boot_id() -> str:
@@ -38,12 +39,29 @@ def _started(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-def _parsed(text: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Holder:
+    """What a lease's file says of the process that holds it."""
+
+    token: str | None = None
+    host: str | None = None
+    boot: str | None = None
+    pid: int | None = None
+    started: str | None = None
+    note: tuple[str, ...] | None = None  # keys of stages
+
+
+def _parsed(text: str) -> Holder:
     """Who holds it; nothing of a file that is being written, or was torn by a crash: only its age can tell."""
     try:
-        return dict(json.loads(text))
+        found = dict(json.loads(text))
     except (ValueError, TypeError):
-        return {}
+        return Holder()
+    note = found.get("note")
+    return Holder(
+        found.get("token"), found.get("host"), found.get("boot"), found.get("pid"), found.get("started"),
+        None if note is None else tuple(note),
+    )  # fmt: skip
 
 
 class Lease:
@@ -52,10 +70,10 @@ class Lease:
     `note` is written beside the holder, for whoever asks what is held.
     """
 
-    def __init__(self, path: Path, hold_s: float = 60.0, note: object = None) -> None:
+    def __init__(self, path: Path, hold_s: float = 60.0, note: Collection[str] | None = None) -> None:
         self.path = path
         self.hold_s = hold_s
-        self.note = note
+        self.note = None if note is None else tuple(note)
         self._token = uuid.uuid4().hex
         self._file: int | None = None
         self._stop = threading.Event()
@@ -83,7 +101,7 @@ class Lease:
         holder = self.holder()
         return holder is not None and not self._dead(holder)
 
-    def holder(self) -> dict[str, Any] | None:
+    def holder(self) -> Holder | None:
         """Who holds it; None if nobody does."""
         try:
             return _parsed(self.path.read_text())
@@ -109,13 +127,13 @@ class Lease:
     def _mine(self) -> bool:
         """The file is ours, whatever the file server answered when it was made."""
         holder = self.holder()
-        return holder is not None and holder.get("token") == self._token
+        return holder is not None and holder.token == self._token
 
     def _create(self) -> bool:
         """Take the name if it is free, and begin to beat."""
         pid = os.getpid()
-        who = {"token": self._token, "host": socket.gethostname(), "boot": _boot_id(), "pid": pid}
-        if not self._place(json.dumps(who | {"started": _started(pid), "note": self.note})):
+        who = Holder(self._token, socket.gethostname(), _boot_id(), pid, _started(pid), self.note)
+        if not self._place(json.dumps(asdict(who))):
             return False
         try:
             self._file = os.open(self.path, os.O_RDONLY)
@@ -164,12 +182,12 @@ class Lease:
             with contextlib.suppress(OSError):  # a file server that does not answer now may do so at the next beat
                 os.utime(file)
 
-    def _dead(self, holder: dict[str, Any]) -> bool:
+    def _dead(self, holder: Holder) -> bool:
         """Its process has ended, or its heart is silent: a process may outlive the object that held a lease."""
         try:
             beat = self.path.stat().st_mtime
-            if holder.get("host") == socket.gethostname() and holder.get("boot") == _boot_id():
-                if _started(int(holder["pid"])) != holder.get("started"):
+            if holder.host == socket.gethostname() and holder.boot == _boot_id() and holder.pid is not None:
+                if _started(holder.pid) != holder.started:
                     return True
                 if time.time() - beat <= self.hold_s:  # one machine, one clock: no need to ask the file server's
                     return False
@@ -185,14 +203,14 @@ class Lease:
         probe.unlink(missing_ok=True)
         return now
 
-    def _bury(self, holder: dict[str, Any]) -> bool:
+    def _bury(self, holder: Holder) -> bool:
         """Move a dead holder's file away; only one of several heirs succeeds."""
         grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
         try:
             self.path.rename(grave)
         except FileNotFoundError:
             return True
-        if _parsed(grave.read_text()).get("token") != holder.get("token"):  # another heir was quicker
+        if _parsed(grave.read_text()).token != holder.token:  # another heir was quicker
             self._put_back(grave)
             return False
         grave.unlink()

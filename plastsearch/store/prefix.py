@@ -25,7 +25,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ from plastsearch.words import sized
 Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
 
-TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
+TYPES: dict[str, tuple[np.dtype[np.float32 | np.float16], torch.dtype]] = {
     "float32": (np.dtype(np.float32), torch.float32),
     "float16": (np.dtype(np.float16), torch.float16),
 }
@@ -82,7 +81,7 @@ class CachedActivations:
             if not os.fstat(file.fileno()).st_nlink:
                 raise FileNotFoundError(file.name)  # dropped between opening and locking
             held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(dims))).reshape(dims)
+        self._values: NDArray[np.float32 | np.float16] = np.frombuffer(held, kind, int(np.prod(dims))).reshape(dims)
         self.gb = self._values.nbytes / 1e9
 
     def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:

@@ -157,8 +157,11 @@ def _in_use(store: StageRecords) -> set[str]:
     used: set[str] = set()
     for path in _listed(store.root / "uses"):
         lease = Lease(path, store.lease_s)
-        if not path.name.startswith(".") and lease.held():
-            used.update((lease.holder() or {}).get("note") or ())
+        if path.name.startswith(".") or not lease.held():
+            continue
+        holder = lease.holder()
+        if holder is not None and holder.note is not None:
+            used.update(holder.note)
     return used
 
 

@@ -41,7 +41,7 @@ class StageStore(StageRecords):
     @contextmanager
     def rest_on(self, keys: Collection[str], while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Say which stages a trial is made of, so that nobody drops one of them while it runs."""
-        lease = Lease(self.root / "uses" / uuid.uuid4().hex, self.lease_s, list(keys))
+        lease = Lease(self.root / "uses" / uuid.uuid4().hex, self.lease_s, keys)
         try:
             with self.register(while_waiting):
                 lease.acquire()
