@@ -88,7 +88,7 @@ def print_listing(table: Table, title: str | None = None) -> None:
 @contextmanager
 def drawing() -> Iterator[tuple[Progress, Say]]:
     """What to call while clips are decoded, and with what to say; a bar on a terminal, lines elsewhere."""
-    from plastsearch.data.progress import progress_lines
+    from plastsearch.data.preparing import progress_lines
 
     if console(stderr=True).is_terminal:
         with _bars() as both:

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.augment.names import recordings_of
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, check_files
 from plastsearch.data.corpora import EVALUATION_ONLY
-from plastsearch.data.decoded import check_files
 from plastsearch.data.manifest import Manifest, keep
 from plastsearch.data.sources import (
     LAYOUTS,

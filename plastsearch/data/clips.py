@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from plastsearch.audio import DTYPES, Samples
 from plastsearch.data.evaluation import EvaluationKey, require
-from plastsearch.data.pool import Located
+from plastsearch.data.index import Located
 from plastsearch.errors import DataError
 
 MAPPED_SHARDS = 256  # kept open per process; a descriptor each, far below the usual limit of 1,024
@@ -52,7 +52,7 @@ class ClipSet:
         self.split = split
         self.rate_hz = rate_hz
         self.storage = storage
-        self.bad_clips = 0  # left out of an evaluation set; a CorpusView counts for its own sets
+        self.bad_clips = 0  # left out of an evaluation set; an OpenCorpus counts for its own sets
         self._hold(table, located)
 
     def _hold(self, table: pa.Table, located: Located) -> None:

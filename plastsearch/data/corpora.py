@@ -11,12 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.audio import SUFFIXES
-from plastsearch.data.manifest import SPLITS, Manifest, check_ids, rows
-from plastsearch.data.problems import Problem
-from plastsearch.data.protocols import read_columns, read_protocol
-from plastsearch.data.tables import read_in_the_wild, read_table
+from plastsearch.data.manifest import SPLITS, Manifest, Problem, check_ids, rows
+from plastsearch.data.tables import read_columns, read_in_the_wild, read_protocol, read_table
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, ProtocolLayout
+from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, ColumnOrder
 
 EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
 
@@ -65,7 +63,7 @@ def read_corpus(
     return result
 
 
-def _asvspoof2019(task: str, layout: ProtocolLayout) -> Reader:
+def _asvspoof2019(task: str, order: ColumnOrder) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         protocols = root / f"ASVspoof2019_{task}_cm_protocols"
@@ -75,13 +73,13 @@ def _asvspoof2019(task: str, layout: ProtocolLayout) -> Reader:
             kind = "trn" if split == "train" else "trl"
             path = protocols / f"ASVspoof2019.{task}.cm.{split}.{kind}.txt"
             audio = f"ASVspoof2019_{task}_{split}/flac"
-            _add(result, split, path, layout, audio, ask.needed)
+            _add(result, split, path, order, audio, ask.needed)
         return result
 
     return read
 
 
-def _asvspoof2021(task: str, layout: ProtocolLayout) -> Reader:
+def _asvspoof2021(task: str, order: ColumnOrder) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         corpus = f"asvspoof2021_{task.lower()}"
@@ -93,7 +91,7 @@ def _asvspoof2021(task: str, layout: ProtocolLayout) -> Reader:
             f"{corpus}: the keys are distributed apart from the audio; unpack `{task}-keys-full` so that they lie at",
         )
         result = Manifest(corpus, root, None, {}, {})
-        table = read_protocol(keys, layout, f"{folder}/flac", ".flac", "eval", result.problems)
+        table = read_protocol(keys, order, f"{folder}/flac", ".flac", "eval", result.problems)
         _compare_list(root / folder / f"ASVspoof2021.{task}.cm.eval.trl.txt", table, result)
         for split in ("eval", "progress", "hidden"):
             part = table.filter(pc.equal(table["subset"], split)).drop_columns("subset").combine_chunks()
@@ -133,11 +131,11 @@ def _asvspoof5(ask: Ask) -> Manifest:
     return result
 
 
-def _add(result: Manifest, split: str, path: Path, layout: ProtocolLayout, audio: str, needed: Collection[str]) -> None:
+def _add(result: Manifest, split: str, path: Path, order: ColumnOrder, audio: str, needed: Collection[str]) -> None:
     if not path.is_file() and split not in needed:
         result.notes.append(f"no {split} protocol at {path}")
         return
-    table = read_protocol(path, layout, audio, ".flac", split, result.problems)
+    table = read_protocol(path, order, audio, ".flac", split, result.problems)
     if split in needed and not (result.root / audio).is_dir():
         raise DataError(
             f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} is "

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.modes import GCM
 from plastsearch.audio import DTYPES, BadAudioError, Samples, Storage, decode
 from plastsearch.files import whole_file
 
-FORMAT = 2  # part of every pool's name: a new layout never meets old shards
+FORMAT = 2  # part of every folder's name: a new format never meets old shards
 CLIPS_PER_BATCH = 64  # rows held in memory while writing,
 SAMPLES_PER_BATCH = 1 << 24  # or fewer of long clips
 FIRST_SAMPLES = 1 << 22  # of a buffer that grows

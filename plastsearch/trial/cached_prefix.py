@@ -14,7 +14,7 @@ from plastsearch.data.clips import ClipSet, Indices, fixed_starts
 from plastsearch.data.dataset import crop_numbers
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import HEAD_CUT, Detector
-from plastsearch.store.prefix import CachedActivations, PrefixOf
+from plastsearch.store.activations import CachedActivations, PrefixOf
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.feeds import KeptCrops, Reading
 from plastsearch.trial.methods import Stage

@@ -16,8 +16,7 @@ from plastsearch.data.cache import Decoder
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import OpenCorpus, open_corpus
 from plastsearch.data.dataset import Augment
-from plastsearch.data.preparing import check_evaluation
-from plastsearch.data.progress import progress_lines
+from plastsearch.data.preparing import check_evaluation, progress_lines
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.store.records import StageRecord

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
 from plastsearch.data.dataset import AHEAD, Augment, Sampling, make_batch, order
-from plastsearch.store.prefix import CachedActivations
+from plastsearch.store.activations import CachedActivations
 
 Pair = tuple[Tensor, Tensor]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation, verifier_scores
 from plastsearch.data.evaluation_key import issue
-from plastsearch.data.progress import progress_lines
+from plastsearch.data.preparing import progress_lines
 from plastsearch.errors import DataError
 from plastsearch.files import whole_file
 from plastsearch.models.detector import Detector

@@ -10,11 +10,10 @@ import pytest
 
 import plastsearch
 from plastsearch.data import evaluation
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, decode_rows, shards_of
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpora import read_corpus
 from plastsearch.data.corpus import open_corpus, open_evaluation, verifier_scores
-from plastsearch.data.decoded import decode_rows, pool_of
 from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import prepare_evaluation
@@ -86,8 +85,8 @@ def test_a_key_that_nobody_holds_any_more_is_gone():
 
 def test_the_parts_underneath_are_locked_too(data, la_tree, tmp_path):
     manifest = read_corpus("asvspoof2019_la", la_tree)
-    pool = pool_of(manifest, "eval", 16_000, "int16")
-    table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], pool, Decoder(tmp_path / "cache", 1))
+    shards = shards_of(manifest, "eval", 16_000, "int16")
+    table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], shards, Decoder(tmp_path / "cache", 1))
     with pytest.raises(EvaluationClosedError):  # `data prepare` may decode it; where the samples lie stays closed
         index.locate(keys)
     with pytest.raises(EvaluationClosedError):

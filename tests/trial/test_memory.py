@@ -8,7 +8,7 @@ import torch
 
 from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
-from plastsearch.store.prefix import PrefixOf
+from plastsearch.store.activations import PrefixOf
 from plastsearch.trial import cached_prefix as keeping
 from plastsearch.trial import cost, methods, stages
 from plastsearch.trial.context import TrialContext, open_context

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from plastsearch.models.detector import Detector
-from plastsearch.store.prefix import PrefixCache, PrefixOf
+from plastsearch.store.activations import PrefixOf
+from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,18 +1,70 @@
-"""Files of kept activations that say by a lock who writes or reads them; the kernel drops it with the process."""
+"""One entry of the activation cache: its files, and the lock on its values that says who writes or reads them.
+
+The kernel drops the lock with the process. Which entries are kept: prefix.py.
+"""
 
 import contextlib
+import json
+import mmap
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plastsearch.files import whole_file
-from plastsearch.lock import try_lock
+from plastsearch.lock import try_lock, try_share
+from plastsearch.spec.config import content_id
 
-VALUES = "values.bin"
+Rows = NDArray[np.int64]
+TYPES: dict[str, tuple[np.dtype[np.float32 | np.float16], torch.dtype]] = {
+    "float32": (np.dtype(np.float32), torch.float32),
+    "float16": (np.dtype(np.float16), torch.float16),
+}
+VALUES, SHAPE, WORTH = "values.bin", "shape.json", "worth"
+
+
+@dataclass(frozen=True)
+class PrefixOf:
+    """What activations depend on: all of it is in their key."""
+
+    weights: str  # key of the stage whose frozen weights compute them
+    cut: str
+    clips: str  # the clips' fingerprint
+    length_samples: int
+    crops: int
+    type: str  # float32 | float16
+    precision: str  # float32 | bf16 autocast while computing
+
+    @property
+    def key(self) -> str:
+        return content_id(vars(self), 24)
+
+
+class CachedActivations:
+    """A memory-mapped array [crops × clips, …]; reading copies only the rows asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        shape = json.loads((folder / SHAPE).read_text())
+        self.seconds = float(shape["seconds"])
+        self._clips = int(shape["count"])
+        kind, dims = TYPES[shape["type"]][0], tuple(shape["shape"])
+        with (folder / VALUES).open("rb") as file:
+            if not try_share(file.fileno()):  # the map keeps the file open, and so the lock
+                raise BlockingIOError(file.name)
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(file.name)  # dropped between opening and locking
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._values: NDArray[np.float32 | np.float16] = np.frombuffer(held, kind, int(np.prod(dims))).reshape(dims)
+        self.gb = self._values.nbytes / 1e9
+
+    def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:
+        """Activations of these clips in float32."""
+        return torch.from_numpy(self._values[rows + self._clips * np.asarray(crops)].astype(np.float32, copy=False))
 
 
 @dataclass(frozen=True)
