@@ -118,7 +118,8 @@ class Augmentation:
     """The named changes one after the other, each with its own stream of the clip's seed."""
 
     def __init__(self, changes: Sequence[Change], rate_hz: int) -> None:
-        self.changes, self.rate_hz = tuple(changes), rate_hz
+        self.changes = tuple(changes)
+        self.rate_hz = rate_hz
 
     @torch.no_grad()
     def __call__(self, wave_BT: Tensor, seeds_B: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from plastsearch.audio import round_trip
 from plastsearch.augment import batches
 from plastsearch.augment.batches import Draws
 
-TIME_MASKS, TIME_MASK_SHARE = 2, 0.08  # how many, and the longest as a share of the clip
-BAND_MASKS, BAND_MASK_SHARE = 2, 0.12  # the widest as a share of the band
+TIME_MASKS = 2
+TIME_MASK_SHARE = 0.08  # the longest, of the clip
+BAND_MASKS = 2
+BAND_MASK_SHARE = 0.12  # the widest, of the band
 MASKED = 0.01  # -40 dB rather than nothing: a logarithm would turn silence into an outlier that networks latch on
 EDGE_S = 0.004
 SHARP_TAPS = 257

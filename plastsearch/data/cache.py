@@ -50,6 +50,7 @@ class Shards:
 
     def folder(self, cache: Path) -> Path:
         """The folder's place below the cache folder."""
+        # the words in front are for people; what tells two folders apart is the digest
         content = json.dumps([FORMAT, self.corpus, self.variant, self.split, self.rate_hz, self.storage])
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         return cache / "clips" / f"{self.corpus}-{self.split}-{digest}"
@@ -92,7 +93,8 @@ def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64],
                 found = os.stat(f"{base}/{path}" if path[0] != "/" else path)  # noqa: PTH116 - a million of them
             except OSError:  # missing, or a broken link: reported by the caller with its line
                 continue
-            sizes[i], times[i] = found.st_size, found.st_mtime_ns
+            sizes[i] = found.st_size
+            times[i] = found.st_mtime_ns
 
     with ThreadPoolExecutor(STAT_THREADS) as threads:
         list(threads.map(look, range(0, len(paths), 2048)))
@@ -101,7 +103,7 @@ def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64],
 
 def clip_keys(paths: pa.ChunkedArray, sizes: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> pa.Array:
     """One key per clip."""
-    keys = bytearray()
+    keys = bytearray()  # one buffer for all: a million small objects would cost more than the hashing
     for start in range(0, len(paths), 4096):
         part = slice(start, start + 4096)
         for path, size, time_ns in zip(
@@ -116,7 +118,7 @@ def fill(shards: Shards, decoder: Decoder, root: Path, paths: pa.ChunkedArray, k
     folder = shards.folder(decoder.cache)
     index = read_clip_index(folder)
     if not index.lacks(keys).any():
-        return index
+        return index  # the usual case takes no lock, and so needs no right to write
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,6 +147,7 @@ def _fill(
     for rest in (*drafts_of(folder), *read_clip_index(folder).broken):
         rest.unlink(missing_ok=True)
     _check_space(folder, root, paths, lacking, shards)
+    # four jobs for each worker: none of them waits long for the last one, and shards do not get too small
     size = max(SMALLEST_JOB, min(CLIPS_PER_SHARD, -(-len(lacking) // (4 * workers))))
     jobs = [_job(shards, folder, root, paths, keys, lacking[i : i + size]) for i in range(0, len(lacking), size)]
     done = 0
@@ -162,7 +165,8 @@ def _job(
     shards: Shards, folder: Path, root: Path, paths: pa.ChunkedArray, keys: pa.Array, where: npt.NDArray[np.int64]
 ) -> Job:
     chosen = pa.array(where)
-    names, wanted = paths.take(chosen).to_pylist(), keys.take(chosen).to_pylist()
+    names = paths.take(chosen).to_pylist()
+    wanted = keys.take(chosen).to_pylist()
     return Job(str(folder), str(root), names, wanted, shards.rate_hz, shards.storage)
 
 
@@ -170,6 +174,7 @@ def _check_space(
     folder: Path, root: Path, paths: pa.ChunkedArray, lacking: npt.NDArray[np.int64], shards: Shards
 ) -> None:
     """Refuse early what cannot fit: FLAC of speech is at least a quarter of its 16-bit samples."""
+    # some 256 files tell the mean well enough, also where a file server is slow to answer
     sizes, _ = stat_all(root, paths.take(pa.array(lacking[:: max(1, len(lacking) // 256)])))
     need = float(np.maximum(sizes, 0).mean()) * len(lacking) * (1.5 if shards.storage == "int16" else 3.0)
     free = shutil.disk_usage(folder).free
@@ -200,7 +205,8 @@ def decode_rows(
     index = fill(shards, decoder, manifest.root, table["path"], keys)
     bad, kinds, details = index.bad(keys)
     for k, i in enumerate(bad[:KEPT].tolist()):
-        line, path = table["line"][i].as_py(), table["path"][i].as_py()
+        line = table["line"][i].as_py()
+        path = table["path"][i].as_py()
         reason = kinds[k].as_py(), details[k].as_py() or ""
         manifest.problems.add(Problem(split, manifest.sources[split], line, path, *reason))
     for entry in pc.value_counts(kinds[KEPT:]).to_pylist():

@@ -54,7 +54,7 @@ def read_corpus(
     if variant is not None and corpus != "fake_or_real":
         raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
     result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
-    check_ids(result)
+    check_ids(result)  # over all splits that are there: a clip in two of them spoils the one that is asked for, too
     if needed:
         result.problems.keep_splits(needed)
     empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
@@ -93,6 +93,7 @@ def _asvspoof2021(task: str, order: ColumnOrder) -> Reader:
         result = Manifest(corpus, root, None, {}, {})
         table = read_protocol(keys, order, f"{folder}/flac", ".flac", "eval", result.problems)
         _compare_list(root / folder / f"ASVspoof2021.{task}.cm.eval.trl.txt", table, result)
+        # one key file for three parts; only the first counts in the published results, all three stay closed
         for split in ("eval", "progress", "hidden"):
             part = table.filter(pc.equal(table["subset"], split)).drop_columns("subset").combine_chunks()
             if len(part):
@@ -121,7 +122,7 @@ def _asvspoof5(ask: Ask) -> Manifest:
     result = Manifest("asvspoof5", root, None, {}, {})
     audio = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
     names = {"train": "ASVspoof5.train.tsv", "dev": "ASVspoof5.dev.track_1.tsv", "eval": "ASVspoof5.eval.track_1.tsv"}
-    folders = [root, root / "ASVspoof5_protocols", root / "protocols"]
+    folders = [root, root / "ASVspoof5_protocols", root / "protocols"]  # beside the audio, or in one of their own
     if not any((folder / name).is_file() for folder in folders for name in names.values()):
         _expect(root, names["train"], "asvspoof5", "the folder that holds the `.tsv` protocols and `flac_T`")
     for split in SPLITS:
@@ -252,7 +253,7 @@ def _folder(result: Manifest, split: str, label: str) -> pa.Table:
                 names.append(name)
             else:
                 result.problems.add(Problem(split, str(folder), 0, name, "not an audio file name"))
-    names.sort()
+    names.sort()  # the order in which a disk lists them differs between machines, and the clips of a seed with it
     ids = pa.array([f"{FOLDERS[split]}/{label}/{name}" for name in names], pa.string())
     attack = pa.array(["-" if LABELS[label] else "fake"]).take(pa.array(np.zeros(len(names), np.int64)))
     return rows({

@@ -62,6 +62,7 @@ class Remembered(Generic[Opened]):
 
 def places_of(manifest: Manifest, clips: pa.Table, shards: Sequence[str]) -> list[str]:
     """What clips rest on: the list that names them, the folders of their files, their decoded samples."""
+    # folders, not files: a look at a million files is what is to be saved; a file added or taken away shows there
     folders = pc.unique(pc.replace_substring_regex(clips["path"], "(^|/)[^/]*$", "")).to_pylist()
     below = [os.path.join(manifest.root, folder) for folder in folders]  # noqa: PTH118 - may be many
     return [*manifest.sources.values(), *below, *shards]
@@ -145,7 +146,7 @@ def _open_corpus(data: DataRequest, decoder: Decoder) -> tuple[OpenCorpus, list[
     main, other = chosen.main, chosen.other
     train = _clips(data, decoder, main, "train", chosen.train)
     scored = _clips(data, decoder, other, "dev", chosen.scored)
-    scored = _without(scored, train.hashes(), other, "train")
+    scored = _without(scored, train.hashes(), other, "train")  # also of another corpus, which may share recordings
     if other is not main:
         main.problems.extend(other.problems)
     places = places_of(main, train.table, train.shards) + places_of(other, scored.table, scored.shards)
@@ -189,7 +190,7 @@ def _clips(
     key: EvaluationKey | None = None,
 ) -> ClipSet:
     """The usable clips of these rows, decoded if need be; whatever is wrong goes to the manifest's problems."""
-    require(split, key)
+    require(split, key)  # before anything is read: who has no key decodes nothing, either
     shards = shards_of(manifest, split, data.rate_hz, data.storage)
     usable, keys, index = decode_rows(manifest, split, table, shards, decoder)
     return ClipSet(split, usable, index.locate(keys, key), data.rate_hz, data.storage, key)

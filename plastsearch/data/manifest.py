@@ -194,6 +194,7 @@ def note_rows(
     room = max(0, KEPT - len(manifest.problems.entries))
     where = np.flatnonzero(bad)
     for i in where[:room]:
-        clip, line = table["id"][int(i)].as_py(), table["line"][int(i)].as_py()
+        clip = table["id"][int(i)].as_py()
+        line = table["line"][int(i)].as_py()
         manifest.problems.add(Problem(split, manifest.sources[split], line, clip, kind, detail(int(i))))
     manifest.problems.count_more(split, kind, len(where) - min(room, len(where)))

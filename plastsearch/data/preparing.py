@@ -21,7 +21,8 @@ from plastsearch.data.manifest import SAME_AUDIO, Manifest, note_rows
 from plastsearch.data.sources import DataRequest, read_source
 from plastsearch.errors import DataError
 
-FIRST_S, EVERY_S = 1.0, 5.0
+FIRST_S = 1.0  # before the first line: nothing is said of work that is over at once
+EVERY_S = 5.0
 
 
 class ProgressLines:
@@ -31,7 +32,9 @@ class ProgressLines:
     """
 
     def __init__(self, to: TextIO, first_s: float = FIRST_S, every_s: float = EVERY_S) -> None:
-        self.to, self.first_s, self.every_s = to, first_s, every_s
+        self.to = to
+        self.first_s = first_s
+        self.every_s = every_s
         self.began: dict[str, float] = {}
         self.told: dict[str, float] = {}
 
@@ -77,7 +80,7 @@ def prepare_splits(
         shards = shards_of(manifest, split, rate_hz, storage)
         table, keys, index = decode_rows(manifest, split, listed, shards, decoder)
         hashes = index.audio(keys)
-        for earlier, others in seen.items():
+        for earlier, others in seen.items():  # by samples: a copy has another name, often another container
             leaked = np.asarray(pc.is_in(hashes, value_set=others))
             note_rows(manifest, split, table, leaked, SAME_AUDIO, partial(_also_in, earlier))
         seen[split] = hashes
@@ -128,6 +131,7 @@ def _prepare_evaluation(data: DataRequest, decoder: Decoder) -> tuple[int, list[
         if split in manifest.splits:
             known = known_audio(manifest, split, data.rate_hz, data.storage, decoder)
             leaked = np.asarray(pc.is_in(hashes, value_set=known))
+            # a clip that is in both counts once, as it would when the split is opened
             note_rows(manifest, "eval", table, leaked & ~leaking, SAME_AUDIO, partial(_also_in, split))
             leaking |= leaked
     if data.on_bad == "refuse":

@@ -82,6 +82,7 @@ class Rows:
         """Where the next clip's samples go; asked again before `add`, it is the same place."""
         start = self._ends[-1]
         if start + n > len(self._samples):
+            # twice as large each time: a long clip is not copied again for every one that follows
             grown = np.empty(max(start + n, 2 * len(self._samples)), self._samples.dtype)
             grown[:start] = self._samples[:start]
             self._samples = grown
@@ -93,7 +94,11 @@ class Rows:
         try:
             samples, scale = decode(path, rate_hz, storage, self.room)
         except BadAudioError as error:
-            kind, detail, samples, scale = error.kind, error.detail, self.room(0), 0.0
+            # a row all the same: it says that nobody need try this file again
+            kind = error.kind
+            detail = error.detail
+            samples = self.room(0)
+            scale = 0.0
         for name, value in (("key", key), ("scale", scale), ("kind", kind), ("detail", detail)):
             self._columns[name].append(value)
         self._ends.append(self._ends[-1] + len(samples))
@@ -106,7 +111,8 @@ class Rows:
             for start, end in pairwise(self._ends)
         ]
         columns = [pa.array(values, self.schema.field(name).type) for name, values in self._columns.items()]
-        kind, n = self.schema.field("samples").type.value_type, self._ends[-1]
+        kind = self.schema.field("samples").type.value_type
+        n = self._ends[-1]
         samples = pa.Array.from_buffers(kind, n, [None, pa.py_buffer(self._samples[:n])])
         lists = pa.LargeListArray.from_arrays(pa.array(self._ends, pa.int64()), samples)
         self._clear()
@@ -116,6 +122,7 @@ class Rows:
 def write_shard(job: Job) -> Iterator[int]:
     """Decode the clips of a job into one shard, a few rows at a time; yields the rows done."""
     folder = Path(job.folder)
+    # a name by content: whoever decodes the same clips after a crash replaces the shard rather than doubling it
     name = hashlib.blake2b(b"".join(job.keys), digest_size=12).hexdigest()
     rows = Rows(job.storage)
     with (

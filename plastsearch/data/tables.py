@@ -27,6 +27,7 @@ SHARES = (("train", 0.6), ("dev", 0.8), ("eval", 1.0))  # In-the-Wild has no spl
 
 def read_table(path: Path, root: Path) -> Manifest:
     """A manifest with the columns path, label, split and optionally id, attack, speaker; paths are below `root`."""
+    # two manifests are two corpora, whatever their clips: each has its own folder of decoded ones
     place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]
     result = Manifest("manifest", root, place, {}, {}, Problems())
     table, lines = _read(path, result.problems)
@@ -109,7 +110,7 @@ def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
 
     with path.open("rb") as file:
         head = file.readline().decode("utf-8-sig", "replace").strip()
-    delimiter = max(",;\t", key=head.count)
+    delimiter = max(",;\t", key=head.count)  # spreadsheets of many countries write semicolons
     names = [name.strip().strip('"') for name in head.split(delimiter)]
     table = pa_csv.read_csv(
         path,
@@ -153,6 +154,7 @@ def split_speakers(speakers: pa.ChunkedArray) -> np.ndarray:
     codes = speakers.combine_chunks().dictionary_encode()
     names = codes.dictionary.to_pylist()
     counts = np.bincount(codes.indices.to_numpy(), minlength=len(names))
+    # by a hash, not by a generator: one more speaker moves only those at the borders of the splits
     order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
     middle = np.cumsum(counts[order]) - counts[order] / 2
     split = np.empty(len(names), "<U5")
@@ -225,7 +227,8 @@ def read_protocol(path: Path, order: ColumnOrder, audio: str, suffix: str, split
     label = label_of(table[f"c{order.key}"])
     unknown = np.asarray(pc.is_null(label))
     for i in np.flatnonzero(unknown)[:KEPT]:
-        word, clip = table[f"c{order.key}"][int(i)].as_py(), table[f"c{order.id}"][int(i)].as_py()
+        word = table[f"c{order.key}"][int(i)].as_py()
+        clip = table[f"c{order.id}"][int(i)].as_py()
         detail = f"'{word}' in column {order.key + 1} is neither bonafide nor spoof"
         problems.add(Problem(split, str(path), int(lines[i]), clip, "unknown label", detail))
     ids = table[f"c{order.id}"]

@@ -25,7 +25,9 @@ TYPES: dict[str, tuple[np.dtype[np.float32 | np.float16], torch.dtype]] = {
     "float32": (np.dtype(np.float32), torch.float32),
     "float16": (np.dtype(np.float16), torch.float16),
 }
-VALUES, SHAPE, WORTH = "values.bin", "shape.json", "worth"
+VALUES = "values.bin"
+SHAPE = "shape.json"
+WORTH = "worth"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class CachedActivations:
         shape = json.loads((folder / SHAPE).read_text())
         self.seconds = float(shape["seconds"])
         self._clips = int(shape["count"])
-        kind, dims = TYPES[shape["type"]][0], tuple(shape["shape"])
+        kind = TYPES[shape["type"]][0]
+        dims = tuple(shape["shape"])
         with (folder / VALUES).open("rb") as file:
             if not try_share(file.fileno()):  # the map keeps the file open, and so the lock
                 raise BlockingIOError(file.name)
@@ -85,6 +88,7 @@ def reserve(folder: Path, size: int) -> Draft:
     file = os.open(folder / VALUES, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         try_lock(file)  # the file is new: nobody else can have it
+        # the full size at once, without a byte on the disk yet: that is the reservation which others count
         os.ftruncate(file, size)
     except OSError:
         os.close(file)
@@ -102,7 +106,7 @@ def append(file: int, part: Tensor, kind: torch.dtype) -> int:
     size = len(left)
     try:
         while left:
-            left = left[os.write(file, left) :]
+            left = left[os.write(file, left) :]  # one call takes 2 GiB at most
     except OSError as error:
         raise Refused(str(error)) from error
     return size
@@ -124,7 +128,7 @@ def hold(path: Path, locks: contextlib.ExitStack) -> bool:
 def sizes(path: Path) -> tuple[int, int]:
     """Length of a file, and how much of it is on the disk."""
     found = path.stat()
-    return found.st_size, min(found.st_size, 512 * found.st_blocks)
+    return found.st_size, min(found.st_size, 512 * found.st_blocks)  # a draft is a hole until it is written
 
 
 def read_number(path: Path) -> float:

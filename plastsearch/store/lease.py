@@ -33,10 +33,11 @@ def _boot_id() -> str:
 def _started(pid: int) -> str | None:
     """When a process of this machine started, in ticks: a process id alone may have been given away again."""
     try:
+        # the name of the program, in brackets, may hold blanks and brackets itself: count from its end
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return None if fields[0] == "Z" else fields[19]  # a zombie has ended; its parent has not asked yet
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ class Lease:
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; never waits."""
         if self.mine:
-            return False
+            return False  # not counted: two threads of one process must not compute the same stage
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._create():
             return True
         holder = self.holder()
-        if holder is None:
+        if holder is None:  # given up between our two looks
             return self._create()
         return self._dead(holder) and self._bury(holder) and self._create()
 
@@ -121,7 +122,7 @@ class Lease:
             self._thread.join()
         os.close(self._file)
         self._file = None
-        if self._mine():
+        if self._mine():  # an heir who took us for dead has his own file under this name
             self.path.unlink(missing_ok=True)
 
     def _mine(self) -> bool:
@@ -136,7 +137,7 @@ class Lease:
         if not self._place(json.dumps(asdict(who))):
             return False
         try:
-            self._file = os.open(self.path, os.O_RDONLY)
+            self._file = os.open(self.path, os.O_RDONLY)  # for the heartbeat, which must not reach an heir's file
         except OSError:
             self.path.unlink(missing_ok=True)  # or it would be held by nobody, in a process that lives on
             raise
@@ -178,7 +179,7 @@ class Lease:
 
     def _beat(self, file: int, stop: threading.Event) -> None:
         """Touch the inode, not the path: a lease that was taken over is left alone."""
-        while not stop.wait(self.hold_s / 4):
+        while not stop.wait(self.hold_s / 4):  # three beats in a row may get lost
             with contextlib.suppress(OSError):  # a file server that does not answer now may do so at the next beat
                 os.utime(file)
 
@@ -197,6 +198,7 @@ class Lease:
 
     def _now(self) -> float:
         """The file server's clock, so that the clocks of two nodes need not agree."""
+        # no file system says what time it is, but all stamp a new file
         probe = self.path.with_name(f".{self._token}.now")
         probe.touch()
         now = probe.stat().st_mtime
@@ -206,6 +208,7 @@ class Lease:
     def _bury(self, holder: Holder) -> bool:
         """Move a dead holder's file away; only one of several heirs succeeds."""
         grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
+        # Renamed first and read then: the other way round, the lease of an heir who came in between would be moved.
         try:
             self.path.rename(grave)
         except FileNotFoundError:

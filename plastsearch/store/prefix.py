@@ -122,11 +122,13 @@ class PrefixCache:
 
     def note_use(self, of: PrefixOf, kept: CachedActivations) -> None:
         """Somebody reads these: they are worth what it would cost the next one to compute them again."""
+        # above the level of now, not of when it was made: what is used stays young
         write_number(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
 
     def could_hold(self, of: PrefixOf, size: int) -> bool:
         """Whether entries of so many bytes in float32 are within the budget; `refused` says so if they are not."""
-        size, allowed = size * TYPES[of.type][0].itemsize // 4, self.allowed()
+        size = size * TYPES[of.type][0].itemsize // 4
+        allowed = self.allowed()
         if size > allowed:
             self.refused.append(_not_kept(of, size, f"the budget is {sized(allowed)} (--cache-max-gb)"))
         return size <= allowed
@@ -139,6 +141,7 @@ class PrefixCache:
         return self._budget(_free(place, unwritten), held)
 
     def _budget(self, free: float, held: int) -> float:
+        # what it holds counts as free, or the budget would shrink with every entry
         return SHARE * (free + held) if self.max_bytes is None else self.max_bytes
 
     def _begin(self, of: PrefixOf, size: int, gain_s: float, poll: Callable[[], None]) -> CachedActivations | Draft:
@@ -146,7 +149,7 @@ class PrefixCache:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with self._alone(poll):
-                found = self.find(of)
+                found = self.find(of)  # once more: whoever made room before us may have made these
                 if found is not None:
                     return found
                 folder = self.root / f"{DRAFT}{of.key}"
@@ -198,12 +201,14 @@ class PrefixCache:
         """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
         self._clear()
         entries, reserved, unwritten = self._look()
-        free, held = _free(self.root, unwritten), reserved + sum(entry.size for entry in entries)
+        free = _free(self.root, unwritten)
+        held = reserved + sum(entry.size for entry in entries)
         budget = self._budget(free, held)
         lacking = max(held + wanted - budget, wanted - free)
         if wanted > budget:
             raise Refused(f"the budget is {sized(budget)} (--cache-max-gb)")
         own = self._level() + gain_s / (wanted / 1e9) if wanted else 0.0
+        # All that is to go is locked before any of it goes: half a choice would cost others and gain us nothing.
         with contextlib.ExitStack() as locks:
             going: list[Held] = []
             for entry in sorted(entries, key=lambda entry: (entry.worth, entry.used)):
@@ -224,7 +229,9 @@ class PrefixCache:
 
     def _look(self) -> tuple[list[Held], int, int]:
         """Every entry; the bytes that drafts have reserved, and those of them that are not on the disk yet."""
-        entries, reserved, unwritten = [], 0, 0
+        entries = []
+        reserved = 0
+        unwritten = 0
         for folder in self.root.iterdir():
             try:
                 size, there = sizes(folder / VALUES)
@@ -232,7 +239,8 @@ class PrefixCache:
             except (FileNotFoundError, NotADirectoryError):  # no entry, or dropped meanwhile
                 continue
             if folder.name.startswith(DRAFT):
-                reserved, unwritten = reserved + size, unwritten + size - there
+                reserved += size
+                unwritten += size - there
             elif not folder.name.startswith(GONE):
                 entries.append(Held(read_number(folder / WORTH), used, size, folder))
         return entries, reserved, unwritten

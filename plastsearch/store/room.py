@@ -50,7 +50,7 @@ def entries(store: StageRecords) -> list[Entry]:
         folder = store.folder(record.key)
         try:
             size = sum(path.stat().st_size for path in folder.iterdir())
-            used = folder.stat().st_mtime
+            used = folder.stat().st_mtime  # set by whoever loads the stage
         except FileNotFoundError:
             continue  # dropped by another process meanwhile
         rows.append(Entry(record.key, record.stage, size, record.created, used, record.seconds,
@@ -73,8 +73,9 @@ def collect(store: StageRecords, max_bytes: float | None = None, unused_s: float
             buried = [(entry, grave) for entry in chosen if (grave := store.bury(entry.key)) is not None]
             graves += [grave for _, grave in buried]
             dropped += [entry for entry, _ in buried]
-            if not buried:
+            if not buried:  # others were quicker with all of it: no use in choosing the same again
                 break
+    # Only now that the register is given back: deleting gigabytes takes long, and no trial could begin meanwhile.
     for grave in graves:
         shutil.rmtree(grave, ignore_errors=True)
     _sweep_leftovers(store)
@@ -100,8 +101,9 @@ def excess(store: StageRecords) -> list[str]:
 def choose(store: StageRecords, max_bytes: float | None, unused_s: float | None) -> list[Entry]:
     """What is to go now."""
     in_use = _in_use(store)  # before the entries: who ends in between has left a stage that says what it needs
-    rows, now = entries(store), time.time()
-    total = size(store)
+    rows = entries(store)
+    now = time.time()
+    total = size(store)  # with drafts and checkpoints, which are no entries but take room
     chosen = []
     for entry in rows:
         too_much = max_bytes is not None and total > max_bytes
@@ -175,6 +177,7 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
         except FileNotFoundError:
             return False  # another process was quicker
 
+    # A day: no stage is written for so long, and a trial that was stopped may be taken up again until then.
     graves = [path for path in _listed(store.root / "stages") if path.name.startswith(GONE)]
     for path in filter(old, [*_listed(store.root / "drafts"), *graves]):
         shutil.rmtree(path, ignore_errors=True)
@@ -187,7 +190,7 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
 
 def _delete_unheld(root: Path, folder: Path) -> bool:
     """Delete a stage's checkpoints while nobody computes it; False if somebody does."""
-    lease = Lease(root / "leases" / folder.name)
+    lease = Lease(root / "leases" / folder.name)  # while we have it nobody goes on from these checkpoints
     with _on_a_full_disk_too():
         lease.acquire()
     if not lease.mine:

@@ -58,17 +58,18 @@ class StageStore(StageRecords):
     def save(self, record: StageRecord, tensors: dict[str, Tensor]) -> StageRecord:
         """Publish a stage in one rename; tensors that the parent holds bit for bit are referred to, not written."""
         known = self._held_by(record.parent)
-        record.tensors, fresh = {}, {}
+        record.tensors = {}
+        fresh = {}
         for name, tensor in tensors.items():
             plain = tensor.detach().cpu().contiguous()
             digest = _digest(plain)
             if digest in known:
-                record.tensors[name] = known[digest]
+                record.tensors[name] = known[digest]  # where it truly lies, never a chain of references
             else:
                 record.tensors[name] = {"digest": digest, "key": record.key, "name": name}
-                fresh[name] = plain.clone()
+                fresh[name] = plain.clone()  # safetensors refuses tensors that share memory, as tied weights do
         record.created = time.time()
-        if self.max_bytes is not None:
+        if self.max_bytes is not None:  # before writing: a disk that is full by then would cost the stage
             make_room(self, self.max_bytes - sum(tensor.nbytes for tensor in fresh.values()))
         draft = self._write(record, fresh)
         try:
@@ -77,7 +78,7 @@ class StageStore(StageRecords):
             raise self._not_stored(record, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(self.work(record.key), ignore_errors=True)
+        shutil.rmtree(self.work(record.key), ignore_errors=True)  # last: until it is published they are all there is
         return record
 
     def _write(self, record: StageRecord, fresh: dict[str, Tensor]) -> Path:
@@ -103,7 +104,7 @@ class StageStore(StageRecords):
         try:
             draft.rename(place)
         except OSError as error:
-            if self.find(key) is not None:
+            if self.find(key) is not None:  # the same bytes, for results are deterministic
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -126,7 +127,7 @@ class StageStore(StageRecords):
         for holder in sorted({where["key"] for where in record.tensors.values()}):
             names = {name: where["name"] for name, where in record.tensors.items() if where["key"] == holder}
             loaded |= self._read(key, self.folder(holder) / "weights.safetensors", names)
-            self._note_use(holder)
+            self._note_use(holder)  # it is worth as much as what rests on it
         for name, tensor in loaded.items():
             if _digest(tensor) != record.tensors[name]["digest"]:
                 raise DamagedStageError(key, f"the checksum of {name} is wrong")
