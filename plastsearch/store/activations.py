@@ -87,7 +87,8 @@ def reserve(folder: Path, size: int) -> Draft:
     folder.mkdir()
     file = os.open(folder / VALUES, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        try_lock(file)  # the file is new: nobody else can have it
+        if not try_lock(file):  # the file is new, and who clears drafts away holds the cache's own lock, as we do
+            raise BlockingIOError(str(folder / VALUES))
         # the full size at once, without a byte on the disk yet: that is the reservation which others count
         os.ftruncate(file, size)
     except OSError:
