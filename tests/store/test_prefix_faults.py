@@ -27,9 +27,7 @@ from plastsearch.store.activations import PrefixOf
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial import cached_prefix as keeping
 from plastsearch.trial.run import run_trial
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config, steady
+from tests.trial.conftest import make_config, steady
 
 OF = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
 ITEM = 60_000  # bytes of a clip, so that a buffer does not hide what is written
