@@ -90,7 +90,7 @@ class Lease:
         holder = self.holder()
         if holder is None:  # given up between our two looks
             return self._create()
-        return self._dead(holder) and self._bury(holder) and self._create()
+        return self._dead(holder) and self._take_away(holder) and self._create()
 
     @property
     def mine(self) -> bool:
@@ -122,7 +122,7 @@ class Lease:
             self._thread.join()
         os.close(self._file)
         self._file = None
-        if self._mine():  # an heir who took us for dead has his own file under this name
+        if self._mine():  # a successor who took us for dead has his own file under this name
             self.path.unlink(missing_ok=True)
 
     def _mine(self) -> bool:
@@ -137,7 +137,7 @@ class Lease:
         if not self._place(json.dumps(asdict(who))):
             return False
         try:
-            self._file = os.open(self.path, os.O_RDONLY)  # for the heartbeat, which must not reach an heir's file
+            self._file = os.open(self.path, os.O_RDONLY)  # for the heartbeat, which must not reach a successor's file
         except OSError:
             self.path.unlink(missing_ok=True)  # or it would be held by nobody, in a process that lives on
             raise
@@ -205,28 +205,28 @@ class Lease:
         probe.unlink(missing_ok=True)
         return now
 
-    def _bury(self, holder: Holder) -> bool:
-        """Move a dead holder's file away; only one of several heirs succeeds."""
-        grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
-        # Renamed first and read then: the other way round, the lease of an heir who came in between would be moved.
+    def _take_away(self, holder: Holder) -> bool:
+        """Move a dead holder's file away; only one of several successors does so."""
+        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
+        # Read once it is out of the way, where nobody changes it any more: it may be a successor's by then.
         try:
-            self.path.rename(grave)
+            self.path.rename(aside)
         except FileNotFoundError:
             return True
-        if _parsed(grave.read_text()).token != holder.token:  # another heir was quicker
-            self._put_back(grave)
+        if _parsed(aside.read_text()).token != holder.token:  # another successor was quicker
+            self._put_back(aside)
             return False
-        grave.unlink()
+        aside.unlink()
         return True
 
-    def _put_back(self, grave: Path) -> None:
-        """Another heir's lease under its name again, unless a third one holds that now; either way it is not ours."""
+    def _put_back(self, aside: Path) -> None:
+        """A successor's lease under its name again, unless a third one holds that now; either way it is not ours."""
         try:
-            os.link(grave, self.path)
+            os.link(aside, self.path)
         except FileExistsError:
             pass
         except OSError:  # no hard links here: looking and renaming are two steps, which may cost a second computation
             if not self.path.exists():
-                grave.rename(self.path)
+                aside.rename(self.path)
         finally:
-            grave.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)

@@ -263,10 +263,10 @@ class PrefixCache:
 
     def _remove(self, folder: Path) -> None:
         """Out of sight in one rename, then deleted."""
-        grave = self.root / f"{GONE}{uuid.uuid4().hex}"
+        hidden = self.root / f"{GONE}{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
-            folder.rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            folder.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def _level(self) -> float:
         return read_number(self.root / ".level")

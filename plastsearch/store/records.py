@@ -19,13 +19,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from plastsearch.errors import StorageError
 from plastsearch.store.lease import Lease
 
 FORMAT = 1  # a record of another format is no stage: it is computed again and replaced
 GONE = ".gone-"  # beside the stages: out of sight, not yet deleted
+
+
+class StoredTensor(TypedDict):
+    """Where a tensor of a stage lies, as the record's JSON says it."""
+
+    digest: str
+    key: str  # of the stage whose file holds it: this one, or one before it
+    name: str  # in that file
 
 
 @dataclass
@@ -41,7 +49,7 @@ class StageRecord:
     seconds: float = 0.0
     gpu_seconds: float = 0.0
     created: float = 0.0
-    tensors: dict[str, dict[str, str]] = field(default_factory=dict)  # name → digest, holder (key), name there
+    tensors: dict[str, StoredTensor] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -95,15 +103,15 @@ class StageRecords:
 
     def discard(self, key: str) -> None:
         """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""
-        grave = self.bury(key)
-        if grave is not None:
-            shutil.rmtree(grave, ignore_errors=True)
+        hidden = self.hide(key)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
 
-    def bury(self, key: str) -> Path | None:
+    def hide(self, key: str) -> Path | None:
         """Out of sight, not yet deleted; beside the stages, for on a full disk not even a folder can be made."""
-        grave = self.folder(f"{GONE}{uuid.uuid4().hex}")
+        hidden = self.folder(f"{GONE}{uuid.uuid4().hex}")
         try:
-            self.folder(key).rename(grave)
+            self.folder(key).rename(hidden)
         except FileNotFoundError:
             return None
-        return grave
+        return hidden

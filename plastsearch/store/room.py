@@ -65,19 +65,22 @@ def collect(store: StageRecords, max_bytes: float | None = None, unused_s: float
     A stage that a running trial is made of, or that holds tensors another stage refers to, stays.
     """
     dropped: list[Entry] = []
-    graves: list[Path] = []
+    hidden: list[Path] = []  # renamed out of sight, not yet deleted
     with ExitStack() as moment:
         with _on_a_full_disk_too():
             moment.enter_context(store.register())
         while chosen := choose(store, max_bytes, unused_s):  # what only these rested on can go in the next round
-            buried = [(entry, grave) for entry in chosen if (grave := store.bury(entry.key)) is not None]
-            graves += [grave for _, grave in buried]
-            dropped += [entry for entry, _ in buried]
-            if not buried:  # others were quicker with all of it: no use in choosing the same again
+            before = len(hidden)
+            for entry in chosen:
+                folder = store.hide(entry.key)
+                if folder is not None:
+                    hidden.append(folder)
+                    dropped.append(entry)
+            if len(hidden) == before:  # others were quicker with all of it: no use in choosing the same again
                 break
     # Only now that the register is given back: deleting gigabytes takes long, and no trial could begin meanwhile.
-    for grave in graves:
-        shutil.rmtree(grave, ignore_errors=True)
+    for folder in hidden:
+        shutil.rmtree(folder, ignore_errors=True)
     _sweep_leftovers(store)
     return dropped
 
@@ -178,8 +181,8 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
             return False  # another process was quicker
 
     # A day: no stage is written for so long, and a trial that was stopped may be taken up again until then.
-    graves = [path for path in _listed(store.root / "stages") if path.name.startswith(GONE)]
-    for path in filter(old, [*_listed(store.root / "drafts"), *graves]):
+    hidden = [path for path in _listed(store.root / "stages") if path.name.startswith(GONE)]
+    for path in filter(old, [*_listed(store.root / "drafts"), *hidden]):
         shutil.rmtree(path, ignore_errors=True)
     for path in filter(old, _listed(store.root / "work")):
         _delete_unheld(store.root, path)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from plastsearch.errors import StageBusyError, StorageError, TrialError
 from plastsearch.store.lease import Lease
-from plastsearch.store.records import StageRecord, StageRecords
+from plastsearch.store.records import StageRecord, StageRecords, StoredTensor
 from plastsearch.store.room import make_room
 
 
@@ -172,7 +172,7 @@ class StageStore(StageRecords):
         finally:
             lease.release()
 
-    def _held_by(self, parent: str | None) -> dict[str, dict[str, str]]:
+    def _held_by(self, parent: str | None) -> dict[str, StoredTensor]:
         record = self.find(parent) if parent else None
         return {where["digest"]: where for where in record.tensors.values()} if record else {}
 
