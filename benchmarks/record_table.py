@@ -21,7 +21,8 @@ from results import write as write_results
 
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.session import Options, run_sweep
-from plastsearch.tracking.journal import TrialRecord, read, trials
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.records import TrialRecord, trials
 
 TABLE = Path(__file__).with_name("recorded.parquet")
 NAME = "recorded"

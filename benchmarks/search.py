@@ -35,7 +35,7 @@ from plastsearch.search.space import Space, open_space
 from plastsearch.search.study import Study
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 LAYERS = 24
 SIGNIFICANT = 0.05

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.tracker import Rendering
+from plastsearch.tracking.mlflow_pages import Rendering
 
 PATIENCE_S = 300.0  # a drawing takes seconds; a machine that swaps may need minutes
 

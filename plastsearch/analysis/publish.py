@@ -18,7 +18,7 @@ from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.verdict import verdict
 from plastsearch.files import whole_file
-from plastsearch.tracking.tracker import Rendering
+from plastsearch.tracking.mlflow_pages import Rendering
 
 PAGE, PICTURE = "pareto.html", "pareto.png"
 CAPTION = (

@@ -15,8 +15,9 @@ from plastsearch.pareto.front import knee
 from plastsearch.spec.methods import METHODS, Control
 from plastsearch.spec.sweep import Objective
 from plastsearch.tracking.events import Event, Finished, Opened, SessionBegun
-from plastsearch.tracking.journal import TrialRecord, read, trials
+from plastsearch.tracking.journal import read
 from plastsearch.tracking.ranking import Ranking, ranking_of
+from plastsearch.tracking.records import TrialRecord, trials
 
 
 @dataclass(frozen=True)

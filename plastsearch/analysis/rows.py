@@ -6,7 +6,7 @@ from functools import cached_property
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CONTROLS
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 
 @dataclass(frozen=True)

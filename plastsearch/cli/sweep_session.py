@@ -25,8 +25,9 @@ from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import note
-from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
+from plastsearch.tracking.records import trials
 
 TRACKER_S = 120.0  # for the mirror to catch up at the end
 

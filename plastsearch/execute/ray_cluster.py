@@ -137,7 +137,7 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _session_folder() -> Iterator[Path]:
-    """Where everything of this process's Ray lies, its sockets too. Leftovers of dead drivers are removed."""
+    """Where everything of this process's Ray lies, its sockets too. HaltedCheckpoints of dead drivers are removed."""
     root = private_folder()
     for old in root.iterdir():
         if old.name.isdigit() and not Path("/proc", old.name).exists():

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Params
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Params, Point
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 WITH_ANCHORS = ("auto", "tpe", "nsga2", "nsga3", "gp")
 MOST_SCANNED = 20_000  # points of a finite space looked through for one that is new
@@ -50,7 +50,7 @@ class Study:
         self._copies: dict[str, int] = {}
         self._useless: set[int] = set()  # ended without a result
         self._untouched: Mapping[str, float] = {}
-        relative = any(one.relative and not one.metric.startswith("params") for one in spec.limits)
+        relative = any(one.relative and not one.metric.startswith("params") for one in spec.parsed_constraints)
         self._unknown = relative and YARDSTICK in spec.controls  # limits, until the baseline has ended
         self._early: list[TrialRecord] = []  # ended before it
         records = sorted(records, key=lambda record: record.number)
@@ -226,7 +226,7 @@ class Study:
         return [float(value) for value in values] if all(math.isfinite(value) for value in values) else None
 
     def _violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        texts = zip(self.spec.constraints, self.spec.limits, strict=True)
+        texts = zip(self.spec.constraints, self.spec.parsed_constraints, strict=True)
         measured = {text: limit.violation(metrics, self._untouched) for text, limit in texts}
         return {text: value for text, value in measured.items() if value is not None and math.isfinite(value)}
 

@@ -103,8 +103,8 @@ class SweepSpec(Closed):
         return self
 
     @property
-    def limits(self) -> tuple[Constraint, ...]:
-        """The constraints, read."""
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as numbers and names."""
         return tuple(parse_constraint(text) for text in self.constraints)
 
     @property

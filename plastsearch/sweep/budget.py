@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import IO
 from plastsearch.files import plain
 from plastsearch.sweep.view import SweepView, describe, numbers, title
 from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 _EVERY_S = 30.0  # between two summaries
 

@@ -101,7 +101,7 @@ def shared(configs: Sequence[TrialConfig], n_clips: int = SOME) -> float:
 
 
 def _infeasible(spec: SweepSpec, known: Sequence[Parameters]) -> float | None:
-    limits = [one for one in spec.limits if one.metric == "params_total"]
+    limits = [one for one in spec.parsed_constraints if one.metric == "params_total"]
     if not limits or not known:
         return None
     beyond = [any((one.violation(count.model_dump(), {}) or 0) > 0 for one in limits) for count in known]

@@ -4,16 +4,19 @@ A rung is a fraction of the steps after growth: what a shared `train` stage repo
 The state is a function of the reports in the journal, so a resumed sweep decides as if it had never been killed.
 """
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Literal
 
 from plastsearch.pareto.front import rank
 from plastsearch.spec.sweep import Objective
-from plastsearch.tracking.events import Reported
-from plastsearch.tracking.journal import TrialRecord, known
+from plastsearch.store.room import forget_checkpoints
+from plastsearch.tracking.events import Ended, Event, Reported
+from plastsearch.tracking.records import TrialRecord, known
 
 Rule = Literal["asha", "median", "moasha"]
 Scores = dict[str, float]
@@ -106,3 +109,30 @@ def progress(history: Sequence[Reported]) -> float | None:
     base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
     left = last.steps_total - base
     return (last.step - base) / left if left > 0 else None
+
+
+class HaltedCheckpoints:
+    """Deletes them, since nobody goes on from them; whenever a trial ends, for a halted one lets go of its stage later.
+
+    Those that stay (a worker on another node was killed) go with the next session, or with `plastsearch store gc`.
+    """
+
+    def __init__(self, store: Path, records: Mapping[int, TrialRecord]) -> None:
+        self._store, self._records = store, records
+        self._halted = {record.id for record in records.values() if record.state == "halted"}
+
+    def feed(self, event: Event) -> None:
+        """Remember who was halted; delete what can be deleted now."""
+        if isinstance(event, Ended):
+            if event.state == "halted":
+                self._halted.add(self._records[event.trial].id)
+            self._delete()
+
+    def close(self) -> None:
+        """The last of them."""
+        self._delete()
+
+    def _delete(self) -> None:
+        if self._halted:
+            with contextlib.suppress(OSError):  # a file server that does not answer: they are asked for again
+                self._halted = forget_checkpoints(self._store, self._halted)

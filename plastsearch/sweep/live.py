@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from plastsearch.sweep.view import SweepView, brief, clock, scores, title
 from plastsearch.tracking.events import Ended, Event, Note, Retried
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

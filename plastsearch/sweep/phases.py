@@ -21,14 +21,14 @@ from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.options import Options
 from plastsearch.tracking.events import Role
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 
 Records = Mapping[int, TrialRecord]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedTrial:
     """A trial about to be proposed."""
 
     config: TrialConfig
@@ -47,7 +47,7 @@ class Phase(Protocol):
     barrier: bool
     alone: bool
 
-    def plan(self, number: int, records: Records) -> Plan | None:
+    def next(self, number: int, records: Records) -> PlannedTrial | None:
         """The next trial, to be called `number`; None once there is none left."""
 
 
@@ -62,7 +62,7 @@ class SearchPhase:
         self._exhausted = exhausted
         self.ended_by: str | None = None
 
-    def plan(self, number: int, records: Records) -> Plan | None:
+    def next(self, number: int, records: Records) -> PlannedTrial | None:
         """Ask the proposer."""
         self.ended_by = self._exhausted(records)
         if self.ended_by is not None:
@@ -71,64 +71,66 @@ class SearchPhase:
         if proposal is None:
             self.ended_by = "space"
             return None
-        return Plan(config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of)
+        return PlannedTrial(
+            config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of
+        )
 
 
 class ListedPhase:
     """Trials that follow from the records, worked out once, when the phase begins."""
 
     def __init__(
-        self, plans: Callable[[Records], Iterable[Plan]], *, barrier: bool = True, alone: bool = False
+        self, listed: Callable[[Records], Iterable[PlannedTrial]], *, barrier: bool = True, alone: bool = False
     ) -> None:
-        self._plans = plans
-        self._queue: list[Plan] | None = None
+        self._listed = listed
+        self._queue: list[PlannedTrial] | None = None
         self.barrier = barrier
         self.alone = alone
 
-    def plan(self, number: int, records: Records) -> Plan | None:  # noqa: ARG002
+    def next(self, number: int, records: Records) -> PlannedTrial | None:  # noqa: ARG002
         """The next that the journal does not have yet."""
         if self._queue is None:
             known = {_key(record) for record in records.values()}
-            self._queue = [plan for plan in self._plans(records) if _key(plan) not in known]
+            self._queue = [trial for trial in self._listed(records) if _key(trial) not in known]
         return self._queue.pop(0) if self._queue else None
 
 
-def _key(one: Plan | TrialRecord) -> tuple[Role, str | None, int | None, int | None]:
-    """What makes two plans the same run: a control of another trial, or of another seed, is another one."""
+def _key(one: PlannedTrial | TrialRecord) -> tuple[Role, str | None, int | None, int | None]:
+    """What makes two of them the same run: a control of another trial, or of another seed, is another one."""
     return one.role, one.control, one.of, one.seed
 
 
-def baseline(base: TrialConfig) -> Plan:
+def baseline(base: TrialConfig) -> PlannedTrial:
     """Train the original network with the whole budget."""
     config = base.model_copy(update={"method": CONTROLS[YARDSTICK].method, "layers": (), "neurons": 0})
-    return Plan(config, role="control", control=YARDSTICK, origin="control")
+    return PlannedTrial(config, role="control", control=YARDSTICK, origin="control")
 
 
 def against_best(
     names: Sequence[str], ranking: Ranking, candidates: Sequence[str], seed: int
-) -> Callable[[Records], list[Plan]]:
+) -> Callable[[Records], list[PlannedTrial]]:
     """Controls that answer to the best member of the front, which is known only after the search."""
 
-    def plans(records: Records) -> list[Plan]:
+    def plans(records: Records) -> list[PlannedTrial]:
         best = ranking.winner(records.values())
         if best is None:
             return []
         config = best.trial_config
         made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
-        return [replace(plan, of=best.number) for plan in made if plan is not None]
+        return [replace(trial, of=best.number) for trial in made if trial is not None]
 
     return plans
 
 
-def _lora(config: TrialConfig) -> Plan:
+def _lora(config: TrialConfig) -> PlannedTrial:
     """As many parameters on the same sites as the growth of this very configuration adds."""
     operator = "stack" if facts(config.method).adds == "layers" else config.operator
     changes = {"method": CONTROLS["lora"].method, "rank": None, "lora_on": "sites", "operator": operator}
     changed = config.model_copy(update=changes)
-    return Plan(changed, role="control", control="lora", origin="control")
+    return PlannedTrial(changed, role="control", control="lora", origin="control")
 
 
-def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> Plan | None:
+def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> PlannedTrial | None:
     """The same widths at other sites; None if there is only one choice of sites."""
     growth = config.growth()
     sites = sorted(set(candidates) | set(growth))
@@ -141,17 +143,17 @@ def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> 
     chosen.sort(key=sites.index)
     neurons = dict(zip(chosen, growth.values(), strict=True)) if isinstance(config.neurons, dict) else config.neurons
     changed = config.model_copy(update={"layers": tuple(chosen), "neurons": neurons})
-    return Plan(changed, role="control", control="random", origin="control")
+    return PlannedTrial(changed, role="control", control="random", origin="control")
 
 
-def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], list[Plan]]:
-    """Plans for `top` members of the front and the baseline, `seeds` of each.
+def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], list[PlannedTrial]]:
+    """Runs of `top` members of the front and the baseline, `seeds` of each.
 
     The best member opens every seed, so that what the others of that seed begin with is trained without anybody
     waiting; then one seed of all before the next.
     """
 
-    def plans(records: Records) -> list[Plan]:
+    def plans(records: Records) -> list[PlannedTrial]:
         members = choose(ranking, [r for r in records.values() if r.role == "search"], top)
         entrants = members + [r for r in records.values() if _stands_beside(r)]
         if not members:
@@ -178,9 +180,9 @@ def choose(ranking: Ranking, records: Sequence[TrialRecord], top: int) -> list[T
     return list({record.number: record for record in order}.values())[:top]
 
 
-def _again(record: TrialRecord, seed: int) -> Plan:
+def _again(record: TrialRecord, seed: int) -> PlannedTrial:
     fresh = record.trial_config.model_copy(update={"seed": record.trial_config.seed + seed})
-    return Plan(
+    return PlannedTrial(
         fresh, role="finalist", control=record.control, params=record.params, origin="finalist",
         of=record.number, seed=fresh.seed,
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from plastsearch.execute import worker
@@ -10,13 +9,13 @@ from plastsearch.execute.executor import Attempt
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.search.proposer import Proposer
 from plastsearch.sweep.budget import Limits, failing
-from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.halting import Halting
-from plastsearch.sweep.phases import Phase, Plan
+from plastsearch.sweep.phases import Phase, PlannedTrial
 from plastsearch.sweep.state import SweepState
+from plastsearch.sweep.waiting import FirstStages, WaitingTrials
 from plastsearch.tracking.events import Ended, EndState, Proposed, Reported, Retried, Started
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 
 INTERRUPTED = "the driver was interrupted"
 GRACE_S = 20.0  # between a first interrupt and the end of who has not reported
@@ -167,24 +166,24 @@ class Sweep:
             if phase is not self._phase and phase.barrier and (self._running or self._waiting or self._twins):
                 return None
             self._phase = phase
-            plan = phase.plan(len(self.records), self.records)
-            if plan is None:
+            planned = phase.next(len(self.records), self.records)
+            if planned is None:
                 self._phases.pop(0)
                 continue
-            record = self._propose(plan)
+            record = self._propose(planned)
             if record.reuse_of is None:
                 return record
             self._take_over(record)
         return None
 
-    def _propose(self, plan: Plan) -> TrialRecord:
-        again = {name: value for name, value in (("of", plan.of), ("seed", plan.seed)) if value is not None}
+    def _propose(self, planned: PlannedTrial) -> TrialRecord:
+        again = {name: value for name, value in (("of", planned.of), ("seed", planned.seed)) if value is not None}
         number = len(self.records)
+        config = planned.config.model_dump(mode="json", by_alias=True)
         self._write(
             Proposed(
-                trial=number, id=plan.config.trial_id(), role=plan.role, control=plan.control, params=dict(plan.params),
-                config=plan.config.model_dump(mode="json", by_alias=True), origin=plan.origin, reuse_of=plan.reuse_of,
-                **again,
+                trial=number, id=planned.config.trial_id(), role=planned.role, control=planned.control,
+                params=dict(planned.params), config=config, origin=planned.origin, reuse_of=planned.reuse_of, **again,
             )
         )  # fmt: skip
         return self.records[number]
@@ -321,53 +320,3 @@ class Sweep:
 
 def _share(record: TrialRecord) -> float:
     return record.step / record.steps_total if record.steps_total else 0.0
-
-
-@dataclass(frozen=True)
-class Deferred:
-    """Since when a trial waits, and how many trials had ended by then."""
-
-    ended: int
-    since_s: float
-
-
-class WaitingTrials:
-    """First come, first served; a trial taken from it may be deferred once more, or must wait in its own slot."""
-
-    def __init__(self) -> None:
-        self._again: list[int] = []
-        self._deferred: dict[int, Deferred] = {}
-        self._waited_s: dict[int, float] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._again or self._deferred)
-
-    def again(self, number: int) -> None:
-        """Run it as soon as there is a slot."""
-        self._again.append(number)
-
-    def defer(self, number: int, ended: int) -> None:
-        """Another process computes what it needs next: give its slot to others."""
-        self._deferred[number] = Deferred(ended, time.monotonic())
-
-    def ready(self, ended: int, slots: int) -> tuple[int, bool] | None:
-        """A trial to run now, before any new one, and whether it may be deferred again."""
-        if self._again:
-            return self._again.pop(0), True
-        for number, deferred in self._deferred.items():
-            if deferred.ended < ended:  # some trial has ended since
-                return self._leave(number), True
-        return self.longest() if len(self._deferred) >= slots else None
-
-    def longest(self) -> tuple[int, bool] | None:
-        """The longest deferred trial, this time to wait in its own slot."""
-        return (self._leave(next(iter(self._deferred))), False) if self._deferred else None
-
-    def waited_s(self, number: int) -> float | None:
-        """How long it has been deferred in all; told once."""
-        return self._waited_s.pop(number, None)
-
-    def _leave(self, number: int) -> int:
-        waited_s = time.monotonic() - self._deferred.pop(number).since_s
-        self._waited_s[number] = self._waited_s.get(number, 0.0) + waited_s
-        return number

@@ -16,9 +16,8 @@ from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted
 from plastsearch.sweep.ending import Ending, Interrupts, leave
-from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.folder import OpenedFolder, open_folder
-from plastsearch.sweep.leftovers import Leftovers
+from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight import data_of, has_finalists
@@ -26,6 +25,7 @@ from plastsearch.sweep.preparing import CorpusPreparation
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.view import SweepView
+from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
@@ -122,7 +122,7 @@ def _session(
     search = SearchPhase(study, lambda now: exhausted(limits, ranking, Spent(list(now.values()), elapsed_s())))
     first_stages = FirstStages(records)
     view = SweepView(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
-    listeners = [*listen(opened.folder, view), Leftovers(options.store_of(opened.folder.parent), records)]
+    listeners = [*listen(opened.folder, view), HaltedCheckpoints(options.store_of(opened.folder.parent), records)]
     state.listeners.extend(listeners)
     try:
         _prepare(preparing, study, state)

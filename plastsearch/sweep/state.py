@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar, runtime_checkable
 
 from plastsearch.tracking.events import Event
-from plastsearch.tracking.journal import Journal, TrialRecord, apply, trials
+from plastsearch.tracking.journal import Journal
+from plastsearch.tracking.records import TrialRecord, apply, trials
 
 E = TypeVar("E", bound=Event)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from plastsearch.spec.methods import UNTOUCHED, facts, reads
-from plastsearch.sweep.first_stages import FirstStages
-from plastsearch.tracking.journal import TrialRecord, known
+from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord, known
 from plastsearch.words import duration
 
 _NUMBER = re.compile(r"\d+")

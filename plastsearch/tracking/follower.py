@@ -15,7 +15,8 @@ from pathlib import Path
 
 from plastsearch.addresses import without_secrets
 from plastsearch.tracking.events import Ended, Event, Finished, Opened, SessionBegun, Started, parse
-from plastsearch.tracking.journal import FILE, TrialRecord, apply
+from plastsearch.tracking.journal import FILE
+from plastsearch.tracking.records import TrialRecord, apply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
 

@@ -1,16 +1,34 @@
-"""Addresses, descriptions and saved chart views of MLflow's pages, as text. Does not import mlflow.
+"""What MLflow's pages show: figures handed over, addresses, descriptions, saved views. Does not import mlflow.
 
 The form of a saved view is MLflow's own affair and may change: nothing but convenience depends on it.
 """
 
 import json
 import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote
 
 MODE = "workflowType=machine_learning"  # else the pages open in their mode for language models
 VIEW_TAG = "mlflow.sharedViewState."
 FRONT_TAG = "plastsearch.front"
 VIEWS = {"plastsearch-front": "Pareto front", "plastsearch-all": "All trials"}
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Figures and tables of a sweep so far, for a place that can show them."""
+
+    files: Mapping[str, Path]  # path among the artifacts → file
+    page: str  # which of them is the interactive figure
+    picture: str  # and which its picture
+    note: str  # a few lines of Markdown
+    front: frozenset[int] = frozenset()  # trial numbers
+    summary: Mapping[str, float] = field(default_factory=dict)
+
+
+Renderer = Callable[[Path], Rendering]
 
 
 def run_page(experiment: str, run: str) -> str:

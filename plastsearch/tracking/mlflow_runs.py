@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from plastsearch.spec.config import content_id
 from plastsearch.tracking.events import Opened
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import objectives_of
+from plastsearch.tracking.records import TrialRecord
 
 T = TypeVar("T")
 TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes

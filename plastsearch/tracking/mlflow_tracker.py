@@ -17,10 +17,11 @@ from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
-from plastsearch.tracking.journal import FILE, LOCK, TrialRecord, read
+from plastsearch.tracking.journal import FILE, LOCK, read
+from plastsearch.tracking.mlflow_pages import Renderer, Rendering
 from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
-from plastsearch.tracking.tracker import Renderer, Rendering
+from plastsearch.tracking.records import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from plastsearch.pareto.front import front, hypervolume
 from plastsearch.spec.constraints import Constraint, parse_constraint
 from plastsearch.spec.methods import facts
 from plastsearch.spec.sweep import Objective
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 Metrics = Mapping[str, float]
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from plastsearch.analysis.results import load_results
-from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.journal import read
 from plastsearch.tracking.ranking import ranking_of
+from plastsearch.tracking.records import trials
 from tests.made_sweep import SPEC, make_sweep
 
 EER = {"metric": "dev_eer", "goal": "min"}

@@ -12,13 +12,14 @@ from plastsearch.execute.messages import Task
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.first_stages import FirstStage, FirstStages
-from plastsearch.sweep.phases import ListedPhase, Phase, Plan, SearchPhase
+from plastsearch.sweep.phases import ListedPhase, Phase, PlannedTrial, SearchPhase
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import SweepState
+from plastsearch.sweep.waiting import FirstStage, FirstStages
 from plastsearch.tracking.events import Event
-from plastsearch.tracking.journal import Journal, TrialRecord, read, trials
+from plastsearch.tracking.journal import Journal, read
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord, trials
 from tests.search.fake_trials import FUNCTION, Dice
 
 OBJECTIVES = (
@@ -46,7 +47,9 @@ class Rig:
         events = read(self.folder) if self.journal.path.stat().st_size else []
         ranking = Ranking(OBJECTIVES)
         search = SearchPhase(self.rng, lambda r: exhausted(self.limits, ranking, Spent(list(r.values()), 0.0)))
-        baseline = ListedPhase(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
+        baseline = ListedPhase(
+            lambda _: [PlannedTrial(TrialConfig(method="baseline"), "control", "baseline")], barrier=False
+        )
         state = SweepState(self.journal, events, [self])
         return Sweep(
             state,

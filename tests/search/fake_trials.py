@@ -15,7 +15,7 @@ from typing import Any
 from plastsearch.errors import TrialError
 from plastsearch.search.proposer import Proposal
 from plastsearch.spec.config import ModelConfig, Report, RunSettings, TrialConfig
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 FUNCTION = "tests.search.fake_trials:trial"
 STEPS = 40

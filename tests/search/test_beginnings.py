@@ -2,9 +2,9 @@
 
 import pytest
 
-from plastsearch.sweep.first_stages import FirstStages
+from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Reported
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 
 def record(number, started_at, *, stage=None, state="running", boundary=False):

@@ -10,12 +10,12 @@ from rich.console import Console
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.display import JsonLines, Lines
-from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.live import Live
 from plastsearch.sweep.view import SweepView
+from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Retried, Started, note
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 

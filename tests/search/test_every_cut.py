@@ -8,8 +8,9 @@ import pytest
 from plastsearch.spec.config import TrialConfig
 from plastsearch.sweep.budget import Limits, Spent, exhausted
 from plastsearch.sweep.phases import ListedPhase, SearchPhase, baseline, finalists
-from plastsearch.tracking.journal import FILE, read, trials
+from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import trials
 from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 from tests.search.session_process import session

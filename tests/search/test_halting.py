@@ -7,8 +7,8 @@ import pytest
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.halting import Halting, progress
 from plastsearch.tracking.events import Reported
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 
 EER, RATIO = Objective(metric="dev_eer"), Objective(metric="backward_ratio")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 
 from plastsearch.store.lease import Lease
-from plastsearch.sweep.leftovers import Leftovers
+from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.tracking.events import Ended
-from plastsearch.tracking.journal import TrialRecord, read, trials
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.records import TrialRecord, trials
 from plastsearch.trial.checkpoint import Checkpoints
 from tests.search.session_process import session
 
@@ -26,7 +27,7 @@ def checkpoint(store: Path, key: str, trial: str) -> Path:
 def test_checkpoints_of_halted_trials_go_and_others_stay(tmp_path) -> None:
     records = {0: record(0), 1: record(1), 2: record(2, "halted")}
     mine, other, old = (checkpoint(tmp_path, f"k{n}", f"id{n}") for n in range(3))
-    leftovers = Leftovers(tmp_path, records)
+    leftovers = HaltedCheckpoints(tmp_path, records)
     assert old.exists()
     leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert not mine.exists()
@@ -40,7 +41,7 @@ def test_a_stage_that_somebody_computes_is_left_until_it_is_let_go(tmp_path) -> 
     folder = checkpoint(tmp_path, "k", "id0")
     holder = Lease(tmp_path / "leases" / "k")
     assert holder.acquire()
-    leftovers = Leftovers(tmp_path, {0: record(0)})
+    leftovers = HaltedCheckpoints(tmp_path, {0: record(0)})
     leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert folder.exists()
     holder.release()
@@ -51,7 +52,7 @@ def test_a_stage_that_somebody_computes_is_left_until_it_is_let_go(tmp_path) -> 
 def test_a_trial_that_took_the_stage_over_keeps_its_checkpoint(tmp_path) -> None:
     folder = checkpoint(tmp_path, "k", "id0")
     checkpoint(tmp_path, "k", "id7")
-    leftovers = Leftovers(tmp_path, {0: record(0)})
+    leftovers = HaltedCheckpoints(tmp_path, {0: record(0)})
     leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert folder.exists()
 

@@ -14,7 +14,8 @@ from plastsearch.errors import ClusterError
 from plastsearch.execute.resources import Request, Shape
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
-from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.records import trials
 from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 from tests.search.session_process import SPACE

@@ -6,7 +6,8 @@ from plastsearch.errors import SpecError
 from plastsearch.spec.load import load_sweep
 from plastsearch.sweep.options import Options
 from plastsearch.sweep.session import run_sweep
-from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.records import trials
 from tests.search.fake_trials import FUNCTION
 
 SPACE = """

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from plastsearch.errors import PlastsearchError, SpecError
-from plastsearch.tracking.journal import Journal, read, trials
+from plastsearch.tracking.journal import Journal, read
+from plastsearch.tracking.records import trials
 from tests.search.session_process import session
 
 

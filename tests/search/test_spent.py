@@ -13,7 +13,7 @@ from plastsearch.execute.ray_tune import RayExecutor
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.sweep.options import Options
 from plastsearch.sweep.phases import task_of
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 from tests.search.fake_trials import Dice
 from tests.search.test_worker import end_of
 

@@ -7,8 +7,8 @@ from plastsearch.spec.constraints import parse_constraint
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, common_cause, exhausted
 from plastsearch.sweep.phases import against_best, baseline, choose, finalists
-from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
 
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
 

@@ -15,7 +15,7 @@ from plastsearch.search.optuna_log import FILE
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study, open_study
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.records import TrialRecord
 
 SPACE = {
     "layers": {"kind": "subset", "of": "encoder.*.ffn", "min": 1, "max": 3},

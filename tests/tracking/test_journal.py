@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.events import Ended, Note, Proposed, Retried, SessionBegun, Started
-from plastsearch.tracking.journal import FILE, Journal, mend, read, seconds_so_far, trials
+from plastsearch.tracking.journal import FILE, Journal, mend, read, seconds_so_far
+from plastsearch.tracking.records import trials
 
 PROPOSAL = Proposed(trial=0, id="abc", role="search", params={"n": 1}, config={})
 

@@ -2,7 +2,7 @@
 
 import re
 
-from plastsearch.tracking.journal import read, trials
+from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_runs import (
     PARAM_LIMIT,
     TAG_LIMIT,
@@ -15,6 +15,7 @@ from plastsearch.tracking.mlflow_runs import (
     trial_points,
     trial_tags,
 )
+from plastsearch.tracking.records import trials
 
 KEY = re.compile(r"[\w\-. :/]+")
 

@@ -11,10 +11,11 @@ from contextlib import closing
 import pytest
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.journal import Journal, read, trials
+from plastsearch.tracking.journal import Journal, read
+from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
 from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, sync
-from plastsearch.tracking.tracker import Rendering
+from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 
 FINAL = ("dev_eer", "backward_ms", "backward_ratio", "params_total", "params_trainable", "params_added")
