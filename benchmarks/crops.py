@@ -18,7 +18,7 @@ from results import Table, write
 
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.load import load_sweep
-from plastsearch.trial.run import start, travel
+from plastsearch.trial.run import run_stages, start
 
 POLICIES: tuple[int | str, ...] = (1, 2, 3, 4, 8, "fresh")
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -67,7 +67,7 @@ def ended(config: TrialConfig, folder: Path) -> tuple[float, float]:
     """Dev EER and loss of a trial's last state."""
     settings = RunSettings(store=folder / "store", cache=folder / "cache", device="cpu")
     trial = start(config, settings, lambda: False)
-    for _ in travel(trial):
+    for _ in run_stages(trial):
         pass
     return trial.records[-1].metrics["dev_eer"], trial.records[-1].metrics["dev_loss"]
 

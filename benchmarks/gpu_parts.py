@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.models.build import build
-from plastsearch.trial import compiling, fit
+from plastsearch.trial import device as devices
+from plastsearch.trial import fit
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.device import TrainingMemory
 from plastsearch.trial.fit import FitInputs, FitSettings, Quality, make_optimizer
@@ -155,25 +156,25 @@ def deterministic(where: Where) -> Iterator[Row]:
 
 def compiled(where: Where) -> Iterator[Row]:
     """train.compile: seconds to compile, and the step after it against the plain one."""
-    backend = compiling.BACKEND
-    compiling.BACKEND = "eager" if where.quick else backend
+    backend = devices.COMPILE_BACKEND
+    devices.COMPILE_BACKEND = "eager" if where.quick else backend
     try:
         for name in ["grnn"] if where.quick else ["resnet18", "wav2vec2"]:
             module = build(name, where.preset, seed=0).to(where.device).train()
             step = _step(module, *_batch(where), where, where.device.type == "cuda")
             plain = interleave(step, step, where.rounds, where.device)
-            with compiling.compiled_(module, wanted=True):
+            with devices.compiled_(module, wanted=True):
                 begin = time.perf_counter()
                 step.forward().backward()
                 if where.device.type == "cuda":
                     torch.cuda.synchronize()
                 seconds = time.perf_counter() - begin
                 quick = interleave(step, step, where.rounds, where.device)
-            yield Row("compile", f"{name}: first step", seconds, "s", f"backend {compiling.BACKEND}")
+            yield Row("compile", f"{name}: first step", seconds, "s", f"backend {devices.COMPILE_BACKEND}")
             gain = (quick.forward_ms + quick.backward_ms) / (plain.forward_ms + plain.backward_ms)
             yield Row("compile", f"{name}: later steps against plain ones", gain, "×")
     finally:
-        compiling.BACKEND = backend
+        devices.COMPILE_BACKEND = backend
 
 
 def loading(where: Where) -> Iterator[Row]:

@@ -22,12 +22,12 @@ from results import Cell, Table, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.result import result
-from plastsearch.trial.run import start, travel
-from plastsearch.trial.trial_run import TrialRun
+from plastsearch.trial.run import run_stages, start
 
 CRITERIA = ("taylor", "magnitude", "entropy", "gradient_entropy", "random")
 STEADY = (
@@ -132,7 +132,7 @@ def run(configs: Iterable[TrialConfig], settings: RunSettings) -> Run:
 def trial(config: TrialConfig, settings: RunSettings) -> tuple[TrialRun, Report]:
     """A trial without its timing measurements."""
     run = start(config, settings, lambda: False)
-    for _ in travel(run):
+    for _ in run_stages(run):
         pass
     return run, result(run, Costs())
 

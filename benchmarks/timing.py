@@ -18,9 +18,9 @@ import torch
 from results import Cell, Table, write
 
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import costs
-from plastsearch.trial.run import start, travel
-from plastsearch.trial.trial_run import TrialRun
+from plastsearch.trial.run import run_stages, start
 
 COLUMNS = [
     ("configuration", ""), ("rounds", ""), ("backward ratio", ".3f"), ("lowest – highest", ""),
@@ -68,7 +68,7 @@ def travelled(values: dict[str, Any], folder: Path) -> TrialRun:
     # Taking turns would hold up the trials of others for as long as this runs.
     settings = RunSettings(store=folder / "store", cache=folder / "cache", device="cpu", exclusive_timing=False)
     run = start(config, settings, lambda: False)
-    for _ in travel(run):
+    for _ in run_stages(run):
         pass
     return run
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +13,9 @@ import soundfile
 from numpy.typing import NDArray
 
 Storage = Literal["int16", "float32"]
-Samples = npt.NDArray[Any]  # int16 or float32, one-dimensional
+Samples = npt.NDArray[np.int16 | np.float32]  # one-dimensional
 Room = Callable[[int], Samples]  # somewhere to put so many samples of the wanted storage
-DTYPES: dict[str, Any] = {"int16": np.int16, "float32": np.float32}
+DTYPES: dict[str, type[np.int16 | np.float32]] = {"int16": np.int16, "float32": np.float32}
 SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au"})
 EXACT_INT16 = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})  # 16 bits hold every value of these
 COUNTED = frozenset({"FLAC", "WAV", "WAVEX", "AIFF", "AU", "RF64", "W64"})  # the header's frame count is exact
@@ -44,7 +44,7 @@ def decode(
     `int16` keeps 16-bit mono files at their own rate bit for bit (scale 2^-15). Everything else is rounded to 16 bits;
     a peak beyond 1 (resampling, float files) widens the scale instead of clipping. Raises BadAudioError.
     """
-    room = room or partial(np.empty, dtype=DTYPES[storage])
+    room = room or (lambda n: np.empty(n, DTYPES[storage]))
     try:
         with soundfile.SoundFile(str(path)) as file:
             if storage == "int16" and file.subtype in EXACT_INT16 and file.channels == 1 and file.samplerate == rate_hz:
@@ -123,8 +123,8 @@ def _counts_frames(path: Path) -> bool:
 
 
 def _mono(frames: Samples) -> npt.NDArray[np.float32]:
-    wave: npt.NDArray[np.float32] = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
-    return np.ascontiguousarray(wave)
+    wave = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+    return np.ascontiguousarray(wave, np.float32)
 
 
 def _check_riff(path: Path) -> None:

@@ -20,7 +20,8 @@ def _shares(proc: Path) -> Iterator[float]:
             if (folder / "cpu.max").is_file():  # version 2: "150000 100000", or "max 100000"
                 quota, period = (_text(folder / "cpu.max").split() + ["max", "0"])[:2]
             else:  # version 1: -1 is no limit
-                quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+                quota = _text(folder / "cpu.cfs_quota_us")
+                period = _text(folder / "cpu.cfs_period_us")
             if quota.isdigit() and period.isdigit() and int(quota) and int(period):
                 yield int(quota) / int(period)
             if folder == mounted:
@@ -40,7 +41,12 @@ def _groups(proc: Path) -> Iterator[tuple[Path, Path]]:
         before, _, after = line.partition(" - ")
         root, mounted = before.split()[3:5]
         kind, _, options = after.split(maxsplit=2)
-        controller = "" if kind == "cgroup2" else "cpu" if kind == "cgroup" and "cpu" in options.split(",") else None
+        if kind == "cgroup2":
+            controller = ""  # one hierarchy for all controllers; /proc/self/cgroup leaves its name empty
+        elif kind == "cgroup" and "cpu" in options.split(","):
+            controller = "cpu"
+        else:
+            continue
         if controller in groups:
             path = groups[controller]
             yield Path(mounted), path.relative_to(root) if path.is_relative_to(root) else Path()

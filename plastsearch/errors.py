@@ -31,6 +31,17 @@ class TrialError(PlastsearchError):
     """A trial that ended without a result; its message is the reason kept in the record."""
 
 
+class StageBusyError(TrialError):
+    """Another process is computing this stage; the trial can be tried again later."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"stage {key} is being computed by another process")
+
+    def __reduce__(self) -> tuple[type["StageBusyError"], tuple[str]]:
+        return StageBusyError, (self.key,)
+
+
 class DeviceError(PlastsearchError):
     """The GPU that was asked for cannot be used; another process or machine may have a better one."""
 
@@ -43,12 +54,6 @@ class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 
     exit_code = 3
-
-
-class TooManyFailuresError(PlastsearchError):
-    """A sweep stopped, or ended, with too large a share of failed trials."""
-
-    exit_code = 4
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -25,9 +25,9 @@ settings.load_profile("plastsearch")
 
 
 @pytest.fixture(autouse=True)
-def _no_views_of_other_tests() -> Iterator[None]:
-    """A process keeps its views of corpora; each test begins like a process of its own."""
+def _no_corpora_of_other_tests() -> Iterator[None]:
+    """A process remembers the corpora it opened; each test begins like a process of its own."""
     yield
-    kept = sys.modules.get("plastsearch.data.views")
+    kept = sys.modules.get("plastsearch.data.corpus")
     if kept is not None:
-        kept.forget_views()
+        kept.forget_corpora()

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from plastsearch.scores.clip_scores import Split, keep_scores
 from plastsearch.scores.metrics import eer
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.trial.clip_scores import Split, keep_scores
 
 START = 1_767_225_600.0  # a fixed second, so that records of two calls agree
 SITES = [f"encoder.{i}.ffn" for i in range(6)]

@@ -1,6 +1,6 @@
 """The questions a sweep answers: the best trial that grew against each control of its own, and their finalists.
 
-Each is put to the scores that the trials kept of every clip (trial/clip_scores.py); the statistics stand in paired.py.
+Each is put to the scores that the trials kept of every clip (scores/clip_scores.py); the statistics stand in paired.py.
 Where scores are missing, or are not those of the trial, nothing is guessed: the comparison says why it has no answer.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from plastsearch.analysis.paired import Difference, Finding, Pair, difference, holm
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import DataError
+from plastsearch.scores.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
 from plastsearch.scores.metrics import eer
 from plastsearch.spec.methods import CONTROLS, Control
-from plastsearch.trial.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
 
 METRICS: dict[Split, str] = {"search_dev": "dev_eer", "evaluation": "eval_eer"}
 SAME = 1e-6  # percent: scores and the recorded EER agree to rounding

@@ -15,7 +15,7 @@ from typing import Literal
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.spec.methods import METHODS, reads
-from plastsearch.tracking.ranking import Aim
+from plastsearch.spec.sweep import Objective
 
 TITLES = {
     "dev_eer": "dev EER (%)", "eval_eer": "eval EER (%)", "backward_ratio": "backward time ÷ full fine-tuning",
@@ -173,7 +173,7 @@ def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> 
     return found if flip_x == 1 else found[::-1]
 
 
-def hover(row: TrialRow, objectives: Sequence[Aim]) -> str:
+def hover(row: TrialRow, objectives: Sequence[Objective]) -> str:
     """Everything about a trial in a few escaped lines."""
     config = row.config
     lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]

@@ -49,7 +49,7 @@ def pareto_png(results: Results, path: Path) -> None:
         axes.legend(fontsize=8, framealpha=0.9)
     figure.suptitle(f"Pareto front of {results.name}", fontsize=12)
     # Without matplotlib's name and version inside, equal figures are equal files.
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
 
 
 def _panel(axes: Axes, results: Results, pair: AxisPair) -> None:
@@ -121,7 +121,7 @@ def sites_png(panels: Sequence[SitePanel], path: Path) -> None:
     every[0].set_ylim(0, top(panels))
     handles, names = every[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
 
 
 def _site_panel(axes: Axes, panel: SitePanel) -> None:

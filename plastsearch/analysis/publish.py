@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-import os
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -18,6 +17,7 @@ from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, open
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.verdict import verdict
+from plastsearch.files import whole_file
 from plastsearch.tracking.tracker import Rendering
 
 PAGE, PICTURE = "pareto.html", "pareto.png"
@@ -41,12 +41,10 @@ def publish(results: Results) -> dict[str, Path]:
     }
     # A browser, or MLflow's mirror, may read these at any moment while the sweep goes on: never half a file.
     for name, text in texts.items():
-        draft = folder / f".{name}.{os.getpid()}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(folder / name)
-    draft = folder / f".{os.getpid()}.png"
-    pareto_png(results, draft)
-    draft.replace(folder / PICTURE)
+        with whole_file(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with whole_file(folder / PICTURE) as draft:
+        pareto_png(results, draft)
     return {name: folder / name for name in (*texts, PICTURE)}
 
 
@@ -86,7 +84,7 @@ def report_json(results: Results) -> dict[str, object]:
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
-        "objectives": [asdict(one) for one in results.objectives],
+        "objectives": [one.model_dump() for one in results.objectives],
         "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
@@ -111,7 +109,8 @@ def trials_csv(results: Results) -> str:
     for row in rows:
         record = row.record
         who = [record.number, record.id, record.role, record.control, record.state, row.in_front, record.seconds]
-        shown = [" ".join(v) if isinstance(v, list) else v for v in (record.params.get(name) for name in params)]
+        values = (record.params.get(name) for name in params)
+        shown = [" ".join(map(str, value)) if isinstance(value, list) else value for value in values]
         writer.writerow([*who, record.reason, *shown, *(record.metrics.get(name) for name in metrics)])
     return out.getvalue()
 

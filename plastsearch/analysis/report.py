@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -13,6 +14,8 @@ from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
+from plastsearch.tracking.events import State
+from plastsearch.words import duration
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
 PAIRED = (
@@ -22,6 +25,7 @@ PAIRED = (
 )
 SPACE_FILE = "space.yaml"
 NAMED = 12  # warnings that are spelt out
+took = partial(duration, units_from=1.5)  # 75 s are read more quickly than 1 min 15 s
 STATUS = {
     "running": "still running, or its driver was killed",
     "done": "finished",
@@ -49,13 +53,13 @@ def report(results: Results) -> list[Block]:
 def opening(results: Results) -> list[Block]:
     """What was asked, and how far it got."""
     counts = Counter(row.record.state for row in results.rows)
-    states = ("done", "reused", "halted", "failed", "running", "proposed")
+    states: tuple[State, ...] = ("done", "reused", "halted", "failed", "running", "proposed")
     parts = [f"{counts[state]} {state}" for state in states if counts[state]]
     controls = len(results.controls)
     seeds = sum(len(one.rows) for one in results.finalists)
     line = f"Trials: {', '.join(parts) or 'none yet'} ({controls} of them controls)"
     line += f", and {seeds} finalist runs" if seeds else ""
-    line += f". Started {when(results.started_at)}, took {age(results.seconds)}, {STATUS[results.status]}."
+    line += f". Started {when(results.started_at)}, took {took(results.seconds)}, {STATUS[results.status]}."
     question = [Text(results.question)] if results.question else []
     return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
 
@@ -176,11 +180,11 @@ def _savings(results: Results) -> list[Block]:
         return []
     whole = totals["reused_seconds"] + totals["seconds"]
     line = (
-        f"Sharing finished stages and cached activations saved {age(totals['reused_seconds'])} of {age(whole)} of work "
-        f"({100 * totals['reused_seconds'] / whole:.0f} %)"
+        f"Sharing finished stages and cached activations saved {took(totals['reused_seconds'])} of {took(whole)} "
+        f"of work ({100 * totals['reused_seconds'] / whole:.0f} %)"
     )
     if totals["waited_seconds"] >= 1:
-        line += f"; trials waited {age(totals['waited_seconds'])} for each other's stages"
+        line += f"; trials waited {took(totals['waited_seconds'])} for each other's stages"
     stages: Counter[str] = Counter()
     for row in _every(results):
         taken = row.record.details.get("stages") or []
@@ -287,16 +291,6 @@ def _again(results: Results) -> list[Block]:
 def folder_of(results: Results) -> Path:
     """Where the report of a sweep lies."""
     return results.folder / "report"
-
-
-def age(seconds: float) -> str:
-    """A duration as people say it."""
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def when(at: float) -> str:

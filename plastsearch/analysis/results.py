@@ -13,8 +13,10 @@ from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
 from plastsearch.spec.methods import METHODS, Control
-from plastsearch.tracking.journal import Event, TrialRecord, read, trials
-from plastsearch.tracking.ranking import Aim, Ranking, standing_of
+from plastsearch.spec.sweep import Objective
+from plastsearch.tracking.events import Event, Finished, Opened, SessionBegun
+from plastsearch.tracking.journal import TrialRecord, read, trials
+from plastsearch.tracking.ranking import Ranking, ranking_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Results:
     spec_hash: str
     overrides: list[str]
     ranking: Ranking = field(repr=False)
-    objectives: tuple[Aim, ...]  # each with its reference
+    objectives: tuple[Objective, ...]  # each with its reference
     rows: tuple[TrialRow, ...]
     finalists: tuple[Finalist, ...]
     status: str  # running | done | interrupted | budget | failures
@@ -61,7 +63,7 @@ class Results:
         """The finished control of that name, of the trial `of` where it answers to one."""
         # The baseline answers to no trial, so it carries no `of`; it is found whichever trial is asked about.
         found = (row for row in self.controls if row.record.control == name and row.allowed is not None)
-        return next((row for row in found if row.record.extra.get("of") in (None, of)), None)
+        return next((row for row in found if row.record.of in (None, of)), None)
 
     @cached_property
     def finalist(self) -> Finalist | None:
@@ -116,29 +118,29 @@ def load_results(folder: Path) -> Results:
     """Read a sweep folder; a sweep that still runs gives what it has so far."""
     folder = Path(folder)
     events = read(folder)
-    opening = next((event for event in events if event["event"] == "sweep"), None)
+    opening = next((event for event in events if isinstance(event, Opened)), None)
     if opening is None:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
-    ranking = standing_of(opening["spec"], records.values())
+    ranking = ranking_of(opening.spec, records.values())
     rows = _rows([record for record in records.values() if record.role != "finalist"], ranking)
     # Each session of a resumed sweep has its own ending: only one after the last opening ends the sweep.
-    closing = [event for event in events if event["event"] == "finish"]
-    last_session = max((n for n, event in enumerate(events) if event["event"] == "session"), default=0)
+    closing = [event for event in events if isinstance(event, Finished)]
+    last_session = max((n for n, event in enumerate(events) if isinstance(event, SessionBegun)), default=0)
     finished = bool(closing) and events.index(closing[-1]) > last_session
     return Results(
         folder=folder,
-        name=str(opening.get("name") or folder.name),
-        spec=opening["spec"],
-        spec_hash=str(opening.get("spec_hash", "")),
-        overrides=list(opening.get("overrides") or []),
+        name=opening.name or folder.name,
+        spec=opening.spec,
+        spec_hash=opening.spec_hash,
+        overrides=opening.overrides,
         ranking=ranking,
         objectives=ranking.resolved(records.values()),
         rows=tuple(rows),
         finalists=_finalists(records.values(), ranking),
-        status=str(closing[-1]["status"]) if finished else "running",
-        seconds=float(closing[-1]["seconds"]) if finished else events[-1]["at"] - opening["at"],
-        started_at=float(opening["at"]),
+        status=closing[-1].status if finished else "running",
+        seconds=closing[-1].seconds if finished else events[-1].at - opening.at,
+        started_at=opening.at,
         events=tuple(events),
     )
 
@@ -153,7 +155,7 @@ def _rows(records: list[TrialRecord], ranking: Ranking) -> list[TrialRow]:
             tuple(ranking.values(record)),
             ranking.allowed(record.metrics) if ranking.result(record) else None,
             in_front=record.number in members,
-            superseded=record.role == "control" and record.extra.get("of") not in (None, winner and winner.number),
+            superseded=record.role == "control" and record.of not in (None, winner and winner.number),
         )
         for record in records
     ]
@@ -163,7 +165,6 @@ def _finalists(records: Iterable[TrialRecord], ranking: Ranking) -> tuple[Finali
     groups: dict[int, list[TrialRow]] = {}
     for record in records:
         if record.role == "finalist":
-            groups.setdefault(int(record.extra.get("of", -1)), []).append(
-                TrialRow(record, tuple(ranking.values(record)))
-            )
+            of = -1 if record.of is None else record.of
+            groups.setdefault(of, []).append(TrialRow(record, tuple(ranking.values(record))))
     return tuple(Finalist(of, tuple(rows)) for of, rows in groups.items())

@@ -42,12 +42,12 @@ class TrialRow:
         """What to call it in a table or figure."""
         record = self.record
         if record.role == "finalist":
-            return f"finalist {self.number} (again {record.extra.get('of')})"
+            return f"finalist {self.number} (again {record.of})"
         if record.control:
             # A journal may come from a version with other controls; its name then has to do.
             known = CONTROLS.get(record.control)  # type: ignore[call-overload]
             name = known.label if known is not None else record.control
-            return f"{name} (of trial {record.extra['of']})" if self.superseded else name
+            return f"{name} (of trial {record.of})" if self.superseded else name
         return f"trial {self.number}"
 
     @property

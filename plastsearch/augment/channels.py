@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from plastsearch.audio import round_trip
-from plastsearch.augment import rawboost as fir
-from plastsearch.augment.draws import Draws
+from plastsearch.augment import batches
+from plastsearch.augment.batches import Draws
 
-TIME_MASKS, TIME_MASK_SHARE = 2, 0.08  # how many, and the longest as a share of the clip
-BAND_MASKS, BAND_MASK_SHARE = 2, 0.12  # the widest as a share of the band
+TIME_MASKS = 2
+TIME_MASK_SHARE = 0.08  # the longest, of the clip
+BAND_MASKS = 2
+BAND_MASK_SHARE = 0.12  # the widest, of the band
 MASKED = 0.01  # -40 dB rather than nothing: a logarithm would turn silence into an outlier that networks latch on
 EDGE_S = 0.004
 SHARP_TAPS = 257
@@ -48,17 +50,19 @@ def band_masks(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     top_hz = rate_hz / 2
     width_BN = draws.uniform(0, BAND_MASK_SHARE * top_hz, BAND_MASKS)
     low_BN = draws.uniform(0, 1, BAND_MASKS) * (top_hz - width_BN)
-    passed = fir.band_passes(low_BN, low_BN + width_BN, SHARP_TAPS, rate_hz)
+    passed = batches.band_passes(low_BN, low_BN + width_BN, SHARP_TAPS, rate_hz)
     stops = -(1 - MASKED) * passed
     stops[..., SHARP_TAPS // 2] += 1
-    return fir.convolve(wave_BT, fir.response(stops), BAND_MASKS * (SHARP_TAPS // 2))
+    return batches.convolve(wave_BT, batches.response(stops), BAND_MASKS * (SHARP_TAPS // 2))
 
 
 def band_limit(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """A random pass band, from telephone (300-3,400 Hz) to nearly all."""
     low_B1 = draws.uniform(0, 300, 1)
     high_B1 = draws.uniform(min(3400.0, 0.4 * rate_hz), 0.48 * rate_hz, 1)
-    return fir.convolve(wave_BT, fir.response(fir.band_passes(low_B1, high_B1, SHARP_TAPS, rate_hz)), SHARP_TAPS // 2)
+    return batches.convolve(
+        wave_BT, batches.response(batches.band_passes(low_B1, high_B1, SHARP_TAPS, rate_hz)), SHARP_TAPS // 2
+    )
 
 
 def codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
@@ -86,8 +90,8 @@ def lossy_codec(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
 
 def _telephone(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:
     low, high = (torch.full((1, 1), hz, device=unit_BT.device) for hz in (300.0, min(3400.0, 0.45 * rate_hz)))
-    response = fir.response(fir.band_passes(low, high, SHARP_TAPS, rate_hz))
-    return _mu_law(fir.convolve(unit_BT, response, SHARP_TAPS // 2).clamp(-1, 1), bits_B1, rate_hz)
+    response = batches.response(batches.band_passes(low, high, SHARP_TAPS, rate_hz))
+    return _mu_law(batches.convolve(unit_BT, response, SHARP_TAPS // 2).clamp(-1, 1), bits_B1, rate_hz)
 
 
 def _mu_law(unit_BT: Tensor, bits_B1: Tensor, rate_hz: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What training-time changes are called, and the folders some of them read. The changes themselves: augment.py.
+"""What training-time changes are called, and the folders some of them read. The changes themselves: changes.py.
 
 Apart from the changes, so that a search space's names and folders are checked without importing torch.
 """

@@ -1,16 +1,15 @@
 """RawBoost (Tak, Kamble, Patino, Todisco and Evans, 2022) for whole batches: three kinds of noise, eight mixtures.
 
-Parameters are the published ones; the filters are designed and applied for all clips at once (fir.py).
+Parameters are the published ones; the filters are designed and applied for all clips at once (batches.py).
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from plastsearch.augment import rawboost as fir
-from plastsearch.augment.draws import Draws
+from plastsearch.augment import batches
+from plastsearch.augment.batches import Draws
 
 NOTCHES = 5
 POWERS = 5  # orders of the non-linearity, the linear one included
@@ -27,14 +26,14 @@ REACH = NOTCHES * (LONGEST // 2)
 
 def convolutive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """1: powers of the signal, each through its own notches: microphones, amplifiers, transmission."""
-    first_BJT = fir.blocks(wave_BT, REACH).contiguous()
+    first_BJT = batches.blocks(wave_BT, REACH).contiguous()
     power_BJT = first_BJT.clone()
-    total_BJF = fir.filter_(torch.fft.rfft(first_BJT), _notches(draws, rate_hz))
+    total_BJF = batches.filter_(torch.fft.rfft(first_BJT), _notches(draws, rate_hz))
     for _ in range(2, POWERS + 1):
         spectra_BJF = torch.fft.rfft(power_BJT.mul_(first_BJT))
         response_BF = _notches(draws, rate_hz) * _amplitude(-draws.uniform(*WEAKER_DB, 1))
-        fir.add_filtered_(total_BJF, spectra_BJF, response_BF)
-    out_BT = fir.back_from_blocks(total_BJF, REACH, wave_BT.shape[1])
+        batches.add_filtered_(total_BJF, spectra_BJF, response_BF)
+    out_BT = batches.back_from_blocks(total_BJF, REACH, wave_BT.shape[1])
     return _unclipped_(out_BT.sub_(out_BT.mean(dim=1, keepdim=True)))
 
 
@@ -53,7 +52,7 @@ def impulsive(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
 
 def stationary(wave_BT: Tensor, draws: Draws, rate_hz: int) -> Tensor:
     """3: coloured noise at a random ratio to the signal."""
-    noise_BT = fir.convolve(draws.normal(wave_BT.shape[1]), _notches(draws, rate_hz), REACH)
+    noise_BT = batches.convolve(draws.normal(wave_BT.shape[1]), _notches(draws, rate_hz), REACH)
     snr_db = draws.uniform(*SNR_DB, 1)
     scale_B1 = _norm(wave_BT) / _norm(noise_BT).clamp_min(1e-12) * _amplitude(-snr_db)
     return torch.addcmul(wave_BT, noise_BT, scale_B1)
@@ -91,7 +90,7 @@ def _notches(draws: Draws, rate_hz: int) -> Tensor:
     half_BN = draws.uniform(*WIDTHS_HZ, NOTCHES) / 2
     taps_BN = draws.integers(TAPS[0], TAPS[1] + 1, NOTCHES) // 2 * 2 + 1
     low_BN, high_BN = (centre_BN - half_BN).clamp_min(1e-3), (centre_BN + half_BN).clamp_max(top_hz - 1e-3)
-    values_BF = fir.response(fir.band_stops(low_BN, high_BN, taps_BN, LONGEST, rate_hz))
+    values_BF = batches.response(batches.band_stops(low_BN, high_BN, taps_BN, LONGEST, rate_hz))
     return values_BF / values_BF.abs().amax(dim=1, keepdim=True)
 
 
@@ -108,92 +107,3 @@ def _unclipped_(wave_BT: Tensor) -> Tensor:
     """Scaled down where it would leave -1..1, and only there, in place: memory fresh from the system costs as much."""
     peak_B1 = torch.maximum(wave_BT.amax(dim=1, keepdim=True), -wave_BT.amin(dim=1, keepdim=True))
     return wave_BT.div_(peak_B1.clamp_min(1.0))
-
-
-BLOCK = 2048
-
-
-def band_stops(low_hz_BN: Tensor, high_hz_BN: Tensor, taps_BN: Tensor, longest: int, rate_hz: int) -> Tensor:
-    """Hamming-windowed band-stop filters [B, N, longest], centred, each with its own odd number of taps."""
-    return _delta(longest, low_hz_BN.device) - _band_pass(low_hz_BN, high_hz_BN, taps_BN, longest, rate_hz)
-
-
-def band_passes(low_hz_BN: Tensor, high_hz_BN: Tensor, taps: int, rate_hz: int) -> Tensor:
-    """Hamming-windowed band-pass filters [B, N, taps], centred."""
-    return _band_pass(low_hz_BN, high_hz_BN, torch.full_like(low_hz_BN, taps), taps, rate_hz)
-
-
-def response(filters_BNK: Tensor) -> Tensor:
-    """The filters of each clip in cascade, as zero-phase values on the bins of a block [B, F]."""
-    # A symmetric filter is a sum of cosines, and one product of matrices is quicker than transforms of padded filters.
-    right_BNK = filters_BNK[..., filters_BNK.shape[-1] // 2 :]
-    values_BF: Tensor = (right_BNK @ _cosines(right_BNK.shape[-1], right_BNK.device)).prod(dim=1)
-    return values_BF
-
-
-@lru_cache(maxsize=4)
-def _cosines(taps: int, device: torch.device) -> Tensor:
-    """From the centre and the right half of a symmetric filter to its values on the bins of a block [K, F]."""
-    turns_KF = torch.arange(taps)[:, None] * torch.arange(BLOCK // 2 + 1) % BLOCK
-    each_KF = torch.cos(2 * torch.pi * turns_KF.double() / BLOCK)
-    each_KF[1:] *= 2
-    return each_KF.float().to(device)
-
-
-def convolve(wave_BT: Tensor, response_BF: Tensor, reach: int) -> Tensor:
-    """The waves through centred filters that reach `reach` samples to either side; as long as before."""
-    spectra_BJF = torch.fft.rfft(blocks(wave_BT, reach))
-    return back_from_blocks(filter_(spectra_BJF, response_BF), reach, wave_BT.shape[-1])
-
-
-def blocks(wave_BT: Tensor, reach: int) -> Tensor:
-    """Overlapping blocks [B, J, BLOCK] of the waves, a view of a padded copy."""
-    n_samples, step = wave_BT.shape[-1], BLOCK - 2 * reach
-    padded = torch.nn.functional.pad(wave_BT, (reach, reach + -(-n_samples // step) * step - n_samples))
-    return padded.unfold(-1, BLOCK, step)
-
-
-def filter_(spectra_BJF: Tensor, response_BF: Tensor) -> Tensor:
-    """Spectra of blocks times the real response of their clip, in place."""
-    _parts(spectra_BJF).mul_(_twice(response_BF))
-    return spectra_BJF
-
-
-def add_filtered_(total_BJF: Tensor, spectra_BJF: Tensor, response_BF: Tensor) -> Tensor:
-    """The total plus spectra of blocks times the real response of their clip, in place."""
-    _parts(total_BJF).addcmul_(_parts(spectra_BJF), _twice(response_BF))
-    return total_BJF
-
-
-def back_from_blocks(spectra_BJF: Tensor, reach: int, n_samples: int) -> Tensor:
-    """The waves of filtered blocks; the ends that a circular convolution wraps around are left out."""
-    out_BJT: Tensor = torch.fft.irfft(spectra_BJF, n=BLOCK)
-    return out_BJT[..., reach : BLOCK - reach].flatten(-2)[..., :n_samples]
-
-
-def _parts(spectra_BJF: Tensor) -> Tensor:
-    """Real and imaginary parts side by side: torch multiplies complex by real numbers by way of a complex copy."""
-    return torch.view_as_real(spectra_BJF).flatten(-2)
-
-
-def _twice(response_BF: Tensor) -> Tensor:
-    return response_BF.repeat_interleave(2, dim=-1)[:, None]
-
-
-def _band_pass(low_hz_BN: Tensor, high_hz_BN: Tensor, taps_BN: Tensor, longest: int, rate_hz: int) -> Tensor:
-    at_K = torch.arange(longest, device=low_hz_BN.device) - longest // 2
-    ideal = _sinc(high_hz_BN, at_K, rate_hz) - _sinc(low_hz_BN, at_K, rate_hz)
-    half = (taps_BN[..., None] - 1) / 2
-    window = 0.54 + 0.46 * torch.cos(torch.pi * at_K / half.clamp_min(1))
-    return ideal * torch.where(at_K.abs() <= half, window, 0.0)
-
-
-def _sinc(cut_hz_BN: Tensor, at_K: Tensor, rate_hz: int) -> Tensor:
-    width = 2 * cut_hz_BN[..., None] / rate_hz
-    return width * torch.sinc(width * at_K)
-
-
-def _delta(longest: int, device: torch.device) -> Tensor:
-    delta = torch.zeros(longest, device=device)
-    delta[longest // 2] = 1
-    return delta

@@ -11,10 +11,9 @@ import typer
 from plastsearch.analysis.document import Table
 from plastsearch.audio import Storage
 from plastsearch.cli.output import console, drawing, print_listing
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, check_files
 from plastsearch.data.corpora import EVALUATION_ONLY
 from plastsearch.data.counts import SplitCounts
-from plastsearch.data.decoded import check_files
 from plastsearch.data.manifest import Manifest
 from plastsearch.data.preparing import Prepared, kept, prepare_splits
 from plastsearch.data.sources import Source, read_source

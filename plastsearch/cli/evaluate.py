@@ -35,7 +35,7 @@ def evaluate(
     read = read_scores(scores)
     key = None if protocol is None else read_key(protocol, subset)
     verifier = None if asv_scores is None else read_verifier(asv_scores, asv_key, subset)
-    found = judge(read, key, verifier, replicates, seed)
+    found = judge(read, key, verifier, replicates, seed).plain()
     if as_json:
         print_json({"scores": str(scores), "protocol": str(protocol) if protocol else None, **found})
     else:

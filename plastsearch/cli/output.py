@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
+from plastsearch.files import plain
 
 if TYPE_CHECKING:  # rich takes 70 ms, and many a command prints one line of JSON
     from rich.console import Console
@@ -29,7 +30,7 @@ def console(*, stderr: bool = False) -> "Console":
 
 def print_json(document: object) -> None:
     """One JSON document on standard output; NaN and infinity become null, which every parser reads."""
-    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
@@ -37,16 +38,6 @@ def print_error(message: str) -> None:
     """The message of a user's mistake; what follows its first line is set under it."""
     first, *rest = message.splitlines() or [""]
     sys.stderr.write("\n".join([f"error: {first}", *(f"       {line}" for line in rest)]) + "\n")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def print_blocks(out: "Console", blocks: Sequence[Block]) -> None:
@@ -97,7 +88,7 @@ def print_listing(table: Table, title: str | None = None) -> None:
 @contextmanager
 def drawing() -> Iterator[tuple[Progress, Say]]:
     """What to call while clips are decoded, and with what to say; a bar on a terminal, lines elsewhere."""
-    from plastsearch.data.progress import progress_lines
+    from plastsearch.data.preparing import progress_lines
 
     if console(stderr=True).is_terminal:
         with _bars() as both:

@@ -23,7 +23,8 @@ from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.preflight import preflight
 from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
-from plastsearch.sweep.view import View, note
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import note
 from plastsearch.tracking.journal import read, trials
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
 
@@ -75,15 +76,15 @@ def _opening(spec: SweepSpec) -> None:
     out.print(f"{spec.name}: {spec.search.trials} trials, objectives {names}; starting", markup=False)
 
 
-def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, View], Sequence[Closing]]:
-    def listen(folder: Path, view: View) -> Sequence[Closing]:
+def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepView], Sequence[Closing]]:
+    def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
         shown = _display(view, showing)
         return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
 
     return listen
 
 
-def _display(view: View, showing: Showing) -> Closing:
+def _display(view: SweepView, showing: Showing) -> Closing:
     if showing.json_lines:
         return display.JsonLines()
     if showing.quiet or showing.as_json:

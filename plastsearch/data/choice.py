@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.augment.names import recordings_of
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, check_files
 from plastsearch.data.corpora import EVALUATION_ONLY
-from plastsearch.data.decoded import check_files
 from plastsearch.data.manifest import Manifest, keep
 from plastsearch.data.sources import (
     LAYOUTS,
@@ -47,7 +46,7 @@ def choose_rows(data: DataRequest, decoder: Decoder, also: Collection[str] = ())
     other = _second(data, decoder) if second else main
     train = training_rows(main, held_out)
     scored = held_out_rows(main, held_out) if policy == "held_out_attacks" else dev_rows(other)
-    cap = None if data.corpus == "synthetic" else data.clips
+    cap = None if data.corpus == "synthetic" else data.clips  # a generated corpus is written as large as asked
     return ChosenRows(main, stratified(train, cap, data.seed), other, stratified(scored, cap, data.seed))
 
 
@@ -129,6 +128,7 @@ def held_out_rows(manifest: Manifest, held_out: Sequence[str]) -> pa.Table:
     if not held_out:
         raise DataError("search_dev policy held_out_attacks: `data.search_dev.attacks` names none; "
                         f"attacks of {manifest.corpus}: {', '.join(attacks_of(table))}")  # fmt: skip
+    # an attack that only the evaluation split has is refused here, too: the search must not learn of it
     unknown = [name for name in held_out if name not in attacks_of(table)]
     if unknown:
         raise DataError(f"search_dev: no dev clip of {manifest.corpus} has attack {', '.join(unknown)}; "
@@ -185,10 +185,11 @@ def _quota(index: np.ndarray, strata: int, clips: int) -> np.ndarray:
     """Whole numbers in proportion (largest remainders), none of them zero, with the wanted sum where it can be met."""
     exact = np.bincount(index, minlength=strata) * (clips / len(index))
     quota = np.maximum(np.floor(exact).astype(np.int64), 1)
+    # stable: equal remainders are served in the same order on every machine
     for k in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if quota.sum() < clips and quota[k] <= exact[k]:
             quota[k] += 1
-    while quota.sum() > max(clips, strata):
+    while quota.sum() > max(clips, strata):  # the ones that were rounded up from nothing are paid by the largest
         quota[np.argmax(quota)] -= 1
     result: np.ndarray = quota
     return result

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.audio import DTYPES
+from plastsearch.audio import DTYPES, Samples
 from plastsearch.data.evaluation import EvaluationKey, require
-from plastsearch.data.pool import Located
+from plastsearch.data.index import Located
 from plastsearch.errors import DataError
 
 MAPPED_SHARDS = 256  # kept open per process; a descriptor each, far below the usual limit of 1,024
@@ -52,7 +52,7 @@ class ClipSet:
         self.split = split
         self.rate_hz = rate_hz
         self.storage = storage
-        self.bad_clips = 0  # left out of an evaluation set; a CorpusView counts for its own sets
+        self.bad_clips = 0  # left out of an evaluation set; an OpenCorpus counts for its own sets
         self._hold(table, located)
 
     def _hold(self, table: pa.Table, located: Located) -> None:
@@ -119,7 +119,7 @@ class ClipSet:
         chosen._hold(table, self._at.take(rows))
         return chosen
 
-    def stored(self, i: int) -> npt.NDArray[Any]:
+    def stored(self, i: int) -> Samples:
         """The samples of clip i as they are stored: a read-only view of the memory map, no copy."""
         at = self._at
         buffer = _mapped(at.shards[int(at.shard[i])])
@@ -128,7 +128,9 @@ class ClipSet:
     def wave(self, i: int) -> Wave:
         """The values of clip i; a view if they are stored as float32."""
         samples = self.stored(i)
-        return samples if self.storage == "float32" else samples * self._at.scale[i]
+        if self.storage != "float32":
+            samples = samples * self._at.scale[i]
+        return samples.astype(np.float32, copy=False)
 
     def batch(
         self,

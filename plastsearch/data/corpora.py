@@ -11,12 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plastsearch.audio import SUFFIXES
-from plastsearch.data.manifest import SPLITS, Manifest, check_ids, rows
-from plastsearch.data.problems import Problem
-from plastsearch.data.protocols import read_columns, read_protocol
-from plastsearch.data.tables import read_in_the_wild, read_table
+from plastsearch.data.manifest import SPLITS, Manifest, Problem, check_ids, rows
+from plastsearch.data.tables import read_columns, read_in_the_wild, read_protocol, read_table
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, Layout
+from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, ColumnOrder
 
 EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
 
@@ -56,7 +54,7 @@ def read_corpus(
     if variant is not None and corpus != "fake_or_real":
         raise DataError(f"{corpus} has no variants, got `data.variant: {variant}`")
     result = READERS[corpus](Ask(place.absolute(), variant, table, needed))
-    check_ids(result)
+    check_ids(result)  # over all splits that are there: a clip in two of them spoils the one that is asked for, too
     if needed:
         result.problems.keep_splits(needed)
     empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
@@ -65,7 +63,7 @@ def read_corpus(
     return result
 
 
-def _asvspoof2019(task: str, layout: Layout) -> Reader:
+def _asvspoof2019(task: str, order: ColumnOrder) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         protocols = root / f"ASVspoof2019_{task}_cm_protocols"
@@ -75,13 +73,13 @@ def _asvspoof2019(task: str, layout: Layout) -> Reader:
             kind = "trn" if split == "train" else "trl"
             path = protocols / f"ASVspoof2019.{task}.cm.{split}.{kind}.txt"
             audio = f"ASVspoof2019_{task}_{split}/flac"
-            _add(result, split, path, layout, audio, ask.needed)
+            _add(result, split, path, order, audio, ask.needed)
         return result
 
     return read
 
 
-def _asvspoof2021(task: str, layout: Layout) -> Reader:
+def _asvspoof2021(task: str, order: ColumnOrder) -> Reader:
     def read(ask: Ask) -> Manifest:
         root = ask.root
         corpus = f"asvspoof2021_{task.lower()}"
@@ -93,8 +91,9 @@ def _asvspoof2021(task: str, layout: Layout) -> Reader:
             f"{corpus}: the keys are distributed apart from the audio; unpack `{task}-keys-full` so that they lie at",
         )
         result = Manifest(corpus, root, None, {}, {})
-        table = read_protocol(keys, layout, f"{folder}/flac", ".flac", "eval", result.problems)
+        table = read_protocol(keys, order, f"{folder}/flac", ".flac", "eval", result.problems)
         _compare_list(root / folder / f"ASVspoof2021.{task}.cm.eval.trl.txt", table, result)
+        # one key file for three parts; only the first counts in the published results, all three stay closed
         for split in ("eval", "progress", "hidden"):
             part = table.filter(pc.equal(table["subset"], split)).drop_columns("subset").combine_chunks()
             if len(part):
@@ -123,7 +122,7 @@ def _asvspoof5(ask: Ask) -> Manifest:
     result = Manifest("asvspoof5", root, None, {}, {})
     audio = {"train": "flac_T", "dev": "flac_D", "eval": "flac_E_eval"}
     names = {"train": "ASVspoof5.train.tsv", "dev": "ASVspoof5.dev.track_1.tsv", "eval": "ASVspoof5.eval.track_1.tsv"}
-    folders = [root, root / "ASVspoof5_protocols", root / "protocols"]
+    folders = [root, root / "ASVspoof5_protocols", root / "protocols"]  # beside the audio, or in one of their own
     if not any((folder / name).is_file() for folder in folders for name in names.values()):
         _expect(root, names["train"], "asvspoof5", "the folder that holds the `.tsv` protocols and `flac_T`")
     for split in SPLITS:
@@ -133,11 +132,11 @@ def _asvspoof5(ask: Ask) -> Manifest:
     return result
 
 
-def _add(result: Manifest, split: str, path: Path, layout: Layout, audio: str, needed: Collection[str]) -> None:
+def _add(result: Manifest, split: str, path: Path, order: ColumnOrder, audio: str, needed: Collection[str]) -> None:
     if not path.is_file() and split not in needed:
         result.notes.append(f"no {split} protocol at {path}")
         return
-    table = read_protocol(path, layout, audio, ".flac", split, result.problems)
+    table = read_protocol(path, order, audio, ".flac", split, result.problems)
     if split in needed and not (result.root / audio).is_dir():
         raise DataError(
             f"{result.corpus}: {path.name} lists {len(table):,} clips, but the folder {result.root / audio} is "
@@ -254,7 +253,7 @@ def _folder(result: Manifest, split: str, label: str) -> pa.Table:
                 names.append(name)
             else:
                 result.problems.add(Problem(split, str(folder), 0, name, "not an audio file name"))
-    names.sort()
+    names.sort()  # the order in which a disk lists them differs between machines, and the clips of a seed with it
     ids = pa.array([f"{FOLDERS[split]}/{label}/{name}" for name in names], pa.string())
     attack = pa.array(["-" if LABELS[label] else "fake"]).take(pa.array(np.zeros(len(names), np.int64)))
     return rows({

@@ -1,24 +1,97 @@
 """Opens a corpus for training and search, and, to the holder of a key, for evaluation: manifest → decoded clips."""
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plastsearch.data.cache import Decoder, Progress
+from plastsearch.data.cache import Decoder, Progress, decode_rows, known_audio, shards_of
 from plastsearch.data.choice import choose_rows, source_of, stratified
 from plastsearch.data.clips import ClipSet
-from plastsearch.data.decoded import decode_rows, known_audio, pool_of
 from plastsearch.data.evaluation import EvaluationKey, require
-from plastsearch.data.manifest import Manifest, note_rows
-from plastsearch.data.problems import SAME_AUDIO
+from plastsearch.data.manifest import SAME_AUDIO, Manifest, note_rows
 from plastsearch.data.sources import DataRequest, read_source
-from plastsearch.data.views import CachedPrefix, name_of, places_of
 from plastsearch.errors import DataError
+
+Opened = TypeVar("Opened")
+MOST = 4  # of a process; a search may vary the corpus
+_everything: "list[Forgetful]" = []
+
+
+class Forgetful(Protocol):
+    """What begins anew in a new process."""
+
+    def forget(self) -> None: ...
+
+
+class Remembered(Generic[Opened]):
+    """What a process opened last, so that the next of many trials does not list and hash every file again.
+
+    It is opened anew once a protocol, a folder of clips or a shard of decoded ones has another time of change. A clip
+    that is rewritten in place is not noticed: what was decoded of it is read, as by the trials before.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        _everything.append(self)
+        self._most = most
+        self._opened: OrderedDict[Hashable, tuple[Opened, list[str], list[int]]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[Opened, Iterable[str]]]) -> Opened:
+        """What was opened under that key; `make` opens it and names the files and folders that it rests on."""
+        found = self._opened.pop(key, None)
+        if found is None or _times(found[1]) != found[2]:
+            opened, places = make()
+            listed = list(dict.fromkeys(places))
+            found = (opened, listed, _times(listed))
+        self._opened[key] = found  # at the end: what was not asked for longest goes first
+        while len(self._opened) > self._most:
+            self._opened.popitem(last=False)
+        return found[0]
+
+    def forget(self) -> None:
+        """As in a new process."""
+        self._opened.clear()
+
+
+def places_of(manifest: Manifest, clips: pa.Table, shards: Sequence[str]) -> list[str]:
+    """What clips rest on: the list that names them, the folders of their files, their decoded samples."""
+    # folders, not files: a look at a million files is what is to be saved; a file added or taken away shows there
+    folders = pc.unique(pc.replace_substring_regex(clips["path"], "(^|/)[^/]*$", "")).to_pylist()
+    below = [os.path.join(manifest.root, folder) for folder in folders]  # noqa: PTH118 - may be many
+    return [*manifest.sources.values(), *below, *shards]
+
+
+def name_of(data: DataRequest, cache: Path) -> Hashable:
+    """All of a request that changes which clips are found; how they are cut and changed does not."""
+    other = data.search_dev
+    scored = (other.policy, other.attacks, other.corpus, other.root, other.variant, other.manifest)
+    return source_of(data), scored, data.rate_hz, data.storage, data.on_bad, str(cache.absolute())
+
+
+def forget_corpora() -> None:
+    """List all files anew at the next opening, as a new process does."""
+    for remembered in _everything:
+        remembered.forget()
+
+
+def _times(places: Iterable[str]) -> list[int]:
+    """-1 for what is gone."""
+    return [_time(place) for place in places]
+
+
+def _time(place: str) -> int:
+    try:
+        return os.stat(place).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return -1
+
 
 OnWait = Callable[[str], None]
 WhileWaiting = Callable[[], None]
@@ -46,8 +119,8 @@ class OpenCorpus:
         return self.train.select(stratified(table, n, seed)["row"].to_numpy())
 
 
-_corpora: CachedPrefix[OpenCorpus] = CachedPrefix()
-_evaluations: CachedPrefix[ClipSet] = CachedPrefix()  # reached with the key alone
+_corpora: Remembered[OpenCorpus] = Remembered()
+_evaluations: Remembered[ClipSet] = Remembered()  # reached with the key alone
 
 
 def open_corpus(
@@ -61,8 +134,8 @@ def open_corpus(
 ) -> OpenCorpus:
     """The training clips and the clips the search may score on, decoded once and shared; raises DataError.
 
-    A process lists the files once, see kept.py. `while_waiting` is asked again and again while clips are decoded here
-    or elsewhere; it may raise to give up.
+    A process lists the files once, see `Remembered`. `while_waiting` is asked again and again while clips are decoded
+    here or elsewhere; it may raise to give up.
     """
     decoder = Decoder(Path(cache), workers, progress, on_wait, while_waiting)
     return _corpora.get(name_of(data, cache), lambda: _open_corpus(data, decoder))
@@ -73,11 +146,11 @@ def _open_corpus(data: DataRequest, decoder: Decoder) -> tuple[OpenCorpus, list[
     main, other = chosen.main, chosen.other
     train = _clips(data, decoder, main, "train", chosen.train)
     scored = _clips(data, decoder, other, "dev", chosen.scored)
-    scored = _without(scored, train.hashes(), other, "train")
+    scored = _without(scored, train.hashes(), other, "train")  # also of another corpus, which may share recordings
     if other is not main:
         main.problems.extend(other.problems)
     places = places_of(main, train.table, train.shards) + places_of(other, scored.table, scored.shards)
-    return _view(data, main, train, scored), places
+    return _opened(data, main, train, scored), places
 
 
 def open_evaluation(
@@ -117,9 +190,9 @@ def _clips(
     key: EvaluationKey | None = None,
 ) -> ClipSet:
     """The usable clips of these rows, decoded if need be; whatever is wrong goes to the manifest's problems."""
-    require(split, key)
-    pool = pool_of(manifest, split, data.rate_hz, data.storage)
-    usable, keys, index = decode_rows(manifest, split, table, pool, decoder)
+    require(split, key)  # before anything is read: who has no key decodes nothing, either
+    shards = shards_of(manifest, split, data.rate_hz, data.storage)
+    usable, keys, index = decode_rows(manifest, split, table, shards, decoder)
     return ClipSet(split, usable, index.locate(keys, key), data.rate_hz, data.storage, key)
 
 
@@ -142,7 +215,7 @@ def _check(data: DataRequest, manifest: Manifest, sets: list[ClipSet]) -> None:
             )
 
 
-def _view(data: DataRequest, manifest: Manifest, train: ClipSet, scored: ClipSet) -> OpenCorpus:
+def _opened(data: DataRequest, manifest: Manifest, train: ClipSet, scored: ClipSet) -> OpenCorpus:
     _check(data, manifest, [train, scored])
     listed = tuple(map(str, manifest.problems.entries))
     return OpenCorpus(train, scored, len(manifest.problems), listed, tuple(manifest.notes))

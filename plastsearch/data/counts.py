@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -97,7 +96,7 @@ class SplitCounts:
         """Whether the counts equal the published ones; None if none are."""
         return None if self.expected is None else not self.differences
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {
             "split": self.split, "clips": self.clips, "bona_fide": self.bona_fide, "spoof": self.spoof,

@@ -31,7 +31,7 @@ def decode_all(
 ) -> None:
     """Write the shard of every job; `advance` hears how many more clips are done, `go_on` may raise to end it."""
     workers = min(workers, len(jobs))
-    if workers <= 1:
+    if workers <= 1:  # here: an interpreter takes longer to start than a small job lasts
         for job in jobs:
             for step in _steps(job):
                 advance(step)
@@ -48,6 +48,7 @@ def decode_all(
     try:
         _listen(said, workers, advance, go_on)
     finally:
+        # no farewell: shards are whole or absent, and a worker has nothing else to lose
         for process in processes:
             process.kill()
         for thread, process in zip(threads, processes, strict=True):

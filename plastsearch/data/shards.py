@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from plastsearch.audio import DTYPES, BadAudioError, Samples, Storage, decode
+from plastsearch.files import whole_file
 
-FORMAT = 2  # part of every pool's name: a new layout never meets old shards
+FORMAT = 2  # part of every folder's name: a new format never meets old shards
 CLIPS_PER_BATCH = 64  # rows held in memory while writing,
 SAMPLES_PER_BATCH = 1 << 24  # or fewer of long clips
 FIRST_SAMPLES = 1 << 22  # of a buffer that grows
@@ -68,7 +68,7 @@ class Rows:
 
     def _clear(self) -> None:
         self._ends = [0]
-        self._columns: dict[str, list[Any]] = {name: [] for name in self.schema.names if name != "samples"}
+        self._columns: dict[str, list[object]] = {name: [] for name in self.schema.names if name != "samples"}
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -82,6 +82,7 @@ class Rows:
         """Where the next clip's samples go; asked again before `add`, it is the same place."""
         start = self._ends[-1]
         if start + n > len(self._samples):
+            # twice as large each time: a long clip is not copied again for every one that follows
             grown = np.empty(max(start + n, 2 * len(self._samples)), self._samples.dtype)
             grown[:start] = self._samples[:start]
             self._samples = grown
@@ -93,7 +94,11 @@ class Rows:
         try:
             samples, scale = decode(path, rate_hz, storage, self.room)
         except BadAudioError as error:
-            kind, detail, samples, scale = error.kind, error.detail, self.room(0), 0.0
+            # a row all the same: it says that nobody need try this file again
+            kind = error.kind
+            detail = error.detail
+            samples = self.room(0)
+            scale = 0.0
         for name, value in (("key", key), ("scale", scale), ("kind", kind), ("detail", detail)):
             self._columns[name].append(value)
         self._ends.append(self._ends[-1] + len(samples))
@@ -106,7 +111,8 @@ class Rows:
             for start, end in pairwise(self._ends)
         ]
         columns = [pa.array(values, self.schema.field(name).type) for name, values in self._columns.items()]
-        kind, n = self.schema.field("samples").type.value_type, self._ends[-1]
+        kind = self.schema.field("samples").type.value_type
+        n = self._ends[-1]
         samples = pa.Array.from_buffers(kind, n, [None, pa.py_buffer(self._samples[:n])])
         lists = pa.LargeListArray.from_arrays(pa.array(self._ends, pa.int64()), samples)
         self._clear()
@@ -116,20 +122,20 @@ class Rows:
 def write_shard(job: Job) -> Iterator[int]:
     """Decode the clips of a job into one shard, a few rows at a time; yields the rows done."""
     folder = Path(job.folder)
+    # a name by content: whoever decodes the same clips after a crash replaces the shard rather than doubling it
     name = hashlib.blake2b(b"".join(job.keys), digest_size=12).hexdigest()
-    part = folder / f".{name}.{os.getpid()}.part"
     rows = Rows(job.storage)
-    try:
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-            for done, (path, key) in enumerate(zip(job.paths, job.keys, strict=True), 1):
-                whole = os.path.join(job.root, path)  # noqa: PTH118 - a hundredth of the time is spent on Path
-                rows.add(whole, key, job.rate_hz, job.storage)
-                if rows.full or done == len(job.keys):
-                    writer.write_batch(rows.take())
-                    yield done
-        part.replace(folder / f"{name}.arrow")
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        whole_file(folder / f"{name}.arrow") as draft,
+        pa.OSFile(str(draft), "wb") as sink,
+        pa.ipc.new_file(sink, rows.schema) as writer,
+    ):
+        for done, (path, key) in enumerate(zip(job.paths, job.keys, strict=True), 1):
+            whole = os.path.join(job.root, path)  # noqa: PTH118 - a hundredth of the time is spent on Path
+            rows.add(whole, key, job.rate_hz, job.storage)
+            if rows.full or done == len(job.keys):
+                writer.write_batch(rows.take())
+                yield done
 
 
 def audio_hash(samples: Samples) -> bytes:

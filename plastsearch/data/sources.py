@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from plastsearch.audio import Storage
 from plastsearch.cores import usable_cores
@@ -21,9 +21,21 @@ from plastsearch.data.corpora import read_corpus
 from plastsearch.data.decoding import child_environment
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.errors import DataError
+from plastsearch.files import drafts_of
 
 
-class SearchDevRequest(Protocol):
+class FilesRequest(Protocol):
+    """Which files, of whatever corpus."""
+
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def variant(self) -> str | None: ...
+    @property
+    def manifest(self) -> str | None: ...
+
+
+class SearchDevRequest(FilesRequest, Protocol):
     """What the search may score on."""
 
     @property
@@ -32,25 +44,13 @@ class SearchDevRequest(Protocol):
     def attacks(self) -> tuple[str, ...]: ...
     @property
     def corpus(self) -> str | None: ...
-    @property
-    def root(self) -> str | None: ...
-    @property
-    def variant(self) -> str | None: ...
-    @property
-    def manifest(self) -> str | None: ...
 
 
-class DataRequest(Protocol):
+class DataRequest(FilesRequest, Protocol):
     """Which clips, and how they are stored."""
 
     @property
     def corpus(self) -> str: ...
-    @property
-    def root(self) -> str | None: ...
-    @property
-    def variant(self) -> str | None: ...
-    @property
-    def manifest(self) -> str | None: ...
     @property
     def seed(self) -> int: ...
     @property
@@ -67,6 +67,31 @@ class DataRequest(Protocol):
     def augment(self) -> tuple[str, ...]: ...
     @property
     def on_bad(self) -> Literal["refuse", "skip"]: ...
+
+
+@dataclass(frozen=True)
+class SyntheticCorpus:
+    """A corpus to be generated: all that it depends on."""
+
+    layout: str
+    seed: int
+    difficulty: float
+    train: int
+
+    @property
+    def scored(self) -> int:
+        """Clips of dev, and of eval."""
+        return scored_clips(self.train)
+
+    @property
+    def clips(self) -> int:
+        """Of all splits."""
+        return self.train + 2 * self.scored
+
+    def name(self, version: int) -> str:
+        """Of its folder, for a version of the generator."""
+        content = [version, self.layout, self.seed, self.train, self.scored, self.difficulty]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -123,35 +148,37 @@ def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     """The folder of a generated corpus, written once however many processes ask."""
     from plastsearch.synth.corpus import VERSION
 
-    train = source.clips or SYNTHETIC_CLIPS
-    other = scored_clips(train)
-    content = [VERSION, layout, source.seed, train, other, source.difficulty]
-    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    wanted = SyntheticCorpus(layout, source.seed, source.difficulty, source.clips or SYNTHETIC_CLIPS)
+    name = wanted.name(VERSION)
     folder = decoder.cache / "synthetic" / name
     if not folder.is_dir():  # it appears complete or not at all
         with decoder.hold(decoder.cache / "synthetic" / f".{name}.lock", WRITING):
             if not folder.is_dir():
-                sizes = {"train": train, "dev": other, "eval_": other}
-                ask = {"layout": layout, "seed": source.seed, "difficulty": source.difficulty, **sizes}
-                clips = train + 2 * other
-                _write(folder, ask, decoder, clips)
+                _write(folder, wanted, decoder)
     return folder
 
 
-def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> None:
+def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
     workers = decoder.workers or usable_cores()
 
     def advance(done: int) -> None:
-        decoder.say(WRITING, done, clips)
+        decoder.say(WRITING, done, wanted.clips)
         decoder.go_on()
 
     _clear_unfinished(folder)
     advance(0)
-    if workers == 1 or clips < WORTH_A_CHILD:
+    if workers == 1 or wanted.clips < WORTH_A_CHILD:
         from plastsearch.synth.corpus import write_corpus
 
-        write_corpus(folder, **ask, advance=advance)
+        write_corpus(
+            folder, wanted.layout, wanted.seed, difficulty=wanted.difficulty,
+            train=wanted.train, dev=wanted.scored, eval_=wanted.scored, advance=advance,
+        )  # fmt: skip
         return
+    ask = {
+        "folder": str(folder), "workers": workers, "layout": wanted.layout, "seed": wanted.seed,
+        "difficulty": wanted.difficulty, "train": wanted.train, "dev": wanted.scored, "eval_": wanted.scored,
+    }  # fmt: skip
     # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
     with (
         tempfile.TemporaryFile("w+") as trouble,
@@ -164,7 +191,7 @@ def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> N
         assert child.stdout is not None
         try:
             with child.stdin:
-                json.dump({"folder": str(folder), "workers": workers, **ask}, child.stdin)
+                json.dump(ask, child.stdin)
             for line in child.stdout:
                 advance(int(line))
             status = child.wait()
@@ -180,7 +207,7 @@ def _write(folder: Path, ask: dict[str, Any], decoder: Decoder, clips: int) -> N
 
 def _clear_unfinished(folder: Path) -> None:
     """Remove what a killed process left; whoever holds the lock is the only one to write."""
-    for part in folder.parent.glob(f".{folder.name}.*.part"):
+    for part in drafts_of(folder.parent, folder.name):
         shutil.rmtree(part, ignore_errors=True)
 
 

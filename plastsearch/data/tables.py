@@ -1,6 +1,8 @@
-"""Corpora described by a table with named columns: the user's CSV or Parquet manifest, and In-the-Wild's meta.csv."""
+"""The lists that name a corpus's clips: tables with named columns, and the protocols of ASVspoof, which have none."""
 
 import hashlib
+import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from plastsearch.data.manifest import Manifest, keep, label_of, note_rows, rows
-from plastsearch.data.problems import ANY_SPLIT, Problem, Problems
+from plastsearch.data.manifest import ANY_SPLIT, KEPT, Manifest, Problem, Problems, keep, label_of, note_rows, rows
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import NONE
+from plastsearch.scores.columns import NONE, ColumnOrder
 
 SPLIT_WORDS = {
     "train": ("train", "training"),
@@ -26,6 +27,7 @@ SHARES = (("train", 0.6), ("dev", 0.8), ("eval", 1.0))  # In-the-Wild has no spl
 
 def read_table(path: Path, root: Path) -> Manifest:
     """A manifest with the columns path, label, split and optionally id, attack, speaker; paths are below `root`."""
+    # two manifests are two corpora, whatever their clips: each has its own folder of decoded ones
     place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]
     result = Manifest("manifest", root, place, {}, {}, Problems())
     table, lines = _read(path, result.problems)
@@ -108,7 +110,7 @@ def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
 
     with path.open("rb") as file:
         head = file.readline().decode("utf-8-sig", "replace").strip()
-    delimiter = max(",;\t", key=head.count)
+    delimiter = max(",;\t", key=head.count)  # spreadsheets of many countries write semicolons
     names = [name.strip().strip('"') for name in head.split(delimiter)]
     table = pa_csv.read_csv(
         path,
@@ -152,6 +154,7 @@ def split_speakers(speakers: pa.ChunkedArray) -> np.ndarray:
     codes = speakers.combine_chunks().dictionary_encode()
     names = codes.dictionary.to_pylist()
     counts = np.bincount(codes.indices.to_numpy(), minlength=len(names))
+    # by a hash, not by a generator: one more speaker moves only those at the borders of the splits
     order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
     middle = np.cumsum(counts[order]) - counts[order] / 2
     split = np.empty(len(names), "<U5")
@@ -164,3 +167,89 @@ def split_speakers(speakers: pa.ChunkedArray) -> np.ndarray:
                 split[i] = name
     chosen: np.ndarray = split[codes.indices.to_numpy()]
     return chosen
+
+
+ODD_BLANKS = re.compile(rb"[ \t\r\f\v]{2,}|[\t\r\f\v]")  # a single blank, by far the most common, needs no work
+NO_ATTACK = pa.array(["bonafide", "bona-fide", ""])
+
+
+def read_columns(
+    path: Path, columns: int, wanted: Iterable[int], example: str, split: str, problems: Problems
+) -> tuple[pa.Table, np.ndarray]:
+    """The wanted ones of the columns `c0`, `c1`, … of a file as strings, and the line number of each row."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such protocol file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    text = ODD_BLANKS.sub(b" ", raw.removeprefix(b"\xef\xbb\xbf"))
+    text = text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ").rstrip(b" \n")
+    if not text:
+        raise DataError(f"{path}: the protocol is empty; expected lines like `{example}`")
+    skipped: list[int] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        skipped.append(row.number)
+        if row.text.strip():
+            detail = f"{row.actual_columns} columns instead of {columns} (`{example}`)"
+            problems.add(Problem(split, str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
+        return "skip"
+
+    names = [f"c{i}" for i in range(columns)]
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(text + b"\n"),
+            read_options=pa_csv.ReadOptions(column_names=names, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=" ", quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                include_columns=[f"c{i}" for i in sorted(wanted)],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a protocol ({error}); expected lines like `{example}`") from None
+    lines = np.setdiff1d(np.arange(1, len(table) + len(skipped) + 1), np.array(skipped, int), assume_unique=True)
+    empty = np.asarray(pc.equal(table[table.column_names[0]], ""))
+    if empty.any():
+        table, lines = table.filter(pa.array(~empty)), lines[~empty]
+    if not len(table):
+        raise DataError(f"{path}: no line has {columns} columns; expected lines like `{example}`")
+    return table.combine_chunks(), lines
+
+
+def read_protocol(path: Path, order: ColumnOrder, audio: str, suffix: str, split: str, problems: Problems) -> pa.Table:
+    """A protocol as a table of clips; `audio` is the folder of its files below the root."""
+    table, lines = read_columns(path, order.columns, order.used, order.example, split, problems)
+    label = label_of(table[f"c{order.key}"])
+    unknown = np.asarray(pc.is_null(label))
+    for i in np.flatnonzero(unknown)[:KEPT]:
+        word = table[f"c{order.key}"][int(i)].as_py()
+        clip = table[f"c{order.id}"][int(i)].as_py()
+        detail = f"'{word}' in column {order.key + 1} is neither bonafide nor spoof"
+        problems.add(Problem(split, str(path), int(lines[i]), clip, "unknown label", detail))
+    ids = table[f"c{order.id}"]
+    columns = {
+        "id": ids,
+        "path": pc.binary_join_element_wise(f"{audio}/", pc.binary_join_element_wise(ids, suffix, ""), ""),
+        "label": label,
+        "attack": _attack(table[f"c{order.attack}"], label),
+        "speaker": table[f"c{order.speaker}"],
+        "line": pa.array(lines, pa.int32()),
+    }
+    if order.condition >= 0:
+        columns["condition"] = table[f"c{order.condition}"]
+    problems.count_more(split, "unknown label", max(0, int(unknown.sum()) - KEPT))
+    result = rows(columns)
+    if order.subset >= 0:
+        result = result.append_column("subset", table[f"c{order.subset}"])
+    return result.filter(pa.array(~unknown)).combine_chunks() if unknown.any() else result
+
+
+def _attack(words: pa.ChunkedArray, label: pa.Array) -> pa.ChunkedArray:
+    """The system's name for spoof, `-` for bona fide (some protocols write `bonafide` there)."""
+    none = pc.or_(pc.is_in(words, NO_ATTACK), pc.equal(pc.fill_null(label, 0), 1))
+    return pc.if_else(none, NONE, words)

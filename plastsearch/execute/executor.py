@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-Message = dict[str, Any]  # what execute/worker.py yields
+from plastsearch.execute.messages import Message, Task
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Attempt:
 
     trial: int
     attempt: int
-    task: dict[str, Any]  # all that execute/worker.py needs, as plain data
+    task: Task
 
 
 class Driver(Protocol):

@@ -10,6 +10,7 @@ from types import FrameType
 from plastsearch.errors import TrialError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Attempt, Driver
+from plastsearch.execute.messages import Message, Progress
 
 
 class InlineExecutor:
@@ -45,7 +46,7 @@ class InlineExecutor:
         stream = worker.messages(attempt.task)
         try:
             while (message := _next(stream, None if limit is None else left)) is not None:
-                if message.get("spent"):
+                if not isinstance(message, Progress) and message.spent:
                     self.trouble = worker.SPENT
                 if not driver.heard(attempt, message):
                     return
@@ -55,7 +56,7 @@ class InlineExecutor:
             stream.close()
 
 
-def _next(stream: Generator[worker.Message], left: Callable[[], float] | None) -> worker.Message | None:
+def _next(stream: Generator[Message], left: Callable[[], float] | None) -> Message | None:
     # The alarm covers the trial's own time only: the driver's records are never interrupted half-way.
     with _alarm(left):
         return next(stream, None)

@@ -11,12 +11,13 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 # Read when ray is imported: silence, no telemetry, no loggers that would import torch into the driver.
 _QUIET = {
@@ -93,7 +94,7 @@ class Cluster:
         self._leaving.close()
 
     def _open(self, address: str | None) -> None:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
+        quiet: dict[str, bool | int] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
         # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
         ray._private.worker.print_to_stdstream = _swallow
         with own_signals(), _own_session(), hush():
@@ -112,11 +113,11 @@ class Cluster:
             )
 
 
-def _swallow(data: Any, ignore_prefix: bool) -> None:
+def _swallow(data: object, ignore_prefix: bool) -> None:
     """Print nothing."""
 
 
-def _connect(address: str, quiet: dict[str, Any]) -> None:
+def _connect(address: str, quiet: dict[str, bool | int]) -> None:
     try:
         _knock(address)
         ray.init(address=address, **quiet)
@@ -189,7 +190,7 @@ def _own_session() -> Iterator[None]:
     plain = services.ConsolePopen
 
     class Apart(plain):  # type: ignore[misc, valid-type]
-        def __init__(self, *words: Any, **more: Any) -> None:
+        def __init__(self, *words: object, **more: object) -> None:
             super().__init__(*words, **{**more, "start_new_session": True})
 
     services.ConsolePopen = Apart
@@ -199,7 +200,7 @@ def _own_session() -> Iterator[None]:
         services.ConsolePopen = plain
 
 
-def _daemons() -> dict[str, Any]:
+def _daemons() -> dict[str, subprocess.Popen[bytes]]:
     """The processes of our own Ray by kind."""
     node = ray._private.worker._global_node
     return {} if node is None else {kind: entry.process for kind, some in node.all_processes.items() for entry in some}
@@ -213,6 +214,9 @@ def _bury() -> None:
             process.kill()
 
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` gives and takes them
+
+
 @contextmanager
 def own_signals() -> Iterator[None]:
     """Ray and Tune put their own handlers in place; ours, which part in peace, come back at once."""
@@ -223,7 +227,7 @@ def own_signals() -> Iterator[None]:
         _restore(kept)
 
 
-def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+def _restore(handlers: Mapping[signal.Signals, Handler]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)

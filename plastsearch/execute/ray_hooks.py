@@ -4,44 +4,47 @@ One Tune trial is one attempt.
 """
 # ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
-import json
 import re
 import time
 import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from plastsearch.errors import ClusterError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Attempt, Driver
+from plastsearch.execute.messages import Message, Progress, Task, message_as_text, message_from, task_from
 from plastsearch.execute.ray_cluster import Cluster
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     import ray
     from ray import tune
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
     from ray.tune.search import Searcher
 
-Result = dict[str, Any]
+Result = dict[str, object]
+Sent = dict[str, str]  # what Tune calls a configuration: ours has one entry, the task as text
 _KILLED = re.compile(r"Selected to kill: \(Actor\((\w+)\).*?actual memory used=([\d.]+)GB")
 
 
 class AttemptTrainable(tune.Trainable):
     """One worker process, one attempt after another: a step is one message of the trial."""
 
-    _stream: Generator[worker.Message] | None = None
+    _stream: Generator[Message] | None = None
+    _task: Task
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: Sent) -> None:
         """Begin the first attempt."""
         self._begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Sent) -> bool:
         """Begin another attempt in the same process."""
         self.cleanup()
-        worker.tidy()
+        worker.tidy(self._task)
         self._begin(new_config)
         return True
 
@@ -49,7 +52,7 @@ class AttemptTrainable(tune.Trainable):
         """The next message, as text, so that Tune neither flattens nor copies it."""
         assert self._stream is not None
         message = next(self._stream)
-        return {"message": json.dumps(message), "done": message["kind"] == "end"}
+        return {"message": message_as_text(message), "done": not isinstance(message, Progress)}
 
     def cleanup(self) -> None:
         """Drop an attempt that was not heard to its end."""
@@ -57,8 +60,9 @@ class AttemptTrainable(tune.Trainable):
             self._stream.close()
             self._stream = None
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._stream = worker.messages(json.loads(config["task"]))
+    def _begin(self, config: Sent) -> None:
+        self._task = task_from(config["task"])
+        self._stream = worker.messages(self._task)
 
 
 @dataclass
@@ -72,15 +76,15 @@ class Bridge:
     spent: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {}  # what Tune pickles is never read
 
-    def hear(self, trial: Any, result: Mapping[str, Any]) -> bool:
+    def hear(self, trial: Trial, result: Mapping[str, object]) -> bool:
         attempt, text = self.attempts.get(trial.trial_id), result.get("message")
-        if attempt is None or text is None:
+        if attempt is None or not isinstance(text, str):
             return False
-        message = json.loads(text)
-        if message.get("spent"):
+        message = message_from(text)
+        if not isinstance(message, Progress) and message.spent:
             self.spent.add(trial.trial_id)
         return self.driver.heard(attempt, message)
 
@@ -92,12 +96,12 @@ class Proposals(Searcher):
         super().__init__()
         self.bridge = bridge
 
-    def suggest(self, trial_id: str) -> Any:
+    def suggest(self, trial_id: str) -> Sent | str | None:
         attempt = self.bridge.driver.next()
         if attempt is None:
-            return Searcher.FINISHED if self.bridge.driver.over else None
+            return str(Searcher.FINISHED) if self.bridge.driver.over else None
         self.bridge.attempts[trial_id] = attempt
-        return {"task": json.dumps(attempt.task)}
+        return {"task": attempt.task.as_text()}
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
         """Heard through the scheduler already."""
@@ -113,15 +117,15 @@ class Verdicts(FIFOScheduler):
         super().__init__()
         self.bridge = bridge
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Result) -> str:
         go_on = self.bridge.hear(trial, result)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Result) -> None:
         self.bridge.hear(trial, result)
         self.bridge.attempts.pop(trial.trial_id, None)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         attempt = self.bridge.attempts.pop(trial.trial_id, None)
         if attempt is None:
             return
@@ -136,12 +140,12 @@ class Watch(tune.Callback):
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         attempt = self.bridge.attempts.get(trial.trial_id)
         if attempt is not None:
             self.bridge.driver.started(attempt)
 
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self.bridge.alive_at = time.monotonic()
         self.bridge.driver.tick()
         fallen = self.bridge.cluster.fallen()
@@ -153,7 +157,7 @@ class Watch(tune.Callback):
         if overdue:
             self._kill(overdue, trials)
 
-    def _kill(self, overdue: dict[int, str], trials: list[Any]) -> None:
+    def _kill(self, overdue: dict[int, str], trials: list[Trial]) -> None:
         for trial in trials:
             attempt = self.bridge.attempts.get(trial.trial_id)
             actor = trial.temporary_state.ray_actor

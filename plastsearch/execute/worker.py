@@ -4,67 +4,53 @@ import gc
 import importlib
 import os
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
-from typing import Any
 
-from plastsearch.errors import DeviceError, PlastsearchError, StorageError, TrialError, out_of_memory
+from plastsearch.errors import (
+    DeviceError,
+    PlastsearchError,
+    StageBusyError,
+    StorageError,
+    TrialError,
+    out_of_memory,
+)
+from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial.waits import waited_s
 
 TRIAL = "plastsearch.trial.run:run_trial"
 FINALIST = "plastsearch.trial.finalist:run_finalist"
 
+CPU = "cpu"
 SPENT = "this process has lost its GPU (the last failure says why); a new one, with --resume, goes on"
 MORE_MEMORY = "run fewer at a time (--parallel), or let each ask for more (resources.memory_gb)"
-Message = dict[str, Any]
 TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
 
 
-def task(function: str, config: TrialConfig, settings: RunSettings) -> dict[str, Any]:
-    """What `messages` needs, as plain data that crosses processes."""
-    return {
-        "function": function,
-        "config": config.model_dump(mode="json", by_alias=True),
-        "settings": settings.model_dump(mode="json"),
-    }
-
-
-def messages(task: dict[str, Any]) -> Generator[Message]:
-    """Run the attempt; any number of reports, then exactly one end, `spent` if nothing may run here any more."""
+def messages(task: Task) -> Generator[Message]:
+    """Run the attempt; any number of reports, then exactly one end."""
     began, node = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
     final: Report | None = None
-    end: Message
+    end: End
     try:
-        run = resolve(task["function"])
-        settings = RunSettings.model_validate(task["settings"])
-        for report in run(TrialConfig.model_validate(task["config"]), settings):
+        for report in resolve(task.function)(task.config, task.settings):
             if report.final:
                 final = report
             else:
-                yield _report(report, node)
+                yield _progress(report, node)
         end = _done(final)
     except Exception as error:  # noqa: BLE001 - every failure of a trial is a result: the reason is kept
-        end = _failed(error)
-        if _spent(error):
-            end["spent"] = True
-    end["seconds"] = round(time.monotonic() - began, 6)
-    if (note := _waits(task)) is not None:
-        note.unlink(missing_ok=True)
-    yield {**end, "kind": "end", "node": node}
+        end = _failed(error, task.settings.device)
+    if task.settings.waits is not None:
+        task.settings.waits.unlink(missing_ok=True)
+    yield end.model_copy(update={"node": node, "seconds": round(time.monotonic() - began, 6)})
 
 
-def own_s(task: dict[str, Any], seconds: float) -> float:
+def own_s(task: Task, seconds: float) -> float:
     """Of the seconds since an attempt began those that it did not wait for others."""
-    return seconds - waited_s(_waits(task))
-
-
-def _waits(task: dict[str, Any]) -> Path | None:
-    note = task.get("settings", {}).get("waits")
-    return Path(note) if note else None
+    return seconds - waited_s(task.settings.waits)
 
 
 def resolve(reference: str) -> TrialFunction:
@@ -74,63 +60,50 @@ def resolve(reference: str) -> TrialFunction:
     return function
 
 
-def tidy() -> None:
-    """Give back what the last trial left in this process, for whoever comes next."""
-    torch = sys.modules.get("torch")  # a fake trial never imports it
-    if torch is None:
-        return
+def tidy(task: Task) -> None:
+    """Give back what a trial left in this process, for whoever comes next."""
     gc.collect()  # cycles may hold networks
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if task.settings.device != CPU:
+        from plastsearch.trial.device import release_memory
+
+        release_memory()
 
 
-def _report(report: Report, node: str) -> Message:
-    return {
-        "kind": "report",
-        "stage": report.stage,
-        "step": report.step,
-        "steps_total": report.steps_total,
-        "metrics": _floats(report.metrics),
-        "node": node,
-        **({"boundary": True} if report.details.get("boundary") else {}),  # the stage is finished and kept
-    }
+def _progress(report: Report, node: str) -> Progress:
+    boundary = bool(report.details.get("boundary"))
+    return Progress(
+        stage=report.stage, step=report.step, steps_total=report.steps_total, metrics=_floats(report.metrics),
+        node=node, boundary=boundary,
+    )  # fmt: skip
 
 
-def _done(final: Report | None) -> Message:
+def _done(final: Report | None) -> Done:
     if final is None:
         raise TrialError("the trial ended without a final report")
-    return {"state": "done", "metrics": _floats(final.metrics), "details": final.details}
+    return Done(metrics=_floats(final.metrics), details=final.details)
 
 
-def _failed(error: Exception) -> Message:
-    if _is_busy(error):
-        return {"state": "busy", "reason": str(error)}
-    known = isinstance(error, PlastsearchError)
-    reason = str(error) if known else f"{type(error).__name__}: {error}"
+def _failed(error: Exception, device: str) -> Failed | Busy:
+    spent = _spent(error, device)
+    if isinstance(error, StageBusyError):
+        return Busy(reason=str(error), spent=spent)
+    expected = isinstance(error, PlastsearchError)
+    reason = str(error) if expected else f"{type(error).__name__}: {error}"
     if out_of_memory(error):
         reason = f"out of memory ({reason}); {MORE_MEMORY}"
-    details = {} if known else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
-    return {"state": "failed", "metrics": {}, "details": details, "reason": reason, "again": _may_pass(error)}
+    details = {} if expected else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
+    return Failed(reason=reason, again=_may_pass(error), details=details, spent=spent)
 
 
-def _spent(error: Exception) -> bool:
+def _spent(error: Exception, device: str) -> bool:
     """Whether this process can do nothing more on its GPU: after a stray access, say, every call there fails."""
     if "CUDA error" in str(error) and not out_of_memory(error):
         return True
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if device == CPU:  # nor is torch imported for the sake of asking: fake trials have none
         return False
-    try:
-        torch.cuda.synchronize()
-    except RuntimeError:
-        return True
-    return False
+    from plastsearch.trial.device import lost
 
-
-def _is_busy(error: Exception) -> bool:
-    """Whether another process holds the stage; who raised it has imported the store, and we need not."""
-    store = sys.modules.get("plastsearch.store.stages")
-    return store is not None and isinstance(error, store.StageBusy)
+    return lost()
 
 
 def _may_pass(error: Exception) -> bool:

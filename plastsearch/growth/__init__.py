@@ -6,14 +6,13 @@ They are looked up when asked for, since `growth.rules` must be importable witho
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers and editors, which cannot follow a lookup by name; no circle hides here
     from plastsearch.growth.checkpoint import load_grown_, save_grown
     from plastsearch.growth.criteria import score
     from plastsearch.growth.dropin import Dropin, add_neurons_
     from plastsearch.growth.folding import fold, fold_
     from plastsearch.growth.freeze import trainable
-    from plastsearch.growth.prune import choose, remove_neurons_
-    from plastsearch.growth.shrink import shrink_
+    from plastsearch.growth.prune import choose, remove_neurons_, shrink_
     from plastsearch.growth.site import Site, declare_
     from plastsearch.growth.survey import find_sites
 
@@ -21,7 +20,7 @@ _HOME = {
     "Dropin": "dropin", "Site": "site", "add_neurons_": "dropin", "choose": "prune", "declare_": "site",
     "find_sites": "survey", "fold": "folding", "fold_": "folding", "load_grown_": "checkpoint",
     "remove_neurons_": "prune",
-    "save_grown": "checkpoint", "score": "criteria", "shrink_": "shrink", "trainable": "freeze",
+    "save_grown": "checkpoint", "score": "criteria", "shrink_": "prune", "trainable": "freeze",
 }  # fmt: skip
 
 __all__ = [

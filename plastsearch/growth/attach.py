@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Generator, Tensor, nn
 
@@ -20,7 +20,7 @@ from plastsearch.growth.blocks import (
     RecurrentBranch,
     Stacked,
     Wire,
-    twin,
+    same_attention,
 )
 from plastsearch.growth.initialise import he_normal
 from plastsearch.growth.paths import at, holder, outer
@@ -28,6 +28,7 @@ from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
 from plastsearch.growth.resize import Values, unflatten
 from plastsearch.growth.site import Site
 
+Layer = TypeVar("Layer", bound=nn.Module)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -42,6 +43,7 @@ def attach_(
     generator: Generator | None = None,
 ) -> None:
     """Adds `count` units at a site as separate blocks with the given first values."""
+    # Nothing of the base is written here: to undo a failed request is to put the old modules back.
     if operator == "stack":
         _stack_(root, site, count, values, generator)
     elif site.kind == "hidden" and operator == "parallel":
@@ -53,23 +55,28 @@ def attach_(
 
 def _beside(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
     """Channels and feed-forward units: a fork and a join around the row."""
-    wire, branch = Wire(), _row(root, site, count, values)
+    # Around the two layers, not around what lies between them: a forward may do anything there, also call functions.
+    wire = Wire()
+    branch = _row(root, site, count, values)
     _wrap_(root, site.parts["in"], lambda base: Fork(base, branch, wire, count))
     _wrap_(root, site.parts["out"], lambda base: Join(base, wire))
 
 
 def _heads(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
-    extra = _twin(root, site, count, values)
+    # Heads do not read each other, and the output projection adds them up: beside the old ones they are as good as
+    # within, and the attention code of the network serves both.
+    extra = _new_heads(root, site, count, values)
     _wrap_(root, site.parts["attention"], lambda base: GrownHeads(base, extra, count))
 
 
 def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> None:
+    # New dimensions add to the scores of the old heads, before the softmax, so no branch beside them would do.
     path = site.parts["attention"]
     for name in PROJECTIONS:
         layer = _projection(root, f"{path}.{name}", values)
         make = GrownReader if name == "out_proj" else GrownProjection
         _wrap_(root, f"{path}.{name}", partial(make, new=layer, gates=site.step))
-    at(root, path).head_dim += count
+    at(root, path).head_dim += count  # its forward splits heads by it; `scaling` stays, or old scores would change
 
 
 def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) -> None:
@@ -83,17 +90,24 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
             readers.setdefault(slot.module, {})[slot.tensor] = tensor
             gates[slot.module] = slot.gates
         elif slot.role == "recurrent":
+            # Columns of the new units, rows of old and new ones in each gate: the new rows connect new units with
+            # themselves, the old ones would let old units read new ones.
             each = unflatten(tensor, 0, (3, -1))
             own[slot.tensor] = each[:, -count:].flatten(0, 1)
             if both:
                 own[slot.tensor.replace("_hh_l0", "_back")] = each[:, :-count].flatten(0, 1)
         elif slot.tensor.startswith("weight_hh"):
+            # Reset and update gate alone, unless all run as one layer (see the module's text in recurrent.py).
             own[slot.tensor.replace("_hh_l0", "_old")] = tensor if both else tensor[: 2 * count]
         else:
             own[slot.tensor] = tensor
     _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
     for reader, columns in readers.items():
-        _wrap_(root, reader, partial(_reader, columns=columns, gates=gates[reader]))
+        # Of a linear layer the slot is its `weight`; of the next GRU weight_ih_l0, and that of its other direction.
+        wider: Callable[[Any], nn.Module] = partial(WideInputGRU, columns=columns, gates=gates[reader])
+        if "weight" in columns:
+            wider = partial(GrownReader, new=_linear(columns), gates=gates[reader])
+        _wrap_(root, reader, wider)
 
 
 _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
@@ -105,26 +119,23 @@ _WIDEN: dict[str, Callable[[nn.Module, Site, int, Values, bool], None]] = {
 }
 
 
-def _reader(base: Any, columns: dict[str, Tensor], gates: int) -> nn.Module:
-    if "weight" not in columns:
-        return WideInputGRU(base, columns, gates)
-    return GrownReader(base, _linear(columns), gates)
-
-
 def _wrap_(root: nn.Module, path: str, make: Callable[[Any], nn.Module]) -> None:
     owner, name = holder(root, path)
     base = outer(root, path)
     block = make(base)
-    block.training = base.training
+    block.training = base.training  # the flag alone: train() would reach parts of the base that are in another mode
     setattr(owner, name, block)
 
 
 def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     """The new neurons of a fork: like the base's layers, `count` wide."""
-    enter, leave = (_like(at(root, site.parts[end]), count, end, _at(site.parts[end], values)) for end in ("in", "out"))
+    first, second = site.parts["in"], site.parts["out"]
+    enter = _like(at(root, first), count, "in", _at(first, values))
+    leave = _like(at(root, second), count, "out", _at(second, values))
     norm = None
     if "norm" in site.parts:
         norm = _norm_like(at(root, site.parts["norm"]), count, _at(site.parts["norm"], values))
+    # The base's own activation and dropout: without weights, so they can be shared.
     act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
     dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
     branch = Branch(enter, norm, act, dropout, leave)
@@ -136,16 +147,16 @@ def _at(path: str, values: Values) -> dict[str, Tensor]:
     return {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
 
 
-def _like(layer: Any, count: int, end: str, tensors: dict[str, Tensor]) -> Any:
+def _like(layer: nn.Linear | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor]) -> nn.Module:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     bias = end == "in" and layer.bias is not None
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
         return _made(nn.Linear, *sizes, bias=bias, tensors=tensors)
+    sizes = (layer.in_channels, count) if end == "in" else (count, layer.out_channels)
     return _made(
         nn.Conv2d,
-        layer.in_channels if end == "in" else count,
-        count if end == "in" else layer.out_channels,
+        *sizes,
         layer.kernel_size,
         stride=layer.stride,
         padding=layer.padding,
@@ -156,7 +167,7 @@ def _like(layer: Any, count: int, end: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _made(kind: type[nn.Module], *sizes: Any, tensors: dict[str, Tensor], **settings: Any) -> Any:
+def _made(kind: Callable[..., Layer], *sizes: object, tensors: dict[str, Tensor], **settings: object) -> Layer:
     """A layer of given values, every one of them: drawing first values would use up the global random state."""
     layer = kind(*sizes, device="meta", **settings)
     layer.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
@@ -167,6 +178,7 @@ def _norm_like(norm: nn.BatchNorm2d, count: int, tensors: dict[str, Tensor]) -> 
     made = nn.BatchNorm2d(
         count, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
     )
+    # One number for the whole layer, no entry of a neuron, so no slot brings it: the new ones begin to count at 0.
     if made.num_batches_tracked is not None:
         tensors = {**tensors, "num_batches_tracked": made.num_batches_tracked}
     made.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, strict=True, assign=True)
@@ -180,23 +192,24 @@ def _projection(root: nn.Module, path: str, values: Values) -> nn.Linear:
 
 def _linear(tensors: dict[str, Tensor]) -> nn.Linear:
     rows, columns = tensors["weight"].shape
-    layer: nn.Linear = _made(nn.Linear, columns, rows, bias="bias" in tensors, tensors=tensors)
-    return layer
+    return _made(nn.Linear, columns, rows, bias="bias" in tensors, tensors=tensors)
 
 
-def _twin(root: nn.Module, site: Site, count: int, values: Values) -> Any:
+def _new_heads(root: nn.Module, site: Site, count: int, values: Values) -> Any:
     path = site.parts["attention"]
-    extra = twin(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
-    extra.num_heads = count
+    extra = same_attention(at(root, path), {name: _projection(root, f"{path}.{name}", values) for name in PROJECTIONS})
+    extra.num_heads = count  # on the copy; `head_dim` and `scaling` are those of the old heads
     return extra
 
 
-def _new_gru(like: Any, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
+def _new_gru(like: nn.GRU, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
     settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
     shapes = nn.GRU(size or like.input_size, count, device="meta", **settings).state_dict()
-    zeros = {name: like.weight_ih_l0.new_zeros(tensor.shape) for name, tensor in shapes.items()}
+    weight = like.all_weights[0][0]
+    # Biases at zero, weights as for a layer that stands alone: there are no neighbours whose scale they could take.
+    zeros = {name: weight.new_zeros(tensor.shape) for name, tensor in shapes.items()}
     values = {name: he_normal(zero, generator) if zero.dim() > 1 else zero for name, zero in zeros.items()}
-    made: nn.GRU = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
+    made = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
     made.flatten_parameters()  # else cuDNN packs them anew, with a warning, at each call
     return made.train(like.training)
 
@@ -204,6 +217,7 @@ def _new_gru(like: Any, count: int, size: int | None, generator: Generator | Non
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
     gru = at(root, site.parts["gru"])
     directions = 2 if gru.bidirectional else 1
+    # Zeros: the branch says nothing at first, and learns since its GRU gives other values than zero.
     return _linear({"weight": gru.weight_ih_l0.new_zeros(site.units * directions, count * directions)})
 
 
@@ -227,7 +241,7 @@ def _ffn_layer(root: nn.Module, site: Site, count: int, values: Values, _: Gener
 
 def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _: Generator | None) -> nn.Module:
     query = at(root, f"{site.parts['attention']}.q_proj")
-    return AttentionBranch(nn.LayerNorm(query.in_features).to(query.weight), _twin(root, site, count, values))
+    return AttentionBranch(nn.LayerNorm(query.in_features).to(query.weight), _new_heads(root, site, count, values))
 
 
 def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:
@@ -240,6 +254,7 @@ def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: G
         )
         for size, width in ((channels, count), (count, channels))
     )  # fmt: skip
+    # A norm's zero weight keeps the function, and the convolutions before it still get gradients once it has moved.
     after = nn.BatchNorm2d(channels)
     nn.init.zeros_(after.weight)
     row = Branch(enter, nn.BatchNorm2d(count), nn.ReLU(), None, leave)

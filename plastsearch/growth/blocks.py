@@ -7,15 +7,19 @@ can grow, whatever its forward does between them.
 
 import copy
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.paths import is_grown
-from plastsearch.growth.recurrent import AroundGRU
+from plastsearch.growth.paths import is_grown, ordinary
+from plastsearch.growth.recurrent import AroundGRU, Frames, RecurrentLayer, data_of, with_data
 from plastsearch.growth.resize import unflatten
+
+Change = Callable[[Tensor], Tensor]  # an activation or a dropout; either may be a function of no module
 
 
 class Wire(threading.local):
@@ -29,7 +33,8 @@ class Wire(threading.local):
     lost: bool = False  # whether the tensor should have a graph, but was computed without
 
     def put(self, value: Tensor, *, lost: bool) -> None:
-        self.value, self.lost = value, lost
+        self.value = value
+        self.lost = lost
 
     def __reduce__(self) -> Any:
         return Wire, ()
@@ -52,9 +57,13 @@ class Wire(threading.local):
 class Branch(nn.Module):
     """New neurons between two layers: enter, norm, activation, dropout, leave."""
 
-    def __init__(self, enter: nn.Module, norm: nn.Module | None, act: Any, dropout: Any, leave: nn.Module) -> None:
+    def __init__(
+        self, enter: nn.Module, norm: nn.Module | None, act: Change | None, dropout: Change | None, leave: nn.Module
+    ) -> None:
         super().__init__()
-        self.enter, self.norm, self.leave = enter, norm, leave
+        self.enter = enter
+        self.norm = norm
+        self.leave = leave
         self._between = (act, dropout)  # shared with the base and without parameters: not registered twice
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,14 +82,17 @@ class Fork(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: Any, branch: Branch, wire: Wire, new_units: int) -> None:
+    def __init__(self, base: nn.Module, branch: Branch, wire: Wire, new_units: int) -> None:
         super().__init__()
-        self.base, self.branch = base, branch
-        self.wire, self.new_units = wire, new_units
+        self.base = base
+        self.branch = branch
+        self.wire = wire
+        self.new_units = new_units
 
     def forward(self, x: Tensor) -> Tensor:
         self.wire.value = None  # what an interrupted pass left would stay in memory beside the new graph
         new: Tensor = self.branch(x)
+        # As under reentrant checkpointing, whose first pass is without gradients: the join would add a constant.
         lost = not torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.branch.parameters()))
         out: Tensor = self.base(x)
         self.wire.put(new, lost=lost)
@@ -93,9 +105,10 @@ class Join(nn.Module):
     wraps_base = True
     new_units = 0
 
-    def __init__(self, base: Any, wire: Wire) -> None:
+    def __init__(self, base: nn.Module, wire: Wire) -> None:
         super().__init__()
-        self.base, self.wire = base, wire
+        self.base = base
+        self.wire = wire
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.base(x) + self.wire.take()
@@ -107,13 +120,16 @@ class GrownHeads(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: Any, extra: Any, new_units: int) -> None:
+    def __init__(self, base: nn.Module, extra: nn.Module, new_units: int) -> None:
         super().__init__()
-        self.base, self.extra, self.new_units = base, extra, new_units
+        self.base = base
+        self.extra = extra
+        self.new_units = new_units
 
-    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        old, new = self.base(*args, **kwargs), self.extra(*args, **kwargs)
-        weights = old[1]
+    def forward(self, *args: object, **kwargs: object) -> tuple[Any, ...]:
+        old = self.base(*args, **kwargs)
+        new = self.extra(*args, **kwargs)
+        weights = old[1]  # of the attention, where they were asked for
         if isinstance(weights, Tensor) and isinstance(new[1], Tensor):
             weights = torch.cat([weights, new[1]], 1)
         return (old[0] + new[0], weights, *old[2:])
@@ -124,9 +140,11 @@ class GrownProjection(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: Any, new: nn.Linear, gates: int) -> None:
+    def __init__(self, base: nn.Module, new: nn.Linear, gates: int) -> None:
         super().__init__()
-        self.base, self.new, self.gates = base, new, gates
+        self.base = base
+        self.new = new
+        self.gates = gates
         self.new_units = new.out_features // gates
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,9 +157,11 @@ class GrownReader(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: Any, new: nn.Linear, gates: int) -> None:
+    def __init__(self, base: nn.Module, new: nn.Linear, gates: int) -> None:
         super().__init__()
-        self.base, self.new, self.gates = base, new, gates
+        self.base = base
+        self.new = new
+        self.gates = gates
         self.new_inputs = new.in_features
         self.new_units = new.in_features // gates
 
@@ -158,13 +178,15 @@ class GrownReader(nn.Module):
 class ParallelGRU(AroundGRU):
     """A GRU beside a layer, added to its output through a projection that starts at zero."""
 
-    def __init__(self, base: Any, gru: nn.GRU, leave: nn.Linear) -> None:
+    def __init__(self, base: RecurrentLayer, gru: nn.GRU, leave: nn.Linear) -> None:
         super().__init__(base)
-        self.gru, self.leave = gru, leave
+        self.gru = gru
+        self.leave = leave
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
         out, state = self.base(input, hx)
-        return _plus(out, self.leave(_data(self.gru(input)[0]))), state
+        beside = self.leave(data_of(self.gru(input)[0]))
+        return with_data(out, data_of(out) + beside), state
 
 
 class Stacked(nn.Module):
@@ -173,21 +195,26 @@ class Stacked(nn.Module):
     wraps_base = True
     new_units = 0
 
-    def __init__(self, base: Any, branch: nn.Module) -> None:
+    def __init__(self, base: nn.Module, branch: nn.Module) -> None:
         super().__init__()
-        self.base, self.branch = base, branch
+        self.base = base
+        self.branch = branch
+        # A forward that sets up a recurrent layer's first state asks for these; other layers have none of them.
         for name in ("batch_first", "bidirectional", "num_layers", "hidden_size", "input_size"):
             if hasattr(base, name):
                 setattr(self, name, getattr(base, name))
 
     def flatten_parameters(self) -> None:
-        self.base.flatten_parameters()
+        recurrent: Any = self.base
+        recurrent.flatten_parameters()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> Any:
         out = self.base(*args, **kwargs)
-        if not isinstance(out, tuple) or hasattr(out, "batch_sizes"):
+        if not isinstance(out, tuple) or isinstance(out, PackedSequence):
             return out + self.branch(out, **kwargs)
-        return (_plus(out[0], self.branch(out[0], **kwargs)), *out[1:])
+        frames = out[0]
+        more = self.branch(frames, **kwargs)
+        return (with_data(frames, data_of(frames) + more), *out[1:])
 
 
 class FeedForwardBranch(nn.Module):
@@ -195,9 +222,10 @@ class FeedForwardBranch(nn.Module):
 
     def __init__(self, norm: nn.Module, row: Branch) -> None:
         super().__init__()
-        self.norm, self.row = norm, row
+        self.norm = norm
+        self.row = row
 
-    def forward(self, x: Tensor, **_: Any) -> Tensor:
+    def forward(self, x: Tensor, **_: object) -> Tensor:
         out: Tensor = self.row(self.norm(x))
         return out
 
@@ -205,11 +233,12 @@ class FeedForwardBranch(nn.Module):
 class AttentionBranch(nn.Module):
     """LayerNorm and attention heads, for stacking."""
 
-    def __init__(self, norm: nn.Module, attention: Any) -> None:
+    def __init__(self, norm: nn.Module, attention: nn.Module) -> None:
         super().__init__()
-        self.norm, self.attention = norm, attention
+        self.norm = norm
+        self.attention = attention
 
-    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: object) -> Tensor:
         out: Tensor = self.attention(self.norm(x), attention_mask=kwargs.get("attention_mask"))[0]
         return out
 
@@ -219,10 +248,11 @@ class RecurrentBranch(nn.Module):
 
     def __init__(self, gru: nn.GRU, leave: nn.Linear) -> None:
         super().__init__()
-        self.gru, self.leave = gru, leave
+        self.gru = gru
+        self.leave = leave
 
-    def forward(self, x: Any, **_: Any) -> Tensor:
-        out: Tensor = self.leave(_data(self.gru(x)[0]))
+    def forward(self, x: Frames, **_: object) -> Tensor:
+        out: Tensor = self.leave(data_of(self.gru(x)[0]))
         return out
 
 
@@ -231,16 +261,18 @@ class ConvBranch(nn.Module):
 
     def __init__(self, row: Branch, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        self.row, self.norm = row, norm
+        self.row = row
+        self.norm = norm
 
-    def forward(self, x: Tensor, **_: Any) -> Tensor:
+    def forward(self, x: Tensor, **_: object) -> Tensor:
         out: Tensor = self.norm(self.row(x))
         return out
 
 
-def twin(attention: Any, projections: dict[str, nn.Linear]) -> Any:
+def same_attention(attention: nn.Module, projections: Mapping[str, nn.Linear]) -> Any:
     """An attention module with the same code and settings as a given one, and projections of its own."""
     made = copy.copy(attention)
+    # A copy shares the tables of its original: without tables of its own, its projections would be set there too.
     for table in ("_parameters", "_buffers", "_modules"):
         made.__dict__[table] = dict(attention.__dict__[table])
     for name, layer in projections.items():
@@ -254,17 +286,5 @@ def outermost(module: nn.Module, prefix: str = "") -> list[tuple[str, Any]]:
     for name, child in module.named_children():
         if is_grown(child):
             found.append((f"{prefix}{name}", child))
-        plain: Any = child
-        while is_grown(plain):
-            plain = plain.base
-        found += outermost(plain, f"{prefix}{name}.")
+        found += outermost(ordinary(child), f"{prefix}{name}.")
     return found
-
-
-def _data(value: Any) -> Tensor:
-    data: Tensor = value.data if hasattr(value, "batch_sizes") else value
-    return data
-
-
-def _plus(value: Any, more: Tensor) -> Any:
-    return value._replace(data=value.data + more) if hasattr(value, "batch_sizes") else value + more

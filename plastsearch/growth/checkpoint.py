@@ -1,80 +1,127 @@
 """Keeps a network of changed widths: its plan as JSON, its tensors as safetensors; widths come back before weights."""
 
 import json
-import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
+from plastsearch.files import whole_file
 from plastsearch.growth.attach import attach_
 from plastsearch.growth.blocks import outermost
+from plastsearch.growth.dropin import AddedUnits
 from plastsearch.growth.freeze import frozen_here, held_back, learn_only_
 from plastsearch.growth.initialise import draw
-from plastsearch.growth.resize import narrow_, widen_
+from plastsearch.growth.resize import all_or_nothing, narrow_, widen_
 from plastsearch.growth.site import Site, plain_units
 from plastsearch.growth.survey import find_sites
-from plastsearch.growth.undo import all_or_nothing
 
-_PLAN, _TENSORS = "growth.json", "model.safetensors"
+_PLAN = "growth.json"
+_TENSORS = "model.safetensors"
+_FORMAT = 2
 
 
-def plan_of(module: nn.Module) -> dict[str, Any]:
-    """Plain data that turns an untouched network of the same kind into this one's shapes, and says what learns."""
+@dataclass(frozen=True)
+class GrowthPlan:
+    """What turns an untouched network of the same kind into another one's shapes, and what learns in it."""
+
+    network: str
+    widths: Mapping[str, int]  # site → units of the ordinary modules
+    dropins: tuple[AddedUnits, ...]
+    held: tuple[str, ...]  # parameters frozen by the user, and so after `unfreeze_` too
+    learning: tuple[str, ...] | None  # parameters; None where nothing was frozen here
+
+    def to_json(self) -> str:
+        """The content of a plan's file."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "GrowthPlan":
+        """The plan in a file; one of another format is refused."""
+        given = json.loads(text)
+        if given.get("format") != _FORMAT:
+            raise GrowthError(f"growth plan of format {given.get('format')!r}; this version reads format {_FORMAT}")
+        return cls(
+            given["network"],
+            given["widths"],
+            tuple(AddedUnits(one["mode"], one["operator"], one["lateral"], one["units"]) for one in given["dropins"]),
+            tuple(given["held"]),
+            None if given["learning"] is None else tuple(given["learning"]),
+        )
+
+
+def plan_of(module: nn.Module) -> GrowthPlan:
+    """The plan of a network that was changed here."""
     dropins = module.__dict__.get("_dropins", [])
     if outermost(module) and not dropins:
         raise GrowthError("the network holds grown blocks but no record of them; save the module that was grown")
     learning = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-    return {
-        "format": 2,
-        "network": type(module).__name__,
-        "widths": {name: plain_units(module, site) for name, site in find_sites(module).items()},
-        "dropins": [dict(dropin) for dropin in dropins],
-        "held": held_back(module),  # frozen by the user, and so after `unfreeze_` too
-        "learning": learning if frozen_here(module) else None,
-    }
+    return GrowthPlan(
+        network=type(module).__name__,
+        widths={name: plain_units(module, site) for name, site in find_sites(module).items()},
+        dropins=tuple(dropins),
+        held=tuple(held_back(module)),
+        learning=tuple(learning) if frozen_here(module) else None,
+    )
 
 
-def reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
+def reshape_(module: nn.Module, plan: GrowthPlan) -> None:
     """Gives an untouched network the shapes of a plan; its new weights are to be loaded next."""
-    if outermost(module):
-        raise GrowthError("the network already holds grown blocks; a plan applies to an untouched network of its kind")
+    _refuse_grown(module)
     _check(module, plan)
     with all_or_nothing(module):
         _reshape_(module, plan)
 
 
-def _reshape_(module: nn.Module, plan: dict[str, Any]) -> None:
-    for name, units in plan["widths"].items():
+def _refuse_grown(module: nn.Module) -> None:
+    if outermost(module):
+        raise GrowthError("the network already holds grown blocks; a plan applies to an untouched network of its kind")
+
+
+def _reshape_(module: nn.Module, plan: GrowthPlan) -> None:
+    for name, units in plan.widths.items():
         _set_units_(module, find_sites(module)[name], units)
-    for dropin in plan["dropins"]:
-        sites = find_sites(module)
-        for name in (name for name in sites if name in dropin["units"]):
-            site, count = find_sites(module)[name], dropin["units"][name]
-            values = draw(module, site, count, "random", _any())
-            attach_(module, site, count, values, dropin["operator"], both=dropin["lateral"] == "both", generator=_any())
-        module.__dict__.setdefault("_dropins", []).append(dict(dropin))
-    for name in plan["held"]:
+    for dropin in plan.dropins:
+        for name in (name for name in find_sites(module) if name in dropin.units):
+            site = find_sites(module)[name]  # anew each time: blocks at one site change what another one is made of
+            count = dropin.units[name]
+            values = draw(module, site, count, "random", _own_generator())
+            attach_(
+                module,
+                site,
+                count,
+                values,
+                dropin.operator,
+                both=dropin.lateral == "both",
+                generator=_own_generator(),
+            )
+        module.__dict__.setdefault("_dropins", []).append(dropin)
+    for name in plan.held:
         module.get_parameter(name).requires_grad_(False)
-    if plan["learning"] is not None:
-        learn_only_(module, plan["learning"])
+    if plan.learning is not None:
+        learn_only_(module, plan.learning)
 
 
 def save_grown(module: nn.Module, folder: Path) -> None:
     """Writes plan and tensors into a folder, each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    _write(folder / _TENSORS, lambda path: save_file(tensors, path))
-    text = json.dumps(plan_of(module), indent=1)
-    _write(folder / _PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+    with whole_file(folder / _TENSORS) as draft:
+        save_file(tensors, draft)
+    text = plan_of(module).to_json()
+    with whole_file(folder / _PLAN) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def load_grown_(module: nn.Module, folder: Path) -> None:
     """Turns an untouched network into the saved one, bit for bit; refuses a network of another kind."""
-    reshape_(module, json.loads((folder / _PLAN).read_text(encoding="utf-8")))
+    text = (folder / _PLAN).read_text(encoding="utf-8")
+    _refuse_grown(module)
+    reshape_(module, GrowthPlan.from_json(text))
     load_tensors_(module, load_file(folder / _TENSORS))
 
 
@@ -93,28 +140,20 @@ def load_tensors_(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 def _set_units_(module: nn.Module, site: Site, units: int) -> None:
     if units > site.units:
-        widen_(module, site, draw(module, site, units - site.units, "random", _any()))
+        widen_(module, site, draw(module, site, units - site.units, "random", _own_generator()))
     elif units < site.units:
         narrow_(module, site, torch.arange(units))
 
 
-def _any() -> torch.Generator:
+def _own_generator() -> torch.Generator:
     """Values that are about to be overwritten must not use up the global random state."""
     return torch.Generator().manual_seed(0)
 
 
-def _check(module: nn.Module, plan: dict[str, Any]) -> None:
-    if plan.get("format") != 2:
-        raise GrowthError(f"growth plan of format {plan.get('format')!r}; this version reads format 2")
+def _check(module: nn.Module, plan: GrowthPlan) -> None:
     sites = find_sites(module)
-    lacking = [name for name in plan["widths"] if name not in sites]
-    extra = [name for name in sites if name not in plan["widths"]]
+    lacking = [name for name in plan.widths if name not in sites]
+    extra = [name for name in sites if name not in plan.widths]
     if lacking or extra:
         what = f"has no site '{lacking[0]}'" if lacking else f"has a site '{extra[0]}' that the plan does not know"
-        raise GrowthError(f"the plan is of a {plan['network']} of other layers: {type(module).__name__} {what}")
-
-
-def _write(path: Path, write: Any) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    write(part)
-    part.replace(path)
+        raise GrowthError(f"the plan is of a {plan.network} of other layers: {type(module).__name__} {what}")

@@ -6,17 +6,17 @@ of time.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.recurrent import Frames
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClipRows:
     """How tensors of one shape lie: `spread` gives [B, P, F] of any of them, with zeros where a clip is over."""
 
     spread: Callable[[Tensor], Tensor]
@@ -35,35 +35,35 @@ class Layout:
         return places_P < self.counts(value_BPF)[:, None]
 
 
-def clips_first(dim: int) -> Layout:
+def clips_first(dim: int) -> ClipRows:
     """Clips along the first axis, features along `dim`, positions along all others."""
 
     def spread(value: Tensor) -> Tensor:
         last = value.movedim(dim, -1)
         return last.flatten(1, -2) if last.dim() > 2 else last[:, None]
 
-    return Layout(spread)
+    return ClipRows(spread)
 
 
-def recurrent(output: Any, layer: nn.GRU) -> Layout:
+def recurrent(output: Frames, layer: nn.GRU) -> ClipRows:
     """The frames that a recurrent layer gave."""
     if isinstance(output, PackedSequence):
         return packed(output)
     if output.dim() == 2:
-        return Layout(lambda value: value[None])
+        return ClipRows(lambda value: value[None])
     if layer.batch_first:
         return clips_first(-1)
-    return Layout(lambda value: value.transpose(0, 1), frames_first=True)
+    return ClipRows(lambda value: value.transpose(0, 1), frames_first=True)
 
 
-def last_state(state: Tensor) -> Layout:
+def last_state(state: Tensor) -> ClipRows:
     """A recurrent layer's last state, [directions, B, H] whatever `batch_first` says: one position of each clip."""
     if state.dim() == 2:
-        return Layout(lambda value: value.flatten()[None, None])
-    return Layout(lambda value: value.transpose(0, 1).flatten(1)[:, None])
+        return ClipRows(lambda value: value.flatten()[None, None])
+    return ClipRows(lambda value: value.transpose(0, 1).flatten(1)[:, None])
 
 
-def packed(sequence: PackedSequence) -> Layout:
+def packed(sequence: PackedSequence) -> ClipRows:
     """Rows of a packed sequence: at each time those of the clips that are not over, the longest clip first."""
     sizes_P = sequence.batch_sizes  # on the CPU always
     lengths = (torch.arange(int(sizes_P[0]))[:, None] < sizes_P).sum(1)
@@ -78,13 +78,14 @@ def packed(sequence: PackedSequence) -> Layout:
     def spread(value: Tensor) -> Tensor:
         return value[row_BP.to(value.device)].masked_fill(over_BP.to(value.device)[..., None], 0)
 
-    return Layout(spread, lengths)
+    return ClipRows(spread, lengths)
 
 
-def reader(output: Any, layer: nn.Module, clips: int, rows: int, read: Layout, site: str) -> Layout:
+def reader(output: Frames, layer: nn.Module, clips: int, rows: int, read: ClipRows, site: str) -> ClipRows:
     """How the output of a layer lies that reads a site, whose activations are `rows` long and lie as `read` says."""
     if isinstance(layer, nn.GRU):
         return recurrent(output, layer)
+    assert isinstance(output, Tensor)
     if isinstance(layer, nn.Conv2d):
         return clips_first(1)
     if read.lengths is not None and output.dim() == 2 and output.shape[0] == rows != clips:
@@ -98,9 +99,3 @@ def reader(output: Any, layer: nn.Module, clips: int, rows: int, read: Layout, s
         if output.shape[0] != clips:
             return read
     return clips_first(-1)
-
-
-def data(value: Any) -> Tensor:
-    """The tensor in what a recurrent layer gives."""
-    found: Tensor = value.data if isinstance(value, PackedSequence) else value
-    return found

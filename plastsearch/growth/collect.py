@@ -6,7 +6,6 @@ What is kept of it, and how, is in growth/gauge.py.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from plastsearch.growth.gauge import Gauge, Need, Record
 from plastsearch.growth.halving import Halving
 from plastsearch.growth.site import Site
 
-Batches = Iterable[tuple[Any, Tensor]]  # what the network is called with, and one label for each clip
+Batches = Iterable[tuple[object, Tensor]]  # what the network is called with, and one label for each clip
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,7 +33,7 @@ def collect(
     parameters: list[Tensor] = list(slots.values())
     halving = Halving()
 
-    def measure(inputs: Any, labels: Tensor, parts: int) -> None:
+    def measure(inputs: object, labels: Tensor, parts: int) -> None:
         before = [gauge.record.copy() for gauge in gauges]
         sums: dict[int, Tensor] = {}
         try:
@@ -57,7 +56,7 @@ def collect(
                 gauge.forget(record)
             raise
 
-    with _calm(module, parameters), _hooked(gauges):
+    with _eval_mode(module, parameters), _hooked(gauges):
         for inputs, labels in batches:
             # What is no plain tensor, such as a packed sequence, has no parts.
             halving(partial(measure, inputs, labels), len(labels) if isinstance(inputs, Tensor) else 1)
@@ -67,9 +66,9 @@ def collect(
     return records
 
 
-def _split(inputs: Any, labels: Tensor, parts: int) -> Iterator[tuple[Any, Tensor]]:
+def _split(inputs: object, labels: Tensor, parts: int) -> Iterator[tuple[object, Tensor]]:
     """A batch whole, or in parts of some clips each."""
-    if parts == 1:
+    if parts == 1 or not isinstance(inputs, Tensor):
         yield inputs, labels
     else:
         yield from zip(inputs.chunk(parts), labels.chunk(parts), strict=True)
@@ -110,7 +109,7 @@ def _hooked(gauges: list[Gauge]) -> Iterator[None]:
 
 
 @contextmanager
-def _calm(module: nn.Module, learning: list[Any]) -> Iterator[None]:
+def _eval_mode(module: nn.Module, learning: list[Tensor]) -> Iterator[None]:
     """Eval mode, with gradients for the given parameters alone."""
     modes = [(part, part.training) for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
@@ -121,8 +120,8 @@ def _calm(module: nn.Module, learning: list[Any]) -> Iterator[None]:
                 part.train()  # cuDNN differentiates recurrent layers in train mode only
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        for parameter in learning:
-            parameter.requires_grad_(True)
+        for learned in learning:
+            learned.requires_grad_(True)
         yield
     finally:
         for part, mode in modes:

@@ -175,7 +175,7 @@ def _variance(e: Evidence) -> Tensor:
 
 
 def _co_activation(e: Evidence) -> Tensor:
-    return 1 - largest_twin(torch.cat(e.record.frames))
+    return 1 - largest_correlation(torch.cat(e.record.frames))
 
 
 def _hebbian(e: Evidence) -> Tensor:
@@ -193,7 +193,8 @@ def _connections(e: Evidence, slot: Slot) -> tuple[Tensor, slice]:
     """Sum of |weights| from each unit to each output of a reader, and which of its outputs these are."""
     layer = at(e.module, slot.module)
     weight = getattr(layer, slot.tensor).detach().double().cpu()
-    units, outputs = e.site.units, weight.shape[1 - slot.dim]
+    units = e.site.units
+    outputs = weight.shape[1 - slot.dim]
     entries = by_unit(weight.abs(), slot, units)
     weight_UK = entries.reshape(units, slot.gates * slot.width, outputs, -1).sum((1, 3))
     if not isinstance(layer, nn.GRU):
@@ -295,13 +296,13 @@ def absolute_correlation(value_NU: Tensor, other_NK: Tensor) -> Tensor:
     return (_standard(value_NU).T @ _standard(other_NK)).abs().clamp_max(1)
 
 
-def largest_twin(value_NU: Tensor) -> Tensor:
+def largest_correlation(value_NU: Tensor) -> Tensor:
     """The largest |r| of each column with another one; a constant is its own twin, since a bias can stand for it."""
     corr_UU = absolute_correlation(value_NU, value_NU)
     constant_U = corr_UU.diagonal() < 0.5
     corr_UU.fill_diagonal_(0)
-    twin_U = corr_UU.max(dim=1).values
-    return twin_U.masked_fill(constant_U, 1.0)
+    largest_U = corr_UU.max(dim=1).values
+    return largest_U.masked_fill(constant_U, 1.0)
 
 
 def middle_ranks(value_U: Tensor, near: float = 0.0) -> Tensor:

@@ -17,7 +17,7 @@ changes nothing. checkpoint.save_grown and load_grown_ keep both.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
@@ -28,15 +28,13 @@ from plastsearch.growth.blocks import GrownHeads, GrownProjection
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters, wake_
 from plastsearch.growth.initialise import INITS, Init, check_gradmax, draw, gradmax, split_units
-from plastsearch.growth.layers import refuse_shared
 from plastsearch.growth.optimizer import add_group_, refuse_state
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.resize import Values, parameters_of, widen_
+from plastsearch.growth.resize import Values, all_or_nothing, parameters_of, widen_
 from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site, blocks_at
-from plastsearch.growth.survey import find_sites, pick
-from plastsearch.growth.undo import all_or_nothing
+from plastsearch.growth.survey import find_sites, pick, refuse_shared
 
 Answer = TypeVar("Answer")
 Mode = Literal["frozen", "unfrozen"]
@@ -74,9 +72,19 @@ class Dropin:
             fold_(module, verify=False)  # what folding adds goes at once
         remove_neurons_(module, {name: self.new_units(name) for name in self.units}, optimizer)
 
-    def plan(self) -> dict[str, Any]:
-        """Plain data from which `checkpoint` builds the same shapes again."""
-        return {"mode": self.mode, "operator": self.operator, "lateral": self.lateral, "units": dict(self.units)}
+    def added(self) -> "AddedUnits":
+        """What `checkpoint` builds the same shapes from again."""
+        return AddedUnits(self.mode, self.operator, self.lateral, dict(self.units))
+
+
+@dataclass(frozen=True)
+class AddedUnits:
+    """What a network keeps of each dropin whose blocks it holds."""
+
+    mode: Mode
+    operator: Operator
+    lateral: Lateral
+    units: Mapping[str, int]
 
 
 def add_neurons_(
@@ -99,6 +107,7 @@ def add_neurons_(
     if not neurons:
         raise GrowthError("no site was named to grow; to freeze a network without growth, call freeze.freeze_base_")
     sites = find_sites(module)
+    # From here to `all_or_nothing` all is refused that can be, before the first tensor changes.
     units = _all_of(neurons, lambda name: _units(module, sites, name, neurons[name]))
     names = [name for name in sites if name in units]
     separate = mode == "frozen" or operator != "widen"
@@ -107,13 +116,14 @@ def add_neurons_(
     learning_under(module, also)
     if optimizer is not None and not separate:
         refuse_state(optimizer, [tensor for name in names for tensor in parameters_of(module, sites[name])])
+    # One backward pass for all sites, through the network as it is: after the first site grew it would be another one.
     steered = gradmax(module, [sites[name] for name in names], units, loss, generator) if init == "gradmax" else {}
     known = {id(parameter) for parameter in module.parameters()}
     before = new_parameters(module)
     added: dict[str, int] = {}  # neurons: wider heads count in the heads that this same call adds, too
     with all_or_nothing(module, optimizer, generator):
         for name in names:
-            site = find_sites(module)[name]
+            site = find_sites(module)[name]  # as the sites before it have left it
             added[name] = units[name] * site.step
             if separate:
                 values = steered.get(name) or draw(module, site, units[name], init, generator)
@@ -124,7 +134,7 @@ def add_neurons_(
         new = tuple(sorted(new_parameters(module) - before))
         dropin = Dropin(mode, operator, init, lateral, first, units, added, new)
         if separate:
-            module.__dict__.setdefault("_dropins", []).append(dropin.plan())
+            module.__dict__.setdefault("_dropins", []).append(dropin.added())
         if mode == "frozen":
             freeze_base_(module, also)
         if optimizer is not None and separate:

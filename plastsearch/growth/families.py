@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.paths import at, ordinary
 from plastsearch.growth.site import Refusal, Site, attempt, conv_pair, ffn, head_width, heads, hidden
 
 # Each acts on every entry alike, so that new channels may pass through it by themselves.
@@ -63,13 +63,13 @@ def between(block: nn.Module, first: str, second: str) -> Between:
 
 def _graph(block: nn.Module) -> fx.Graph:
     try:
-        return _Steps().trace(block)
+        return _ForwardTracer().trace(block)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise GrowthError(f"its forward cannot be read ({reason})") from error
 
 
-class _Steps(fx.Tracer):
+class _ForwardTracer(fx.Tracer):
     """Follows the block's own forward and looks into none of its parts."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
@@ -94,7 +94,8 @@ def _step(block: nn.Module, graph: fx.Graph, node: fx.Node) -> tuple[str, str | 
         raise GrowthError(
             f"{_called(node)} is called on the channels, which may treat new ones otherwise than old ones"
         )
-    name, part = str(node.target), _part(block, node)
+    name = str(node.target)
+    part = _part(block, node)
     if type(part) is nn.Identity:
         return "nothing", name
     if isinstance(part, nn.BatchNorm2d):
@@ -121,13 +122,10 @@ def _by_default(node: fx.Node) -> bool:
 
 
 def _part(block: nn.Module, node: fx.Node) -> Any:
-    part: Any = block.get_submodule(str(node.target))
-    while is_grown(part):
-        part = part.base
-    return part
+    return ordinary(block.get_submodule(str(node.target)))
 
 
-def _called(node: Any) -> str:
+def _called(node: object) -> str:
     return str(getattr(node.target, "__name__", node.target)) if isinstance(node, fx.Node) else str(node)
 
 
@@ -152,7 +150,9 @@ def encoder_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     sites: list[Site | Refusal] = []
     for index, path in enumerate(_encoder_layers(module)):
         layer = at(module, path)
-        name, depth, block = f"encoder.{index}", order + 3 * index, f"{path}.feed_forward"
+        name = f"encoder.{index}"
+        depth = order + 3 * index
+        block = f"{path}.feed_forward"
         if not hasattr(layer.attention, "gru_rel_pos_const"):
             sites.append(attempt(heads, module, f"{name}.attention", f"{path}.attention", depth, layer=path))
             sites.append(attempt(head_width, module, f"{name}.head_width", f"{path}.attention", depth + 1))
@@ -173,11 +173,10 @@ def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> lis
         if not (_STAGE.fullmatch(stage) and isinstance(part, nn.Sequential)):
             continue
         for index, child in enumerate(part):
-            block: Any = child
-            while is_grown(block):
-                block = block.base
+            block = ordinary(child)
             if all(hasattr(block, name) for name in ("conv1", "bn1", "conv2", "bn2")) and not hasattr(block, "conv3"):
-                where, depth = f"{path}.{index}", order + 10 * int(stage[5:]) + index
+                where = f"{path}.{index}"
+                depth = order + 10 * int(stage[5:]) + index
                 sites.append(attempt(_basic, module, f"{stage}.{index}", where, depth, read=read))
     return sites
 
@@ -200,7 +199,7 @@ def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool) 
 
 def gru_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     """Each one-layer nn.GRU, read by the next one in the stack or by the only linear layer that fits."""
-    grus = [path for path, part in _walk(module) if isinstance(_plain(part), nn.GRU)]
+    grus = [path for path, part in _walk(module) if isinstance(ordinary(part), nn.GRU)]
     sites: list[Site | Refusal] = []
     for index, path in enumerate(grus):
         later = grus[index + 1] if index + 1 < len(grus) else None
@@ -265,7 +264,7 @@ def _fits(module: nn.Module, path: str, size: int) -> bool:
 
 def _rivals(module: nn.Module, path: str, linear: str) -> list[str]:
     """Other GRUs before a linear layer whose output it may read, since no GRU after them does."""
-    grus = [name for name, part in _walk(module) if isinstance(_plain(part), nn.GRU)]
+    grus = [name for name, part in _walk(module) if isinstance(ordinary(part), nn.GRU)]
     found = []
     for name, following in zip(grus, [*grus[1:], None], strict=True):
         size = _outputs(module, name)
@@ -291,7 +290,7 @@ def _encoder_layers(module: nn.Module) -> list[str]:
     parts = ("intermediate_dense", "output_dense", "intermediate_act_fn")
     return [
         path
-        for path, part in ((path, _plain(part)) for path, part in _walk(module))
+        for path, part in ((path, ordinary(part)) for path, part in _walk(module))
         if hasattr(part, "attention") and all(hasattr(getattr(part, "feed_forward", None), name) for name in parts)
     ]
 
@@ -308,10 +307,4 @@ def _walk(module: nn.Module, prefix: str = "", seen: set[int] | None = None) -> 
         seen.add(id(child))
         path = f"{prefix}{name}"
         yield path, child
-        yield from _walk(_plain(child), f"{path}.", seen)
-
-
-def _plain(module: Any) -> Any:
-    while is_grown(module):
-        module = module.base
-    return module
+        yield from _walk(ordinary(child), f"{path}.", seen)

@@ -14,10 +14,9 @@ from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU
 from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
-from plastsearch.growth.resize import insert, pack_recurrent_, sync_module_, widen_
+from plastsearch.growth.resize import all_or_nothing, insert, pack_recurrent_, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot
 from plastsearch.growth.survey import find_sites, survey
-from plastsearch.growth.undo import all_or_nothing
 
 TOLERANCE = 1e-9  # of an output's largest value; rounding in float64 stays some hundred times below
 _OFF = "verify=False leaves the check out"
@@ -30,7 +29,7 @@ class _NoOutputError(Exception):
 Steps = Callable[[nn.Module], Iterable[str]]  # changes a network step by step and names what each step changed
 
 
-def refuse_change(module: nn.Module, steps: Steps, args: Sequence[Any], named: Mapping[str, Any]) -> None:
+def refuse_change(module: nn.Module, steps: Steps, args: Sequence[object], named: Mapping[str, object]) -> None:
     """An error if the steps, taken on a copy, change what the network computes from an example."""
     trial = _copy(module)
     try:
@@ -39,10 +38,12 @@ def refuse_change(module: nn.Module, steps: Steps, args: Sequence[Any], named: M
         raise GrowthError(f"the network does not run on the example in float64: {error}; {_OFF}") from error
     if not any(bool(tensor.isfinite().any()) for tensor in before):
         raise GrowthError(f"the network gives no finite value on the example, so nothing can be checked; {_OFF}")
+    # All at once first: one more forward pass, where step by step takes as many as there are blocks.
     for _ in steps(trial):
         pass
     if _change(before, trial, args, named) is None:
         return
+    # A network that draws in eval mode differs without any step; that is not the fold's doing.
     again = _copy(module)
     if _change(before, again, args, named) is not None:
         raise GrowthError(
@@ -67,7 +68,7 @@ def _copy(module: nn.Module) -> nn.Module:
         raise GrowthError(f"the check works on a copy of the network, and copying fails: {error}; {_OFF}") from error
 
 
-def _change(before: list[Tensor], module: nn.Module, args: Sequence[Any], named: Mapping[str, Any]) -> str | None:
+def _change(before: list[Tensor], module: nn.Module, args: Sequence[object], named: Mapping[str, object]) -> str | None:
     """How a network's outputs differ from those before, or None."""
     try:
         return _difference(before, _outputs(module, args, named))
@@ -75,7 +76,7 @@ def _change(before: list[Tensor], module: nn.Module, args: Sequence[Any], named:
         return f"it no longer runs ({error})"
 
 
-def _outputs(module: nn.Module, args: Sequence[Any], named: Mapping[str, Any]) -> list[Tensor]:
+def _outputs(module: nn.Module, args: Sequence[object], named: Mapping[str, object]) -> list[Tensor]:
     """All tensors of what the network gives for an example."""
     args, named = pytree.tree_map(_double, (tuple(args), dict(named)))
     kinds = {tensor.device.type for tensor in module.parameters()}
@@ -99,7 +100,7 @@ def _without_autocast(kinds: set[str], call: Callable[[], Any]) -> Any:
         return _without_autocast(kinds, call)
 
 
-def _double(leaf: Any) -> Any:
+def _double(leaf: object) -> object:
     if isinstance(leaf, PackedSequence):
         return leaf.double()
     return leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
@@ -115,10 +116,11 @@ def _difference(before: list[Tensor], after: list[Tensor]) -> str | None:
             return f"{which} has shape {tuple(new.shape)} instead of {tuple(old.shape)}"
         if not old.is_complex():
             old, new = old.double(), new.double()  # truth values and whole numbers have no differences otherwise
+        # Places that are NaN on both sides agree, and so do equal infinities, whose difference would be NaN.
         change = torch.where(old == new, 0.0, (new - old).abs())[~(old.isnan() & new.isnan())]
         scale = float(old[old.isfinite()].abs().max()) if bool(old.isfinite().any()) else 0.0
         most = float(change.max()) if change.numel() else 0.0
-        if not most <= TOLERANCE * scale:
+        if not most <= TOLERANCE * scale:  # not `>`, which a NaN would pass
             return f"{which} by {most / scale if scale else most:.1e} of its largest value"
     return None
 
@@ -126,13 +128,13 @@ def _difference(before: list[Tensor], after: list[Tensor]) -> str | None:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fold(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
+def fold(module: Network, *example: object, verify: bool = True, **named: object) -> Network:
     """An ordinary network that computes what a grown one does; the grown one stays as it is (example: see `fold_`)."""
     _check(module, example, named, verify=verify)
     return fold_(pack_recurrent_(copy.deepcopy(module)), verify=False)
 
 
-def fold_(module: Network, *example: Any, verify: bool = True, **named: Any) -> Network:
+def fold_(module: Network, *example: object, verify: bool = True, **named: object) -> Network:
     """Folds every grown block in place; what learnt before growth learns again, so build the optimiser afterwards.
 
     `example` and `named` are what the network is called with: a clip or two show whether folding keeps the function,
@@ -151,7 +153,7 @@ def fold_(module: Network, *example: Any, verify: bool = True, **named: Any) -> 
     return module
 
 
-def _check(module: nn.Module, example: tuple[Any, ...], named: dict[str, Any], *, verify: bool) -> None:
+def _check(module: nn.Module, example: tuple[object, ...], named: Mapping[str, object], *, verify: bool) -> None:
     """Refuses what cannot fold, and what would not compute the same."""
     blocks = outermost(module)
     for path, block in ((path, inner) for path, found in blocks for inner in chain(found)):
@@ -180,13 +182,14 @@ def _steps_(module: nn.Module) -> Iterator[str]:
 
 def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
     """The blocks of one site that bring units, the oldest first."""
+    # The order in which their units follow the base's, which `Dropin.first` counts on.
     path = site.parts["in"] if "in" in site.parts else site.parts["attention"]
     if site.kind == "head_width":
         path = f"{path}.out_proj"
     return chain(outer(module, path))[::-1]
 
 
-def _fold_one_(module: nn.Module, site: Site, block: Any) -> None:
+def _fold_one_(module: nn.Module, site: Site, block: nn.Module) -> None:
     """Moves one block's neurons into the base's tensors and takes the block away."""
     if isinstance(block, Fork):
         values = {slot: _branch_tensor(block, site, slot) for slot in site.slots}
@@ -213,7 +216,7 @@ def _branch_tensor(block: Fork, site: Site, slot: Slot) -> Tensor:
     return tensor.detach()
 
 
-def _of(extra: Any, slot: Slot, prefix: str) -> Tensor:
+def _of(extra: nn.Module, slot: Slot, prefix: str) -> Tensor:
     tensor: Tensor = getattr(getattr(extra, slot.module.removeprefix(prefix)), slot.tensor)
     return tensor.detach()
 
@@ -250,7 +253,7 @@ def _fold_recurrent_(module: nn.Module) -> Iterator[str]:
             continue
         base = at(module, path)
         for key, tensor in weights.items():
-            learns = getattr(base, key).requires_grad
+            learns = getattr(base, key).requires_grad  # unfreeze_ sets it later, from what the base noted
             setattr(base, key, nn.Parameter(tensor.detach().clone(), requires_grad=learns))
         sync_module_(base)
         owner, name = holder(module, path)
@@ -258,8 +261,9 @@ def _fold_recurrent_(module: nn.Module) -> Iterator[str]:
         yield path
 
 
-def _reader_weight(block: Any) -> Tensor:
-    if not is_grown(block):
-        weight: Tensor = block.weight
-        return weight
-    return insert(_reader_weight(block.base), block.new.weight, Slot("", "weight", 1, "out", gates=block.gates))
+def _reader_weight(layer: nn.Module) -> Tensor:
+    if isinstance(layer, GrownReader):
+        columns = Slot("", "weight", 1, "out", gates=layer.gates)
+        return insert(_reader_weight(layer.base), layer.new.weight, columns)
+    assert isinstance(layer, nn.Linear)
+    return layer.weight

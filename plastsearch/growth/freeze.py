@@ -30,7 +30,7 @@ class _Before:
     flag: bool | None  # transformers' `_requires_grad`
 
 
-class _Sticky:
+class _StaysInEvalMode:
     """Makes a layer stay in eval mode whatever train() says, so that its running statistics cannot drift."""
 
     def train(self, mode: bool = True) -> Self:
@@ -43,10 +43,11 @@ class _Sticky:
         return _again, (type(self).__mro__[2],), self.__getstate__()
 
 
+# One class for each kind, made once: layers of two classes of one name would not be layers of one kind.
 @cache
 def _frozen(kind: type) -> type:
     """The frozen form of a kind of layer."""
-    return type(f"Frozen{kind.__name__}", (_Sticky, kind), {"__doc__": f"A frozen {kind.__name__}."})
+    return type(f"Frozen{kind.__name__}", (_StaysInEvalMode, kind), {"__doc__": f"A frozen {kind.__name__}."})
 
 
 def _again(kind: type) -> nn.Module:
@@ -57,7 +58,7 @@ def _again(kind: type) -> nn.Module:
 
 def freeze_base_(module: nn.Module, also: Sequence[str] = ()) -> list[str]:
     """Freezes all but new neurons and the modules named in `also` (the head); returns what still learns."""
-    return _only_(module, new_parameters(module), also)
+    return _freeze_others_(module, new_parameters(module), also)
 
 
 def train_sites_(module: nn.Module, sites: Iterable[str], also: Sequence[str] = ()) -> list[str]:
@@ -67,7 +68,9 @@ def train_sites_(module: nn.Module, sites: Iterable[str], also: Sequence[str] = 
     for name in sites:
         names.update(f"{slot.module}.{slot.tensor}" for slot in pick(module, known, name).slots)
     logical = logical_names(module)
-    return _only_(module, {real for real, name in logical.items() if name in names} | new_parameters(module), also)
+    return _freeze_others_(
+        module, {real for real, name in logical.items() if name in names} | new_parameters(module), also
+    )
 
 
 def unfreeze_(module: nn.Module) -> None:
@@ -75,7 +78,7 @@ def unfreeze_(module: nn.Module) -> None:
     training = _in_train_mode(module)
     for part in module.modules():
         before: _Before | None = part.__dict__.pop(_BEFORE, None)
-        if isinstance(part, _Sticky):
+        if isinstance(part, _StaysInEvalMode):
             _thaw_(part, training and not (before and before.held))
         if before is None:
             continue
@@ -97,7 +100,7 @@ def wake_(module: nn.Module, site: Site) -> dict[str, nn.Parameter]:
         before: _Before | None = layer.__dict__.get(_BEFORE)
         if before is not None:
             layer.__dict__[_BEFORE] = replace(before, learns=before.learns | dict.fromkeys(names, True))
-        if isinstance(layer, _Sticky) and names:
+        if isinstance(layer, _StaysInEvalMode) and names:
             _thaw_(layer, _in_train_mode(module) and not (before and before.held))
     return woken
 
@@ -157,18 +160,18 @@ def learn_only_(module: nn.Module, names: Iterable[str]) -> list[str]:
     learning = set(names)
     training = _in_train_mode(module)
     for part in module.modules():
-        _note(part, training)
+        _note_before(part, training)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in learning)
         parameter.grad = parameter.grad if name in learning else None
-    _still_(module, training)
+    _freeze_statistics_(module, training)
     for part in module.modules():
         if "_requires_grad" in part.__dict__:  # transformers' feature encoders would make their output require grad
             part.__dict__["_requires_grad"] = False
     return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
-def _note(part: nn.Module, training: bool) -> None:
+def _note_before(part: nn.Module, training: bool) -> None:
     """Notes what learns in a module, unless that was noted already."""
     own = {name: parameter.requires_grad for name, parameter in part.named_parameters(recurse=False)}
     before: _Before | None = part.__dict__.get(_BEFORE)
@@ -177,7 +180,7 @@ def _note(part: nn.Module, training: bool) -> None:
     part.__dict__[_BEFORE] = replace(before, learns=own | before.learns)
 
 
-def _only_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
+def _freeze_others_(module: nn.Module, names: set[str], also: Sequence[str]) -> list[str]:
     return learn_only_(module, [*names, *learning_under(module, also)])
 
 
@@ -190,7 +193,7 @@ def learning_under(module: nn.Module, prefixes: Sequence[str]) -> list[str]:
     return [name for name in logical if any(_under(logical[name], prefix) for prefix in prefixes)]
 
 
-def _still_(module: nn.Module, training: bool) -> None:
+def _freeze_statistics_(module: nn.Module, training: bool) -> None:
     """Keeps in eval mode what holds running statistics and none of whose parameters learn; some have no parameters.
 
     Any saved buffer counts, since any may move in train mode: those of batch and instance norms of every make, and of
@@ -205,9 +208,9 @@ def _still_(module: nn.Module, training: bool) -> None:
             continue
         owner = holders.get(id(part), part)
         learns = any(parameter.requires_grad for parameter in owner.parameters(recurse=False))
-        if learns and isinstance(part, _Sticky):
+        if learns and isinstance(part, _StaysInEvalMode):
             _thaw_(part, training and not part.__dict__[_BEFORE].held)
-        elif not learns and not isinstance(part, _Sticky):
+        elif not learns and not isinstance(part, _StaysInEvalMode):
             kind: Any = type(part)
             part.__class__ = _frozen(kind)
             part.training = False
@@ -215,11 +218,12 @@ def _still_(module: nn.Module, training: bool) -> None:
 
 def _in_train_mode(module: nn.Module) -> bool:
     """The mode of a network, which its own flag does not tell if it holds running statistics itself."""
-    return any(part.training for part in ([module] if not isinstance(module, _Sticky) else module.modules()))
+    return any(part.training for part in ([module] if not isinstance(module, _StaysInEvalMode) else module.modules()))
 
 
-def _thaw_(part: Any, training: bool) -> None:
-    part.__class__ = type(part).__mro__[2]
+def _thaw_(part: nn.Module | _StaysInEvalMode, training: bool) -> None:
+    stuck: Any = part  # a class cannot be assigned to, as far as types go
+    stuck.__class__ = type(part).__mro__[2]
     part.training = training
 
 

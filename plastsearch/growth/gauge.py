@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.clips import Layout, clips_first, data, last_state, reader, recurrent
+from plastsearch.growth.clips import ClipRows, clips_first, last_state, reader, recurrent
 from plastsearch.growth.paths import at
+from plastsearch.growth.recurrent import Frames, data_of, with_data
 from plastsearch.growth.site import Site, Slot, Tap
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
@@ -80,7 +80,7 @@ class _Leaving:
     """A tensor that left a site in one run of its module, and how it lies."""
 
     tensor: Tensor
-    layout: Layout
+    layout: ClipRows
     state: bool = False  # a recurrent layer's last state: its last frame again
 
 
@@ -88,15 +88,19 @@ class Gauge:
     """Hooks at one site, and what they saw of one batch."""
 
     def __init__(self, module: nn.Module, site: Site, needs: frozenset[Need]) -> None:
-        self.module, self.site, self.needs = module, site, needs
+        self.module = module
+        self.site = site
+        self.needs = needs
         self.record = Record()
         self.clips = 0
         self.leaving: list[_Leaving] = []
-        self.outputs: dict[str, list[Any]] = {}
+        self.outputs: dict[str, list[Frames]] = {}
 
     def begin(self, clips: int) -> None:
-        """Forgets the last batch."""
-        self.clips, self.leaving, self.outputs = clips, [], {}
+        """Forgets what the hooks saw of the last batch, before one of `clips` clips."""
+        self.clips = clips
+        self.leaving = []
+        self.outputs = {}
 
     def forget(self, record: Record) -> None:
         """Goes back to an earlier record, and lets go of what an interrupted pass left at the hooks."""
@@ -131,7 +135,8 @@ class Gauge:
     @torch.no_grad()
     def read(self) -> None:
         """Adds what one forward pass left at the hooks."""
-        record, clips = self.record, self.clips
+        record = self.record
+        clips = self.clips
         record.clips += clips
         sums_BU: Tensor | float = 0.0
         counts_B: Tensor | float = 0
@@ -140,7 +145,8 @@ class Gauge:
             # A unit of several entries, such as a head, is as active as their norm.
             active_BPU = value_BPUW[..., 0] if value_BPUW.shape[-1] == 1 else value_BPUW.norm(dim=-1)
             count_B = run.layout.counts(active_BPU)
-            sums_BU, counts_B = sums_BU + active_BPU.sum(1), counts_B + count_B
+            sums_BU = sums_BU + active_BPU.sum(1)
+            counts_B = counts_B + count_B
             if "moments" in self.needs:
                 self._add_moments(active_BPU, run.layout.valid(active_BPU)[..., None])
             if "frames" in self.needs:
@@ -157,7 +163,7 @@ class Gauge:
         """The activations of each run of the module."""
         return [leaving for leaving in self.leaving if not leaving.state]
 
-    def _by_clip(self, tensor: Tensor, layout: Layout) -> Tensor:
+    def _by_clip(self, tensor: Tensor, layout: ClipRows) -> Tensor:
         """A tensor of the site as [B, P, U, W], if its rows are this batch's clips."""
         value_BPF = layout.spread(tensor.detach()).double()
         self._expect_clips(value_BPF, self.site.tap.module)
@@ -181,14 +187,16 @@ class Gauge:
 
     def _read_by(self, path: str) -> Tensor:
         """Mean output of a reader over its runs and their positions, [B, K]."""
-        layer, seen = at(self.module, path), self._runs()[-1]
+        layer = at(self.module, path)
+        seen = self._runs()[-1]
         sums_BK: Tensor | float = 0.0
         counts_B: Tensor | float = 0
         for output in self.outputs.get(path, []):
             layout = reader(output, layer, self.clips, len(seen.tensor), seen.layout, self.site.name)
-            value_BPK = layout.spread(data(output).double())
+            value_BPK = layout.spread(data_of(output).double())
             self._expect_clips(value_BPK, path)
-            sums_BK, counts_B = sums_BK + value_BPK.sum(1), counts_B + layout.counts(value_BPK)
+            sums_BK = sums_BK + value_BPK.sum(1)
+            counts_B = counts_B + layout.counts(value_BPK)
         if not isinstance(sums_BK, Tensor) or not isinstance(counts_B, Tensor):
             raise GrowthError(f"site '{self.site.name}': its reader {path} did not run in the forward")
         return sums_BK / counts_B[:, None]
@@ -225,24 +233,23 @@ class Gauge:
         self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
         return (value, *args[1:])
 
-    def _on_output(self, layer: nn.Module, _: Any, output: Any) -> Any:
+    def _on_output(self, layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> object:
         if not isinstance(layer, nn.GRU):
             first, *rest = output if isinstance(output, tuple) else (output,)
             value = _differentiable(first)
             self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
             return (value, *rest) if isinstance(output, tuple) else value
         frames, state = output
-        value, last = _differentiable(data(frames)), _differentiable(state)
+        value = _differentiable(data_of(frames))
+        last = _differentiable(state)
         self.leaving.append(_Leaving(value, recurrent(frames, layer)))
         self.leaving.append(_Leaving(last, last_state(last), state=True))
-        return (frames._replace(data=value) if isinstance(frames, PackedSequence) else value), last
+        return with_data(frames, value), last
 
-    def _on_reader(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(layer: nn.Module, _: Any, output: Any) -> None:
-            value = output[0] if isinstance(layer, nn.GRU) else output
-            self.outputs.setdefault(path, []).append(
-                value._replace(data=value.data.detach()) if isinstance(value, PackedSequence) else value.detach()
-            )
+    def _on_reader(self, path: str) -> Callable[[nn.Module, object, Any], None]:
+        def keep(layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> None:
+            value: Any = output[0] if isinstance(layer, nn.GRU) else output
+            self.outputs.setdefault(path, []).append(with_data(value, data_of(value).detach()))
 
         return keep
 

@@ -27,6 +27,7 @@ INITS: tuple[Init, ...] = ("random", "orthogonal", "pairs", "copies", "net2net",
 
 def draw(root: nn.Module, site: Site, count: int, init: Init, generator: Generator | None) -> Values:
     """Values of `count` new units of a site for each of its slots (net2net and gradmax: see their own functions)."""
+    # Drawn for every init, though only copies need it: without, a seed would give other values than it always has.
     source = torch.randint(plain_units(root, site), (count,), generator=generator)
     values: Values = {}
     for slot in site.slots:
@@ -40,6 +41,7 @@ def split_units(
 ) -> tuple[Values, Callable[[], None]]:
     """Net2Net: copies of existing units that share their outgoing weights, and what to call after widening."""
     source = torch.randint(site.units, (count,), generator=generator)
+    # Unequal shares, or original and copy would get the same gradients and stay the same neuron.
     share = 0.25 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
     left = torch.ones(site.units, dtype=torch.float64)
     parts = torch.zeros(count, dtype=torch.float64)
@@ -111,6 +113,7 @@ def _fresh(
 def _outgoing(tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, generator: Generator | None) -> Tensor:
     """Zero, or opposite pairs; among themselves the new units of a recurrent site are connected at random."""
     if slot.role == "recurrent":
+        # Columns of the new units: what old units read of them is zero, what new ones read of each other is not.
         if init in ("pairs", "copies"):
             return zeros
         old = (zeros.shape[0] // 3 - count) if zeros.dim() > 1 else 0
@@ -154,7 +157,8 @@ def _normal(like: Tensor, scale: float, generator: Generator | None) -> Tensor:
 
 def _orthogonal(like: Tensor, scale: float, generator: Generator | None) -> Tensor:
     """Rows at right angles to each other (in groups, if there are more rows than inputs), of the usual length."""
-    rows, size = like.shape[0], like[0].numel()
+    rows = like.shape[0]
+    size = like[0].numel()
     groups = []
     for first in range(0, rows, size):
         count = min(size, rows - first)
@@ -196,6 +200,7 @@ def gradmax(
     made: dict[str, Values] = {}
     for site in sites:
         values = draw(module, site, units[site.name], "random", generator)
+        # The outgoing weights that make the gradient at the incoming zeros largest: the first left singular vectors.
         directions = torch.linalg.svd(crossed[site.name].double())[0]
         for slot in site.slots:
             if slot.role == "out":
@@ -234,15 +239,16 @@ def _crossed(module: nn.Module, sites: Sequence[Site], loss: Shares, parts: int)
     handles = []
     for site in sites:
 
-        def enter(_: Any, args: Any, name: str = site.name) -> None:
+        def enter(_: nn.Module, args: tuple[Tensor, ...], name: str = site.name) -> None:
             inputs[name] = args[0].detach()
 
-        def leave(_: Any, __: Any, out: Tensor, name: str = site.name) -> Tensor:
+        def leave(_: nn.Module, __: object, out: Tensor, name: str = site.name) -> Tensor:
             outputs[name] = out if out.requires_grad else out.detach().requires_grad_()
             return outputs[name]
 
         handles.append(outer(module, site.parts["in"]).register_forward_pre_hook(enter))
         handles.append(outer(module, site.parts["out"]).register_forward_hook(leave))
+    # Before the pass: it runs in the mode the network is in, and a norm in train mode moves its statistics.
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         for share in loss.of(parts):

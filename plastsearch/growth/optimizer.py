@@ -39,9 +39,10 @@ def swap_(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, remap: Rem
     moved = {key: _moved(value, old, remap) for key, value in state.items() if key not in (COHORT, COHORTS)}
     alive = [number for number in range(1, len(cohorts) + 1) if bool((labels == number).any())]
     if alive:
-        moved[COHORT] = torch.zeros_like(labels)
+        ranks = torch.zeros_like(labels)
         for rank, number in enumerate(alive, 1):
-            moved[COHORT][labels == number] = rank
+            ranks[labels == number] = rank
+        moved[COHORT] = ranks
         moved[COHORTS] = [cohorts[number - 1] for number in alive]
         keep_pace_(optimizer)
     optimizer.state[new] = moved
@@ -68,7 +69,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
     places: dict[nn.Parameter, tuple[Tensor, list[Place]]] = {}
     before: dict[nn.Parameter, list[dict[str, Tensor]]] = {}
 
-    def remember(optimizer: Optimizer, *_: Any) -> None:
+    def remember(optimizer: Optimizer, *_: object) -> None:
         known = dict(places)
         places.clear()
         before.clear()
@@ -83,7 +84,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
             tensors = {"": parameter.detach(), **_entries(parameter, state)}
             before[parameter] = [{key: value[place] for key, value in tensors.items()} for place in found]
 
-    def step_apart(optimizer: Optimizer, *_: Any) -> None:
+    def step_apart(optimizer: Optimizer, *_: object) -> None:
         found_inf = getattr(optimizer, "found_inf", None)
         if found_inf is not None and bool(found_inf):
             return  # a gradient scaler made the optimiser skip this step
@@ -96,7 +97,7 @@ def keep_pace_(optimizer: Optimizer) -> None:
     optimizer.register_step_post_hook(step_apart)
 
 
-def load_state_(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def load_state_(optimizer: Optimizer, state: dict[str, object]) -> None:
     """Optimizer.load_state_dict for an optimiser whose parameters may hold entries of unlike ages."""
     optimizer.load_state_dict(state)
     if any(COHORT in entry for entry in optimizer.state.values()):
@@ -111,10 +112,10 @@ def add_group_(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> 
     named = "param_names" in optimizer.param_groups[0]
     optimizer.add_param_group({"params": list(parameters.items() if named else parameters.values()), **settings})
     if isinstance(optimizer, Adagrad):  # whose state is made with it, not at the first step
-        optimizer.state.update(_twin(optimizer, settings, list(parameters.values())).state)
+        optimizer.state.update(_same_optimizer(optimizer, settings, list(parameters.values())).state)
 
 
-def _moved(value: Any, old: nn.Parameter, remap: Remap) -> Any:
+def _moved(value: object, old: nn.Parameter, remap: Remap) -> object:
     if not isinstance(value, Tensor) or value.dim() == 0:
         return value
     if value.shape != old.shape:
@@ -122,7 +123,7 @@ def _moved(value: Any, old: nn.Parameter, remap: Remap) -> Any:
     return remap(value, 0.0)
 
 
-def _refuse_value(key: str, value: Any, parameter: Tensor) -> None:
+def _refuse_value(key: str, value: object, parameter: Tensor) -> None:
     if isinstance(value, Tensor) and (value.dim() == 0 or value.shape == parameter.shape):
         return
     if value is None or isinstance(value, Number | str):
@@ -144,7 +145,7 @@ def _refuse_unlike(optimizer: Optimizer, like: Tensor) -> None:
 
     def stepped(values: Sequence[float]) -> Tensor:
         trial = nn.Parameter(torch.tensor(values, dtype=dtype, device=like.device))
-        twin = _twin(optimizer, settings, [trial])
+        twin = _same_optimizer(optimizer, settings, [trial])
         for slope in (1.0, -0.3):
             trial.grad = slope * trial.detach().square()
             twin.step()
@@ -164,7 +165,7 @@ def _refuse_unlike(optimizer: Optimizer, like: Tensor) -> None:
         )
 
 
-def _twin(optimizer: Optimizer, settings: Mapping[str, Any], parameters: list[nn.Parameter]) -> Optimizer:
+def _same_optimizer(optimizer: Optimizer, settings: Mapping[str, Any], parameters: list[nn.Parameter]) -> Optimizer:
     """A new optimiser of the same kind and settings for other parameters."""
     kind: Any = type(optimizer)
     accepted = inspect.signature(kind).parameters
@@ -202,7 +203,7 @@ def _step_apart(
             own.grad = parameter.grad[place]  # type: ignore[index]
             apart.append((parameter, number, own))
     settings = {key: value for key, value in group.items() if key not in ("params", "param_names")}
-    twin = _twin(optimizer, settings, [own for *_, own in apart])
+    twin = _same_optimizer(optimizer, settings, [own for *_, own in apart])
     for parameter, number, own in apart:
         cohort = optimizer.state[parameter][COHORTS][number]
         if cohort["steps"]:

@@ -5,17 +5,17 @@ from numbers import Integral
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.layers import refuse_shared
+from plastsearch.growth.collect import Batches, Loss
+from plastsearch.growth.criteria import score
 from plastsearch.growth.optimizer import refuse_state
 from plastsearch.growth.paths import at
-from plastsearch.growth.resize import narrow_, parameters_of
+from plastsearch.growth.resize import all_or_nothing, narrow_, parameters_of
 from plastsearch.growth.site import Site, Slot, blocks_at
-from plastsearch.growth.survey import find_sites, pick
-from plastsearch.growth.undo import all_or_nothing
+from plastsearch.growth.survey import find_sites, pick, refuse_shared
 
 Pool = Literal["added", "all"]
 
@@ -43,6 +43,7 @@ def choose(scores: Tensor, count: int, pool: Pool = "all", added: int = 0, *, pa
     values = scores.detach().double().cpu()
     if pairs:
         return _with_pairs(values, count, first, total - added)
+    # Stable, so that among equal scores it is the same units everywhere.
     order = torch.argsort(values[first:], stable=True)[:count] + first
     return order.sort().values
 
@@ -66,10 +67,11 @@ def remove_neurons_(
     if optimizer is not None:
         refuse_state(optimizer, [tensor for name in removed for tensor in parameters_of(module, sites[name])])
     with all_or_nothing(module, optimizer):
+        # Before any unit goes: a site's columns are counted with all its units.
         for name, mean in given.items():
             _compensate_(module, sites[name], removed[name], mean)
         for name, chosen in removed.items():
-            site = find_sites(module)[name]
+            site = find_sites(module)[name]  # anew: heads that went leave fewer gates to the head width of their layer
             gone = set(chosen.tolist())
             narrow_(module, site, torch.tensor([j for j in range(site.units) if j not in gone]), optimizer)
     after = find_sites(module)
@@ -157,7 +159,7 @@ def _shift_bias_(module: nn.Module, site: Site, slot: Slot, shift: Tensor) -> No
     owner, name, sign = found
     tensor = getattr(owner, name)
     if isinstance(tensor, nn.Parameter):
-        tensor.data = tensor.data + sign * shift
+        tensor.data = tensor.data + sign * shift  # a new tensor, not an addition in place, which could not be undone
     else:
         setattr(owner, name, tensor + sign * shift)
 
@@ -172,3 +174,33 @@ def _bias(module: nn.Module, site: Site, slot: Slot) -> tuple[Any, str, float] |
     if norm is None or norm.running_mean is None:
         return None
     return norm, "running_mean", -1.0
+
+
+def shrink_(
+    module: nn.Module,
+    neurons: Mapping[str, int],
+    batches: Batches,
+    loss: Loss,
+    *,
+    criterion: str = "taylor",
+    pool: Pool = "all",
+    added: Mapping[str, int] | None = None,
+    generator: Generator | None = None,
+    optimizer: Optimizer | None = None,
+) -> dict[str, Tensor]:
+    """Removes `neurons` of each site, the lowest by a criterion first; returns the units that went, by index.
+
+    `batches` yields (inputs, labels), `loss` gives one value per clip; `added` says how many of a site's last units are
+    new (`Dropin.units`), which `pool="added"` and the criterion `newest` ask. Fold a grown network first.
+    """
+    sites = find_sites(module)
+    counts = {}
+    for name, count in neurons.items():
+        step = pick(module, sites, name).step
+        if count % step:
+            raise GrowthError(f"site '{name}' cannot lose {count}: its neurons come in multiples of {step}")
+        counts[name] = count // step
+    found = score(module, list(counts), [criterion], batches, loss, generator or Generator(), added)[criterion]
+    gone = {name: choose(found[name], count, pool, (added or {}).get(name, 0)) for name, count in counts.items()}
+    remove_neurons_(module, gone, optimizer)
+    return gone

@@ -1,6 +1,12 @@
-"""Widens and narrows ordinary modules in place, entry by entry along the unit map; attributes and optimiser follow."""
+"""Widens and narrows ordinary modules in place, entry by entry along the unit map: as a whole or not at all.
 
-from collections.abc import Callable, Sequence
+Attributes and optimiser follow. Requests are refused before anything is touched; `all_or_nothing` is for what nobody
+foresees, such as memory that runs out half way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -48,7 +54,8 @@ def parameters_of(root: nn.Module, site: Site) -> list[nn.Parameter]:
 
 def insert(old: Tensor, new: Tensor, slot: Slot) -> Tensor:
     """The old entries with the new units' appended inside each gate, and what lies outside the slot left in place."""
-    dim, first = slot.dim, slot.offset
+    dim = slot.dim
+    first = slot.offset
     head, body = old.narrow(dim, 0, first), old.narrow(dim, first, old.shape[dim] - first)
     parts = [unflatten(part, dim, (slot.gates, -1)) for part in (body, new)]
     return torch.cat([head, torch.cat(parts, dim + 1).flatten(dim, dim + 1)], dim)
@@ -104,6 +111,7 @@ def _replace_(
     if not isinstance(old, nn.Parameter):
         setattr(module, name, tensor)
         return
+    # Another parameter rather than another size of this one: optimisers keep their state by its identity.
     new = nn.Parameter(tensor, requires_grad=old.requires_grad)
     setattr(module, name, new)
     if optimizer is not None:
@@ -111,20 +119,22 @@ def _replace_(
         swap_(optimizer, old, new, remap)
 
 
-def _linear(module: Any) -> None:
+def _linear(module: nn.Linear) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
-def _conv(module: Any) -> None:
+def _conv(module: nn.Conv2d) -> None:
     module.out_channels, module.in_channels = module.weight.shape[:2]
 
 
-def _norm(module: Any) -> None:
+def _norm(module: nn.BatchNorm2d) -> None:
     module.num_features = next(t for t in (module.weight, module.running_mean) if t is not None).shape[0]
 
 
-def _gru(module: Any) -> None:
-    module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
+def _gru(module: nn.GRU) -> None:
+    weight_ih, weight_hh = module.all_weights[0][:2]
+    module.hidden_size = weight_hh.shape[1]
+    module.input_size = weight_ih.shape[1]
     module.flatten_parameters()
 
 
@@ -134,3 +144,68 @@ _SYNC: dict[type, Callable[[Any], None]] = {
     nn.BatchNorm2d: _norm,
     nn.GRU: _gru,
 }
+
+
+@contextmanager
+def all_or_nothing(
+    module: nn.Module, optimizer: Optimizer | None = None, generator: torch.Generator | None = None
+) -> Iterator[None]:
+    """Undoes what happens within if it raises; tensors within may be replaced, but not written into."""
+    back: list[Callable[[], Any]] = [
+        step for part in module.modules() for step in (_class_of(part), _contents(part.__dict__))
+    ]
+    back += [_parameter(parameter) for parameter in module.parameters()]
+    if optimizer is not None:
+        back.append(_contents(optimizer.__dict__))
+        back += [_contents(group) for group in optimizer.param_groups]
+        back += [_contents(state) for state in optimizer.state.values() if isinstance(state, dict)]
+    # A request that failed has drawn nothing, so that the next one gets the values this one would have had.
+    source = generator or torch.default_generator
+    back.append(partial(source.set_state, source.get_state()))
+    try:
+        yield
+    except BaseException:  # a KeyboardInterrupt leaves half a change, too
+        for undo in back:
+            undo()
+        raise
+
+
+def _class_of(part: nn.Module) -> Callable[[], None]:
+    kind = type(part)
+
+    def undo() -> None:
+        if type(part) is not kind:
+            part.__class__ = kind
+
+    return undo
+
+
+def _contents(table: dict[Any, Any]) -> Callable[[], None]:
+    """Puts back a table and the containers in it; the same objects, since handles of hooks point at them."""
+    kept = dict(table)
+    inside = [(held, list(held.items())) for held in table.values() if isinstance(held, dict)]
+    listed = [(held, list(held)) for held in table.values() if isinstance(held, list)]
+
+    def undo() -> None:
+        table.clear()
+        table.update(kept)
+        for held, items in inside:
+            held.clear()
+            held.update(items)
+        for row, entries in listed:
+            row[:] = entries
+
+    return undo
+
+
+def _parameter(parameter: nn.Parameter) -> Callable[[], None]:
+    data = parameter.data
+    learns = parameter.requires_grad
+    gradient = parameter.grad
+
+    def undo() -> None:
+        parameter.data = data
+        parameter.requires_grad_(learns)
+        parameter.grad = gradient
+
+    return undo

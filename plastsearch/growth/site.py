@@ -4,22 +4,21 @@ One unit map serves growth, pruning, reordering, optimiser carry-over, scores an
 with the constructors below; networks that declare none are recognised in `growth/families.py`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec
 
 from torch import nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import at, chain, grown, outer
 
+Settings = ParamSpec("Settings")
 Role = Literal["in", "out", "recurrent", "norm"]
-_STREAM = re.compile(r"(stream|residual|hidden_size|hidden|embed_dim|d_model)$|^encoder(\.\d+)?$")
 Kind = Literal["channels", "hidden", "attention", "head_width", "ffn"]
 
 
-_WAVLM = (
+WAVLM_REFUSED = (
     "WavLM's attention hands its weights to one fused call with a fixed number of heads and gates them by position, "
     "so heads cannot be added; its feed-forward sites can grow"
 )
@@ -66,7 +65,7 @@ class Site:
 
     @property
     def width(self) -> int:
-        """Neurons now."""
+        """How many neurons the site has now."""
         return self.units * self.step
 
 
@@ -89,7 +88,13 @@ def layers_of(site: Site) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def attempt(make: Callable[..., Site], root: nn.Module, name: str, *args: Any, **settings: Any) -> Site | Refusal:
+def attempt(
+    make: Callable[Concatenate[nn.Module, str, Settings], Site],
+    root: nn.Module,
+    name: str,
+    *args: Settings.args,
+    **settings: Settings.kwargs,
+) -> Site | Refusal:
     """A site by one of the constructors below, or why there is none."""
     try:
         return make(root, name, *args, **settings)
@@ -242,7 +247,7 @@ def _tensors(module: nn.Module) -> list[tuple[str, Any]]:
     return [(name, tensor) for name, tensor in both if tensor is not None]
 
 
-def _expect(module: Any, kind: type, path: str, name: str) -> None:
+def _expect(module: object, kind: type, path: str, name: str) -> None:
     if not isinstance(module, kind):
         what = f"{path} is a {type(module).__name__}, not a {kind.__name__}"
         raise GrowthError(f"site '{name}': {what}; a site of this kind is made of {kind.__name__} layers")
@@ -263,7 +268,7 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
     if lacking:
         raise GrowthError(f"site '{name}': {type(module).__name__} at {path} has no {', '.join(lacking)}")
     if hasattr(module, "gru_rel_pos_const"):
-        raise GrowthError(f"site '{name}': {_WAVLM}")
+        raise GrowthError(f"site '{name}': {WAVLM_REFUSED}")
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
         _expect(at(root, f"{path}.{part}"), nn.Linear, f"{path}.{part}", name)
     rows = {part: at(root, f"{path}.{part}").out_features for part in ("q_proj", "k_proj", "v_proj")}
@@ -285,9 +290,11 @@ def _reads(root: nn.Module, name: str, path: str, features: int, directions: int
     if isinstance(module, nn.GRU):
         if module.num_layers != 1:
             raise GrowthError(f"site '{name}': its consumer {path} has {module.num_layers} layers; {_UNSTACK}")
-        keys, size = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional], module.input_size
+        keys = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional]
+        size = module.input_size
     elif isinstance(module, nn.Linear):
-        keys, size = ["weight"], module.in_features
+        keys = ["weight"]
+        size = module.in_features
     else:
         kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
         raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")

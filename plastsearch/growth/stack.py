@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.layers import layer_refused
+from plastsearch.growth.recurrent import Frames, data_of, with_data
+from plastsearch.growth.survey import layer_refused
 
 
 class GRUStack(nn.Module):
@@ -50,7 +50,7 @@ class GRUStack(nn.Module):
         for layer in layers:
             layer.flatten_parameters()
 
-    def forward(self, input: Any, hx: Tensor | tuple[Tensor, ...] | None = None) -> tuple[Any, Any]:
+    def forward(self, input: Frames, hx: Tensor | tuple[Tensor, ...] | None = None) -> tuple[Frames, Any]:
         states: list[Tensor] = []
         first = 0
         for k, layer in enumerate(self.layers):
@@ -59,7 +59,7 @@ class GRUStack(nn.Module):
             given = torch.stack(mine) if isinstance(mine, tuple) else mine
             input, state = layer(input, given)
             if k + 1 < len(self.layers) and self.dropout.p:
-                input = _on_data(self.dropout, input)
+                input = with_data(input, self.dropout(data_of(input)))
             states.append(state)
             first += directions
         if len({state.shape[-1] for state in states}) > 1:
@@ -131,7 +131,3 @@ def _united(path: str, stack: GRUStack) -> nn.GRU:
             setattr(gru, name.replace("_l0", f"_l{k}"), parameter)
     gru.flatten_parameters()
     return gru.train(stack.training)
-
-
-def _on_data(change: nn.Module, value: Any) -> Any:
-    return value._replace(data=change(value.data)) if isinstance(value, PackedSequence) else change(value)

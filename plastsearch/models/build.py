@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -61,7 +60,7 @@ def build(
 def from_config(plain: Widths) -> Detector:
     """The architecture that a detector's `plain_config` describes, with random weights from the global generator."""
     kind = plain["model_type"]
-    detector = BUILDERS["wav2vec2" if kind in TRANSFORMERS else kind](dict(plain))
+    detector = BUILDERS["wav2vec2" if kind in TRANSFORMERS else kind](plain)
     if plain.get("blocks", len(detector.blocks())) < len(detector.blocks()):
         detector.truncate_(plain["blocks"])
     return detector
@@ -139,7 +138,7 @@ def _tensors(detector: Detector, prefixes: tuple[str, ...] = ()) -> dict[str, Te
 
 
 def _check_regular(detector: Detector, plain: Widths) -> None:
-    """Refuses widths that the config cannot say."""
+    """Refuses widths that a config.json has no words for, such as those of a site that alone has grown."""
     if any(is_grown(module) for module in detector.modules()):
         raise PlastsearchError("the network still holds grown blocks beside its base: fold it before saving")
     said = {row.name: row.neurons for row in table_of(plain)}
@@ -151,10 +150,14 @@ def _check_regular(detector: Detector, plain: Widths) -> None:
             )
 
 
+_NOT_OF_TRANSFORMERS = ("front_end", "rate_hz", "bidirectional", "pooling", "dropout", "normalize")
+
+
 def _build_wav2vec2(plain: Widths) -> Detector:
-    plain = {key: value for key, value in plain.items() if key not in ("front_end", "rate_hz", "bidirectional")}
-    pooling, dropout, normalize = plain.pop("pooling"), plain.pop("dropout"), plain.pop("normalize", True)
-    return wav2vec2.from_widths(plain, pooling=pooling, dropout=dropout, normalize=normalize)
+    encoder = {key: value for key, value in plain.items() if key not in _NOT_OF_TRANSFORMERS}
+    return wav2vec2.from_widths(
+        encoder, pooling=plain["pooling"], dropout=plain["dropout"], normalize=plain.get("normalize", True)
+    )
 
 
 def _build_resnet18(plain: Widths) -> Detector:
@@ -181,7 +184,7 @@ def _build_grnn(plain: Widths) -> Detector:
     )
 
 
-BUILDERS: dict[str, Callable[[dict[str, Any]], Detector]] = {
+BUILDERS: dict[str, Callable[[Widths], Detector]] = {
     "wav2vec2": _build_wav2vec2,
     "resnet18": _build_resnet18,
     "grnn": _build_grnn,

@@ -3,26 +3,53 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypedDict
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.places import looks_like_path
 
-if TYPE_CHECKING:
-    from plastsearch.spec.config import ModelConfig
 
-Widths = dict[str, Any]
+class Widths(TypedDict, total=False):
+    """What a config.json says of a network's shape; those of transformers say more, which is handed on as it is."""
+
+    model_type: str
+    # A speech encoder's, by the names of transformers.
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    conv_dim: list[int]
+    conv_stride: list[int]
+    conv_kernel: list[int]
+    conv_bias: bool
+    feat_extract_norm: str
+    do_stable_layer_norm: bool
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    normalize: bool  # of the waveform, before the encoder
+    # Our own networks'.
+    channels: list[int]  # resnet18: of each stage
+    hidden: list[int]  # grnn: of each layer
+    bidirectional: bool
+    blocks: int  # that are left after truncation
+    front_end: str
+    # Any network's.
+    rate_hz: int
+    pooling: str
+    dropout: float
+
 
 # The geometry every wav2vec 2.0 shares: 25 ms windows, one frame each 20 ms at 16 kHz.
 _CONV_STRIDE = [5, 2, 2, 2, 2, 2, 2]
 _CONV_KERNEL = [10, 3, 3, 3, 3, 2, 2]
 
 
-def _transformer(hidden: int, layers: int, heads: int, ffn: int, conv: int, **more: Any) -> Widths:
+def _transformer(hidden: int, layers: int, heads: int, ffn: int, conv: int, more: Widths) -> Widths:
     return {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
@@ -37,16 +64,16 @@ def _transformer(hidden: int, layers: int, heads: int, ffn: int, conv: int, **mo
 
 # Keys of wav2vec2 are those of its transformers config. Pre-norm (`do_stable_layer_norm`) learns from random weights
 # at once; `base` keeps the post-norm of the published network.
-_PRE_NORM = {"do_stable_layer_norm": True}
-_XLSR = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
-_TINY_POSITIONS = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+_PRE_NORM: Widths = {"do_stable_layer_norm": True}
+_XLSR: Widths = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+_TINY_POSITIONS: Widths = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
 
 PRESETS: dict[str, dict[str, Widths]] = {
     "wav2vec2": {
-        "tiny": _transformer(48, 6, 4, 128, 32, **_PRE_NORM, **_TINY_POSITIONS),
-        "small": _transformer(256, 12, 4, 512, 256, **_PRE_NORM),
-        "base": _transformer(768, 12, 12, 3072, 512),
-        "large": _transformer(1024, 24, 16, 4096, 512, **_XLSR),
+        "tiny": _transformer(48, 6, 4, 128, 32, {**_PRE_NORM, **_TINY_POSITIONS}),
+        "small": _transformer(256, 12, 4, 512, 256, _PRE_NORM),
+        "base": _transformer(768, 12, 12, 3072, 512, {}),
+        "large": _transformer(1024, 24, 16, 4096, 512, _XLSR),
     },
     "resnet18": {
         "tiny": {"channels": [8, 16, 32, 64]},
@@ -94,7 +121,7 @@ class SiteRow:
 
     @property
     def neurons(self) -> int:
-        """The width now, counted as `neurons` counts."""
+        """The width now."""
         return self.units * self.step
 
 
@@ -109,7 +136,7 @@ def known_model(name: str) -> str:
     return name
 
 
-def suggestion(name: str, known: Any) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' if something known is close."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
@@ -125,10 +152,10 @@ def preset_widths(name: str, preset: str) -> Widths:
     return presets[preset]
 
 
-def widths_of(model: "ModelConfig") -> Widths:
+def widths_of(model: ModelConfig) -> Widths:
     """All that shapes the network a configuration asks for: preset or folder, and choices."""
     if model.from_ is None:
-        widths = {"model_type": model.name, **preset_widths(model.name, model.preset)}
+        widths: Widths = {"model_type": model.name, **preset_widths(model.name, model.preset)}
         widths |= {"bidirectional": model.bidirectional, "front_end": front_end_of(model.name, model.front_end)}
     else:
         widths = folder_widths(model.name, model.from_, model.front_end)
@@ -155,21 +182,21 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
         )
     path = folder / CONFIG_FILE
     try:
-        widths = json.loads(path.read_text())
+        read = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise PlastsearchError(f"{path}: cannot be read as a model's config: {error}") from error
-    kind = widths.get("model_type") if isinstance(widths, dict) else None
+    kind = read.get("model_type") if isinstance(read, dict) else None
     family = TRANSFORMERS if name == "wav2vec2" else (name,)
     if kind not in family:
         raise PlastsearchError(f"{path}: model_type {kind!r} is no {name}; known here: {', '.join(family)}")
-    widths = {**(_LEFT_OUT if name == "wav2vec2" else {}), **widths}
+    widths: Widths = {**(_LEFT_OUT if name == "wav2vec2" else {}), **read}
     lacking = [key for key in _NEEDED[name] if key not in widths]
     if lacking:
         raise PlastsearchError(f"{path}: lacks {', '.join(lacking)}, without which the sites are unknown")
     saved = widths.setdefault("front_end", FRONT_ENDS[name])
     if front_end not in (None, saved):
         raise PlastsearchError(f"model.front_end: the weights in {folder} were trained on {saved!r}, not {front_end!r}")
-    return dict(widths)
+    return widths
 
 
 def local_folder(source: str) -> Path | None:
@@ -206,20 +233,15 @@ def weights_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
 
 
-def site_table(model: "ModelConfig") -> list[SiteRow]:
+def site_table(model: ModelConfig) -> list[SiteRow]:
     """Every site of a network in order of depth, from plain configuration."""
     return table_of(widths_of(model))
 
 
 def table_of(widths: Widths) -> list[SiteRow]:
-    """The same from a detector's `plain_config`."""
+    """Every site of a network in order of depth, from what a detector's `plain_config` says."""
     kind = widths["model_type"]
     return _TABLES["wav2vec2" if kind in TRANSFORMERS else kind](widths)
-
-
-def site_names(model: "ModelConfig") -> list[str]:
-    """The names alone."""
-    return [row.name for row in site_table(model)]
 
 
 def layer_sites(rows: list[SiteRow]) -> dict[str, list[str]]:
@@ -236,7 +258,7 @@ def block_of(site: str) -> str:
     return ".".join(parts[:2])
 
 
-def missing_sites(model: "ModelConfig") -> list[str]:
+def missing_sites(model: ModelConfig) -> list[str]:
     """Why a network has fewer sites than its family, one sentence each."""
     if widths_of(model)["model_type"] == "wavlm":
         return [
@@ -292,7 +314,7 @@ def _head_reads(pooling: str) -> int:
 
 
 # What transformers takes for keys that a config.json leaves out.
-_LEFT_OUT = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
+_LEFT_OUT: Widths = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
 _NEEDED: dict[str, tuple[str, ...]] = {
     "wav2vec2": (),
     "resnet18": ("channels",),

@@ -8,14 +8,13 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, POOLED
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, POOLED, Widths
 
 HEAD_CUT = "head"
 CLASSES = 2
@@ -48,7 +47,7 @@ class Detector(nn.Module):
         """Every place whose width may change, as it is now."""
 
     @abstractmethod
-    def plain_config(self) -> dict[str, Any]:
+    def plain_config(self) -> Widths:
         """Plain values from which `build.from_config` makes the same architecture."""
 
     @abstractmethod

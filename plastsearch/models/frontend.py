@@ -41,7 +41,10 @@ class FilterBank(nn.Module):
 
     def __init__(self, kind: str, rate_hz: int, shape: Shape, normalise: bool) -> None:
         super().__init__()
-        self.kind, self.rate_hz, self.shape, self.normalise = kind, rate_hz, shape, normalise
+        self.kind = kind
+        self.rate_hz = rate_hz
+        self.shape = shape
+        self.normalise = normalise
         bank = _bank(kind, shape, rate_hz)
         cosine = functional.create_dct(shape.n_out, shape.bands, norm="ortho") if kind in ("lfcc", "mfcc") else None
         # Recomputed from the configuration, so no checkpoint needs to hold them.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.growth.site import Site, hidden
+from plastsearch.models.catalog import Widths
 from plastsearch.models.detector import Detector
 
 
@@ -31,8 +32,12 @@ class GRNN(Detector):
         directions = 2 if bidirectional else 1
         super().__init__(widths[-1] * directions, pooling, dropout)
         self.front_end = front_end
-        self._plain = {"front_end": front_end_name, "rate_hz": rate_hz}
-        self._plain |= {"bidirectional": bidirectional, "hidden": list(widths)}
+        self._plain: Widths = {
+            "front_end": front_end_name,
+            "rate_hz": rate_hz,
+            "bidirectional": bidirectional,
+            "hidden": list(widths),
+        }
         self.norm = nn.BatchNorm1d(bins)
         inputs = [bins, *(width * directions for width in widths[:-1])]
         self.gru = nn.ModuleList(
@@ -79,7 +84,7 @@ class GRNN(Detector):
         if features != self.head.in_features // self._copies():
             self._new_head_(features)
 
-    def plain_config(self) -> dict[str, Any]:
+    def plain_config(self) -> Widths:
         """Plain values that make the same architecture."""
         return {
             "model_type": "grnn",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plastsearch.growth.families import resnet_sites
 from plastsearch.growth.site import Refusal, Site
+from plastsearch.models.catalog import Widths
 from plastsearch.models.detector import Detector
 
 BLOCKS_PER_STAGE = 2
@@ -54,7 +55,7 @@ class ResNet18(Detector):
     ) -> None:
         super().__init__(channels[-1], pooling, dropout)
         self.front_end = front_end
-        self._plain = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
+        self._plain: Widths = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
         self.norm = nn.BatchNorm2d(1)  # front ends differ in scale by orders of magnitude
         self.conv1 = nn.Conv2d(1, channels[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
@@ -102,7 +103,7 @@ class ResNet18(Detector):
         if features != self.head.in_features // self._copies():
             self._new_head_(features)
 
-    def plain_config(self) -> dict[str, Any]:
+    def plain_config(self) -> Widths:
         """Plain values that make the same architecture."""
         return {
             "model_type": "resnet18",

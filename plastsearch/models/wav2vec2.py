@@ -8,6 +8,7 @@ Axes: B clips, T samples or frames, D features.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, hub_cache, local_folder, weights_in
+from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths, hub_cache, local_folder, weights_in
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
 
@@ -33,7 +34,9 @@ _PRETRAINING = {
     "proj_codevector_dim": 64,
 }
 # Spans of 60 ms: with the published 200 ms a small encoder stays at chance for thousands of steps.
-_SPAN, _SPAN_STARTS, _OTHERS = 3, 0.2, 20
+_SPAN = 3
+_SPAN_STARTS = 0.2
+_OTHERS = 20
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
 
 
@@ -95,10 +98,11 @@ class SpeechEncoder(Detector):
         self.backbone.encoder.layers = self.backbone.encoder.layers[:count]
         self.backbone.config.num_hidden_layers = count
 
-    def plain_config(self) -> dict[str, Any]:
+    def plain_config(self) -> Widths:
         """The transformers config and what it does not say."""
+        widths: Widths = self.backbone.config.to_dict()  # with what else transformers keeps there
         return {
-            **self.backbone.config.to_dict(),
+            **widths,
             "pooling": self.pooling,
             "dropout": self.head_dropout.p,
             "normalize": self.normalize,
@@ -143,7 +147,9 @@ class MaskedPretraining(nn.Module):
         self.network.set_gumbel_temperature(temperature)
         with seeded(int(torch.randint(2**31, (1,), generator=generator))):
             output = self.network(wave_BT, mask_time_indices=mask_BT, sampled_negative_indices=others_BTN)
-        return output.loss / mask_BT.sum(), _hits(output, mask_BT, others_BTN)
+        return output.loss / mask_BT.sum(), _hits(
+            output.projected_states, output.projected_quantized_states, mask_BT, others_BTN
+        )
 
     def detector(self) -> SpeechEncoder:
         """The detector with the trained encoder; what serves pretraining alone (masks, codes) stays behind."""
@@ -173,8 +179,8 @@ def _others(mask_BT: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _hits(output: Any, mask_BT: Tensor, others_BTN: Tensor) -> float:
-    predicted_BTD, code_BTD = output.projected_states, output.projected_quantized_states
+def _hits(predicted_BTD: Tensor, code_BTD: Tensor, mask_BT: Tensor, others_BTN: Tensor) -> float:
+    """The share of masked frames whose own code is nearer to the prediction than all others."""
     other_BTND = code_BTD.flatten(0, 1)[others_BTN]
     wrong_BTN = torch.cosine_similarity(predicted_BTD[:, :, None], other_BTND, dim=-1)
     same_BTN = (other_BTND == code_BTD[:, :, None]).all(-1)  # the same code is no mistake
@@ -183,7 +189,7 @@ def _hits(output: Any, mask_BT: Tensor, others_BTN: Tensor) -> float:
     return hit_BT[mask_BT].float().mean().item()
 
 
-def from_widths(widths: dict[str, Any], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
+def from_widths(widths: Mapping[str, object], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
     """An encoder with random weights, from the keys of its transformers config."""
     from transformers import AutoConfig, AutoModel
 
@@ -227,8 +233,9 @@ def fetch(source: str) -> Path:
     name, _, revision = source.partition("@")
     try:
         for kind in ("*.safetensors", "*.bin"):  # the second only where there are none of the first
-            wanted: dict[str, Any] = {"allow_patterns": ["*.json", kind], "cache_dir": hub_cache()}
-            folder = Path(snapshot_download(name, revision=revision or None, **wanted))
+            wanted = ["*.json", kind]
+            found = snapshot_download(name, revision=revision or None, allow_patterns=wanted, cache_dir=hub_cache())
+            folder = Path(found)
             if weights_in(folder):
                 return folder
     except (OSError, ValueError) as error:
@@ -249,17 +256,18 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
 
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
-    choices: dict[str, Any] = {
+    choices = {
         "do_normalize": detector.normalize,
         "sampling_rate": 16_000,
         "feature_size": 1,
         "padding_value": 0.0,
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "return_attention_mask": False,
     }
-    choices |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "return_attention_mask": False}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
-def _supported(backbone: Any) -> Any:
+def _supported(backbone: nn.Module) -> nn.Module:
     if getattr(backbone, "adapter", None) is not None:
         raise PlastsearchError(f"{CONFIG_FILE}: add_adapter is set; encoders with an adapter on top are not supported")
     return backbone

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plastsearch.errors import DataError
 from plastsearch.scores.keys import IN_SCORES, Key, is_header, key_of
-from plastsearch.scores.metrics import eer, summary
+from plastsearch.scores.metrics import Summary, eer, summary
 from plastsearch.scores.rows import Mistakes, numbers, of_width, once, read_rows
 from plastsearch.scores.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021
 
@@ -99,9 +99,25 @@ def joined(scores: Scores, key: Key) -> NDArray[np.float64]:
     return scores.values[[position[name] for name in key.ids]]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a score file is worth, and what looks wrong about it."""
+
+    summary: Summary
+    warnings: tuple[str, ...]
+    min_tdcf_2019: float | None = None  # None without a verifier
+    min_tdcf_2021: float | None = None
+
+    def plain(self) -> dict[str, object]:
+        """By name, as it is printed."""
+        tandem = {"min_tdcf_2019": self.min_tdcf_2019, "min_tdcf_2021": self.min_tdcf_2021}
+        known = {name: value for name, value in tandem.items() if value is not None}
+        return {**self.summary.plain(), **known, "warnings": list(self.warnings)}
+
+
 def judge(
     scores: Scores, key: Key | None, verifier: VerifierErrors | None = None, replicates: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+) -> Judgement:
     """Every metric of a score file, pooled and per attack, with what looks wrong about it."""
     key = key or scores.key
     if key is None:
@@ -109,18 +125,17 @@ def judge(
     values = joined(scores, key)
     found = summary(values, key.is_bona, key.attacks, key.speakers, seed=seed, replicates=replicates)
     bona, spoof = values[key.is_bona], values[~key.is_bona]
-    if verifier is not None:
-        found["min_tdcf_2019"] = min_tdcf_2019(bona, spoof, verifier)
-        found["min_tdcf_2021"] = min_tdcf_2021(bona, spoof, verifier)
+    legacy = None if verifier is None else min_tdcf_2019(bona, spoof, verifier)
+    revised = None if verifier is None else min_tdcf_2021(bona, spoof, verifier)
+    warnings = []
     negated = eer(-bona, -spoof)[0]
-    found["warnings"] = []
-    if negated < found["eer"]:
-        found["warnings"].append(
-            f"negated scores have an EER of {negated:.2f} % instead of {found['eer']:.2f} %: "
+    if negated < found.eer:
+        warnings.append(
+            f"negated scores have an EER of {negated:.2f} % instead of {found.eer:.2f} %: "
             "higher must mean bona fide; are labels or signs swapped?"
         )
     if np.unique(values).size < FEW:
-        found["warnings"].append(
+        warnings.append(
             f"only {np.unique(values).size} different scores: these look like decisions, and their EER means little"
         )
-    return found
+    return Judgement(found, tuple(warnings), legacy, revised)

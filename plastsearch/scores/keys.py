@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastsearch.errors import DataError
-from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, Layout
+from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, ColumnOrder
 from plastsearch.scores.rows import Mistakes, Row, chosen, numbers, of_width, once, read_rows
 from plastsearch.scores.tdcf import VerifierErrors, verifier_errors
 
-PA_2021 = Layout(12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval",
-                 id=1, key=9, speaker=0, attack=-1, subset=11)  # fmt: skip
-IN_SCORES = Layout(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
-NAMED_5 = Layout(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
-KEYS = {layout.columns: layout for layout in (LA_2019, LA_2021, DF_2021, PA_2021, ASVSPOOF5)}
+PA_2021 = ColumnOrder(
+    12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval", id=1, key=9, speaker=0, attack=-1, subset=11
+)
+IN_SCORES = ColumnOrder(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
+NAMED_5 = ColumnOrder(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
+KEYS = {order.columns: order for order in (LA_2019, LA_2021, DF_2021, PA_2021, ASVSPOOF5)}
 HEADERS = frozenset({"filename", "file", "utt", "utterance", "trial"})
 MOST_USED = "eval"  # the subset that 2021 is judged on
 
@@ -44,53 +45,53 @@ def read_key(path: Path, subset: str | None = None) -> Key:
     rows = read_rows(path)
     if rows and is_header(rows[0][1]):
         return key_of(path, rows[1:], NAMED_5, subset)
-    layout = KEYS.get(len(rows[0][1])) if rows else None
-    if layout is None:
+    order = KEYS.get(len(rows[0][1])) if rows else None
+    if order is None:
         known = "; ".join(f"{columns} (`{one.example}`)" for columns, one in sorted(KEYS.items()))
         what = f"{path}:{rows[0][0]}: {len(rows[0][1])} columns" if rows else f"{path}: it is empty"
         raise DataError(f"{what}; protocols that are known have {known}, or a header `filename cm-label`")
-    return key_of(path, rows, layout, subset)
+    return key_of(path, rows, order, subset)
 
 
-def key_of(path: Path, rows: Sequence[Row], layout: Layout, subset: str | None = None) -> Key:
-    """Rows of one layout as a key."""
+def key_of(path: Path, rows: Sequence[Row], order: ColumnOrder, subset: str | None = None) -> Key:
+    """Rows of one order as a key."""
     mistakes = Mistakes()
-    rows = of_width(path, rows, layout.columns, layout.example, mistakes)
-    once(path, rows, layout.id, mistakes)
-    chosen(path, rows, layout.key, lambda word: word.lower() in BONA_FIDE | SPOOF, "bonafide or spoof", mistakes)
+    rows = of_width(path, rows, order.columns, order.example, mistakes)
+    once(path, rows, order.id, mistakes)
+    chosen(path, rows, order.key, lambda word: word.lower() in BONA_FIDE | SPOOF, "bonafide or spoof", mistakes)
     mistakes.raise_any()
-    wanted, elsewhere = _of_subset(path, rows, layout, subset)
-    is_bona = np.array([words[layout.key].lower() in BONA_FIDE for _, words in wanted], dtype=np.bool_)
+    wanted, elsewhere = _of_subset(path, rows, order, subset)
+    is_bona = np.array([words[order.key].lower() in BONA_FIDE for _, words in wanted], dtype=np.bool_)
 
     def column(n: int) -> tuple[str, ...] | None:
         return None if n < 0 else tuple(words[n] for _, words in wanted)
 
-    attacks = column(layout.attack)
+    attacks = column(order.attack)
     if attacks is not None:
         attacks = tuple(NONE if bona else name for bona, name in zip(is_bona, attacks, strict=True))
     return Key(
         source=Path(path),
-        ids=tuple(words[layout.id] for _, words in wanted),
+        ids=tuple(words[order.id] for _, words in wanted),
         lines=tuple(line for line, _ in wanted),
         is_bona=is_bona,
         attacks=attacks,
-        speakers=column(layout.speaker),
-        elsewhere=frozenset(words[layout.id] for _, words in elsewhere),
+        speakers=column(order.speaker),
+        elsewhere=frozenset(words[order.id] for _, words in elsewhere),
     )
 
 
-def _of_subset(path: Path, rows: list[Row], layout: Layout, subset: str | None) -> tuple[list[Row], list[Row]]:
-    if layout.subset < 0:
+def _of_subset(path: Path, rows: list[Row], order: ColumnOrder, subset: str | None) -> tuple[list[Row], list[Row]]:
+    if order.subset < 0:
         if subset is not None:
             raise DataError(f"{path}: this kind of protocol has no subsets; leave out --subset {subset}")
         return rows, []
     wanted = subset or MOST_USED
-    names = sorted({words[layout.subset] for _, words in rows})
+    names = sorted({words[order.subset] for _, words in rows})
     if wanted not in names:
         raise DataError(f"{path}: no clip is of subset '{wanted}'; it has {', '.join(names)}")
     split: tuple[list[Row], list[Row]] = ([], [])
     for row in rows:
-        split[row[1][layout.subset] != wanted].append(row)
+        split[row[1][order.subset] != wanted].append(row)
     return split
 
 

@@ -3,9 +3,9 @@
 Numpy only. Scores are logit differences, never softmax probabilities: those tie at 1.0 and move the EER.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,7 +137,7 @@ def bootstrap_eer(
     of = curve(of_bona, of_spoof)
     speakers = None
     if bona_speakers is not None and spoof_speakers is not None:
-        speakers = _speakers_in_order(of_bona, of_spoof, np.asarray(bona_speakers), np.asarray(spoof_speakers), of)
+        speakers = _speakers_in_order(of_bona, of_spoof, bona_speakers, spoof_speakers, of)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
         [weighted_eers(of, weights) for weights in resamples(of.is_bona, speakers, replicates, rng)]
@@ -153,8 +153,10 @@ def bootstrap_eer(
     return min(low, point), max(high, point)
 
 
-def _speakers_in_order(bona: Floats, spoof: Floats, of_bona: Any, of_spoof: Any, of: Curve) -> NDArray[np.int64]:
-    _, codes = np.unique(np.concatenate([of_bona, of_spoof]).astype(str), return_inverse=True)
+def _speakers_in_order(
+    bona: Floats, spoof: Floats, of_bona: ArrayLike, of_spoof: ArrayLike, of: Curve
+) -> NDArray[np.int64]:
+    _, codes = np.unique(np.concatenate([np.asarray(of_bona), np.asarray(of_spoof)]).astype(str), return_inverse=True)
     ordered = np.empty(of.scores.size, dtype=np.int64)
     ordered[of.is_bona] = codes[: bona.size][np.argsort(bona, kind="stable")]
     ordered[~of.is_bona] = codes[bona.size :][np.argsort(spoof, kind="stable")]
@@ -217,29 +219,54 @@ def weighted_eers(of: Curve, weights: NDArray[np.int64]) -> Floats:
     return found
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Every metric of one split, error rates in percent."""
+
+    eer: float
+    threshold: float
+    eer_tie_safe: float
+    min_dcf: float
+    act_dcf: float
+    cllr: float
+    n_bona: int
+    n_spoof: int
+    eer_low: float | None = None  # the interval; None if none was drawn
+    eer_high: float | None = None
+    interval_over: Literal["clips", "speakers"] | None = None
+    per_attack: Mapping[str, float] | None = None  # None if attacks are not known
+
+    def plain(self) -> dict[str, object]:
+        """By name; what there is not is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 def summary(
     scores: ArrayLike, labels: ArrayLike, attacks: Sequence[str] | None = None, speakers: Sequence[str] | None = None,
     seed: int = 0, replicates: int = 1000,
-) -> dict[str, Any]:  # fmt: skip
+) -> Summary:  # fmt: skip
     """Every metric of one split; labels are 1 for bona fide, 0 for spoof; no interval if `replicates` is 0."""
-    values, is_bona = np.asarray(scores, dtype=np.float64).ravel(), np.asarray(labels).ravel() == 1
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    is_bona = np.asarray(labels).ravel() == 1
     if values.size != is_bona.size:
         raise DataError(f"{values.size} scores for {is_bona.size} labels: each clip needs one of each")
     bona, spoof = checked(values[is_bona], "bona fide"), checked(values[~is_bona], "spoof")
     of = curve(bona, spoof)
     value, threshold = _eer_of(of)
-    found: dict[str, Any] = {
-        "eer": value, "threshold": threshold, "eer_tie_safe": _tie_safe_of(of), "min_dcf": min_dcf(bona, spoof),
-        "act_dcf": act_dcf(bona, spoof), "cllr": cllr(bona, spoof), "n_bona": bona.size, "n_spoof": spoof.size,
-    }  # fmt: skip
+    found = Summary(
+        eer=value, threshold=threshold, eer_tie_safe=_tie_safe_of(of), min_dcf=min_dcf(bona, spoof),
+        act_dcf=act_dcf(bona, spoof), cllr=cllr(bona, spoof), n_bona=bona.size, n_spoof=spoof.size,
+    )  # fmt: skip
     if replicates:
         names = np.asarray(speakers, dtype=str) if speakers is not None else None
         if names is not None and (np.unique(names).size < LEAST_SPEAKERS or (names == "-").any()):
             names = None
         split = {} if names is None else {"bona_speakers": names[is_bona], "spoof_speakers": names[~is_bona]}
         low, high = bootstrap_eer(bona, spoof, replicates=replicates, seed=seed, **split)
-        found |= {"eer_low": low, "eer_high": high, "interval_over": "clips" if names is None else "speakers"}
+        over: Literal["clips", "speakers"] = "clips" if names is None else "speakers"
+        found = replace(found, eer_low=low, eer_high=high, interval_over=over)
     if attacks is not None:
         of_spoof = np.asarray(attacks, dtype=str)[~is_bona]
-        found["per_attack"] = {str(name): eer(bona, spoof[of_spoof == name])[0] for name in np.unique(of_spoof)}
+        rates = {str(name): eer(bona, spoof[of_spoof == name])[0] for name in np.unique(of_spoof)}
+        found = replace(found, per_attack=rates)
     return found

@@ -20,7 +20,7 @@ class Mistakes:
     told: list[str] = field(default_factory=list)
 
     def add(self, place: str, what: str) -> None:
-        """Note one mistake."""
+        """Count a mistake, and keep its words if it is one of the first."""
         self.count += 1
         if len(self.told) < NAMED:
             self.told.append(f"{place}: {what}")
@@ -73,7 +73,7 @@ def _number(path: Path, line: int, word: str, mistakes: Mistakes) -> float:
 
 
 def once(path: Path, rows: Sequence[Row], column: int, mistakes: Mistakes) -> None:
-    """Every clip may stand in a file once."""
+    """Note each clip that stands in a file more than once."""
     seen: dict[str, int] = {}
     for line, words in rows:
         if words[column] in seen:

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.random import Generator
 
 from plastsearch.search.parameters import Parameter
-from plastsearch.search.space import Params, Space
+from plastsearch.search.space import Space
 from plastsearch.search.subsets import Encoding
 from plastsearch.search.values import RandomValues
+from plastsearch.spec.domains import Params, Value
 
 MOST = 8
 
@@ -70,8 +71,8 @@ class _Anchor(RandomValues):
         super().__init__(rng)
         self._at, self._design, self._spread = at, design, spread
 
-    def value(self, one: Parameter) -> object:
+    def value(self, one: Parameter) -> Value:
         return one.at(self._spread.unit(one.name, self._at))
 
-    def subset(self, names: Encoding) -> Params:  # noqa: ARG002 the design is written in this very encoding
+    def subset(self, sites: Encoding) -> Params:  # noqa: ARG002 the design is written in this very encoding
         return self._design

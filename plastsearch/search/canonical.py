@@ -1,7 +1,6 @@
 """The canonical form of a TrialConfig: equal trials become equal configurations, so that they get one id."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, UNTOUCHED, reads
@@ -10,11 +9,9 @@ from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, UNTOUCHED, 
 def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     """The same trial without settings that nothing reads; sites by depth, those without neurons left out."""
     growth = config.growth()
-    changes: dict[str, Any] = {}
-    if METHODS[config.method].placed and not growth:
-        # Nothing grows, so there is nothing to tell it from training the untouched network.
-        changes["method"] = UNTOUCHED
-    method = changes.get("method", config.method)
+    # Where nothing grows there is nothing to tell it from training the untouched network.
+    method = UNTOUCHED if METHODS[config.method].placed and not growth else config.method
+    changes: dict[str, object] = {"method": method}
     if METHODS[method].placed:
         changes |= _growth(growth, order)
         if not any(name.startswith("gru.") for name in growth):
@@ -26,7 +23,7 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     return config.model_copy(update=changes)
 
 
-def _growth(growth: Mapping[str, int], order: Sequence[str]) -> dict[str, Any]:
+def _growth(growth: Mapping[str, int], order: Sequence[str]) -> dict[str, object]:
     place = {name: at for at, name in enumerate(order)}
     names = tuple(sorted(growth, key=lambda name: place.get(name, len(place))))
     widths = set(growth.values())
@@ -34,5 +31,5 @@ def _growth(growth: Mapping[str, int], order: Sequence[str]) -> dict[str, Any]:
     return {"layers": names, "neurons": neurons}
 
 
-def _default(key: str) -> Any:
+def _default(key: str) -> object:
     return TrialConfig.model_fields[key].default

@@ -5,15 +5,16 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue
 
 from plastsearch.search.samplers import distributions, running, settle
 from plastsearch.search.space import Space
+from plastsearch.spec.domains import Value
 from plastsearch.tracking.journal import mend
 
 FILE = "optuna.log"
@@ -32,7 +33,7 @@ class _File(BaseJournalBackend):  # type: ignore[misc] # optuna is untyped here
         path.touch()
         self._read, self._offset = 0, 0  # whole lines, and where they end
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, JsonValue]]:
         """Whole lines from that number on."""
         if log_number_from < self._read:
             self._read, self._offset = 0, 0
@@ -45,7 +46,7 @@ class _File(BaseJournalBackend):  # type: ignore[misc] # optuna is untyped here
                 if self._read > log_number_from:
                     yield json.loads(line)
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: list[dict[str, JsonValue]]) -> None:
         """One write, so that readers see whole lines."""
         with self._path.open("ab") as file:
             file.write(b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs))
@@ -65,11 +66,11 @@ class Entry:
     """What the study should say of one trial; without values it failed, or was halted, or still runs."""
 
     number: int
-    params: Mapping[str, Any]
+    params: Mapping[str, Value]
     ended: bool = False
     values: Sequence[float] | None = None
     violations: Mapping[str, float] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)  # user attributes: id, origin, why it has no values
+    notes: Mapping[str, JsonValue] = field(default_factory=dict)  # user attributes: id, origin, why it has no values
 
 
 class OptunaLog:

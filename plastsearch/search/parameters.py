@@ -4,9 +4,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from plastsearch.spec.domains import Choice, FloatRange, IntRange
+from pydantic import JsonValue
+
+from plastsearch.spec.domains import Choice, FloatRange, IntRange, Params, Value
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Parameter:
 
     name: str
     key: str
-    labels: tuple[Any, ...] = ()  # of a categorical one
+    labels: tuple[Value, ...] = ()  # of a categorical one
     low: float = 0
     high: float = 0
     step: float | None = None
@@ -27,7 +28,7 @@ class Parameter:
         """Whether there is nothing to choose."""
         return len(self.labels) == 1 if self.labels else self.low == self.high
 
-    def at(self, unit: float) -> Any:
+    def at(self, unit: float) -> Value:
         """The value at a point between 0 and 1: equal shares for labels and steps."""
         unit = min(max(unit, 0.0), math.nextafter(1.0, 0.0))
         if self.labels:
@@ -53,18 +54,23 @@ def parameter(name: str, key: str, domain: Choice | IntRange | FloatRange) -> Pa
     return Parameter(name, key, (), domain.low, domain.high, domain.step, domain.log)
 
 
-def label(value: Any) -> Any:
+def label(value: JsonValue) -> Value:
     """What stands for a choice: itself, or its JSON text where a sampler could not hold it."""
     return value if isinstance(value, str | int | float | bool) or value is None else json.dumps(value, sort_keys=True)
 
 
-def unlabel(domain: Choice, chosen: Any) -> Any:
+def flat(params: Mapping[str, JsonValue]) -> Params:
+    """Flat parameters as the journal has them."""
+    return {name: label(value) for name, value in params.items()}
+
+
+def unlabel(domain: Choice, chosen: Value) -> JsonValue:
     """The choice a label stands for."""
     found = [value for value in domain.of if label(value) == chosen and type(label(value)) is type(chosen)]
     return found[0] if found else chosen
 
 
-def values_of(domain: Choice | IntRange | FloatRange) -> list[Any] | None:
+def values_of(domain: Choice | IntRange | FloatRange) -> list[JsonValue] | None:
     """Every value of a finite domain; None if there is no end of them."""
     if isinstance(domain, Choice):
         return list(domain.of)
@@ -75,6 +81,11 @@ def values_of(domain: Choice | IntRange | FloatRange) -> list[Any] | None:
     return [domain.nearest(domain.low + (domain.step or 0) * at) for at in range(domain.count)] or None
 
 
-def meets(wanted: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+def meets(wanted: Mapping[str, JsonValue], values: Mapping[str, JsonValue]) -> bool:
     """Whether every condition of a `when:` holds."""
     return all(values[key] in (options if isinstance(options, list) else [options]) for key, options in wanted.items())
+
+
+def names(value: JsonValue) -> list[str]:
+    """Sites as a person writes them: one pattern, or a list of them."""
+    return [str(name) for name in value] if isinstance(value, list) else [str(value)]

@@ -1,9 +1,10 @@
 """What the driver needs of whoever proposes trials; search/study.py is the real one, tests bring their own."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.domains import Params
 from plastsearch.tracking.journal import TrialRecord
 
 
@@ -11,7 +12,7 @@ from plastsearch.tracking.journal import TrialRecord
 class Proposal:
     """One configuration to run, or to take over from the earlier trial `reuse_of`."""
 
-    params: dict[str, Any]
+    params: Params
     config: TrialConfig
     origin: str = "sampler"  # anchor | sampler | try_first
     reuse_of: int | None = None

@@ -6,7 +6,6 @@ sweep proposes what it would have proposed. Whatever a sampler suggests is repai
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import optuna
@@ -14,18 +13,21 @@ from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue
 
 from plastsearch.search.parameters import Parameter
-from plastsearch.search.space import Params, Space
+from plastsearch.search.space import Space
 from plastsearch.search.subsets import Encoding, OnOff
 from plastsearch.search.tpe import Memory, Tpe
 from plastsearch.search.values import RandomValues
+from plastsearch.spec.domains import Params, Value
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
 _GENERATION = "NSGAIISampler:generation"
 
 Draw = Callable[[], Params]
+Known = dict[str, BaseDistribution]
 
 
 class OptunaSampler:
@@ -63,7 +65,7 @@ class OptunaSampler:
         """Take back a trial for which nothing was found."""
         self._study.tell(len(self) - 1, state=TrialState.FAIL)
 
-    def restore(self, params: Mapping[str, Any]) -> None:
+    def restore(self, params: Mapping[str, Value]) -> None:
         """Add a trial that was proposed in an earlier session."""
         order = len(self)
         self._study.add_trial(running(params, self._distributions, {}))
@@ -82,7 +84,9 @@ class OptunaSampler:
             self._told += 1
         settle(self._study, trial._trial_id, values)
 
-    def _draw(self, inner: BaseSampler | None, study: Any, trial: FrozenTrial, order: int, rng: Generator) -> Params:
+    def _draw(
+        self, inner: BaseSampler | None, study: optuna.Study, trial: FrozenTrial, order: int, rng: Generator
+    ) -> Params:
         self._mark(trial, order)
         if inner is None:
             unit = _sobol(len(self._distributions) + 1, self._seed, order) if self._name == "qmc" else None
@@ -123,7 +127,7 @@ class OptunaSampler:
             self._study._storage.set_trial_system_attr(trial._trial_id, _GENERATION, 0)
 
 
-def _enter_generation(inner: BaseSampler | None, study: Any, trial: FrozenTrial) -> None:
+def _enter_generation(inner: BaseSampler | None, study: optuna.Study, trial: FrozenTrial) -> None:
     """Let a genetic sampler settle a trial's generation and its parents.
 
     Optuna returns parents in the order of selection when it picks them and in the order of trials ever after; a resumed
@@ -141,14 +145,14 @@ def settle(study: optuna.Study, trial_id: int, values: Sequence[float] | None) -
 
 
 def running(
-    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], notes: dict[str, Any]
+    params: Mapping[str, Value], distributions: Mapping[str, BaseDistribution], notes: Mapping[str, JsonValue]
 ) -> FrozenTrial:
     """An unfinished Optuna trial with these parameters."""
     return optuna.trial.create_trial(
         state=TrialState.RUNNING,
         params=dict(params),
         distributions={name: distributions[name] for name in params},
-        user_attrs=notes,
+        user_attrs=dict(notes),
     )
 
 
@@ -181,16 +185,20 @@ class _Bridge(BaseSampler):  # type: ignore[misc] # optuna is untyped here
 
     def __init__(self, known: dict[str, BaseDistribution]) -> None:
         self._known = known
-        self.propose: Callable[[Any, FrozenTrial], Params] = lambda study, trial: {}  # noqa: ARG005
+        self.propose: Callable[[optuna.Study, FrozenTrial], Params] = lambda study, trial: {}  # noqa: ARG005
 
-    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Known:  # noqa: ARG002
         return self._known
 
-    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Any) -> Params:  # noqa: ARG002
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Known) -> Params:  # noqa: ARG002
         return self.propose(study, trial)
 
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:  # noqa: ARG002
-        raise AssertionError(f"{param_name} was not proposed")
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Value:
+        raise AssertionError(
+            f"{param_name} of {study.study_name}, trial {trial.number}: {param_distribution} not proposed"
+        )
 
 
 class _Sampled:
@@ -199,16 +207,16 @@ class _Sampled:
     def __init__(
         self,
         inner: BaseSampler,
-        study: Any,
+        study: optuna.Study,
         trial: FrozenTrial,
         known: Mapping[str, BaseDistribution],
-        relative: Mapping[str, Any],
+        relative: Mapping[str, Value],
         rng: Generator,
     ) -> None:
         self._inner, self._study, self._trial = inner, study, trial
         self._known, self._relative, self._rng = known, relative, rng
 
-    def value(self, one: Parameter) -> Any:
+    def value(self, one: Parameter) -> Value:
         """From the joint proposal if it has the parameter."""
         if one.name in self._relative:
             return _native(self._relative[one.name])
@@ -216,9 +224,9 @@ class _Sampled:
             return one.at(0.0)
         return _native(self._inner.sample_independent(self._study, self._trial, one.name, self._known[one.name]))
 
-    def subset(self, names: Encoding) -> Params:
+    def subset(self, sites: Encoding) -> Params:
         """Sites as proposed, with an allowed size."""
-        return names.repair({one.name: self.value(one) for one in names.parameters}, self._rng)
+        return sites.repair({one.name: self.value(one) for one in sites.parameters}, self._rng)
 
 
 class _Units(RandomValues):
@@ -229,18 +237,21 @@ class _Units(RandomValues):
         self._size = unit[-1]
         self._unit = dict(zip(names, unit, strict=False))
 
-    def value(self, one: Parameter) -> Any:
+    def value(self, one: Parameter) -> Value:
         """The value at the coordinate."""
         return one.at(self._unit[one.name])
 
-    def subset(self, names: Encoding) -> Params:
+    def subset(self, sites: Encoding) -> Params:
         """Each size as likely."""
-        if not isinstance(names, OnOff):
-            return names.repair({one.name: self.value(one) for one in names.parameters}, self._rng)
-        size = names.least + int(self._size * (names.most - names.least + 1))
-        ranked = sorted(names.names, key=lambda name: -self._unit[names.switches[name]])
-        return names.encode(ranked[:size]) or {}
+        if not isinstance(sites, OnOff):
+            return sites.repair({one.name: self.value(one) for one in sites.parameters}, self._rng)
+        size = sites.least + int(self._size * (sites.most - sites.least + 1))
+        ranked = sorted(sites.names, key=lambda name: -self._unit[sites.switches[name]])
+        return sites.encode(ranked[:size]) or {}
 
 
-def _native(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _native(value: Value | np.generic) -> Value:
+    if isinstance(value, np.generic):
+        plain: Value = value.item()
+        return plain
+    return value

@@ -1,26 +1,23 @@
 """A search space over a network's sites: flat parameters ↔ TrialConfig, its size, its points. Sampling: study.py."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from numpy.random import Generator
+from pydantic import JsonValue
 
 from plastsearch.errors import SpecError
 from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
 from plastsearch.search.canonical import canonical
-from plastsearch.search.parameters import Parameter, meets, parameter, unlabel, values_of
+from plastsearch.search.parameters import Parameter, meets, names, parameter, unlabel, values_of
 from plastsearch.search.subsets import Encoding, encoding
 from plastsearch.search.values import MutatedValues, PointValues, RandomValues, RecordedValues, ValueSource
 from plastsearch.spec.coherence import set_at, value_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
-from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
+from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Params, Point, Subset, Value
 from plastsearch.spec.methods import reads
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
-
-Params = dict[str, Any]
-Point = dict[str, Any]  # key of the space → value
 
 
 def open_space(spec: SweepSpec) -> "Space":
@@ -58,7 +55,7 @@ class Space:
         if self.subset is not None:
             return self.subset.names
         if isinstance(layers, Choice):
-            named = {name for value in layers.of for name in match_sites(tuple(_names(value)), self.sites)}
+            named = {name for value in layers.of for name in match_sites(tuple(names(value)), self.sites)}
             return tuple(name for name in self.sites if name in named)
         kinds = {row.kind for name, row in self.rows(self.base.model).items() if name in self.base.growth()}
         return tuple(name for name, row in self.rows(self.base.model).items() if row.kind in kinds)
@@ -106,31 +103,33 @@ class Space:
                 params |= (chosen := chooser.subset(self.subset))
                 point[key] = list(self.subset.decode(chosen))
             elif _per_layer(domain):
-                sites = values.get("layers") or list(self.base.layers)
+                sites = self._chosen_sites(values)
                 chosen = {f"{key}.{site}": chooser.value(self.parameters[f"{key}.{site}"]) for site in sites}
                 params |= chosen
                 point[key] = {site: _meaning(domain, chosen[f"{key}.{site}"]) for site in sites}
             else:
                 value = chooser.value(self.parameters[key])
-                params[key] = domain.nearest(value) if isinstance(domain, FloatRange) else value
+                if isinstance(domain, FloatRange) and isinstance(value, int | float):
+                    value = domain.nearest(value)
+                params[key] = value
                 point[key] = self._resolved(key, _meaning(domain, params[key]))
             values[key] = point[key]
         return params, point
 
-    def config(self, params: Mapping[str, Any]) -> TrialConfig:
+    def config(self, params: Mapping[str, Value]) -> TrialConfig:
         """The trial that flat parameters mean, in its canonical form."""
         _, point = self.walk(RecordedValues(params))
         config = set_at(self.base, point)
         return canonical(self._snapped(config), self.sites)
 
-    def flat(self, point: Mapping[str, Any], rng: Generator) -> Params:
+    def flat(self, point: Mapping[str, JsonValue], rng: Generator) -> Params:
         """The flat parameters of a point; what it leaves open is drawn."""
         given = dict(point)
         if "layers" in given:
-            given["layers"] = match_sites(tuple(_names(given["layers"])), self.sites)
+            given["layers"] = self._resolved("layers", given["layers"])
             layers = self.domains["layers"]
             if isinstance(layers, Choice):
-                same = [one for one in layers.of if match_sites(tuple(_names(one)), self.sites) == given["layers"]]
+                same = [one for one in layers.of if match_sites(tuple(names(one)), self.sites) == given["layers"]]
                 given["layers"] = same[0] if same else point["layers"]
         return self.walk(PointValues(given, rng))[0]
 
@@ -138,7 +137,7 @@ class Space:
         """A random point."""
         return self.walk(RandomValues(rng))[0]
 
-    def neighbour(self, params: Mapping[str, Any], rng: Generator) -> Params:
+    def neighbour(self, params: Mapping[str, Value], rng: Generator) -> Params:
         """The same point but for one parameter."""
         free = [name for name in params if not self.parameters[name].single]
         if not free:
@@ -154,8 +153,13 @@ class Space:
         """Every point of a finite space, small subsets first."""
         return self._points(list(self.domains), dict(self._rest))
 
-    def _counts(self, key: str, domain: Domain, values: Mapping[str, Any]) -> bool:
-        return reads(values.get("method", self.base.method), key) and meets(domain.when, values)
+    def _counts(self, key: str, domain: Domain, values: Mapping[str, JsonValue]) -> bool:
+        return reads(str(values.get("method", self.base.method)), key) and meets(domain.when, values)
+
+    def _chosen_sites(self, values: Mapping[str, JsonValue]) -> list[str]:
+        """Where a point grows: as chosen so far, else as the base says."""
+        chosen = values.get("layers")
+        return names(chosen) if chosen else list(self.base.layers)
 
     def _conditional(self, key: str, domain: Domain) -> bool:
         """Whether a parameter hangs on the method or on the chosen sites."""
@@ -163,8 +167,8 @@ class Space:
         methods = method.of if isinstance(method, Choice) else (self.base.method,)
         return _per_layer(domain) or not all(reads(str(name), key) for name in methods)
 
-    def _resolved(self, key: str, value: Any) -> Any:
-        return match_sites(tuple(_names(value)), self.sites) if key == "layers" and value else value
+    def _resolved(self, key: str, value: JsonValue) -> JsonValue:
+        return [*match_sites(tuple(names(value)), self.sites)] if key == "layers" and value else value
 
     def _snapped(self, config: TrialConfig) -> TrialConfig:
         """Widths rounded to what a site can have, where the space asks for that."""
@@ -179,7 +183,7 @@ class Space:
     def _controlling(self) -> set[str]:
         return {other for domain in self.domains.values() for other in domain.when} | {"method"}
 
-    def _size(self, keys: list[str], values: dict[str, Any]) -> int | None:
+    def _size(self, keys: list[str], values: dict[str, JsonValue]) -> int | None:
         if not keys:
             return 1
         key, rest = keys[0], keys[1:]
@@ -196,12 +200,12 @@ class Space:
         if options is None:
             return None
         if _per_layer(domain):
-            return _times(len(options) ** len(values.get("layers") or self.base.layers), self._size(rest, values))
+            return _times(len(options) ** len(self._chosen_sites(values)), self._size(rest, values))
         if key in self._controlling() or key == "layers":
             return _sum(self._size(rest, {**values, key: self._resolved(key, value)}) for value in options)
         return _times(len(options), self._size(rest, values))
 
-    def _points(self, keys: list[str], values: dict[str, Any]) -> Iterator[Point]:
+    def _points(self, keys: list[str], values: dict[str, JsonValue]) -> Iterator[Point]:
         if not keys:
             yield {}
             return
@@ -214,16 +218,17 @@ class Space:
             for point in self._points(rest, {**values, key: value}):
                 yield {key: value, **point}
 
-    def _options(self, key: str, domain: Domain, values: Mapping[str, Any]) -> Iterator[Any]:
+    def _options(self, key: str, domain: Domain, values: Mapping[str, JsonValue]) -> Iterator[JsonValue]:
         if isinstance(domain, Subset):
             assert self.subset is not None
-            yield from (list(chosen) for chosen in self.subset.subsets())
+            for chosen in self.subset.subsets():
+                yield [*chosen]
             return
         options = values_of(domain)
         if options is None:
             raise SpecError([f"space.{key}: sampler grid needs steps; add `step:` or list the values as a choice"])
         if _per_layer(domain):
-            yield from _products(values.get("layers") or self.base.layers, options)
+            yield from _products(self._chosen_sites(values), options)
         else:
             yield from (self._resolved(key, value) for value in options)
 
@@ -233,7 +238,7 @@ def snapped(count: int, step: int) -> int:
     return count if count == 0 else max(1, (2 * count + step) // (2 * step)) * step
 
 
-def _products(sites: Sequence[str], options: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _products(sites: Sequence[str], options: Sequence[JsonValue]) -> Iterator[dict[str, JsonValue]]:
     if not sites:
         yield {}
         return
@@ -262,19 +267,15 @@ def _per_layer(domain: Domain) -> bool:
     return isinstance(domain, Choice | IntRange) and domain.per_layer
 
 
-def _meaning(domain: Choice | IntRange | FloatRange, chosen: Any) -> Any:
+def _meaning(domain: Choice | IntRange | FloatRange, chosen: Value) -> JsonValue:
     return unlabel(domain, chosen) if isinstance(domain, Choice) else chosen
-
-
-def _names(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(name) for name in value]
 
 
 def _times(count: int, rest: int | None) -> int | None:
     return None if rest is None else count * rest
 
 
-def _sum(counts: Any) -> int | None:
+def _sum(counts: Iterable[int | None]) -> int | None:
     total = 0
     for count in counts:
         if count is None:

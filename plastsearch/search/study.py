@@ -7,16 +7,18 @@ what it had reached together with a violated constraint, so that it ranks below 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from plastsearch.search.anchors import anchors
 from plastsearch.search.optuna_log import Entry, OptunaLog
+from plastsearch.search.parameters import flat
 from plastsearch.search.proposer import Proposal
 from plastsearch.search.samplers import Draw, OptunaSampler
-from plastsearch.search.space import Params, Point, Space, notes_on, open_space
+from plastsearch.search.space import Space, notes_on, open_space
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.domains import Params, Point
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.journal import TrialRecord
@@ -172,13 +174,13 @@ class Study:
         if record.role != "search":
             return None
         self._orders[record.number] = len(self._sampler)
-        self._sampler.restore(record.params)
-        self._note(TrialConfig.model_validate(record.config), record.number)
+        self._sampler.restore(flat(record.params))
+        self._note(record.trial_config, record.number)
         if record.ended and not self._unknown:
             return self._learn(record)
         if record.ended:
             self._early.append(record)
-        return Entry(record.number, record.params, notes={"id": record.id, "origin": record.origin})
+        return Entry(record.number, flat(record.params), notes={"id": record.id, "origin": record.origin})
 
     def _is_yardstick(self, record: TrialRecord) -> bool:
         """Whether this is the baseline that limits refer to, and it has ended: then they are known."""
@@ -202,7 +204,7 @@ class Study:
         values = self._values(record)
         violations = self._violations(record.metrics)
         finished = record.state == "done" and values is not None
-        notes: dict[str, Any] = {"id": record.id, "origin": record.origin, "state": record.state}
+        notes: dict[str, JsonValue] = {"id": record.id, "origin": record.origin, "state": record.state}
         if record.state == "halted":
             # What it had reached, below everything that was finished.
             self._sampler.tell(self._orders[record.number], values, {**violations, _HALTED: 1.0 - record.fidelity / 2})
@@ -215,7 +217,9 @@ class Study:
             self._useless.add(record.number)
         if record.reason:
             notes["reason"] = record.reason[:200]
-        return Entry(record.number, record.params, True, values if finished or copied else None, violations, notes)
+        return Entry(
+            record.number, flat(record.params), True, values if finished or copied else None, violations, notes
+        )
 
     def _values(self, record: TrialRecord) -> list[float] | None:
         values = [record.metrics.get(name, math.nan) for name in self._metrics]

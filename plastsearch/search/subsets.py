@@ -5,14 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from plastsearch.search.parameters import Parameter
-
-Params = dict[str, Any]
+from plastsearch.spec.domains import Params, Value
 
 
 class Encoding(ABC):
@@ -28,7 +26,7 @@ class Encoding(ABC):
         """Its flat parameters."""
 
     @abstractmethod
-    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+    def decode(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """The sites that flat parameters mean."""
 
     @abstractmethod
@@ -69,7 +67,7 @@ class OnOff(Encoding):
         """`layers.<site>`, true or false."""
         return tuple(Parameter(switch, "layers", (False, True)) for switch in self.switches.values())
 
-    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+    def decode(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """The sites that are on."""
         return tuple(name for name, switch in self.switches.items() if params[switch])
 
@@ -93,7 +91,7 @@ class OnOff(Encoding):
             yield from combinations(self.names, size)
 
     def counts(self) -> dict[int, int]:
-        """Binomials."""
+        """By the binomial coefficients, without listing the subsets."""
         return {size: math.comb(len(self.names), size) for size in range(self.least, self.most + 1)}
 
 
@@ -111,7 +109,7 @@ class Blocks(Encoding):
         """`layers.block.<n>`, true or false."""
         return tuple(Parameter(f"layers.block.{at}", "layers", (False, True)) for at in range(len(self.blocks)))
 
-    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+    def decode(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """The sites of blocks that are on."""
         return tuple(name for at, block in enumerate(self.blocks) if params[f"layers.block.{at}"] for name in block)
 
@@ -188,10 +186,16 @@ class Window(Encoding):
             Parameter("layers.width", "layers", low=max(self.least, 1), high=self.most, whole=True),
         )
 
-    def decode(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+    def decode(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """A window that would stick out at the end is moved back."""
-        start = min(params["layers.start"], len(self.names) - params["layers.width"])
-        return self.names[start : start + params["layers.width"]]
+        start, width = self._place(params)
+        return self.names[start : start + width]
+
+    def _place(self, params: Mapping[str, Value]) -> tuple[int, int]:
+        start, width = params["layers.start"], params["layers.width"]
+        assert isinstance(start, int)
+        assert isinstance(width, int)
+        return min(start, len(self.names) - width), width
 
     def encode(self, chosen: Sequence[str]) -> Params | None:
         """Windows only."""
@@ -202,7 +206,7 @@ class Window(Encoding):
 
     def repair(self, params: Params, rng: Generator) -> Params:  # noqa: ARG002 only others draw
         """Write down where the window lies in the end."""
-        return {**params, "layers.start": min(params["layers.start"], len(self.names) - params["layers.width"])}
+        return {**params, "layers.start": self._place(params)[0]}
 
     def draw(self, rng: Generator) -> Params:
         """A random width, then a random place."""

@@ -8,16 +8,17 @@ trials alone, so that a resumed sweep looks at the same.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna._hypervolume import _solve_hssp
 from optuna.distributions import BaseDistribution
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
 from plastsearch.pareto.front import rank
+from plastsearch.spec.domains import Params, Value
 
 MOST = 160  # finished trials looked at
 CANDIDATES = 24
@@ -56,7 +57,7 @@ class Memory:
             self.excess = np.append(self.excess, excess)
         return running
 
-    def row(self, params: Mapping[str, Any]) -> Floats:
+    def row(self, params: Mapping[str, Value]) -> Floats:
         """Parameters in Optuna's numbers."""
         found = np.full(len(self.places), np.nan)
         for name, value in params.items():
@@ -128,23 +129,28 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         self._memory = memory
         self._at = -1  # the trial that `_rows` and `_mixtures` belong to
         self._rows: tuple[Floats, Floats] = (memory.params, memory.params)
-        self._mixtures: dict[tuple[str, ...], tuple[Any, Any]] = {}
+        self._mixtures: dict[tuple[str, ...], tuple[_ParzenEstimator, _ParzenEstimator]] = {}
 
-    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Mapping[str, Any]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> Params:
         """A joint proposal; nothing before the first result."""
         self._look(study, trial.number)
         if not search_space or not len(self._memory.numbers):
             return {}
         return self._drawn(search_space, several=len(self._memory.losses[0]) > 1)
 
-    def sample_independent(self, study: Any, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Value:
         """One parameter, from the trials that have it."""
         self._look(study, trial.number)
         if not len(self._memory.numbers):
-            return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
+            random: Value = self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
+            return random
         return self._drawn({param_name: param_distribution}, several=len(self._memory.losses[0]) > 1)[param_name]
 
-    def _look(self, study: Any, number: int) -> None:
+    def _look(self, study: optuna.Study, number: int) -> None:
         """Which trials are good and which are not; those that run count as bad, so that others look elsewhere."""
         if number == self._at:
             return
@@ -156,7 +162,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         self._rows = memory.params[good], rows[np.argsort(ages)]
         self._at, self._mixtures = number, {}
 
-    def _drawn(self, space: Mapping[str, BaseDistribution], *, several: bool) -> dict[str, Any]:
+    def _drawn(self, space: Mapping[str, BaseDistribution], *, several: bool) -> Params:
         names = tuple(space)
         if names not in self._mixtures:
             good, bad = (self._observed(rows, names) for rows in self._rows)
@@ -172,5 +178,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         columns = columns[~np.isnan(columns).any(axis=1)]
         return {name: columns[:, at] for at, name in enumerate(names)}
 
-    def _mixture(self, observed: Mapping[str, Floats], space: Mapping[str, Any], weights: Floats | None) -> Any:
+    def _mixture(
+        self, observed: Mapping[str, Floats], space: Mapping[str, BaseDistribution], weights: Floats | None
+    ) -> _ParzenEstimator:
         return self._parzen_estimator_cls(observed, space, self._parzen_estimator_parameters, weights)

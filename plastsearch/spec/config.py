@@ -158,7 +158,7 @@ class RunSettings(Closed):
     cache_half: bool | None = None  # keep activations in float16; None: where they are computed in bf16
     store_max_gb: float | None = Field(None, gt=0)  # None: the store grows without end
     checkpoint_s: float = Field(60.0, ge=0)  # least time between checkpoints inside a stage; more where writing is slow
-    defer_busy: bool = False  # raise StageBusy instead of waiting for another trial's stage
+    defer_busy: bool = False  # raise StageBusyError instead of waiting for another trial's stage
     exclusive_timing: bool = True  # take turns on this node while timing
     data_progress: bool = False
     waits: Path | None = None  # where the attempt writes how long it waited for others; its time limit leaves that out

@@ -7,6 +7,9 @@ from pydantic import Field, JsonValue, model_validator
 
 from plastsearch.spec.config import Closed
 
+Value = None | bool | int | float | str  # of one flat parameter
+Params = dict[str, Value]  # by name, as a sampler chose them
+Point = dict[str, JsonValue]  # key of a space → what a person would write there
 Conditions = dict[str, JsonValue]  # key of the space → the value, or list of values, for which a domain counts
 
 

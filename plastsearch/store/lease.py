@@ -2,6 +2,10 @@
 
 Leases save work; they are not what correctness rests on: results are deterministic and published by an atomic rename,
 so a lease that is lost by mistake costs a second computation, never a wrong result.
+
+A lock of the kernel (lock.py) is not enough here. Not every file system that nodes share carries it from one to the
+other, and where one does, the lock of a node that has vanished stays until the server gives that node up. So a lease is
+a file that names its holder, and a heartbeat on it that anybody can see.
 """
 
 import contextlib
@@ -12,8 +16,9 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 
 def _boot_id() -> str:
@@ -28,18 +33,36 @@ def _boot_id() -> str:
 def _started(pid: int) -> str | None:
     """When a process of this machine started, in ticks: a process id alone may have been given away again."""
     try:
+        # the name of the program, in brackets, may hold blanks and brackets itself: count from its end
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return None if fields[0] == "Z" else fields[19]  # a zombie has ended; its parent has not asked yet
 
 
-def _parsed(text: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Holder:
+    """What a lease's file says of the process that holds it."""
+
+    token: str | None = None
+    host: str | None = None
+    boot: str | None = None
+    pid: int | None = None
+    started: str | None = None
+    note: tuple[str, ...] | None = None  # keys of stages
+
+
+def _parsed(text: str) -> Holder:
     """Who holds it; nothing of a file that is being written, or was torn by a crash: only its age can tell."""
     try:
-        return dict(json.loads(text))
+        found = dict(json.loads(text))
     except (ValueError, TypeError):
-        return {}
+        return Holder()
+    note = found.get("note")
+    return Holder(
+        found.get("token"), found.get("host"), found.get("boot"), found.get("pid"), found.get("started"),
+        None if note is None else tuple(note),
+    )  # fmt: skip
 
 
 class Lease:
@@ -48,10 +71,10 @@ class Lease:
     `note` is written beside the holder, for whoever asks what is held.
     """
 
-    def __init__(self, path: Path, hold_s: float = 60.0, note: object = None) -> None:
+    def __init__(self, path: Path, hold_s: float = 60.0, note: Collection[str] | None = None) -> None:
         self.path = path
         self.hold_s = hold_s
-        self.note = note
+        self.note = None if note is None else tuple(note)
         self._token = uuid.uuid4().hex
         self._file: int | None = None
         self._stop = threading.Event()
@@ -60,14 +83,14 @@ class Lease:
     def acquire(self) -> bool:
         """Take the lease if it is free or its holder is dead; never waits."""
         if self.mine:
-            return False
+            return False  # not counted: two threads of one process must not compute the same stage
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._create():
             return True
         holder = self.holder()
-        if holder is None:
+        if holder is None:  # given up between our two looks
             return self._create()
-        return self._dead(holder) and self._bury(holder) and self._create()
+        return self._dead(holder) and self._take_away(holder) and self._create()
 
     @property
     def mine(self) -> bool:
@@ -79,7 +102,7 @@ class Lease:
         holder = self.holder()
         return holder is not None and not self._dead(holder)
 
-    def holder(self) -> dict[str, Any] | None:
+    def holder(self) -> Holder | None:
         """Who holds it; None if nobody does."""
         try:
             return _parsed(self.path.read_text())
@@ -99,22 +122,22 @@ class Lease:
             self._thread.join()
         os.close(self._file)
         self._file = None
-        if self._mine():
+        if self._mine():  # a successor who took us for dead has his own file under this name
             self.path.unlink(missing_ok=True)
 
     def _mine(self) -> bool:
         """The file is ours, whatever the file server answered when it was made."""
         holder = self.holder()
-        return holder is not None and holder.get("token") == self._token
+        return holder is not None and holder.token == self._token
 
     def _create(self) -> bool:
         """Take the name if it is free, and begin to beat."""
         pid = os.getpid()
-        who = {"token": self._token, "host": socket.gethostname(), "boot": _boot_id(), "pid": pid}
-        if not self._place(json.dumps(who | {"started": _started(pid), "note": self.note})):
+        who = Holder(self._token, socket.gethostname(), _boot_id(), pid, _started(pid), self.note)
+        if not self._place(json.dumps(asdict(who))):
             return False
         try:
-            self._file = os.open(self.path, os.O_RDONLY)
+            self._file = os.open(self.path, os.O_RDONLY)  # for the heartbeat, which must not reach a successor's file
         except OSError:
             self.path.unlink(missing_ok=True)  # or it would be held by nobody, in a process that lives on
             raise
@@ -156,16 +179,16 @@ class Lease:
 
     def _beat(self, file: int, stop: threading.Event) -> None:
         """Touch the inode, not the path: a lease that was taken over is left alone."""
-        while not stop.wait(self.hold_s / 4):
+        while not stop.wait(self.hold_s / 4):  # three beats in a row may get lost
             with contextlib.suppress(OSError):  # a file server that does not answer now may do so at the next beat
                 os.utime(file)
 
-    def _dead(self, holder: dict[str, Any]) -> bool:
+    def _dead(self, holder: Holder) -> bool:
         """Its process has ended, or its heart is silent: a process may outlive the object that held a lease."""
         try:
             beat = self.path.stat().st_mtime
-            if holder.get("host") == socket.gethostname() and holder.get("boot") == _boot_id():
-                if _started(int(holder["pid"])) != holder.get("started"):
+            if holder.host == socket.gethostname() and holder.boot == _boot_id() and holder.pid is not None:
+                if _started(holder.pid) != holder.started:
                     return True
                 if time.time() - beat <= self.hold_s:  # one machine, one clock: no need to ask the file server's
                     return False
@@ -175,33 +198,35 @@ class Lease:
 
     def _now(self) -> float:
         """The file server's clock, so that the clocks of two nodes need not agree."""
+        # no file system says what time it is, but all stamp a new file
         probe = self.path.with_name(f".{self._token}.now")
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
         return now
 
-    def _bury(self, holder: dict[str, Any]) -> bool:
-        """Move a dead holder's file away; only one of several heirs succeeds."""
-        grave = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
+    def _take_away(self, holder: Holder) -> bool:
+        """Move a dead holder's file away; only one of several successors does so."""
+        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.dead")
+        # Read once it is out of the way, where nobody changes it any more: it may be a successor's by then.
         try:
-            self.path.rename(grave)
+            self.path.rename(aside)
         except FileNotFoundError:
             return True
-        if _parsed(grave.read_text()).get("token") != holder.get("token"):  # another heir was quicker
-            self._put_back(grave)
+        if _parsed(aside.read_text()).token != holder.token:  # another successor was quicker
+            self._put_back(aside)
             return False
-        grave.unlink()
+        aside.unlink()
         return True
 
-    def _put_back(self, grave: Path) -> None:
-        """Another heir's lease under its name again, unless a third one holds that now; either way it is not ours."""
+    def _put_back(self, aside: Path) -> None:
+        """A successor's lease under its name again, unless a third one holds that now; either way it is not ours."""
         try:
-            os.link(grave, self.path)
+            os.link(aside, self.path)
         except FileExistsError:
             pass
         except OSError:  # no hard links here: looking and renaming are two steps, which may cost a second computation
             if not self.path.exists():
-                grave.rename(self.path)
+                aside.rename(self.path)
         finally:
-            grave.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)

@@ -17,76 +17,41 @@ The folder belongs on a disk of the node.
 """
 
 import contextlib
-import fcntl
 import json
-import mmap
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from plastsearch.errors import StorageError
-from plastsearch.spec.config import content_id
-from plastsearch.store.locked import VALUES, Draft, Refused, append, hold, read_number, reserve, sizes, write_number
-from plastsearch.store.room import sized
+from plastsearch.lock import try_lock, try_share
+from plastsearch.store.activations import (
+    SHAPE,
+    TYPES,
+    VALUES,
+    WORTH,
+    CachedActivations,
+    Draft,
+    PrefixOf,
+    Refused,
+    append,
+    hold,
+    read_number,
+    reserve,
+    sizes,
+    write_number,
+)
+from plastsearch.words import sized
 
-Rows = NDArray[np.int64]
 Parts = Iterator[Tensor]  # activations of consecutive clips, crop by crop: all clips of crop 0, then of crop 1, …
 
-TYPES: dict[str, tuple[np.dtype[Any], torch.dtype]] = {
-    "float32": (np.dtype(np.float32), torch.float32),
-    "float16": (np.dtype(np.float16), torch.float16),
-}
-SHAPE, WORTH = "shape.json", "worth"
 DRAFT, GONE = ".draft-", ".gone-"
 SHARE = 0.5  # of a disk's free space, where no budget is given
 SPARE, SPARE_BYTES = 0.05, 1e9  # of a disk, or so many bytes if that is less: never taken
-
-
-@dataclass(frozen=True)
-class PrefixOf:
-    """What activations depend on: all of it is in their key."""
-
-    weights: str  # key of the stage whose frozen weights compute them
-    cut: str
-    clips: str  # the clips' fingerprint
-    length_samples: int
-    crops: int
-    type: str  # float32 | float16
-    precision: str  # float32 | bf16 autocast while computing
-
-    @property
-    def key(self) -> str:
-        return content_id(vars(self), 24)
-
-
-class CachedActivations:
-    """A memory-mapped array [crops × clips, …]; reading copies only the rows asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        shape = json.loads((folder / SHAPE).read_text())
-        self.seconds = float(shape["seconds"])
-        self._clips = int(shape["count"])
-        kind, dims = TYPES[shape["type"]][0], tuple(shape["shape"])
-        with (folder / VALUES).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the map keeps the file open, and so the lock
-            if not os.fstat(file.fileno()).st_nlink:
-                raise FileNotFoundError(file.name)  # dropped between opening and locking
-            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values: NDArray[Any] = np.frombuffer(held, kind, int(np.prod(dims))).reshape(dims)
-        self.gb = self._values.nbytes / 1e9
-
-    def read(self, rows: Rows, crops: Rows | int = 0) -> Tensor:
-        """Activations of these clips in float32."""
-        return torch.from_numpy(self._values[rows + self._clips * np.asarray(crops)].astype(np.float32, copy=False))
 
 
 @dataclass(frozen=True)
@@ -157,11 +122,13 @@ class PrefixCache:
 
     def note_use(self, of: PrefixOf, kept: CachedActivations) -> None:
         """Somebody reads these: they are worth what it would cost the next one to compute them again."""
+        # above the level of now, not of when it was made: what is used stays young
         write_number(self.root / of.key / WORTH, self._level() + kept.seconds / kept.gb)
 
     def could_hold(self, of: PrefixOf, size: int) -> bool:
         """Whether entries of so many bytes in float32 are within the budget; `refused` says so if they are not."""
-        size, allowed = size * TYPES[of.type][0].itemsize // 4, self.allowed()
+        size = size * TYPES[of.type][0].itemsize // 4
+        allowed = self.allowed()
         if size > allowed:
             self.refused.append(_not_kept(of, size, f"the budget is {sized(allowed)} (--cache-max-gb)"))
         return size <= allowed
@@ -174,6 +141,7 @@ class PrefixCache:
         return self._budget(_free(place, unwritten), held)
 
     def _budget(self, free: float, held: int) -> float:
+        # what it holds counts as free, or the budget would shrink with every entry
         return SHARE * (free + held) if self.max_bytes is None else self.max_bytes
 
     def _begin(self, of: PrefixOf, size: int, gain_s: float, poll: Callable[[], None]) -> CachedActivations | Draft:
@@ -181,7 +149,7 @@ class PrefixCache:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with self._alone(poll):
-                found = self.find(of)
+                found = self.find(of)  # once more: whoever made room before us may have made these
                 if found is not None:
                     return found
                 folder = self.root / f"{DRAFT}{of.key}"
@@ -196,18 +164,15 @@ class PrefixCache:
     def _alone(self, poll: Callable[[], None]) -> Iterator[None]:
         """The only process that makes room or takes it."""
         with (self.root / ".lock").open("ab") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    poll()
+            while not try_lock(file.fileno()):
+                poll()
             yield
 
     def _fill(
         self, draft: Draft, of: PrefixOf, clips: int, size: int, parts: Parts, seconds: float
     ) -> CachedActivations:
         """Write what is computed, and publish it in one rename; OverflowError where half precision cannot hold it."""
+        # not files.whole_folder: this draft has a name that others know, for it is the reservation of its room, too
         try:
             shape: tuple[int, ...] = ()
             written = 0
@@ -225,7 +190,7 @@ class PrefixCache:
         try:
             os.fsync(draft.file)  # its full size stands from the start: after a power cut nothing else tells a hole
             (draft.folder / SHAPE).write_text(what)
-            fcntl.flock(draft.file, fcntl.LOCK_SH)
+            try_share(draft.file)  # between alone and shared somebody may clear the draft away: then it is gone below
             kept = CachedActivations(draft.folder)
             draft.folder.rename(self.root / of.key)
         except OSError as error:
@@ -236,12 +201,14 @@ class PrefixCache:
         """Drop what is worth least until `wanted` bytes fit, or nothing if that is not enough; Refused then."""
         self._clear()
         entries, reserved, unwritten = self._look()
-        free, held = _free(self.root, unwritten), reserved + sum(entry.size for entry in entries)
+        free = _free(self.root, unwritten)
+        held = reserved + sum(entry.size for entry in entries)
         budget = self._budget(free, held)
         lacking = max(held + wanted - budget, wanted - free)
         if wanted > budget:
             raise Refused(f"the budget is {sized(budget)} (--cache-max-gb)")
         own = self._level() + gain_s / (wanted / 1e9) if wanted else 0.0
+        # All that is to go is locked before any of it goes: half a choice would cost others and gain us nothing.
         with contextlib.ExitStack() as locks:
             going: list[Held] = []
             for entry in sorted(entries, key=lambda entry: (entry.worth, entry.used)):
@@ -262,7 +229,9 @@ class PrefixCache:
 
     def _look(self) -> tuple[list[Held], int, int]:
         """Every entry; the bytes that drafts have reserved, and those of them that are not on the disk yet."""
-        entries, reserved, unwritten = [], 0, 0
+        entries = []
+        reserved = 0
+        unwritten = 0
         for folder in self.root.iterdir():
             try:
                 size, there = sizes(folder / VALUES)
@@ -270,7 +239,8 @@ class PrefixCache:
             except (FileNotFoundError, NotADirectoryError):  # no entry, or dropped meanwhile
                 continue
             if folder.name.startswith(DRAFT):
-                reserved, unwritten = reserved + size, unwritten + size - there
+                reserved += size
+                unwritten += size - there
             elif not folder.name.startswith(GONE):
                 entries.append(Held(read_number(folder / WORTH), used, size, folder))
         return entries, reserved, unwritten
@@ -293,10 +263,10 @@ class PrefixCache:
 
     def _remove(self, folder: Path) -> None:
         """Out of sight in one rename, then deleted."""
-        grave = self.root / f"{GONE}{uuid.uuid4().hex}"
+        hidden = self.root / f"{GONE}{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
-            folder.rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            folder.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def _level(self) -> float:
         return read_number(self.root / ".level")

@@ -1,7 +1,7 @@
 """Making room in a stage store: what it holds, what that is worth, and what may go. Imports no torch.
 
 Nobody chooses what goes while a trial says what it rests on, and no trial begins while somebody chooses: both hold
-`StageStore.register` for that moment. What goes is renamed out of sight in it and deleted afterwards.
+`StageRecords.register` for that moment. What goes is renamed out of sight in it and deleted afterwards.
 """
 
 import errno
@@ -13,15 +13,12 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plastsearch.store.lease import Lease
-
-if TYPE_CHECKING:
-    from plastsearch.store.stages import StageRecord, StageStore
+from plastsearch.store.records import GONE, StageRecord, StageRecords
+from plastsearch.words import sized
 
 DAY_S = 86_400.0
-GONE = ".gone-"  # beside the stages: out of sight, not yet deleted
 OWNER = "trial"  # beside a checkpoint: the id of the trial that wrote it
 
 
@@ -43,7 +40,7 @@ class Entry:
         return self.seconds * (1 + self.followed_by) / max(1, self.size) * math.exp2((self.used - now) / DAY_S)
 
 
-def entries(store: "StageStore") -> list[Entry]:
+def entries(store: StageRecords) -> list[Entry]:
     """All finished stages, the least useful first."""
     records = _records(store)
     needed = Counter(holder for record in records for holder in _holders(record))
@@ -53,7 +50,7 @@ def entries(store: "StageStore") -> list[Entry]:
         folder = store.folder(record.key)
         try:
             size = sum(path.stat().st_size for path in folder.iterdir())
-            used = folder.stat().st_mtime
+            used = folder.stat().st_mtime  # set by whoever loads the stage
         except FileNotFoundError:
             continue  # dropped by another process meanwhile
         rows.append(Entry(record.key, record.stage, size, record.created, used, record.seconds,
@@ -62,35 +59,39 @@ def entries(store: "StageStore") -> list[Entry]:
     return sorted(rows, key=lambda entry: (entry.worth(now), entry.used))
 
 
-def collect(store: "StageStore", max_bytes: float | None = None, unused_s: float | None = None) -> list[Entry]:
+def collect(store: StageRecords, max_bytes: float | None = None, unused_s: float | None = None) -> list[Entry]:
     """Drop stages unused for `unused_s`, then the least useful until the store fits in `max_bytes`; what went.
 
     A stage that a running trial is made of, or that holds tensors another stage refers to, stays.
     """
     dropped: list[Entry] = []
-    graves: list[Path] = []
+    hidden: list[Path] = []  # renamed out of sight, not yet deleted
     with ExitStack() as moment:
         with _on_a_full_disk_too():
             moment.enter_context(store.register())
         while chosen := choose(store, max_bytes, unused_s):  # what only these rested on can go in the next round
-            buried = [(entry, grave) for entry in chosen if (grave := store.bury(entry.key)) is not None]
-            graves += [grave for _, grave in buried]
-            dropped += [entry for entry, _ in buried]
-            if not buried:
+            before = len(hidden)
+            for entry in chosen:
+                folder = store.hide(entry.key)
+                if folder is not None:
+                    hidden.append(folder)
+                    dropped.append(entry)
+            if len(hidden) == before:  # others were quicker with all of it: no use in choosing the same again
                 break
-    for grave in graves:
-        shutil.rmtree(grave, ignore_errors=True)
+    # Only now that the register is given back: deleting gigabytes takes long, and no trial could begin meanwhile.
+    for folder in hidden:
+        shutil.rmtree(folder, ignore_errors=True)
     _sweep_leftovers(store)
     return dropped
 
 
-def make_room(store: "StageStore", max_bytes: float) -> None:
+def make_room(store: StageRecords, max_bytes: float) -> None:
     """Drop the least useful if the store holds more; a look costs far less than reading every record."""
     if size(store) > max_bytes:
         collect(store, max_bytes)
 
 
-def excess(store: "StageStore") -> list[str]:
+def excess(store: StageRecords) -> list[str]:
     """A warning if the store is larger than it should be, though all was dropped that may be."""
     if store.max_bytes is None or (held := size(store)) <= store.max_bytes:
         return []
@@ -100,19 +101,12 @@ def excess(store: "StageStore") -> list[str]:
     ]
 
 
-def sized(size: float) -> str:
-    """A number of bytes in the unit that suits it."""
-    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= power:
-            return f"{size / power:,.0f} {unit}" if size >= 100 * power else f"{size / power:.3g} {unit}"
-    return f"{size:.0f} B"
-
-
-def choose(store: "StageStore", max_bytes: float | None, unused_s: float | None) -> list[Entry]:
+def choose(store: StageRecords, max_bytes: float | None, unused_s: float | None) -> list[Entry]:
     """What is to go now."""
     in_use = _in_use(store)  # before the entries: who ends in between has left a stage that says what it needs
-    rows, now = entries(store), time.time()
-    total = size(store)
+    rows = entries(store)
+    now = time.time()
+    total = size(store)  # with drafts and checkpoints, which are no entries but take room
     chosen = []
     for entry in rows:
         too_much = max_bytes is not None and total > max_bytes
@@ -123,7 +117,7 @@ def choose(store: "StageStore", max_bytes: float | None, unused_s: float | None)
     return chosen
 
 
-def size(store: "StageStore") -> int:
+def size(store: StageRecords) -> int:
     """Bytes of finished stages, drafts and checkpoints."""
     total = 0
     for kind in ("stages", "drafts", "work"):
@@ -153,27 +147,30 @@ def forget_checkpoints(root: Path, trials: Collection[str]) -> set[str]:
     return still
 
 
-def _records(store: "StageStore") -> list["StageRecord"]:
+def _records(store: StageRecords) -> list[StageRecord]:
     names = [path.name for path in _listed(store.root / "stages")]
     return [record for name in names if not name.startswith(".") and (record := store.find(name)) is not None]
 
 
-def _holders(record: "StageRecord") -> set[str]:
+def _holders(record: StageRecord) -> set[str]:
     """Other stages that hold tensors of this one."""
     return {where["key"] for where in record.tensors.values()} - {record.key}
 
 
-def _in_use(store: "StageStore") -> set[str]:
+def _in_use(store: StageRecords) -> set[str]:
     """Stages that running trials are made of, computed or not yet."""
     used: set[str] = set()
     for path in _listed(store.root / "uses"):
         lease = Lease(path, store.lease_s)
-        if not path.name.startswith(".") and lease.held():
-            used.update((lease.holder() or {}).get("note") or ())
+        if path.name.startswith(".") or not lease.held():
+            continue
+        holder = lease.holder()
+        if holder is not None and holder.note is not None:
+            used.update(holder.note)
     return used
 
 
-def _sweep_leftovers(store: "StageStore", older_s: float = DAY_S) -> None:
+def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
     """What killed processes left: half-written folders, checkpoints never taken up again, leases of the dead."""
     now = time.time()
 
@@ -183,8 +180,9 @@ def _sweep_leftovers(store: "StageStore", older_s: float = DAY_S) -> None:
         except FileNotFoundError:
             return False  # another process was quicker
 
-    graves = [path for path in _listed(store.root / "stages") if path.name.startswith(GONE)]
-    for path in filter(old, [*_listed(store.root / "drafts"), *graves]):
+    # A day: no stage is written for so long, and a trial that was stopped may be taken up again until then.
+    hidden = [path for path in _listed(store.root / "stages") if path.name.startswith(GONE)]
+    for path in filter(old, [*_listed(store.root / "drafts"), *hidden]):
         shutil.rmtree(path, ignore_errors=True)
     for path in filter(old, _listed(store.root / "work")):
         _delete_unheld(store.root, path)
@@ -195,7 +193,7 @@ def _sweep_leftovers(store: "StageStore", older_s: float = DAY_S) -> None:
 
 def _delete_unheld(root: Path, folder: Path) -> bool:
     """Delete a stage's checkpoints while nobody computes it; False if somebody does."""
-    lease = Lease(root / "leases" / folder.name)
+    lease = Lease(root / "leases" / folder.name)  # while we have it nobody goes on from these checkpoints
     with _on_a_full_disk_too():
         lease.acquire()
     if not lease.mine:

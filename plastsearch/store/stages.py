@@ -1,13 +1,6 @@
-"""Finished stages by content: computed once, shared by all trials that agree on what a stage reads.
+"""The weights of finished stages: computed once, shared by all trials that agree on what a stage reads.
 
-<root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
-<root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
-<root>/work/<key>/                        checkpoints of a stage that is being computed
-<root>/leases/<key>                       who is computing it
-<root>/uses/<token>                       what a running trial rests on
-<root>/scores/                            scores of finalists; nothing of it is ever dropped here
-
-How room is made again: room.py.
+Where they lie, and their records: records.py. How room is made again: room.py.
 """
 
 import contextlib
@@ -20,31 +13,18 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plastsearch.errors import StorageError, TrialError
+from plastsearch.errors import StageBusyError, StorageError, TrialError
 from plastsearch.store.lease import Lease
-from plastsearch.store.room import GONE, make_room
-
-FORMAT = 1
-
-
-class StageBusy(TrialError):
-    """Another process is computing this stage; the trial can be tried again later."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        super().__init__(f"stage {key} is being computed by another process")
-
-    def __reduce__(self) -> tuple[type["StageBusy"], tuple[str]]:
-        return StageBusy, (self.key,)
+from plastsearch.store.records import StageRecord, StageRecords, StoredTensor
+from plastsearch.store.room import make_room
 
 
 class DamagedStageError(TrialError):
@@ -55,42 +35,13 @@ class DamagedStageError(TrialError):
         super().__init__(f"stored stage {key} cannot be used: {why}; it is dropped and computed again")
 
 
-@dataclass
-class StageRecord:
-    """What the store knows of a finished stage, beside its weights."""
-
-    key: str
-    stage: str
-    parent: str | None
-    reads: dict[str, Any]
-    metrics: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    gpu_seconds: float = 0.0
-    created: float = 0.0
-    tensors: dict[str, dict[str, str]] = field(default_factory=dict)  # name → digest, holder (key), name there
-    format: int = FORMAT
-
-
-class StageStore:
+class StageStore(StageRecords):
     """A folder of finished stages; every method is safe to call from many processes at once."""
-
-    def __init__(self, root: Path, lease_s: float = 60.0, max_bytes: float | None = None) -> None:
-        self.root = root
-        self.lease_s = lease_s
-        self.max_bytes = max_bytes
-
-    def folder(self, key: str) -> Path:
-        return self.root / "stages" / key
-
-    def work(self, key: str) -> Path:
-        """Where the one who computes a stage keeps its checkpoints."""
-        return self.root / "work" / key
 
     @contextmanager
     def rest_on(self, keys: Collection[str], while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Say which stages a trial is made of, so that nobody drops one of them while it runs."""
-        lease = Lease(self.root / "uses" / uuid.uuid4().hex, self.lease_s, list(keys))
+        lease = Lease(self.root / "uses" / uuid.uuid4().hex, self.lease_s, keys)
         try:
             with self.register(while_waiting):
                 lease.acquire()
@@ -104,52 +55,21 @@ class StageStore:
         finally:
             lease.release()
 
-    @contextmanager
-    def register(self, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """The moment in which trials say what they rest on, or a collector chooses what nobody rests on.
-
-        It is held in the folder it is about: a network file system then lists that folder afresh.
-        """
-        lease = Lease(self.root / "uses" / "register", self.lease_s)
-        while not lease.acquire():
-            while_waiting()
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            lease.release()
-
-    def lease(self, key: str) -> Lease:
-        return Lease(self.root / "leases" / key, self.lease_s)
-
-    def find(self, key: str) -> StageRecord | None:
-        """The record of a finished stage, without its weights."""
-        path = self.folder(key) / "stage.json"
-        try:
-            plain = json.loads(path.read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
-        except ValueError:
-            self.discard(key)
-            return None
-        return StageRecord(**plain) if plain["format"] == FORMAT else None
-
     def save(self, record: StageRecord, tensors: dict[str, Tensor]) -> StageRecord:
         """Publish a stage in one rename; tensors that the parent holds bit for bit are referred to, not written."""
         known = self._held_by(record.parent)
-        record.tensors, fresh = {}, {}
+        record.tensors = {}
+        fresh = {}
         for name, tensor in tensors.items():
             plain = tensor.detach().cpu().contiguous()
             digest = _digest(plain)
             if digest in known:
-                record.tensors[name] = known[digest]
+                record.tensors[name] = known[digest]  # where it truly lies, never a chain of references
             else:
                 record.tensors[name] = {"digest": digest, "key": record.key, "name": name}
-                fresh[name] = plain.clone()
+                fresh[name] = plain.clone()  # safetensors refuses tensors that share memory, as tied weights do
         record.created = time.time()
-        if self.max_bytes is not None:
+        if self.max_bytes is not None:  # before writing: a disk that is full by then would cost the stage
             make_room(self, self.max_bytes - sum(tensor.nbytes for tensor in fresh.values()))
         draft = self._write(record, fresh)
         try:
@@ -158,11 +78,13 @@ class StageStore:
             raise self._not_stored(record, error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(self.work(record.key), ignore_errors=True)
+        shutil.rmtree(self.work(record.key), ignore_errors=True)  # last: until it is published they are all there is
         return record
 
     def _write(self, record: StageRecord, fresh: dict[str, Tensor]) -> Path:
         """A stage beside its final place, on the disk; nothing is left of it if that fails."""
+        # Not files.whole_folder: drafts have a folder of their own, so that they count and are swept up, and whoever
+        # publishes second must find that the stage is there rather than fail.
         draft = self.root / "drafts" / uuid.uuid4().hex
         try:
             draft.mkdir(parents=True)
@@ -182,7 +104,7 @@ class StageStore:
         try:
             draft.rename(place)
         except OSError as error:
-            if self.find(key) is not None:
+            if self.find(key) is not None:  # the same bytes, for results are deterministic
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -205,7 +127,7 @@ class StageStore:
         for holder in sorted({where["key"] for where in record.tensors.values()}):
             names = {name: where["name"] for name, where in record.tensors.items() if where["key"] == holder}
             loaded |= self._read(key, self.folder(holder) / "weights.safetensors", names)
-            self._note_use(holder)
+            self._note_use(holder)  # it is worth as much as what rests on it
         for name, tensor in loaded.items():
             if _digest(tensor) != record.tensors[name]["digest"]:
                 raise DamagedStageError(key, f"the checksum of {name} is wrong")
@@ -228,26 +150,11 @@ class StageStore:
         with contextlib.suppress(OSError):  # read-only, or dropped meanwhile; only the order of dropping rests on it
             os.utime(self.folder(key))
 
-    def discard(self, key: str) -> None:
-        """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""
-        grave = self.bury(key)
-        if grave is not None:
-            shutil.rmtree(grave, ignore_errors=True)
-
-    def bury(self, key: str) -> Path | None:
-        """Out of sight, not yet deleted; beside the stages, for on a full disk not even a folder can be made."""
-        grave = self.folder(f"{GONE}{uuid.uuid4().hex}")
-        try:
-            self.folder(key).rename(grave)
-        except FileNotFoundError:
-            return None
-        return grave
-
     @contextmanager
     def claim(
         self, key: str, defer: bool, poll_s: float = 0.2, while_waiting: Callable[[], None] = lambda: None
     ) -> Iterator[float]:
-        """Hold a stage's lease while it is computed; yields the seconds waited. With `defer`, raises StageBusy instead.
+        """Hold a stage's lease while it is computed; yields the seconds waited. `defer`: raises StageBusyError instead.
 
         After a wait the stage may be finished: look again before computing it.
         """
@@ -256,7 +163,7 @@ class StageStore:
         waited_s = 0.0
         while not lease.acquire():
             if defer:
-                raise StageBusy(key)
+                raise StageBusyError(key)
             while_waiting()
             time.sleep(poll_s)
             waited_s = time.monotonic() - begin
@@ -265,7 +172,7 @@ class StageStore:
         finally:
             lease.release()
 
-    def _held_by(self, parent: str | None) -> dict[str, dict[str, str]]:
+    def _held_by(self, parent: str | None) -> dict[str, StoredTensor]:
         record = self.find(parent) if parent else None
         return {where["digest"]: where for where in record.tensors.values()} if record else {}
 

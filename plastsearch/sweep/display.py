@@ -5,8 +5,10 @@ import sys
 import time
 from typing import IO
 
-from plastsearch.sweep.view import View, describe, numbers, title
-from plastsearch.tracking.journal import Event, TrialRecord, plain
+from plastsearch.files import plain
+from plastsearch.sweep.view import SweepView, describe, numbers, title
+from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
+from plastsearch.tracking.journal import TrialRecord
 
 _EVERY_S = 30.0  # between two summaries
 
@@ -29,7 +31,7 @@ class JsonLines:
 
     def feed(self, event: Event) -> None:
         """One object per line, flushed, for machines."""
-        self._stream.write(json.dumps(plain(event), allow_nan=False) + "\n")
+        self._stream.write(json.dumps(plain(event.as_json()), allow_nan=False) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -39,7 +41,7 @@ class JsonLines:
 class Lines:
     """A plain line for every start and end, and a summary now and then, for logs and pipes."""
 
-    def __init__(self, view: View, stream: IO[str] | None = None) -> None:
+    def __init__(self, view: SweepView, stream: IO[str] | None = None) -> None:
         self._view, self._stream = view, stream or sys.stderr
         self._said = time.monotonic()
 
@@ -47,8 +49,8 @@ class Lines:
         """Say what happened, if a person cares."""
         text = self._text(event)
         if text is not None:
-            self._say(text, event["at"])
-        if event["event"] != "finish":
+            self._say(text, event.at)
+        if not isinstance(event, Finished):
             self.tick()
 
     def tick(self) -> None:
@@ -69,21 +71,24 @@ class Lines:
         self._stream.write(self._view.summary() + "\n")
 
     def _text(self, event: Event) -> str | None:
-        kind = event["event"]
-        if kind in {"finish", "note"}:
-            return event["text"] if kind == "note" else f"sweep {event['status']}"
-        if kind not in {"start", "retry", "end"}:
-            return None
-        record = self._view.records[event["trial"]]
-        if kind == "start":
-            again = f" (attempt {event['attempt']})" if event["attempt"] > 1 else ""
-            return f"{title(record)} started{again}: {describe(record)}{self._waits(record)}"
-        if kind == "retry":
-            if event.get("waits"):
-                return f"{title(record)} waits for a stage that another trial computes"
-            return f"{title(record)} will run again: {event['reason']}"
-        outcome = f": {event['reason']}" if event.get("reason") else numbers(event["metrics"])
-        return f"{title(record)} {event['state']}{outcome} · {self._progress()}"
+        match event:
+            case Note():
+                return event.text
+            case Finished():
+                return f"sweep {event.status}"
+            case Started():
+                record = self._view.records[event.trial]
+                again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+                return f"{title(record)} started{again}: {describe(record)}{self._waits(record)}"
+            case Retried():
+                record = self._view.records[event.trial]
+                why = "waits for a stage that another trial computes"
+                return f"{title(record)} {why if event.waits else f'will run again: {event.reason}'}"
+            case Ended():
+                record = self._view.records[event.trial]
+                outcome = f": {event.reason}" if event.reason else numbers(event.metrics)
+                return f"{title(record)} {event.state}{outcome} · {self._progress()}"
+        return None
 
     def _waits(self, record: TrialRecord) -> str:
         other = self._view.awaited(record)

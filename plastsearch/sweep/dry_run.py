@@ -1,13 +1,11 @@
 """What a sweep would do and cost, without running it: size, sizes of networks, infeasible share, time, sharing."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +13,9 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.kept_forecast import CachedPrefix, kept
+from plastsearch.sweep.forecast import CachedPrefix, ForecastAnswer, ForecastRequest, Parameters, kept
 from plastsearch.trial.keys import foreseen, stage_keys
-from plastsearch.trial.methods import plan as trial_plan
-from plastsearch.trial.methods import total_steps
+from plastsearch.trial.methods import stages_of, total_steps
 
 SAMPLED = 1_000
 SOME = 1_000  # clips, where a corpus has not been counted: their number is the same for all
@@ -57,28 +54,28 @@ def dry_run(
     rng = np.random.default_rng(spec.search.seed)
     configs = [space.config(space.draw(rng)) for _ in range(SAMPLED)]
     distinct = {config.trial_id(): config for config in configs}
-    asked = {} if cache is None else {"cache": str(cache), "cache_max_gb": cache_max_gb}
-    answer = _child(list(distinct.values()), measure, asked)
-    counts = dict(zip(distinct, answer["counts"], strict=True))
+    asked = ForecastRequest(configs=tuple(distinct.values()), time=measure, cache=cache, cache_max_gb=cache_max_gb)
+    answer = _child(asked)
+    counts = dict(zip(distinct, answer.counts, strict=True))
     known = [count for config in configs if (count := counts[config.trial_id()]) is not None]
-    totals = sorted(count["params_total"] for count in known)
-    steps, step_s = _steps(spec.base), answer["step_s"]
+    totals = sorted(count.params_total for count in known)
+    steps, step_s = _steps(spec.base), answer.step_s
     trial_s = steps * step_s if steps is not None and step_s is not None else None
     return Forecast(
         size=space.size,
         sampled=SAMPLED,
         distinct=len(distinct),
-        params_baseline=known[0]["params_baseline"] if known else None,
+        params_baseline=known[0].params_baseline if known else None,
         params_total=(totals[0], int(median(totals)), totals[-1]) if totals else None,
         infeasible=_infeasible(spec, known),
         steps=steps,
         step_s=step_s,
-        device=answer["device"],
+        device=answer.device,
         trial_s=trial_s,
         runs=spec.runs.total,
         total_s=trial_s * spec.runs.total if trial_s is not None else None,
         saved=shared(configs[: spec.search.trials], spec.base.data.clips or SOME),
-        kept=kept(spec.base, answer["kept"]) if answer["kept"] else None,
+        kept=kept(spec.base, answer.kept) if answer.kept else None,
     )
 
 
@@ -93,7 +90,7 @@ def shared(configs: Sequence[TrialConfig], n_clips: int = SOME) -> float:
     wanted = 0
     for config in configs:
         try:
-            stages = trial_plan(config, n_clips)
+            stages = stages_of(config, n_clips)
         except PlastsearchError:
             continue  # it will refuse to run, and cost nothing
         wanted += sum(stage.steps for stage in stages)
@@ -103,11 +100,11 @@ def shared(configs: Sequence[TrialConfig], n_clips: int = SOME) -> float:
     return 1 - sum(steps.values()) / wanted if wanted else 0.0
 
 
-def _infeasible(spec: SweepSpec, known: Sequence[dict[str, int]]) -> float | None:
+def _infeasible(spec: SweepSpec, known: Sequence[Parameters]) -> float | None:
     limits = [one for one in spec.limits if one.metric == "params_total"]
     if not limits or not known:
         return None
-    beyond = [any((one.violation(count, {}) or 0) > 0 for one in limits) for count in known]
+    beyond = [any((one.violation(count.model_dump(), {}) or 0) > 0 for one in limits) for count in known]
     return sum(beyond) / len(beyond)
 
 
@@ -117,18 +114,17 @@ def _steps(config: TrialConfig) -> int | None:
     return total_steps(config, config.data.clips or 0)
 
 
-def _child(configs: Sequence[TrialConfig], measure: bool, asked: dict[str, Any]) -> dict[str, Any]:
-    request = {"configs": [one.model_dump(mode="json", by_alias=True) for one in configs], "time": measure, **asked}
+def _child(request: ForecastRequest) -> ForecastAnswer:
     done = subprocess.run(
-        [sys.executable, "-m", "plastsearch.sweep.forecast"],
-        input=json.dumps(request),
+        [sys.executable, "-m", "plastsearch.sweep.forecast_child"],
+        input=request.model_dump_json(by_alias=True),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"counting parameters failed:\n{done.stderr}")
-    answer = json.loads(done.stdout)
-    if "error" in answer:
-        raise PlastsearchError(str(answer["error"]))
-    return dict(answer)
+    answer = ForecastAnswer.model_validate_json(done.stdout)
+    if answer.error is not None:
+        raise PlastsearchError(answer.error)
+    return answer

@@ -4,15 +4,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
-from plastsearch.sweep.folder import OpenedFolder
 from plastsearch.sweep.options import Outcome
-from plastsearch.sweep.phases import Search
+from plastsearch.sweep.phases import SearchPhase
 from plastsearch.sweep.run import GRACE_S, Sweep
-from plastsearch.sweep.state import Closing
+from plastsearch.sweep.state import Closing, SweepState
+from plastsearch.tracking.events import Finished, Status
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` gives and takes them
 ECHO_S = 0.05  # `timeout` and some batch systems signal a process and then its whole group: that is one request
 
 
@@ -25,7 +27,7 @@ class Interrupts:
         self._sweep: Sweep | None = None
         self._say: Callable[[str], None] = lambda text: None  # noqa: ARG005
         self._raise_at: int | None = 1  # nothing has begun
-        self._kept: dict[signal.Signals, Any] = {}
+        self._kept: dict[signal.Signals, Handler] = {}
         self._patience: threading.Timer | None = None
 
     def serve(self, sweep: Sweep, say: Callable[[str], None], *, patient: bool, grace_s: float = GRACE_S) -> None:
@@ -76,32 +78,32 @@ class Ending:
 
     def __init__(
         self,
-        opened: OpenedFolder,
+        folder: Path,
+        state: SweepState,
         sweep: Sweep,
-        search: Search,
+        search: SearchPhase,
         listeners: Sequence[Closing],
         command: str,
         seconds: Callable[[], float],
     ) -> None:
-        self._opened, self._sweep, self._search, self._listeners = opened, sweep, search, listeners
+        self._folder, self._state = folder, state
+        self._sweep, self._search, self._listeners = sweep, search, listeners
         self._command, self._seconds = command, seconds
         self._spoken = threading.Lock()
-        self._verdict: tuple[str, str | None] = ("interrupted", None)
+        self._verdict: tuple[Status, str | None] = ("interrupted", None)
 
     def last_word(self) -> None:
         """Write down how it ended; who comes second, comes from a thread that was given up, and stays here."""
         self._spoken.acquire()
         self._verdict = status, reason = verdict(self._sweep, self._search)
         seconds = round(self._seconds(), 3)
-        finish = self._opened.journal.append("finish", status=status, reason=reason, seconds=seconds)
-        for listener in self._listeners:
-            listener.feed(finish)
+        self._state.write(Finished(status=status, reason=reason, seconds=seconds))
 
     def outcome(self, trouble: str | None) -> Outcome:
         """Let every listener finish and say how the session ended."""
         status, reason = self._verdict
         notes = [*([trouble] if trouble else []), *leave(self._listeners)]
-        return Outcome(self._opened.folder, status, self._command, reason, notes, stuck=trouble is not None)
+        return Outcome(self._folder, status, self._command, reason, notes, stuck=trouble is not None)
 
 
 def leave(listeners: Sequence[Closing]) -> list[str]:
@@ -117,7 +119,7 @@ def leave(listeners: Sequence[Closing]) -> list[str]:
     return notes
 
 
-def verdict(sweep: Sweep, search: Search) -> tuple[str, str | None]:
+def verdict(sweep: Sweep, search: SearchPhase) -> tuple[Status, str | None]:
     """done, budget, failures or interrupted, and why."""
     if sweep.failure:
         return "failures", sweep.failure

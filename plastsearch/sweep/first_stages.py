@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.spec.config import TrialConfig
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.trial.keys import foreseen, stage_keys
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 
 _SOME = 1000  # clips: their number is the same for all
 FirstStage = Callable[[TrialRecord], str | None]
@@ -14,9 +13,9 @@ FirstStage = Callable[[TrialRecord], str | None]
 
 def first_stage(record: TrialRecord) -> str | None:
     """The first stage by the name it would have in the stage store; None: nothing that could be shared."""
-    config = TrialConfig.model_validate(record.config)
+    config = record.trial_config
     try:
-        first = plan(config, _SOME)[0]
+        first = stages_of(config, _SOME)[0]
         return stage_keys(config, [first], foreseen(config))[0].key if first.name == "train" else None
     except PlastsearchError:
         return None  # the trial will say what is wrong
@@ -37,7 +36,7 @@ class FirstStages:
         name = self._of(record)
         if name is None or name in self._finished:
             return
-        if record.stage not in {None, "train"} or any(event.get("boundary") for event in record.history):
+        if record.stage not in {None, "train"} or any(report.boundary for report in record.history):
             self._finished.add(name)
 
     def awaited(self, record: TrialRecord) -> TrialRecord | None:

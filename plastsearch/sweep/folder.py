@@ -1,13 +1,15 @@
 """A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.journal import FILE, VERSION, Event, Journal, read
+from plastsearch.tracking.events import Event, Finished, Opened, Proposed, SessionBegun
+from plastsearch.tracking.journal import FILE, VERSION, Journal, read
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
 FINISHED = {"done", "budget", "failures"}
@@ -48,7 +50,7 @@ def open_folder(
     journal = Journal(folder)
     try:
         events = read(folder)
-        if not any(event["event"] == "propose" for event in events):
+        if not any(isinstance(event, Proposed) for event in events):
             journal.clear()
             _head(journal, spec, overrides, name=folder.name)
         elif not resume:
@@ -68,8 +70,8 @@ def _status(folder: Path) -> str | None:
     path = folder / FILE
     if not path.is_file() or not path.stat().st_size:
         return None
-    last = next((e for e in reversed(read(folder)) if e["event"] in {"finish", "session"}), None)
-    return "open" if last is None or last["event"] == "session" else str(last["status"])
+    last = next((event for event in reversed(read(folder)) if isinstance(event, Finished | SessionBegun)), None)
+    return last.status if isinstance(last, Finished) else "open"
 
 
 def _successor(folder: Path) -> Path:
@@ -80,39 +82,33 @@ def _successor(folder: Path) -> Path:
 
 
 def _head(journal: Journal, spec: SweepSpec, overrides: Sequence[str], name: str) -> None:
-    journal.append(
-        "sweep",
-        version=VERSION,
-        name=name,
-        spec=spec.plain(),
-        spec_hash=spec.spec_hash(),
-        overrides=list(overrides),
-    )
+    plain, digest = spec.plain(), spec.spec_hash()
+    journal.append(Opened(version=VERSION, name=name, spec=plain, spec_hash=digest, overrides=list(overrides)))
 
 
 def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
-    head = next((event for event in events if event["event"] == "sweep"), None)
+    head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
-    changed = _differences(_question(head["spec"]), _question(spec.plain()))
+    changed = _differences(_question(head.spec), _question(spec.plain()))
     if changed:
         raise SpecError(
             [f"{folder} holds another sweep; resuming needs the same space, and it differs in {key}" for key in changed]
         )
 
 
-def _question(plain: dict[str, Any]) -> dict[str, Any]:
+def _question(plain: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What of a spec makes it another sweep."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, JsonValue] = {}
     for key, value in plain.items():
         freed = _MAY_CHANGE.get(key, set())
         if freed is None:
             continue
-        kept[key] = {k: v for k, v in value.items() if k not in freed} if freed else value
+        kept[key] = {k: v for k, v in value.items() if k not in freed} if isinstance(value, dict) else value
     return kept
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def _differences(old: JsonValue, new: JsonValue, path: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
         return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]

@@ -1,179 +1,98 @@
-"""A short-lived child of `--dry-run`: parameters on the meta device, and how long one training step takes here.
+"""What a dry run asks of its child (forecast_child.py, which has torch), and whether kept activations will fit."""
 
-Reads one JSON request on standard input and writes one JSON answer; the parent never imports torch.
-"""
-
-import json
-import math
-import statistics
-import sys
-import time
-from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
+from pydantic import BaseModel, ConfigDict
 
-from plastsearch.errors import PlastsearchError
-from plastsearch.growth.site import Site
-from plastsearch.growth.survey import find_sites
-from plastsearch.models.build import build
-from plastsearch.models.detector import HEAD_CUT, Detector
-from plastsearch.spec.config import ModelConfig, TrialConfig
-from plastsearch.spec.methods import METHODS
-from plastsearch.store.prefix import PrefixCache
-from plastsearch.trial.networks import LAST_K
-
-MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real weights for a forecast
-PATIENCE_S, FEW = 3.0, 2  # a step longer than that is estimated from so many clips
-Networks = dict[str, tuple[Detector, dict[str, Site]]]
+from plastsearch.data.choice import clip_counts
+from plastsearch.spec.config import TrialConfig
+from plastsearch.words import sized
 
 
-def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mapping[str, int], *, apart: bool) -> int:
-    """Parameters of a network with wider sites, from the shapes its unit maps imply.
+class ForecastRequest(BaseModel):
+    """What to count; with `time` one network is run, with `cache` the room for kept activations is looked at."""
 
-    `apart`: new recurrent units stand beside the old ones, which do not read them (frozen, lateral into_new).
-    """
-    shapes = {name: list(one.shape) for name, one in module.named_parameters()}
-    extra: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    unread = 0
-    for name, neurons in growth.items():
-        site = sites[name]
-        units = neurons // site.step
-        heads = name.replace("head_width", "attention")
-        # Wider heads are wider in the heads that the same growth adds, too.
-        more = growth.get(heads, 0) // sites[heads].step if site.kind == "head_width" else 0
-        for slot in site.slots:
-            tensor = f"{slot.module}.{slot.tensor}" if slot.module else slot.tensor
-            if tensor in shapes:
-                extra[tensor][slot.dim] += units * (slot.gates + more) * slot.width
-            if apart and slot.tensor.startswith("weight_hh") and slot.role == "recurrent":
-                # Three gates of old units do not read the new ones, nor the candidate gate of new units the old ones.
-                unread += 4 * (shapes[tensor][0] // 3) * units if tensor in shapes else 0
-    wider = (
-        math.prod(size + extra[name][dim] if name in extra else size for dim, size in enumerate(shape))
-        for name, shape in shapes.items()
-    )
-    return sum(wider) - unread
+    model_config = ConfigDict(frozen=True)
+
+    configs: tuple[TrialConfig, ...]
+    time: bool = False
+    cache: Path | None = None
+    cache_max_gb: float | None = None
 
 
-def _plain(model: ModelConfig, rate_hz: int) -> dict[str, Any]:
-    plain = model.model_dump(exclude={"from_", "name", "preset"})
-    return {**plain, "name": model.name, "preset": model.preset, "rate_hz": rate_hz}
+class Parameters(BaseModel):
+    """Of one configuration."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params_baseline: int
+    params_total: int
 
 
-def _unfilled(config: TrialConfig) -> Detector:
-    """The network without memory for its weights; spectral front ends compute their filters, so they get some."""
-    with torch.device("meta" if config.model.name == "wav2vec2" else "cpu"):
-        return build(**_plain(config.model, config.data.rate_hz))
+class Activations(BaseModel):
+    """What keeping them would take: bytes of a clip in float32 at every cut that is used, and what is allowed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bytes: dict[str, int]
+    half: bool  # they are kept in float16
+    budget: float  # bytes
 
 
-def _step_seconds(config: TrialConfig) -> float:
-    """The median of three full training steps; where those take long, two clips' share of one speaks for the rest."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = build(**_plain(config.model, config.data.rate_hz)).to(device)
-    optimizer = torch.optim.AdamW(module.parameters())
+class ForecastAnswer(BaseModel):
+    """What the child found; `error` is a mistake of the user's, and the only thing said then."""
 
-    def timed(clips: int, accumulate: int) -> float:
-        wave_BT = torch.zeros(clips, config.data.length_samples, device=device)
-        start = time.perf_counter()
-        for _ in range(accumulate):
-            module(wave_BT).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+    model_config = ConfigDict(frozen=True)
 
-    batch, accumulate = config.train.batch_size, config.train.accumulate
-    few = min(FEW, batch)
-    whole = [timed(few, 1) for _ in range(2)][1] * batch / few
-    if whole > PATIENCE_S:
-        return whole
-    return statistics.median([timed(batch // accumulate, accumulate) for _ in range(4)][1:])
+    counts: tuple[Parameters | None, ...] = ()  # None: cannot be told from shapes
+    step_s: float | None = None
+    device: str = "cpu"
+    kept: Activations | None = None
+    error: str | None = None
 
 
-def cut_of(config: TrialConfig, module: Detector) -> str | None:
-    """The cut below which nothing learns after `train`, so that activations can be kept; None if all learns."""
-    blocks = module.layers()
-    match config.method:
-        case "dropin" | "plasticity" | "stack" if config.regime == "frozen" and config.growth():
-            return module.cut_below(list(config.growth()))
-        case "lora" if config.lora_on == "sites" and (config.layers or config.growth()):
-            return module.cut_below(list(config.growth() or config.layers))
-        case "lora":
-            return blocks[0][0]
-        case "last_k":
-            return blocks[-(config.last_k or LAST_K) :][0][0]
-    return None
+@dataclass(frozen=True)
+class CachedPrefix:
+    """What keeping takes at each cut that is used, and what may be taken on this machine."""
+
+    clips: tuple[int, int]  # training and search-dev
+    crops: int
+    half: bool  # in float16
+    gb: Mapping[str, float]  # cut → training clips at all crops and search-dev clips; less where clips are short
+    budget_gb: float
+    fit: int  # so many of the cuts fit at once
+    none: str = ""  # why nothing is kept
+
+    def text(self) -> str:
+        """One line for the terminal."""
+        if not self.gb:
+            return f"kept activations: none, for {self.none}"
+        sizes = sorted(self.gb.values())
+        each = sized(1e9 * sizes[0]) + (f" to {sized(1e9 * sizes[-1])}" if sizes[-1] > 1.005 * sizes[0] else "")
+        kind = f"{'float16' if self.half else 'float32'}, {self.crops} crop{'s' * (self.crops > 1)}"
+        what = f"kept activations ({kind}): {each} a cut, {len(sizes)} cuts"
+        allowed = f"{sized(1e9 * self.budget_gb)} here (--cache-max-gb)"
+        if self.fit == len(sizes):
+            return f"{what}; all fit in {allowed}"
+        if self.fit == 0:
+            return f"{what}; none fits in {allowed}: frozen parts will be computed in every step"
+        return f"{what}; {self.fit} fit in {allowed} at once, those first that save most seconds per GB"
 
 
-def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
-    """What one clip's activations take at every cut, in float32."""
-    device = next(module.parameters()).device
-    with torch.inference_mode():
-        hidden = module.eval().stem(torch.zeros(1, config.data.length_samples, device=device))
-        sizes = {}
-        for name, block in module.blocks():
-            sizes[name] = 4 * hidden.numel()
-            hidden = module.run_block(block, hidden)
-        return {**sizes, HEAD_CUT: 4 * module.frames(hidden).numel()}
-
-
-def _kept(request: dict[str, Any], configs: list[TrialConfig], networks: Networks) -> dict[str, Any]:
-    """What keeping activations would take: the cuts that are used, bytes of a clip at each, and what is allowed."""
-    first = configs[0]
-    module = networks[first.model.model_dump_json()][0]
-    cuts = {cut_of(config, networks[config.model.model_dump_json()][0]) for config in configs if _same(config, first)}
-    bf16 = first.train.precision == "bf16" or (first.train.precision == "auto" and torch.cuda.is_available())
-    bf16 = bf16 and not any(isinstance(part, nn.RNNBase) for part in module.modules())  # these stay in float32
-    most = request["cache_max_gb"]
-    budget = PrefixCache(Path(request["cache"]) / "prefix", None if most is None else most * 1e9).allowed()
-    sizes = item_bytes(first, module)
-    return {"bytes": {cut: sizes[cut] for cut in module.cuts() if cut in cuts}, "half": bf16, "budget": budget}
-
-
-def _same(config: TrialConfig, first: TrialConfig) -> bool:
-    return config.model == first.model and config.data == first.data
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Count every configuration; time the first one's network if asked."""
-    configs = [TrialConfig.model_validate(one) for one in request["configs"]]
-    networks: Networks = {}
-    counts: list[dict[str, int] | None] = []
-    for config in configs:
-        key = config.model.model_dump_json()
-        if key not in networks:
-            module = _unfilled(config)
-            networks[key] = module, find_sites(module)
-        module, sites = networks[key]
-        apart = config.regime == "frozen" and config.lateral == "into_new"
-        base = sum(one.numel() for one in module.parameters())
-        facts = METHODS[config.method]
-        known = config.operator != "stack" and facts.adds != "layers" and not facts.truncates
-        growth = config.growth() if facts.placed else {}
-        total = grown_parameters(module, sites, growth, apart=apart) if known else None
-        counts.append(None if total is None else {"params_baseline": base, "params_total": max(base, total)})
-    first = next(iter(networks.values()), None)
-    small = first is not None and sum(one.numel() for one in first[0].parameters()) <= MOST_TIMED
-    step_s = _step_seconds(configs[0]) if request.get("time") and small else None
-    kept = _kept(request, configs, networks) if "cache" in request and configs else None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"counts": counts, "step_s": step_s, "device": device, "kept": kept}
-
-
-def main() -> None:
-    """Answer on standard output; a user's mistake as {"error": …}."""
-    torch.set_num_threads(1)
-    try:
-        result = answer(json.load(sys.stdin))
-    except PlastsearchError as error:
-        result = {"error": str(error)}
-    json.dump(result, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()
+def kept(config: TrialConfig, answer: Activations) -> CachedPrefix:
+    """From what the child that counts has found of bytes, types and disk."""
+    clips, crops = clip_counts(config.data), config.data.crops
+    changing = "data.augment" if config.data.augment else "data.crops: fresh" if crops == "fresh" else ""
+    augmented = f"{changing} makes new waveforms in every epoch" if changing else ""
+    found, crops = ({}, 1) if changing or crops == "fresh" else (answer.bytes, crops)
+    items = crops * clips[0] + clips[1]
+    gb = {cut: items * size * (0.5 if answer.half else 1.0) / 1e9 for cut, size in found.items()}
+    budget_gb = answer.budget / 1e9
+    taken, fit = 0.0, 0
+    for size in sorted(gb.values()):
+        taken += size
+        fit += taken <= budget_gb
+    none = "" if gb else augmented or "no part of a network is frozen"
+    return CachedPrefix(clips, crops, answer.half, gb, budget_gb, fit, none)

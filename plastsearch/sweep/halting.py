@@ -11,8 +11,9 @@ from statistics import median
 from typing import Literal
 
 from plastsearch.pareto.front import rank
-from plastsearch.tracking.journal import Event, TrialRecord
-from plastsearch.tracking.ranking import Aim
+from plastsearch.spec.sweep import Objective
+from plastsearch.tracking.events import Reported
+from plastsearch.tracking.journal import TrialRecord, known
 
 Rule = Literal["asha", "median", "moasha"]
 Scores = dict[str, float]
@@ -20,10 +21,10 @@ Scores = dict[str, float]
 
 @dataclass
 class Halting:
-    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first aim only."""
+    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first one only."""
 
     rule: Rule
-    aims: Sequence[Aim]
+    objectives: Sequence[Objective]
     rungs: tuple[float, ...] = (0.25, 0.5)
     eta: float = 2.0
     least: int = 4  # trials at a rung before anything is halted there
@@ -35,7 +36,7 @@ class Halting:
 
     def replay(self, records: Iterable[TrialRecord]) -> set[int]:
         """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
-        reports = [(event["at"], r.number, i, r) for r in records for i, event in enumerate(r.history)]
+        reports = [(report.at, r.number, i, r) for r in records for i, report in enumerate(r.history)]
         condemned = set()
         for _, number, i, record in sorted(reports, key=lambda entry: entry[:3]):
             if record.role == "search" and self._decide(record, record.history[: i + 1]):
@@ -46,13 +47,13 @@ class Halting:
         """Take in the record's last report; True if it should not go on."""
         return self._decide(record, record.history)
 
-    def _decide(self, record: TrialRecord, history: Sequence[Event]) -> bool:
+    def _decide(self, record: TrialRecord, history: Sequence[Reported]) -> bool:
         rung = self._note(record, history)
         if rung is None or len(self._reached[rung]) < self.least:
             return False
         return self._worse(rung, record.number)
 
-    def _note(self, record: TrialRecord, history: Sequence[Event]) -> int | None:
+    def _note(self, record: TrialRecord, history: Sequence[Reported]) -> int | None:
         """Store the scores at every rung just crossed; the highest of them."""
         done = progress(history)
         if done is None:
@@ -65,31 +66,31 @@ class Halting:
                 crossed = i
         return crossed
 
-    def _scores(self, history: Sequence[Event]) -> Scores:
-        known: Scores = {}
-        for event in history:
-            known.update({name: value for name, value in event["metrics"].items() if value is not None})
-        aims = self.aims if self.rule == "moasha" else self.aims[:1]
-        return {aim.metric: known[aim.metric] for aim in aims if aim.metric in known}
+    def _scores(self, history: Sequence[Reported]) -> Scores:
+        latest: Scores = {}
+        for report in history:
+            latest.update(known(report.metrics))
+        objectives = self.objectives if self.rule == "moasha" else self.objectives[:1]
+        return {one.metric: latest[one.metric] for one in objectives if one.metric in latest}
 
     def _worse(self, rung: int, number: int) -> bool:
         reached = self._reached[rung]
         if self.rule == "moasha":
             return self._dominated(reached, number)
-        aim = self.aims[0]
-        sign = -1.0 if aim.goal == "max" else 1.0
-        values = {n: sign * scores[aim.metric] for n, scores in reached.items()}
+        one = self.objectives[0]
+        sign = -1.0 if one.goal == "max" else 1.0
+        values = {n: sign * scores[one.metric] for n, scores in reached.items()}
         if self.rule == "median":
             return values[number] > median(value for n, value in values.items() if n != number)
         return values[number] > sorted(values.values())[self._places(values) - 1]
 
     def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
         """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
-        common = [aim for aim in self.aims if all(aim.metric in scores for scores in reached.values())]
+        common = [one for one in self.objectives if all(one.metric in scores for scores in reached.values())]
         if not common:
             return False
         order = list(reached)
-        ranks = rank([[reached[n][aim.metric] for aim in common] for n in order], [aim.goal for aim in common])
+        ranks = rank([[reached[n][one.metric] for one in common] for n in order], [one.goal for one in common])
         own = ranks[order.index(number)]
         return int((ranks < own).sum()) >= self._places(reached)
 
@@ -97,11 +98,11 @@ class Halting:
         return max(1, math.ceil(len(entries) / self.eta))
 
 
-def progress(history: Sequence[Event]) -> float | None:
+def progress(history: Sequence[Reported]) -> float | None:
     """The share of the steps after growth that are done; None while the original network trains."""
     last = history[-1]
-    if last["stage"] == "train":
+    if last.stage == "train":
         return None
-    base = max((event["step"] for event in history if event["stage"] in {"train", "dropin"}), default=0)
-    left = last["steps_total"] - base
-    return (last["step"] - base) / left if left > 0 else None
+    base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
+    left = last.steps_total - base
+    return (last.step - base) / left if left > 0 else None

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from plastsearch.store.room import forget_checkpoints
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.events import Ended, Event
+from plastsearch.tracking.journal import TrialRecord
 
 
 class Leftovers:
@@ -20,9 +21,9 @@ class Leftovers:
 
     def feed(self, event: Event) -> None:
         """Remember who was halted; delete what can be deleted now."""
-        if event["event"] == "end":
-            if event["state"] == "halted":
-                self._halted.add(self._records[event["trial"]].id)
+        if isinstance(event, Ended):
+            if event.state == "halted":
+                self._halted.add(self._records[event.trial].id)
             self._delete()
 
     def close(self) -> None:

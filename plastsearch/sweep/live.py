@@ -4,8 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plastsearch.sweep.view import View, brief, clock, scores, title
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.sweep.view import SweepView, brief, clock, scores, title
+from plastsearch.tracking.events import Ended, Event, Note, Retried
+from plastsearch.tracking.journal import TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +22,7 @@ _AROUND = 12  # lines beside the rows of both tables
 class Live:
     """A table that redraws itself in place."""
 
-    def __init__(self, view: View, console: "Console") -> None:
+    def __init__(self, view: SweepView, console: "Console") -> None:
         from rich.live import Live as RichLive
 
         self._view, self._console = view, console
@@ -33,13 +34,16 @@ class Live:
 
     def feed(self, event: Event) -> None:
         """The next redraw shows it; what will not be seen in the table is said above it, and stays."""
-        kind = event["event"]
-        if kind == "note":
-            self._console.print(event["text"], markup=False, highlight=False)
-        elif (kind == "end" and event["state"] == "failed") or (kind == "retry" and not event.get("waits")):
-            record = self._view.records[event["trial"]]
-            outcome = "failed" if kind == "end" else "will run again"
-            self._console.print(f"{title(record)} {outcome}: {event['reason']}", markup=False, highlight=False)
+        match event:
+            case Note():
+                self._print(event.text)
+            case Ended(state="failed"):
+                self._print(f"{title(self._view.records[event.trial])} failed: {event.reason}")
+            case Retried(waits=False):
+                self._print(f"{title(self._view.records[event.trial])} will run again: {event.reason}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         """Clear the table: the report comes next."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.execute import worker
+from plastsearch.tracking.events import Status
 
-EXIT = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
+EXIT: dict[Status, int] = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Outcome:
     """How the session ended."""
 
     folder: Path
-    status: str  # done | budget | failures | interrupted
+    status: Status
     command: str  # to resume
     reason: str | None = None
     notes: list[str] = field(default_factory=list)

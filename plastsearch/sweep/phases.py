@@ -5,20 +5,24 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from plastsearch.execute import worker
+from pydantic import JsonValue
+
 from plastsearch.execute.executor import Executor
+from plastsearch.execute.messages import Task
 from plastsearch.pareto.front import knee
 from plastsearch.search.proposer import Proposer
+from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
-from plastsearch.spec.sweep import SweepSpec
+from plastsearch.spec.sweep import Objective, SweepSpec
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.options import Options
+from plastsearch.tracking.events import Role
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.ranking import Aim, Ranking
+from plastsearch.tracking.ranking import Ranking
 
 Records = Mapping[int, TrialRecord]
 
@@ -28,12 +32,13 @@ class Plan:
     """A trial about to be proposed."""
 
     config: TrialConfig
-    role: str = "search"  # search | control | finalist
+    role: Role = "search"
     control: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: str = "sampler"
     reuse_of: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    of: int | None = None  # the trial that a finalist repeats, or a control answers to
+    seed: int | None = None  # of a finalist
 
 
 class Phase(Protocol):
@@ -46,7 +51,7 @@ class Phase(Protocol):
         """The next trial, to be called `number`; None once there is none left."""
 
 
-class Search:
+class SearchPhase:
     """Whatever the proposer says, until the budget is spent or the space is."""
 
     barrier = False
@@ -69,7 +74,7 @@ class Search:
         return Plan(config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of)
 
 
-class Listed:
+class ListedPhase:
     """Trials that follow from the records, worked out once, when the phase begins."""
 
     def __init__(
@@ -83,14 +88,14 @@ class Listed:
     def plan(self, number: int, records: Records) -> Plan | None:  # noqa: ARG002
         """The next that the journal does not have yet."""
         if self._queue is None:
-            known = {_key(r.role, r.control, r.extra) for r in records.values()}
-            self._queue = [p for p in self._plans(records) if _key(p.role, p.control, p.extra) not in known]
+            known = {_key(record) for record in records.values()}
+            self._queue = [plan for plan in self._plans(records) if _key(plan) not in known]
         return self._queue.pop(0) if self._queue else None
 
 
-def _key(role: str, control: str | None, extra: Mapping[str, Any]) -> tuple[Any, ...]:
+def _key(one: Plan | TrialRecord) -> tuple[Role, str | None, int | None, int | None]:
     """What makes two plans the same run: a control of another trial, or of another seed, is another one."""
-    return role, control, extra.get("of"), extra.get("seed")
+    return one.role, one.control, one.of, one.seed
 
 
 def baseline(base: TrialConfig) -> Plan:
@@ -108,9 +113,9 @@ def against_best(
         best = ranking.winner(records.values())
         if best is None:
             return []
-        config = TrialConfig.model_validate(best.config)
+        config = best.trial_config
         made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
-        return [replace(plan, extra={"of": best.number}) for plan in made if plan is not None]
+        return [replace(plan, of=best.number) for plan in made if plan is not None]
 
     return plans
 
@@ -168,16 +173,17 @@ def choose(ranking: Ranking, records: Sequence[TrialRecord], top: int) -> list[T
     members = ranking.front(records)
     if len(members) <= top:
         return members
-    bend = knee([ranking.values(record) for record in members], [aim.goal for aim in ranking.aims])
+    bend = knee([ranking.values(record) for record in members], [one.goal for one in ranking.objectives])
     order = [members[0], members[bend or 0], *members]
     return list({record.number: record for record in order}.values())[:top]
 
 
 def _again(record: TrialRecord, seed: int) -> Plan:
-    config = TrialConfig.model_validate(record.config)
-    fresh = config.model_copy(update={"seed": config.seed + seed})
-    extra = {"of": record.number, "seed": fresh.seed}
-    return Plan(fresh, role="finalist", control=record.control, params=record.params, origin="finalist", extra=extra)
+    fresh = record.trial_config.model_copy(update={"seed": record.trial_config.seed + seed})
+    return Plan(
+        fresh, role="finalist", control=record.control, params=record.params, origin="finalist",
+        of=record.number, seed=fresh.seed,
+    )  # fmt: skip
 
 
 def limits_of(spec: SweepSpec) -> Limits:
@@ -200,14 +206,14 @@ def halting_of(spec: SweepSpec, ranking: Ranking) -> Halting | None:
     halt = spec.halt
     if halt.kind == "none":
         return None
-    own = next((aim for aim in ranking.aims if aim.metric == halt.metric), Aim(halt.metric))
-    aims = ranking.aims if halt.kind == "moasha" else [own]
-    return Halting(halt.kind, aims, halt.rungs, halt.eta, halt.least)
+    own = next((one for one in ranking.objectives if one.metric == halt.metric), Objective(metric=halt.metric))
+    objectives = ranking.objectives if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, objectives, halt.rungs, halt.eta, halt.least)
 
 
 def task_of(
     options: Options, executor: Executor, folder: Path, *, check_evaluation: bool = False, limited: bool = False
-) -> Callable[[TrialRecord, bool], dict[str, Any]]:
+) -> Callable[[TrialRecord, bool], Task]:
     """How a record becomes what a worker runs."""
     given = {} if options.checkpoint_s is None else {"checkpoint_s": options.checkpoint_s}
     settings = RunSettings(
@@ -225,27 +231,27 @@ def task_of(
     notes = settings.store / "waits" / content_id(str(folder.resolve()))
     shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed
 
-    def task(record: TrialRecord, defer: bool) -> dict[str, Any]:
+    def task(record: TrialRecord, defer: bool) -> Task:
         function = options.finalist if record.role == "finalist" else options.trial
-        config = TrialConfig.model_validate(record.config)
         waits = notes / f"{record.number}-{record.attempts + 1}" if limited else None
-        return worker.task(function, config, settings.model_copy(update={"defer_busy": defer, "waits": waits}))
+        own = settings.model_copy(update={"defer_busy": defer, "waits": waits})
+        return Task(function=function, config=record.trial_config, settings=own)
 
     return task
 
 
 def phases_of(
-    spec: SweepSpec, options: Options, space: Any, ranking: Ranking, search: Search, *, shared_gpu: bool
+    spec: SweepSpec, options: Options, space: Space, ranking: Ranking, search: SearchPhase, *, shared_gpu: bool
 ) -> list[Phase]:
     """Baseline, search, other controls, finalists."""
     phases: list[Phase] = []
     if YARDSTICK in spec.controls:
-        phases.append(Listed(lambda _: [baseline(space.base)], barrier=False))
+        phases.append(ListedPhase(lambda _: [baseline(space.base)], barrier=False))
     phases.append(search)
     others = [name for name in spec.controls if CONTROLS[name].of_winner]
     if others:
-        phases.append(Listed(against_best(others, ranking, space.candidates, spec.search.seed)))
+        phases.append(ListedPhase(against_best(others, ranking, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:
         again = finalists(ranking, spec.finalists.top, spec.finalists.seeds)
-        phases.append(Listed(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
+        phases.append(ListedPhase(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
     return phases

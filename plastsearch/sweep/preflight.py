@@ -7,7 +7,6 @@ from pathlib import Path
 
 from plastsearch.errors import DataError, PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
-from plastsearch.search.parameters import values_of
 from plastsearch.search.space import Space, notes_on
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import DataConfig, ModelConfig, TrialConfig
@@ -244,7 +243,7 @@ def _counts(base: TrialConfig, searched: Domain | None) -> list[tuple[tuple[str 
     if isinstance(searched, Choice):
         return [(("space", "neurons", "of", at), v) for at, v in enumerate(searched.of) if isinstance(v, int)]
     if isinstance(searched, IntRange):
-        return [(("space", "neurons"), int(value)) for value in values_of(searched) or []]
+        return [(("space", "neurons"), value) for value in searched.values]
     if isinstance(base.neurons, dict):
         return [(("base", "neurons", name), value) for name, value in base.neurons.items()]
     return [(("base", "neurons"), base.neurons)]

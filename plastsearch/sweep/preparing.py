@@ -59,8 +59,7 @@ def main() -> int:
     """The child: open every data section once, lines on standard output; 1 if the corpus cannot be used."""
     from plastsearch.data.cache import Decoder
     from plastsearch.data.corpus import open_corpus
-    from plastsearch.data.preparing import prepare_evaluation
-    from plastsearch.data.progress import ProgressLines
+    from plastsearch.data.preparing import ProgressLines, prepare_evaluation
     from plastsearch.errors import PlastsearchError
 
     ask, lines = json.load(sys.stdin), ProgressLines(sys.stdout)

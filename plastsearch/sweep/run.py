@@ -1,18 +1,20 @@
 """A sweep as a state machine on its journal: what runs next, and what becomes of what was heard. Executors serve it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plastsearch.execute import worker
-from plastsearch.execute.executor import Attempt, Message
+from plastsearch.execute.executor import Attempt
+from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.search.proposer import Proposer
 from plastsearch.sweep.budget import Limits, failing
 from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.phases import Phase, Plan
 from plastsearch.sweep.state import SweepState
+from plastsearch.tracking.events import Ended, EndState, Proposed, Reported, Retried, Started
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
 
@@ -29,7 +31,7 @@ class Sweep:
         phases: Sequence[Phase],
         ranking: Ranking,
         limits: Limits,
-        task: Callable[[TrialRecord, bool], dict[str, Any]],
+        task: Callable[[TrialRecord, bool], Task],
         *,
         proposer: Proposer,
         halting: Halting | None = None,
@@ -85,21 +87,26 @@ class Sweep:
 
     def started(self, attempt: Attempt, node: str | None = None) -> None:
         """Write the start down."""
-        self._write("start", trial=attempt.trial, attempt=attempt.attempt, node=node)
+        self._write(Started(trial=attempt.trial, attempt=attempt.attempt, node=node))
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Write down what a worker said; False: drop the attempt."""
         held = self._running.get(attempt.trial)
         if held is None or held[0] != attempt:
             return False
-        if message["kind"] == "end":
-            if self._interrupts and message["state"] == "failed":  # it may have been told to stop, too: not its failure
+        if not isinstance(message, Progress):
+            if self._interrupts and isinstance(message, Failed):  # it may have been told to stop, too: not its failure
                 del self._running[attempt.trial]
             else:
                 self._close(attempt, message)
             return False
-        said = {key: value for key, value in message.items() if key != "kind"}
-        self._write("report", trial=attempt.trial, attempt=attempt.attempt, **said)
+        boundary = {"boundary": True} if message.boundary else {}
+        self._write(
+            Reported(
+                trial=attempt.trial, attempt=attempt.attempt, stage=message.stage, step=message.step,
+                steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **boundary,
+            )
+        )  # fmt: skip
         record = self.records[attempt.trial]
         self._first_stages.hear(record)
         if record.role == "search" and self._halting is not None and self._halting.halts(record):
@@ -114,8 +121,7 @@ class Sweep:
         """A worker died or was killed: again elsewhere, or failed."""
         held = self._running.get(attempt.trial)
         if held is not None and held[0] == attempt and not self.stopping:  # what we end ourselves is not its failure
-            end = {"state": "failed", "metrics": {}, "reason": reason, "again": True, "blameless": blameless}
-            self._close(attempt, end)
+            self._close(attempt, Failed(reason=reason, again=True, blameless=blameless))
 
     def overdue(self) -> list[tuple[Attempt, str]]:
         """Attempts beyond the time limit, which is on their own time."""
@@ -172,12 +178,16 @@ class Sweep:
         return None
 
     def _propose(self, plan: Plan) -> TrialRecord:
+        again = {name: value for name, value in (("of", plan.of), ("seed", plan.seed)) if value is not None}
+        number = len(self.records)
         self._write(
-            "propose", trial=len(self.records), id=plan.config.trial_id(), role=plan.role, control=plan.control,
-            params=plan.params, config=plan.config.model_dump(mode="json", by_alias=True), origin=plan.origin,
-            reuse_of=plan.reuse_of, **plan.extra,
+            Proposed(
+                trial=number, id=plan.config.trial_id(), role=plan.role, control=plan.control, params=dict(plan.params),
+                config=plan.config.model_dump(mode="json", by_alias=True), origin=plan.origin, reuse_of=plan.reuse_of,
+                **again,
+            )
         )  # fmt: skip
-        return self.records[len(self.records) - 1]
+        return self.records[number]
 
     def _hand_out(self, number: int, may_defer: bool) -> Attempt:
         record = self.records[number]
@@ -188,24 +198,26 @@ class Sweep:
 
     # what becomes of an attempt
 
-    def _close(self, attempt: Attempt, message: Message) -> None:
+    def _close(self, attempt: Attempt, end: End) -> None:
         record = self.records[attempt.trial]
-        if message["state"] == "busy":
-            self._retry(attempt, message["reason"], waits=True)
-            self._waiting.defer(record.number, self._ended)
-            return
-        if message["state"] == "done" and (lacking := self._ranking.missing(message["metrics"])):
-            message = {**message, "state": "failed", "reason": f"the trial ended without '{lacking}'"}
-        if message["state"] == "failed" and message.get("again") and self._bears(record, message):
-            blame = "lost" if message.get("blameless") else "failure"
-            self._retry(attempt, message["reason"], **{blame: True})
-            self._waiting.again(record.number)
-            return
-        self._end(record, message)
+        match end:
+            case Busy():
+                self._retry(attempt, end.reason, waits=True)
+                self._waiting.defer(record.number, self._ended)
+            case Failed() if end.again and self._bears(record, end):
+                self._retry(attempt, end.reason, **{"lost" if end.blameless else "failure": True})
+                self._waiting.again(record.number)
+            case Failed():
+                self._end(record, "failed", {}, end.details, end.reason, end)
+            case Done() if lacking := self._ranking.missing(end.metrics):
+                reason = f"the trial ended without '{lacking}'"
+                self._end(record, "failed", end.metrics, end.details, reason, end)
+            case Done():
+                self._end(record, "done", end.metrics, end.details, None, end)
 
-    def _bears(self, record: TrialRecord, message: Message) -> bool:
+    def _bears(self, record: TrialRecord, end: Failed) -> bool:
         """Whether the trial may run once more; nodes that went down under it are counted apart from its failures."""
-        if message.get("blameless"):
+        if end.blameless:
             return record.losses < self._limits.max_losses
         return record.failures < self._limits.max_failures
 
@@ -214,25 +226,36 @@ class Sweep:
         _, since = self._running.pop(attempt.trial)
         spent = round((time.monotonic() - since) * self._gpus, 3)
         why = {"failure": False, **why}
-        self._write("retry", trial=attempt.trial, attempt=attempt.attempt, reason=reason, gpu_seconds=spent, **why)
+        self._write(Retried(trial=attempt.trial, attempt=attempt.attempt, reason=reason, gpu_seconds=spent, **why))
 
     def _halt(self, record: TrialRecord) -> None:
         rule = self._halting.rule if self._halting is not None else ""
         reason = f"halted at step {record.step} of {record.steps_total} ({rule})"
-        self._end(record, {"state": "halted", "metrics": record.metrics, "reason": reason})
+        self._end(record, "halted", record.metrics, {}, reason)
 
-    def _end(self, record: TrialRecord, message: Message) -> None:
+    def _end(
+        self,
+        record: TrialRecord,
+        state: EndState,
+        found: Mapping[str, float],
+        details: dict[str, Any],
+        reason: str | None,
+        told: End | None = None,
+    ) -> None:
+        """Write down that a trial is over; `told`: what its worker said, which has the better clock."""
         _, since = self._running.pop(record.number, (None, time.monotonic()))
-        seconds = message.get("seconds") or time.monotonic() - since
-        metrics = dict(message["metrics"])
+        seconds = (told.seconds if told is not None else None) or time.monotonic() - since
+        metrics: dict[str, float | None] = dict(found)
         waited_s = self._waiting.waited_s(record.number)
         if waited_s is not None:
-            metrics["waited_seconds"] = metrics.get("waited_seconds", 0.0) + waited_s
+            metrics["waited_seconds"] = found.get("waited_seconds", 0.0) + waited_s
         self._write(
-            "end", trial=record.number, attempt=record.attempts, state=message["state"], metrics=metrics,
-            details=message.get("details") or {}, reason=message.get("reason"), seconds=round(seconds, 3),
-            gpu_seconds=round(metrics.get("gpu_seconds", seconds * self._gpus), 3),
-            fidelity=1.0 if message["state"] == "done" else _share(record), node=message.get("node"),
+            Ended(
+                trial=record.number, attempt=record.attempts, state=state, metrics=metrics, details=details,
+                reason=reason, seconds=round(seconds, 3),
+                gpu_seconds=round(found.get("gpu_seconds", seconds * self._gpus), 3),
+                fidelity=1.0 if state == "done" else _share(record), node=told.node if told is not None else None,
+            )
         )  # fmt: skip
         self._settle(record)
 
@@ -255,11 +278,15 @@ class Sweep:
         if not original.ended:
             self._twins.append(record.number)
             return
-        state = "reused" if original.state in {"done", "reused"} else original.state
+        state: EndState = "reused"
+        if original.state == "failed" or original.state == "halted":
+            state = original.state
         reason = original.reason and f"as trial {original.number}: {original.reason}"
         self._write(
-            "end", trial=record.number, attempt=0, state=state, metrics=original.metrics, reason=reason,
-            details={"reused": original.number}, seconds=0.0, gpu_seconds=0.0, fidelity=original.fidelity,
+            Ended(
+                trial=record.number, attempt=0, state=state, metrics=dict(original.metrics), reason=reason,
+                details={"reused": original.number}, seconds=0.0, gpu_seconds=0.0, fidelity=original.fidelity,
+            )
         )  # fmt: skip
         self._settle(record)
 
@@ -281,11 +308,13 @@ class Sweep:
 
     def _reopen(self, record: TrialRecord) -> None:
         if record.state == "running":
-            heard = record.history[-1]["at"] if record.history else record.started_at
+            heard = record.history[-1].at if record.history else record.started_at
             spent = max(0.0, (heard or 0.0) - (record.started_at or 0.0)) * self._gpus
             self._write(
-                "retry", trial=record.number, attempt=record.attempts, reason=INTERRUPTED, failure=False,
-                gpu_seconds=round(spent, 3),
+                Retried(
+                    trial=record.number, attempt=record.attempts, reason=INTERRUPTED, failure=False,
+                    gpu_seconds=round(spent, 3),
+                )
             )  # fmt: skip
         self._waiting.again(record.number)
 

@@ -20,14 +20,15 @@ from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.leftovers import Leftovers
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import Search, halting_of, limits_of, phases_of, task_of
+from plastsearch.sweep.phases import SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight import data_of, has_finalists
 from plastsearch.sweep.preparing import CorpusPreparation
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
-from plastsearch.sweep.view import View, note
-from plastsearch.tracking.journal import Event, seconds_so_far, trials
-from plastsearch.tracking.ranking import standing_of
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Opened, SessionBegun, note
+from plastsearch.tracking.journal import seconds_so_far
+from plastsearch.tracking.ranking import ranking_of
 
 if TYPE_CHECKING:
     from plastsearch.search.study import Study
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def run_sweep(
     spec: SweepSpec,
     options: Options,
-    listen: Callable[[Path, View], Sequence[Closing]],
+    listen: Callable[[Path, SweepView], Sequence[Closing]],
     tell: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
     """Run the sweep from wherever it stands to its end, or to an interrupt.
@@ -99,7 +100,7 @@ def _session(
     options: Options,
     opened: OpenedFolder,
     executor: Executor,
-    listen: Callable[[Path, View], Sequence[Closing]],
+    listen: Callable[[Path, SweepView], Sequence[Closing]],
     tell: Callable[[Outcome], None],
     interrupts: Interrupts,
     preparing: CorpusPreparation | None,
@@ -107,24 +108,30 @@ def _session(
     from plastsearch.search.space import open_space
     from plastsearch.search.study import open_study
 
-    records, began = trials(opened.events), time.time()
-    spent_s = seconds_so_far(opened.events)
-    ranking = standing_of(spec.plain())
+    state = SweepState(opened.journal, opened.events)
+    records = state.records
+    began, spent_s = time.time(), seconds_so_far(opened.events)
+    ranking = ranking_of(spec.plain())
     limits = limits_of(spec)
     on_cluster = options.address is not None  # nobody prepares clips ahead there: each worker looks at them first
     study = open_study(spec, opened.folder, list(records.values()))
-    search = Search(study, lambda r: exhausted(limits, ranking, Spent(list(r.values()), spent_s + time.time() - began)))
+
+    def elapsed_s() -> float:
+        return spent_s + time.time() - began
+
+    search = SearchPhase(study, lambda now: exhausted(limits, ranking, Spent(list(now.values()), elapsed_s())))
     first_stages = FirstStages(records)
-    view = View(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
+    view = SweepView(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
     listeners = [*listen(opened.folder, view), Leftovers(options.store_of(opened.folder.parent), records)]
+    state.listeners.extend(listeners)
     try:
-        _prepare(preparing, study, listeners)
+        _prepare(preparing, study, state)
     except BaseException:
         leave(listeners)
         raise
-    _announce(opened, listeners)
+    _announce(opened, state)
     sweep = Sweep(
-        SweepState(opened.journal, records, listeners),
+        state,
         phases_of(spec, options, open_space(spec), ranking, search, shared_gpu=executor.gpus % 1 > 0),
         ranking,
         limits,
@@ -142,7 +149,7 @@ def _session(
         gpus=executor.gpus,
     )
     command = options.command(opened.folder)
-    ending = Ending(opened, sweep, search, listeners, command, lambda: spent_s + time.time() - began)
+    ending = Ending(opened.folder, state, sweep, search, listeners, command, elapsed_s)
     interrupts.serve(sweep, view.hint, patient=options.executor != "inline")
     try:
         _serve(executor, sweep, lambda trouble: _abandon(trouble, executor, ending, tell))
@@ -153,12 +160,11 @@ def _session(
     return ending.outcome(executor.trouble)
 
 
-def _prepare(preparing: CorpusPreparation | None, study: "Study", listeners: Sequence[Closing]) -> None:
+def _prepare(preparing: CorpusPreparation | None, study: "Study", state: SweepState) -> None:
     """Wait for the clips, saying so."""
 
     def say(text: str) -> None:
-        for listener in listeners:
-            listener.feed(note(text))
+        state.tell(note(text))
 
     if study.rebuilt:
         say("optuna.log did not agree with trials.jsonl and was made anew from it")
@@ -166,16 +172,15 @@ def _prepare(preparing: CorpusPreparation | None, study: "Study", listeners: Seq
         preparing.wait(say)
 
 
-def _announce(opened: OpenedFolder, listeners: Sequence[Closing]) -> None:
-    """Open a session in the journal; the first listener hears of the sweep itself, too."""
-    resumed = any(event["event"] == "session" for event in opened.events)
-    session = opened.journal.append(
-        "session", session=uuid.uuid4().hex[:8], pid=os.getpid(), host=socket.gethostname(), resumed=resumed
-    )
-    head: list[Event] = [] if resumed else [event for event in opened.events if event["event"] == "sweep"]
-    for event in [*head, session]:
-        for listener in listeners:
-            listener.feed(event)
+def _announce(opened: OpenedFolder, state: SweepState) -> None:
+    """Open a session in the journal; who listens to the first session hears of the sweep itself, too."""
+    resumed = any(isinstance(event, SessionBegun) for event in opened.events)
+    if not resumed:
+        for event in opened.events:
+            if isinstance(event, Opened):
+                state.tell(event)
+    host, session = socket.gethostname(), uuid.uuid4().hex[:8]
+    state.write(SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed))
 
 
 def _serve(executor: Executor, sweep: Sweep, abandon: Callable[[str], None]) -> None:

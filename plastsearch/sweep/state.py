@@ -1,9 +1,13 @@
-"""The state of a sweep and who hears of its events: an event is written down before anybody is told."""
+"""The state of a sweep, which has one owner: an event is written down, then applied to the records, then told."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol, TypeVar, runtime_checkable
 
-from plastsearch.tracking.journal import Event, Journal, TrialRecord, fold
+from plastsearch.tracking.events import Event
+from plastsearch.tracking.journal import Journal, TrialRecord, apply, trials
+
+E = TypeVar("E", bound=Event)
 
 
 class Listener(Protocol):
@@ -29,23 +33,32 @@ class Closing(Listener, Protocol):
 
 
 class SweepState:
-    """The journal, the records it adds up to, and those who listen."""
+    """The journal, the records it adds up to, and those who listen. Everybody else only reads the records."""
 
-    def __init__(self, journal: Journal, records: dict[int, TrialRecord], listeners: Sequence[Listener] = ()) -> None:
-        self.records = records
-        self._journal, self._listeners = journal, listeners
+    def __init__(self, journal: Journal, events: Sequence[Event], listeners: Sequence[Listener] = ()) -> None:
+        self._journal, self._records = journal, trials(events)
+        self.listeners = list(listeners)
 
-    def write(self, event: str, /, **content: Any) -> Event:
-        """Append an event, apply it to the records, tell everybody."""
-        written = self._journal.append(event, **content)
-        fold(self.records, written)
-        for listener in self._listeners:
-            listener.feed(written)
+    @property
+    def records(self) -> Mapping[int, TrialRecord]:
+        """All trials by number, always as the last event left them."""
+        return MappingProxyType(self._records)
+
+    def write(self, event: E) -> E:
+        """Write an event down, apply it, tell everybody."""
+        written = self._journal.append(event)
+        apply(self._records, written)
+        self.tell(written)
         return written
+
+    def tell(self, event: Event) -> None:
+        """What every listener should know, though it is not to be written down, or is already."""
+        for listener in self.listeners:
+            listener.feed(event)
 
     def tick(self) -> None:
         """Let those know who look at the clock."""
         self._journal.tick()
-        for listener in self._listeners:
+        for listener in self.listeners:
             if isinstance(listener, Ticking):
                 listener.tick()

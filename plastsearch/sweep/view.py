@@ -6,18 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from plastsearch.spec.methods import UNTOUCHED, facts, reads
 from plastsearch.sweep.first_stages import FirstStages
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.journal import TrialRecord, known
 from plastsearch.tracking.ranking import Ranking
+from plastsearch.words import duration
 
 _NUMBER = re.compile(r"\d+")
 
 
 @dataclass
-class View:
+class SweepView:
     """The numbers every display draws from."""
 
     records: Mapping[int, TrialRecord]
@@ -63,11 +63,11 @@ class View:
             parts.append(f"hypervolume {volume:.4g}")
         gpu = sum(record.gpu_seconds for record in records)
         spent = sum(record.seconds for record in records)
-        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {span(spent)} of trials")
-        parts.append(f"elapsed {span(self.wall_s + time.time() - self.began)}")
+        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {duration(spent)} of trials")
+        parts.append(f"elapsed {duration(self.wall_s + time.time() - self.began)}")
         left = self.left_s(records)
         if left is not None:
-            parts.append(f"left about {span(left)}")
+            parts.append(f"left about {duration(left)}")
         return " · ".join(parts)
 
     def left_s(self, records: list[TrialRecord]) -> float | None:
@@ -88,39 +88,33 @@ class View:
         return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
 
 
-def note(text: str) -> Event:
-    """Something to tell that is no part of the journal."""
-    return {"event": "note", "at": round(time.time(), 6), "text": text}
-
-
 def title(record: TrialRecord) -> str:
     """How a trial is called."""
     if record.role == "finalist":
-        return f"{record.number} (finalist, again {record.extra.get('of')})"
+        return f"{record.number} (finalist, again {record.of})"
     return f"{record.number} ({record.control})" if record.control else str(record.number)
 
 
 def describe(record: TrialRecord) -> str:
     """Sites, widths and criterion in a few words."""
-    config = record.config
-    name = config["method"]
-    if name == UNTOUCHED:
+    config = record.trial_config
+    if config.method == UNTOUCHED:
         return "train only"
-    words = [str(name)]
-    if facts(name).placed:
-        neurons = config.get("neurons") or 0
-        if isinstance(neurons, dict):
-            words.append(", ".join(f"{site}+{n}" for site, n in neurons.items() if n))
+    words: list[str] = [config.method]
+    if facts(config.method).placed:
+        if isinstance(config.neurons, dict):
+            words.append(", ".join(f"{site}+{n}" for site, n in config.neurons.items() if n))
         else:
-            words.append(f"{', '.join(config.get('layers') or ())} +{neurons}")
-    shown = (config.get(key) for key in ("regime", "criterion", "rank", "last_k", "truncate_to") if reads(name, key))
+            words.append(f"{', '.join(config.layers)} +{config.neurons}")
+    names = ("regime", "criterion", "rank", "last_k", "truncate_to")
+    shown = (getattr(config, name) for name in names if reads(config.method, name))
     return " ".join([*words, *(str(value) for value in shown if value is not None)])
 
 
 def brief(record: TrialRecord) -> str:
     """As `describe`, for a column: sites that differ in a number only are named once, the usual method not at all."""
     words = describe(record).removeprefix("plasticity ")
-    layers = list(record.config.get("layers") or ())
+    layers = record.trial_config.layers
     parts = [_NUMBER.split(site, maxsplit=1) for site in layers]
     numbers = [number.group() for site in layers if (number := _NUMBER.search(site))]
     alike = len(numbers) == len(layers) > 1 and all(part == parts[0] for part in parts)
@@ -149,16 +143,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def numbers(metrics: Mapping[str, Any]) -> str:
+def numbers(metrics: Mapping[str, float | None]) -> str:
     """The three scores in a line."""
-    known = {name: value for name, value in metrics.items() if value is not None}
-    words = zip(("EER", "ratio", "parameters"), scores(known), strict=True)
+    words = zip(("EER", "ratio", "parameters"), scores(known(metrics)), strict=True)
     text = ", ".join(f"{name} {value}" for name, value in words if value)
     return f": {text}" if text else ""
-
-
-def span(seconds: float) -> str:
-    """A duration in two units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -6,8 +6,6 @@ The signals live in speech.py, attacks.py and rooms.py, the layouts in layouts.p
 """
 
 import multiprocessing
-import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from plastsearch.audio import write_audio
 from plastsearch.errors import DataError
+from plastsearch.files import whole_folder
 from plastsearch.synth import rooms
 from plastsearch.synth.attacks import KNOWN, UNKNOWN, Material
 from plastsearch.synth.layouts import LAYOUTS, ClipRecipe, Counts
@@ -54,43 +53,39 @@ def write_corpus(
     """
     _check(folder, layout, difficulty, length_s, bona_fide_share)
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
-    plans, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part"
-    try:
-        _write_texts(part, {plan.path.parent for plan in plans}, texts)
-        write = partial(_write_clip, part, seed, difficulty, length_s)
+    recipes, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
+    with whole_folder(folder) as draft:
+        _write_texts(draft, {recipe.path.parent for recipe in recipes}, texts)
+        write = partial(_write_clip, draft, seed, difficulty, length_s)
         if workers > 1:
             # Spawned, not forked: the caller may run threads.
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-                for done, _ in enumerate(pool.map(write, plans, chunksize=8), 1):
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as processes:
+                for done, _ in enumerate(processes.map(write, recipes, chunksize=8), 1):
                     advance(done)
         else:
-            for done, plan in enumerate(plans, 1):
-                write(plan)
+            for done, recipe in enumerate(recipes, 1):
+                write(recipe)
                 advance(done)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
-def render(plan: ClipRecipe, seed: int, difficulty: float, length_s: tuple[float, float]) -> NDArray[np.float32]:
+def render(recipe: ClipRecipe, seed: int, difficulty: float, length_s: tuple[float, float]) -> NDArray[np.float32]:
     """The waveform of one planned clip, from its own random stream."""
-    rng = np.random.default_rng([seed, 1, plan.number])
-    n_samples = round((plan.length_s or rng.uniform(*length_s)) * RATE_HZ)
-    speaker = draw_speaker(np.random.default_rng([seed, 2, plan.voice]))
+    rng = np.random.default_rng([seed, 1, recipe.number])
+    n_samples = round((recipe.length_s or rng.uniform(*length_s)) * RATE_HZ)
+    speaker = draw_speaker(np.random.default_rng([seed, 2, recipe.voice]))
     target = speak(speaker, rng, n_samples, RATE_HZ)
     snr_db = rng.uniform(30, 50) - 15 * difficulty
     level_db = rng.uniform(-34, -18)
     channel_rng, room_rng, attack_rng, other_rng = rng.spawn(4)
     wave_T = target.wave
     strength = float(np.clip(1 - 0.6 * difficulty + attack_rng.uniform(-0.2, 0.2), 0.02, 1))
-    if plan.environment:
-        wave_T = _replay(wave_T, plan, strength, room_rng)
+    if recipe.environment:
+        wave_T = _replay(wave_T, recipe, strength, room_rng)
     else:
-        if plan.attack != "-":
+        if recipe.attack != "-":
             other = partial(speak, speaker, other_rng, n_samples, RATE_HZ)
             material = Material(target, other, speaker, RATE_HZ, attack_rng)
-            wave_T = _spoofed(material, plan.attack, strength)
+            wave_T = _spoofed(material, recipe.attack, strength)
         wave_T = rooms.reverberate(wave_T, _booth(room_rng))
     wave_T = rooms.channel(wave_T, channel_rng, RATE_HZ, snr_db)
     return rooms.at_level(wave_T, level_db).astype(np.float32)
@@ -106,26 +101,25 @@ def _booth(rng: np.random.Generator) -> Floats:
     return rooms.impulse_response(rng, rng.uniform(6, 20), rng.uniform(0.08, 0.3), rng.uniform(0.05, 0.25), RATE_HZ)
 
 
-def _replay(wave_T: Floats, plan: ClipRecipe, strength: float, rng: np.random.Generator) -> Floats:
+def _replay(wave_T: Floats, recipe: ClipRecipe, strength: float, rng: np.random.Generator) -> Floats:
     """Physical access: heard in a room or, if spoofed, recorded there, played back by a device and heard again."""
-    size, t60, distance = tuple(plan.environment)
+    size, t60, distance = tuple(recipe.environment)
     room = (rng.uniform(*ROOM_M2[size]), rng.uniform(*T60_S[t60]))
     heard_T = rooms.reverberate(wave_T, rooms.impulse_response(rng, *room, rng.uniform(*DISTANCE_M[distance]), RATE_HZ))
-    if plan.attack == "-":
+    if recipe.attack == "-":
         return heard_T
-    far, quality = tuple(plan.attack)
+    far, quality = tuple(recipe.attack)
     recording = rooms.impulse_response(rng, *room, strength * 2 * rng.uniform(*ATTACKER_M[far]), RATE_HZ)
     played_T = rooms.loudspeaker(rooms.reverberate(wave_T, recording), quality, strength, rng, RATE_HZ)
     replayed = rooms.impulse_response(rng, *room, rng.uniform(*DISTANCE_M[distance]), RATE_HZ)
     return rooms.like(rooms.reverberate(played_T, replayed), heard_T, RATE_HZ)
 
 
-def _write_clip(part: Path, seed: int, difficulty: float, length_s: tuple[float, float], plan: ClipRecipe) -> None:
-    write_audio(part / plan.path, render(plan, seed, difficulty, length_s), RATE_HZ)
+def _write_clip(part: Path, seed: int, difficulty: float, length_s: tuple[float, float], recipe: ClipRecipe) -> None:
+    write_audio(part / recipe.path, render(recipe, seed, difficulty, length_s), RATE_HZ)
 
 
 def _write_texts(part: Path, folders: set[PurePosixPath], texts: dict[PurePosixPath, str]) -> None:
-    shutil.rmtree(part, ignore_errors=True)
     for folder in folders | {path.parent for path in texts}:
         (part / folder).mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():

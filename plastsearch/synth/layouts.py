@@ -1,6 +1,6 @@
 """Which clips a generated corpus holds and how its files and protocols are named, quirks of the real ones included.
 
-No audio is made here (synthetic.py), and nothing is read back (protocols.py).
+No audio is made here (corpus.py), and nothing is read back (data/corpora.py).
 """
 
 from collections.abc import Callable
@@ -56,11 +56,11 @@ class _Row:
     environment: str = ""
 
 
-Plan = tuple[list[ClipRecipe], dict[PurePosixPath, str]]
-Layout = Callable[[Counts, np.random.Generator, str | None], Plan]
+Contents = tuple[list[ClipRecipe], dict[PurePosixPath, str]]
+Arrange = Callable[[Counts, np.random.Generator, str | None], Contents]
 
 
-def logical_access(counts: Counts, rng: np.random.Generator, variant: str | None) -> Plan:
+def logical_access(counts: Counts, rng: np.random.Generator, variant: str | None) -> Contents:
     """LA: attacks A01-A06 in train and dev, others in eval; third column unused."""
     _no_variant("la", variant)
     splits = {
@@ -71,7 +71,7 @@ def logical_access(counts: Counts, rng: np.random.Generator, variant: str | None
     return _asvspoof2019("LA", splits, surplus=0, rng=rng)
 
 
-def physical_access(counts: Counts, rng: np.random.Generator, variant: str | None) -> Plan:
+def physical_access(counts: Counts, rng: np.random.Generator, variant: str | None) -> Contents:
     """PA: the same nine replay attacks everywhere, environments in column three, enrolment files beside the clips."""
     _no_variant("pa", variant)
     splits = {}
@@ -83,7 +83,7 @@ def physical_access(counts: Counts, rng: np.random.Generator, variant: str | Non
     return _asvspoof2019("PA", splits, surplus=8, rng=rng)
 
 
-def fake_or_real(counts: Counts, rng: np.random.Generator, variant: str | None) -> Plan:
+def fake_or_real(counts: Counts, rng: np.random.Generator, variant: str | None) -> Contents:
     """FoR: folders only; names keep the history of processing, and both classes use the same numbers."""
     variant = variant or "for-norm"
     if variant not in FOR_VARIANTS:
@@ -103,7 +103,7 @@ def fake_or_real(counts: Counts, rng: np.random.Generator, variant: str | None) 
     return clips, {}
 
 
-def in_the_wild(counts: Counts, rng: np.random.Generator, variant: str | None) -> Plan:
+def in_the_wild(counts: Counts, rng: np.random.Generator, variant: str | None) -> Contents:
     """In-the-Wild: one folder, meta.csv, no splits, celebrities for speakers, a hyphen in the label."""
     _no_variant("itw", variant)
     total = counts.train + counts.dev + counts.eval_
@@ -115,7 +115,7 @@ def in_the_wild(counts: Counts, rng: np.random.Generator, variant: str | None) -
     return clips, {PurePosixPath("release_in_the_wild", "meta.csv"): "\n".join(lines) + "\n"}
 
 
-LAYOUTS: dict[str, Layout] = {"la": logical_access, "pa": physical_access, "for": fake_or_real, "itw": in_the_wild}
+LAYOUTS: dict[str, Arrange] = {"la": logical_access, "pa": physical_access, "for": fake_or_real, "itw": in_the_wild}
 
 
 def _no_variant(layout: str, variant: str | None) -> None:
@@ -134,7 +134,7 @@ def _rows(count: int, attacks: tuple[str, ...], counts: Counts, split: int, rng:
     return [_Row(voices[i], kinds[i]) for i in order]
 
 
-def _asvspoof2019(task: str, splits: dict[str, list[_Row]], surplus: int, rng: np.random.Generator) -> Plan:
+def _asvspoof2019(task: str, splits: dict[str, list[_Row]], surplus: int, rng: np.random.Generator) -> Contents:
     clips: list[ClipRecipe] = []
     texts: dict[PurePosixPath, str] = {}
     for split, rows in splits.items():

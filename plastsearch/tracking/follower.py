@@ -4,7 +4,6 @@ The journal's file is read, not the events that are fed: following a sweep, catc
 what was lost are then one and the same thing.
 """
 
-import json
 import queue
 import shlex
 import threading
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plastsearch.addresses import without_secrets
-from plastsearch.tracking.journal import FILE, Event, TrialRecord, fold
+from plastsearch.tracking.events import Ended, Event, Finished, Opened, SessionBegun, Started, parse
+from plastsearch.tracking.journal import FILE, TrialRecord, apply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
 
@@ -25,8 +25,8 @@ class Followed:
     """What the journal says up to `offset`."""
 
     records: dict[int, TrialRecord] = field(default_factory=dict)
-    opening: Event | None = None
-    closing: Event | None = None  # of the latest session, once it has finished
+    opening: Opened | None = None
+    closing: Finished | None = None  # of the latest session, once it has finished
     at: float = 0.0
     offset: int = 0
     changed: set[int] = field(default_factory=set)  # trials started or ended since a mirror last took them in
@@ -57,7 +57,7 @@ class Follower(ABC):
         self._thread.start()
 
     @abstractmethod
-    def update(self, opening: Event, last: bool) -> None:
+    def update(self, opening: Opened, last: bool) -> None:
         """Bring the mirror level with the journal that `opening` begins; `last` leaves nothing half done."""
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Follower(ABC):
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _read(self) -> None:
-        """Fold the journal's new whole lines."""
+        """Apply the journal's new whole lines."""
         followed, path = self.followed, self.folder / FILE
         if not path.is_file():
             return
@@ -126,18 +126,18 @@ class Follower(ABC):
         followed.offset += whole
         for line in block[:whole].splitlines():
             if line.strip(b"\0 \r"):
-                self._take(json.loads(line))
+                self._take(parse(line))
 
     def _take(self, event: Event) -> None:
-        followed, kind = self.followed, event["event"]
-        followed.at = event["at"]
-        if kind == "sweep":
+        followed = self.followed
+        followed.at = event.at
+        if isinstance(event, Opened):
             followed.opening = event
-        if kind in {"session", "finish"}:
-            followed.closing = event if kind == "finish" else None
+        if isinstance(event, SessionBegun | Finished):
+            followed.closing = event if isinstance(event, Finished) else None
             followed.news = True
-        record = fold(followed.records, event)
-        if record is not None and kind in {"start", "end"}:
+        record = apply(followed.records, event)
+        if record is not None and isinstance(event, Started | Ended):
             followed.changed.add(record.number)
 
 

@@ -1,27 +1,47 @@
 """trials.jsonl, the truth of a sweep: append-only, one writer, one JSON object per line; and what it adds up to."""
 
-import fcntl
 import json
-import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
+
+from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import plain
+from plastsearch.lock import take
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import YARDSTICK
+from plastsearch.tracking.events import (
+    ENDED,
+    Ended,
+    Event,
+    Finished,
+    Opened,
+    Proposed,
+    Reported,
+    Retried,
+    Role,
+    SessionBegun,
+    Started,
+    State,
+    TrialEvent,
+    parse,
+)
 
 FILE = "trials.jsonl"
 LOCK = "driver.lock"
 VERSION = 1
 # A power cut may cost reports, which only inform, and proposals of the last moment, which follow from the seed and come
 # again; never a result, nor anything written before one.
-DURABLE = frozenset({"sweep", "end", "retry", "finish"})
+DURABLE = (Opened, Ended, Retried, Finished)
 SETTLE_S = 0.5
 
-Event = dict[str, Any]
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
@@ -30,14 +50,15 @@ class TrialRecord:
 
     number: int
     id: str
-    role: str
+    role: Role
     control: str | None
-    params: dict[str, Any]
-    config: dict[str, Any]
+    params: dict[str, JsonValue]
+    config: dict[str, JsonValue]
     origin: str = "sampler"
     reuse_of: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # finalists: `of`, the trial it repeats
-    state: str = "proposed"  # proposed | running | done | failed | halted | reused
+    of: int | None = None  # of a finalist the trial it repeats, of a control the trial it answers to
+    seed: int | None = None  # of a finalist
+    state: State = "proposed"
     attempts: int = 0
     failures: int = 0  # attempts that ended in a failure
     losses: int = 0  # attempts that went down with their node
@@ -55,12 +76,17 @@ class TrialRecord:
     proposed_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None
-    history: list[Event] = field(default_factory=list)  # its reports, in order
+    history: list[Reported] = field(default_factory=list)
+
+    @cached_property
+    def trial_config(self) -> TrialConfig:
+        """The configuration, if this program understands it."""
+        return TrialConfig.model_validate(self.config)
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will be heard of it."""
-        return self.state in {"done", "failed", "halted", "reused"}
+        return self.state in ENDED
 
     @property
     def yardstick(self) -> bool:
@@ -84,16 +110,16 @@ class Journal:
             self._lock.close()
             raise
 
-    def append(self, event: str, /, **content: Any) -> Event:
-        """Write one event down; when this returns, a killed driver cannot lose it."""
-        record: Event = {"event": event, "at": round(time.time(), 6), **content}
-        line = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
+    def append(self, event: E) -> E:
+        """Write one event down and date it; when this returns, a killed driver cannot lose it."""
+        written = event.model_copy(update={"at": round(time.time(), 6)})
+        line = json.dumps(plain(written.as_json()), separators=(",", ":"), allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         self._unsettled_s = self._unsettled_s or time.monotonic()
-        if event in DURABLE:
+        if isinstance(event, DURABLE):
             self._sync()
-        return record
+        return written
 
     def tick(self) -> None:
         """Called now and then: what is not on the disk for half a second is put there."""
@@ -147,40 +173,24 @@ def trials(events: Iterable[Event]) -> dict[int, TrialRecord]:
     """Trial number → what the events add up to."""
     records: dict[int, TrialRecord] = {}
     for event in events:
-        fold(records, event)
+        apply(records, event)
     return records
-
-
-def fold(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:
-    """Apply one event to the records in place; the record it touched, if any."""
-    if event["event"] == "propose":
-        record = _proposed(event)
-        records[record.number] = record
-        return record
-    change = _CHANGES.get(event["event"])
-    if change is None:
-        return None
-    record = records[event["trial"]]
-    change(record, event)
-    return record
 
 
 def seconds_so_far(events: Iterable[Event]) -> float:
     """Wall time of all sessions, each from its opening to its last word."""
     total, opened, last = 0.0, None, 0.0
     for event in events:
-        if event["event"] == "session":
+        if isinstance(event, SessionBegun):
             total += last - opened if opened is not None else 0.0
-            opened = event["at"]
-        last = event["at"]
+            opened = event.at
+        last = event.at
     return total + (last - opened if opened is not None else 0.0)
 
 
 def _lock(folder: Path) -> IO[str]:
     file = (folder / LOCK).open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not take(file.fileno(), folder / LOCK):
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
@@ -209,83 +219,84 @@ def _end_of_last_line(file: IO[bytes], end: int) -> int:
 
 def _parse(line: bytes, path: Path, number: int) -> Event:
     try:
-        event = json.loads(line)
-        event["event"], event["at"]
-    except (ValueError, KeyError, TypeError) as error:
+        return parse(line)
+    except ValueError as error:
         raise PlastsearchError(
             f"{path}:{number}: not a journal line ({error}); restore the file from a copy or remove that line"
         ) from None
-    return dict(event)
 
 
-def plain(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null, and null metrics do not count as results."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+def apply(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:
+    """Apply one event to the records in place; the record it touched, if any."""
+    if isinstance(event, Proposed):
+        records[event.trial] = _proposed(event)
+    elif isinstance(event, TrialEvent):
+        record = records[event.trial]
+        match event:
+            case Started():
+                _started(record, event)
+            case Reported():
+                _reported(record, event)
+            case Retried():
+                _retried(record, event)
+            case Ended():
+                _ended(record, event)
+    return records[event.trial] if isinstance(event, TrialEvent) else None
 
 
-_PROPOSE_KEYS = {"event", "at", "trial", "id", "role", "control", "params", "config", "origin", "reuse_of"}
-
-
-def _proposed(event: Event) -> TrialRecord:
+def _proposed(event: Proposed) -> TrialRecord:
     return TrialRecord(
-        number=event["trial"],
-        id=event["id"],
-        role=event["role"],
-        control=event.get("control"),
-        params=event["params"],
-        config=event["config"],
-        origin=event.get("origin", "sampler"),
-        reuse_of=event.get("reuse_of"),
-        extra={key: value for key, value in event.items() if key not in _PROPOSE_KEYS},
-        proposed_at=event["at"],
+        number=event.trial,
+        id=event.id,
+        role=event.role,
+        control=event.control,
+        params=event.params,
+        config=event.config,
+        origin=event.origin,
+        reuse_of=event.reuse_of,
+        of=event.of,
+        seed=event.seed,
+        proposed_at=event.at,
     )
 
 
-def _started(record: TrialRecord, event: Event) -> None:
+def _started(record: TrialRecord, event: Started) -> None:
     record.state = "running"
-    record.attempts = event["attempt"]
-    record.started_at = event["at"]
-    record.node = event.get("node") or record.node
+    record.attempts = event.attempt
+    record.started_at = event.at
+    record.node = event.node or record.node
 
 
-def _reported(record: TrialRecord, event: Event) -> None:
-    record.stage, record.step, record.steps_total = event["stage"], event["step"], event["steps_total"]
-    record.metrics.update(_numbers(event["metrics"]))
-    record.node = event.get("node") or record.node
+def _reported(record: TrialRecord, event: Reported) -> None:
+    record.stage, record.step, record.steps_total = event.stage, event.step, event.steps_total
+    record.metrics.update(known(event.metrics))
+    record.node = event.node or record.node
     record.history.append(event)
 
 
-def _retried(record: TrialRecord, event: Event) -> None:
+def _retried(record: TrialRecord, event: Retried) -> None:
     record.state = "proposed"
-    record.reasons.append(event["reason"])
-    record.failures += bool(event.get("failure"))
-    record.losses += bool(event.get("lost"))
-    record.gpu_seconds += event.get("gpu_seconds", 0.0)
+    record.reasons.append(event.reason)
+    record.failures += event.failure
+    record.losses += event.lost
+    record.gpu_seconds += event.gpu_seconds
 
 
-def _ended(record: TrialRecord, event: Event) -> None:
-    record.state = event["state"]
-    if event["state"] in {"done", "reused"}:
-        record.metrics = _numbers(event["metrics"])  # the final report alone is the result
+def _ended(record: TrialRecord, event: Ended) -> None:
+    record.state = event.state
+    if event.state in {"done", "reused"}:
+        record.metrics = known(event.metrics)  # the final report alone is the result
     else:
-        record.metrics.update(_numbers(event["metrics"]))
-    record.details = event.get("details") or {}
-    record.reason = event.get("reason")
-    record.seconds = event.get("seconds", 0.0)
-    record.gpu_seconds += event.get("gpu_seconds", 0.0)  # beside what lost attempts cost
-    record.fidelity = event.get("fidelity", 0.0)
-    record.node = event.get("node") or record.node
-    record.ended_at = event["at"]
+        record.metrics.update(known(event.metrics))
+    record.details = event.details
+    record.reason = event.reason
+    record.seconds = event.seconds
+    record.gpu_seconds += event.gpu_seconds  # beside what lost attempts cost
+    record.fidelity = event.fidelity
+    record.node = event.node or record.node
+    record.ended_at = event.at
 
 
-def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+def known(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Those that were measured: null stands for a number that is none."""
     return {name: value for name, value in metrics.items() if value is not None}
-
-
-_CHANGES = {"start": _started, "report": _reported, "retry": _retried, "end": _ended}

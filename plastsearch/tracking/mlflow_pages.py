@@ -5,7 +5,6 @@ The form of a saved view is MLflow's own affair and may change: nothing but conv
 
 import json
 import uuid
-from typing import Any
 from urllib.parse import quote
 
 MODE = "workflowType=machine_learning"  # else the pages open in their mode for language models
@@ -58,7 +57,7 @@ def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str]
     }  # fmt: skip
 
 
-def _state(key: str, search: str, objectives: list[tuple[str, str]], params: list[str]) -> dict[str, Any]:
+def _state(key: str, search: str, objectives: list[tuple[str, str]], params: list[str]) -> dict[str, object]:
     metrics = [metric for metric, _ in objectives]
     section = _stable_id(key, "section")
     return {
@@ -84,8 +83,8 @@ def _state(key: str, search: str, objectives: list[tuple[str, str]], params: lis
     }  # fmt: skip
 
 
-def _charts(key: str, section: str, metrics: list[str], params: list[str]) -> list[dict[str, Any]]:
-    def chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
+def _charts(key: str, section: str, metrics: list[str], params: list[str]) -> list[object]:
+    def chart(kind: str, name: str, **more: object) -> dict[str, object]:
         return {"uuid": _stable_id(key, name), "metricSectionId": section, "type": kind, "runsCountToCompare": 100,
                 "deleted": False, "isGenerated": False, **more}  # fmt: skip
 

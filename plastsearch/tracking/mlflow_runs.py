@@ -2,13 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
+
+from pydantic import JsonValue
 
 from plastsearch.spec.config import content_id
-from plastsearch.tracking.journal import Event, TrialRecord
+from plastsearch.tracking.events import Opened
+from plastsearch.tracking.journal import TrialRecord
+from plastsearch.tracking.ranking import objectives_of
 
+T = TypeVar("T")
 TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes
 STATUSES = {"done": "FINISHED", "reused": "FINISHED", "failed": "FAILED", "halted": "KILLED"}
 SWEEP_STATUSES = {"done": "FINISHED", "budget": "FINISHED", "interrupted": "KILLED", "failures": "FAILED"}
@@ -27,14 +32,14 @@ class Point:
     step: int
 
 
-def sweep_id(opening: Event) -> str:
+def sweep_id(opening: Opened) -> str:
     """The same for every replay of one journal, different for two runs of one space."""
-    return content_id([opening.get("name"), opening.get("spec_hash"), opening["at"]])
+    return content_id([opening.name, opening.spec_hash, opening.at])
 
 
-def experiment_name(opening: Event) -> str:
+def experiment_name(opening: Opened) -> str:
     """One experiment for each space."""
-    return str(opening.get("space") or opening["spec"].get("name") or opening.get("name") or "plastsearch")
+    return str(opening.space or opening.spec.get("name") or opening.name or "plastsearch")
 
 
 def milliseconds(seconds: float) -> int:
@@ -42,23 +47,28 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def sweep_tags(opening: Event) -> dict[str, str]:
+def sweep_tags(opening: Opened) -> dict[str, str]:
     """How the parent run is found again."""
     return {
         "plastsearch.sweep": sweep_id(opening),
         "plastsearch.role": "sweep",
-        "plastsearch.spec_hash": str(opening.get("spec_hash", "")),
+        "plastsearch.spec_hash": opening.spec_hash,
     }
 
 
-def sweep_params(opening: Event) -> dict[str, str]:
+def sweep_params(opening: Opened) -> dict[str, str]:
     """What was asked for."""
-    spec = opening["spec"]
-    goals = ", ".join(f"{one.get('goal', 'min')} {one['metric']}" for one in spec.get("objectives") or [])
-    search = {f"search.{key}": value for key, value in (spec.get("search") or {}).items()}
-    space = {f"space.{key}": domain for key, domain in (spec.get("space") or {}).items()}
-    shown = {"objectives": goals, "controls": spec.get("controls") or [], **search, **space}
-    return _params({**shown, "overrides": opening.get("overrides") or []})
+    goals = ", ".join(f"{one.goal} {one.metric}" for one in objectives_of(opening.spec))
+    search = {f"search.{key}": value for key, value in section(opening.spec, "search").items()}
+    space = {f"space.{key}": domain for key, domain in section(opening.spec, "space").items()}
+    shown = {"objectives": goals, "controls": opening.spec.get("controls") or [], **search, **space}
+    return _params({**shown, "overrides": [*opening.overrides]})
+
+
+def section(data: Mapping[str, JsonValue], key: str) -> dict[str, JsonValue]:
+    """The part of plain data under a key; empty where there is none."""
+    found = data.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def trial_name(record: TrialRecord) -> str:
@@ -67,7 +77,7 @@ def trial_name(record: TrialRecord) -> str:
     return f"{kind} {record.number}"
 
 
-def trial_identity(record: TrialRecord, opening: Event, parent: str) -> dict[str, str]:
+def trial_identity(record: TrialRecord, opening: Opened, parent: str) -> dict[str, str]:
     """Tags that never change, and find the run again."""
     return {
         "mlflow.parentRunId": parent,
@@ -91,7 +101,7 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
         "plastsearch.reason": record.reason or "",
         "plastsearch.node": record.node or "",
         "plastsearch.reuse_of": "" if record.reuse_of is None else str(record.reuse_of),
-        "plastsearch.of": str(record.extra.get("of", "")),
+        "plastsearch.of": "" if record.of is None else str(record.of),
     }
     details = {f"plastsearch.detail.{_key(name)}": _text(value) for name, value in record.details.items()}
     return {key: value[:TAG_LIMIT] for key, value in (found | details).items() if value}
@@ -101,7 +111,7 @@ def trial_params(record: TrialRecord) -> dict[str, str]:
     """The searched parameters and what people filter by."""
     config = record.config
     shown = {name: config[name] for name in _SHOWN if name in config}
-    model, data = config.get("model") or {}, config.get("data") or {}
+    model, data = section(config, "model"), section(config, "data")
     shown |= {"model": model.get("name"), "preset": model.get("preset"), "corpus": data.get("corpus")}
     return _params({**record.params, **shown})
 
@@ -109,9 +119,9 @@ def trial_params(record: TrialRecord) -> dict[str, str]:
 def trial_points(record: TrialRecord) -> list[Point]:
     """Results once at step 0, so that they chart as numbers; what was reported on the way as curves in sections."""
     curves = [
-        Point(_curve(name), float(value), milliseconds(event["at"]), int(event["step"]))
-        for event in record.history
-        for name, value in event["metrics"].items()
+        Point(_curve(name), value, milliseconds(report.at), report.step)
+        for report in record.history
+        for name, value in report.metrics.items()
         if value is not None and (name.startswith("dev_") or name == "train_loss")
     ]
     ended = milliseconds(record.ended_at or 0.0)
@@ -125,7 +135,7 @@ def _curve(name: str) -> str:
     return _key(f"{section}/{rest}")
 
 
-def _params(values: dict[str, Any]) -> dict[str, str]:
+def _params(values: Mapping[str, JsonValue]) -> dict[str, str]:
     texts = {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
     return {name: text for name, text in texts.items() if text}
 
@@ -134,7 +144,7 @@ def _key(name: str) -> str:
     return _FORBIDDEN.sub("_", str(name))[:250]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -142,7 +152,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def in_lots(items: Iterable[Any], size: int) -> list[list[Any]]:
+def in_lots(items: Iterable[T], size: int) -> list[list[T]]:
     """Lists of at most `size`."""
     whole = list(items)
     return [whole[start : start + size] for start in range(0, len(whole), size)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastsearch.tracking import mlflow_runs as terms
-from plastsearch.tracking.journal import Event
+from plastsearch.tracking.events import Opened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,7 +97,7 @@ def database_of(folder: Path) -> Path:
     return Path(folder).resolve() / "mlflow" / "mlflow.db"
 
 
-def experiment_of(client: "MlflowClient", opening: Event, folder: Path, uri: str) -> str:
+def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: str) -> str:
     """The experiment of a space, made or undeleted if need be."""
     name = terms.experiment_name(opening)
     known = client.get_experiment_by_name(name)

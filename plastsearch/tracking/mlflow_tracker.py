@@ -3,7 +3,6 @@
 Runs are found again by tags and every timestamp comes from the journal, so that replaying changes nothing.
 """
 
-import fcntl
 import shlex
 import shutil
 import time
@@ -13,11 +12,14 @@ from pathlib import Path
 
 from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
+from plastsearch.lock import is_locked
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
+from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
-from plastsearch.tracking.journal import FILE, LOCK, Event, TrialRecord, read
+from plastsearch.tracking.journal import FILE, LOCK, TrialRecord, read
 from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
+from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.tracker import Renderer, Rendering
 
 
@@ -64,7 +66,7 @@ class MlflowTracker(Follower):
         """Look everything up again next time."""
         self._store = None
 
-    def update(self, opening: Event, last: bool) -> None:
+    def update(self, opening: Opened, last: bool) -> None:
         """Trials first, then what is drawn of them."""
         store = self._store or self._connect(opening)
         self._push(store, opening)
@@ -73,7 +75,7 @@ class MlflowTracker(Follower):
         if last:
             self._settle(store)
 
-    def _connect(self, opening: Event) -> Store:
+    def _connect(self, opening: Opened) -> Store:
         """Open the store; what earlier sessions left there is found by tags."""
         client = open_store(self.uri)
         store = Store(client, experiment_of(client, opening, self.folder, self.uri))
@@ -95,18 +97,18 @@ class MlflowTracker(Follower):
         self._store, self._stale = store, True
         return store
 
-    def _new_parent(self, store: Store, opening: Event) -> None:
+    def _new_parent(self, store: Store, opening: Opened) -> None:
         run = store.client.create_run(
             store.experiment,
-            start_time=terms.milliseconds(opening["at"]),
+            start_time=terms.milliseconds(opening.at),
             tags=terms.sweep_tags(opening),
-            run_name=str(opening.get("name") or self.folder.name),
+            run_name=opening.name or self.folder.name,
         )
         store.parent = run.info.run_id
         store.statuses[store.parent] = "RUNNING"
         store.log(store.parent, params=terms.sweep_params(opening))
 
-    def _push(self, store: Store, opening: Event) -> None:
+    def _push(self, store: Store, opening: Opened) -> None:
         """Bring the store's runs up to the journal, one trial after the other."""
         for number in sorted(self.followed.changed):
             record = self.followed.records[number]
@@ -123,7 +125,7 @@ class MlflowTracker(Follower):
         if self.followed.closing is None:
             store.set_status(store.parent, "RUNNING", self.followed.at)
 
-    def _new_run(self, store: Store, record: TrialRecord, opening: Event) -> str:
+    def _new_run(self, store: Store, record: TrialRecord, opening: Opened) -> str:
         run = store.client.create_run(
             store.experiment,
             start_time=terms.milliseconds(record.started_at or record.proposed_at),
@@ -134,7 +136,7 @@ class MlflowTracker(Follower):
         store.statuses[store.runs[record.number]] = "RUNNING"
         return store.runs[record.number]
 
-    def _show(self, store: Store, opening: Event) -> None:
+    def _show(self, store: Store, opening: Opened) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
         self._rendered_at, self._stale, self._rest_s = time.monotonic(), False, self._render_every_s
         if self._render is None or not any(record.ended for record in self.followed.records.values()):
@@ -157,16 +159,14 @@ class MlflowTracker(Follower):
         self._rest_s = max(self._render_every_s, 30 * (time.monotonic() - began))
         self._rendered_at = time.monotonic()
 
-    def _describe(self, store: Store, opening: Event, rendering: Rendering) -> None:
+    def _describe(self, store: Store, opening: Opened, rendering: Rendering) -> None:
         note = pages.run_note(store.experiment, store.parent, rendering.page, rendering.picture, rendering.note)
         store.log(store.parent, tags={"mlflow.note.content": note})
-        spec = opening["spec"]
-        objectives = [(one["metric"], one.get("goal", "min")) for one in spec.get("objectives") or []]
         tags = pages.saved_views(
             terms.sweep_id(opening),
-            objectives or [("dev_eer", "min")],
-            list(spec.get("space") or {}),
-            terms.milliseconds(opening["at"]),
+            [(one.metric, one.goal) for one in objectives_of(opening.spec)],
+            list(terms.section(opening.spec, "space")),
+            terms.milliseconds(opening.at),
         )
         tags["mlflow.note.content"] = pages.experiment_note(store.experiment, store.parent, rendering.page)
         for key, value in tags.items():
@@ -178,7 +178,7 @@ class MlflowTracker(Follower):
             if not self.followed.records[number].ended:
                 store.set_status(run, "KILLED", self.followed.at)
         closing = self.followed.closing
-        status = terms.SWEEP_STATUSES.get(closing["status"], "FINISHED") if closing else "KILLED"
+        status = terms.SWEEP_STATUSES.get(closing.status, "FINISHED") if closing else "KILLED"
         store.set_status(store.parent, status, self.followed.at)
 
 
@@ -200,10 +200,10 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
     if not driver_lives(folder):
         return sync(folder, uri, render)
     address = address_of(uri) if uri else mlflow_uri(folder)
-    opening = next((event for event in read(folder) if event["event"] == "sweep"), None)
+    opening = next((event for event in read(folder) if isinstance(event, Opened)), None)
     if opening is not None and not (address == mlflow_uri(folder) and not database_of(folder).exists()):
         try:
-            place = _ranking(address, opening)
+            place = _held_by(address, opening)
         except Exception as error:  # noqa: BLE001 - MLflow's own, its backends' and its transports' errors
             raise PlastsearchError(f"MLflow at {shown(address)} cannot be read ({in_a_line(error, address)})") from None
         if place is not None:
@@ -211,7 +211,7 @@ def locate(folder: Path, uri: str | None = None, render: Renderer | None = None)
     raise PlastsearchError(f"{folder}: the sweep has only just begun and is not in MLflow yet; try again in a moment")
 
 
-def _ranking(address: str, opening: Event) -> Place | None:
+def _held_by(address: str, opening: Opened) -> Place | None:
     """Where a store holds the sweep, if it does."""
     client = open_store(address)
     experiment = client.get_experiment_by_name(terms.experiment_name(opening))
@@ -224,15 +224,7 @@ def _ranking(address: str, opening: Event) -> Place | None:
 
 def driver_lives(folder: Path) -> bool:
     """Whether somebody is writing this sweep's journal."""
-    path = Path(folder) / LOCK
-    if not path.exists():
-        return False
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    return is_locked(Path(folder) / LOCK)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:

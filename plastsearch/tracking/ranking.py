@@ -5,32 +5,25 @@ The driver asks while the sweep runs, and the report asks afterwards: one answer
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
 
 from plastsearch.pareto.front import front, hypervolume
 from plastsearch.spec.constraints import Constraint, parse_constraint
 from plastsearch.spec.methods import facts
+from plastsearch.spec.sweep import Objective
 from plastsearch.tracking.journal import TrialRecord
 
 Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Aim:
-    """One objective; the reference is the worst value that still counts."""
-
-    metric: str
-    goal: Literal["min", "max"] = "min"
-    reference: float | None = None
-
-
-@dataclass(frozen=True)
 class Ranking:
     """Objectives and constraints, applied to records."""
 
-    aims: Sequence[Aim]
-    limits: Sequence[Constraint] = ()
+    objectives: Sequence[Objective]
+    constraints: Sequence[Constraint] = ()
     baseline: dict[str, float] = field(default_factory=dict)  # of the control; filled when it ends
 
     def note(self, record: TrialRecord) -> None:
@@ -40,12 +33,12 @@ class Ranking:
 
     def allowed(self, metrics: Metrics) -> bool:
         """Whether it keeps within all limits; one that cannot be measured yet does not count."""
-        violations = [limit.violation(metrics, self.baseline) for limit in self.limits]
+        violations = [limit.violation(metrics, self.baseline) for limit in self.constraints]
         return all(violation is None or violation <= 0 for violation in violations)
 
     def missing(self, metrics: Metrics) -> str | None:
         """The first metric without which a finished trial is no result."""
-        names = [aim.metric for aim in self.aims] + [limit.metric for limit in self.limits]
+        names = [one.metric for one in self.objectives] + [limit.metric for limit in self.constraints]
         return next((name for name in names if not math.isfinite(metrics.get(name, math.nan))), None)
 
     def result(self, record: TrialRecord) -> bool:
@@ -59,50 +52,66 @@ class Ranking:
 
     def values(self, record: TrialRecord) -> list[float]:
         """Its objectives, in order; NaN where one was not measured."""
-        return [record.metrics.get(aim.metric, math.nan) for aim in self.aims]
+        return [record.metrics.get(one.metric, math.nan) for one in self.objectives]
 
     def front(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         """Finished trials within the limits that none dominates (finalists apart), by the first objective."""
         finished = [record for record in records if self.counts(record)]
         if not finished:
             return []
-        mask = front([self.values(record) for record in finished], [aim.goal for aim in self.aims])
+        mask = front([self.values(record) for record in finished], [one.goal for one in self.objectives])
         members = [record for record, inside in zip(finished, mask, strict=True) if inside]
-        sign = -1 if self.aims[0].goal == "max" else 1
+        sign = -1 if self.objectives[0].goal == "max" else 1
         return sorted(members, key=lambda record: (sign * self.values(record)[0], record.number))
 
     def winner(self, records: Iterable[TrialRecord]) -> TrialRecord | None:
         """The search trial that controls answer to: of those that grew something, the best by the first objective."""
-        grown = [r for r in records if r.role == "search" and facts(r.config["method"]).grows]
+        grown = [r for r in records if r.role == "search" and facts(str(r.config["method"])).grows]
         return next(iter(self.front(grown)), None)
 
     def hypervolume(self, records: Sequence[TrialRecord]) -> float | None:
         """The volume the search trials dominate; None where an objective has no reference (yet)."""
-        corner = [aim.reference for aim in self.resolved(records)]
+        corner = [one.reference for one in self.resolved(records)]
         known = [value for value in corner if value is not None]
         if len(known) < len(corner):
             return None
         values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
-        return hypervolume(values, [aim.goal for aim in self.aims], known) if values else 0.0
+        return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
 
-    def resolved(self, records: Iterable[TrialRecord]) -> tuple[Aim, ...]:
+    def resolved(self, records: Iterable[TrialRecord]) -> tuple[Objective, ...]:
         """The objectives with the references that stand in where none is given."""
         sizes = (r.metrics["params_baseline"] for r in records if "params_baseline" in r.metrics)
         size = next(sizes, None)
         return tuple(
-            aim if aim.reference is not None else replace(aim, reference=_default(aim.metric, size))
-            for aim in self.aims
+            one if one.reference is not None else one.model_copy(update={"reference": _default(one.metric, size)})
+            for one in self.objectives
         )  # fmt: skip
 
 
-def standing_of(spec: Mapping[str, Any], records: Iterable[TrialRecord] = ()) -> Ranking:
+def ranking_of(spec: Mapping[str, JsonValue], records: Iterable[TrialRecord] = ()) -> Ranking:
     """The ranking that a spec, as plain data, asks for, knowing these records."""
-    objectives = spec.get("objectives") or [{"metric": "dev_eer"}]
-    aims = [Aim(one["metric"], one.get("goal", "min"), one.get("reference")) for one in objectives]
-    ranking = Ranking(aims, [parse_constraint(text) for text in spec.get("constraints") or ()])
+    constraints = spec.get("constraints")
+    limits = [parse_constraint(str(text)) for text in constraints] if isinstance(constraints, list) else []
+    ranking = Ranking(objectives_of(spec), limits)
     for record in records:
         ranking.note(record)
     return ranking
+
+
+def objectives_of(spec: Mapping[str, JsonValue]) -> list[Objective]:
+    """What a spec, as plain data, asks for; a very old one did not say, and meant the error rate."""
+    asked = spec.get("objectives")
+    said = [_objective(one) for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
+    return said or [Objective(metric="dev_eer")]
+
+
+def _objective(plain: Mapping[str, JsonValue]) -> Objective:
+    """Not validated: a sweep of an older program may have asked for what this one does not measure any more."""
+    goal, reference = plain.get("goal"), plain.get("reference")
+    return Objective.model_construct(
+        metric=str(plain["metric"]), goal="max" if goal == "max" else "min",
+        reference=reference if isinstance(reference, int | float) else None,
+    )  # fmt: skip
 
 
 def _default(metric: str, baseline_size: float | None) -> float | None:

@@ -14,7 +14,7 @@ from plastsearch.data.clips import ClipSet, Indices, fixed_starts
 from plastsearch.data.dataset import crop_numbers
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import HEAD_CUT, Detector
-from plastsearch.store.prefix import CachedActivations, PrefixOf
+from plastsearch.store.activations import CachedActivations, PrefixOf
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.feeds import KeptCrops, Reading
 from plastsearch.trial.methods import Stage
@@ -34,7 +34,7 @@ class CachedPrefix:
 
 
 @dataclass(frozen=True)
-class Part:
+class CachedPart:
     """Some clips, each cut at one place: what one entry of the cache holds."""
 
     of: PrefixOf
@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Price:
+class ClipCost:
     """What one clip's activations take in float32, and the seconds they take to compute."""
 
     item_bytes: int
@@ -66,45 +66,51 @@ def cached_prefix(
     if missing > SHARED * stage.steps * reading.size:
         return None  # most of it would never be read
     every = np.arange(len(context.search_dev), dtype=np.int64)
-    heads = Part(replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every))
-    price = cache(lambda: _price(context, network.module, heads))
-    if missing and not context.prefixes.could_hold(of, missing * price().item_bytes):
+    dev_clips = CachedPart(
+        replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every)
+    )
+    cost = cache(lambda: _measured_cost(context, network.module, dev_clips))
+    if missing and not context.prefixes.could_hold(of, missing * cost().item_bytes):
         return None  # some of it alone would be of no use
     found: dict[int | None, CachedActivations] = {}
     passes = _passes(reading, stage)
     for turn, part in parts.items():
-        kept = _keep(context, network.module, part, sum(passes.values()) if turn is None else passes[turn], price)
+        kept = _keep(context, network.module, part, sum(passes.values()) if turn is None else passes[turn], cost)
         if kept is None:
             return None
         found[turn] = kept
-    dev = _keep(context, network.module, heads, context.config.train.evaluations, price)
+    dev = _keep(context, network.module, dev_clips, context.config.train.evaluations, cost)
     longer = _longer(reading)
     at = np.where(longer, np.cumsum(longer), np.cumsum(~longer)) - 1
     return CachedPrefix(KeptCrops(at, longer, found), dev)
 
 
-def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, Part]:
+def parts_of(reading: Reading, stage: Stage, of: PrefixOf) -> dict[int | None, CachedPart]:
     """All that a stage reads, without anything twice: clips with one place under None, the others turn by turn."""
-    longer, crops = _longer(reading), reading.crops or 1
-    parts: dict[int | None, Part] = {}
+    longer = _longer(reading)
+    crops = reading.crops or 1
+    parts: dict[int | None, CachedPart] = {}
     rows = np.flatnonzero(~longer)
     if len(rows):
         what = replace(of, clips=f"{of.clips}, the shorter ones")
-        parts[None] = Part(what, reading.clips, rows, np.zeros_like(rows))
+        parts[None] = CachedPart(what, reading.clips, rows, np.zeros_like(rows))
     rows = np.flatnonzero(longer)
     for turn in _passes(reading, stage) if len(rows) else ():
         starts = fixed_starts(reading.clips.lengths[rows] - of.length_samples, crop_numbers(rows, turn, crops))
         what = replace(of, clips=f"{of.clips}, the longer ones, turn {turn} of {crops}")
-        parts[turn] = Part(what, reading.clips, rows, starts)
+        parts[turn] = CachedPart(what, reading.clips, rows, starts)
     return parts
 
 
 def _passes(reading: Reading, stage: Stage) -> dict[int, float]:
     """How often a stage reads the clips at each turn of their places, in epochs."""
     found: dict[int, float] = {}
-    first, end, each = reading.first, reading.first + stage.steps, reading.per_epoch
+    first = reading.first
+    end = reading.first + stage.steps
+    each = reading.per_epoch
     for epoch in range(reading.place(0)[0], reading.place(stage.steps - 1)[0] + 1):
-        turn, steps = epoch % (reading.crops or 1), min(end, (epoch + 1) * each) - max(first, epoch * each)
+        turn = epoch % (reading.crops or 1)
+        steps = min(end, (epoch + 1) * each) - max(first, epoch * each)
         found[turn] = found.get(turn, 0.0) + steps / each
     return found
 
@@ -114,7 +120,7 @@ def _longer(reading: Reading) -> NDArray[np.bool_]:
     return np.asarray(reading.clips.lengths > reading.length_samples)
 
 
-def _find(context: TrialContext, part: Part) -> tuple[PrefixOf, CachedActivations] | None:
+def _find(context: TrialContext, part: CachedPart) -> tuple[PrefixOf, CachedActivations] | None:
     """What is there, in float32 where a half could not hold it."""
     for of in dict.fromkeys((part.of, replace(part.of, type="float32"))):
         found = context.prefixes.find(of)
@@ -124,7 +130,7 @@ def _find(context: TrialContext, part: Part) -> tuple[PrefixOf, CachedActivation
 
 
 def _keep(
-    context: TrialContext, module: Detector, part: Part, passes: float, price: Callable[[], Price]
+    context: TrialContext, module: Detector, part: CachedPart, passes: float, cost: Callable[[], ClipCost]
 ) -> CachedActivations | None:
     """Find or make activations that will be read `passes` times; in float32 where a half cannot hold them."""
     there = _find(context, part)
@@ -132,41 +138,44 @@ def _keep(
         context.prefixes.note_use(*there)
         return there[1]
     try:
-        made = _make(context, module, part, passes, price())
+        made = _make(context, module, part, passes, cost())
     except OverflowError:
         part = replace(part, of=replace(part.of, type="float32"))
-        made = _make(context, module, part, passes, price())
+        made = _make(context, module, part, passes, cost())
     if made is not None:
         context.prefixes.note_use(part.of, made)
     return made
 
 
-def _make(context: TrialContext, module: Detector, part: Part, passes: float, price: Price) -> CachedActivations | None:
+def _make(
+    context: TrialContext, module: Detector, part: CachedPart, passes: float, cost: ClipCost
+) -> CachedActivations | None:
     def poll() -> None:
         context.end_if_asked()
         time.sleep(0.1)
 
     clips = len(part.rows)
     return context.prefixes.make(
-        part.of, clips, price.item_bytes, lambda: _computed(context, module, part), poll,
-        seconds=price.clip_s * clips, passes=passes,
+        part.of, clips, cost.item_bytes, lambda: _computed(context, module, part), poll,
+        seconds=cost.clip_s * clips, passes=passes,
     )  # fmt: skip
 
 
-def _price(context: TrialContext, module: Detector, part: Part) -> Price:
+def _measured_cost(context: TrialContext, module: Detector, part: CachedPart) -> ClipCost:
     """Measured on one batch, after a clip that warms up."""
     module.eval()
-    halving, some = Halving(), slice(min(BATCH, len(part.rows)))
+    halving = Halving()
+    some = slice(min(BATCH, len(part.rows)))
     with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
         item = module.prefix(_wave(context, part, slice(1)), part.of.cut)[0]
         wave_BT = _wave(context, part, some)
         began = time.perf_counter()
         prefix = halving.rows(lambda rows: module.prefix(rows, part.of.cut), wave_BT)
         prefix.flatten()[0].item()  # a GPU has finished then
-    return Price(item.numel() * 4, (time.perf_counter() - began) / len(wave_BT))
+    return ClipCost(item.numel() * 4, (time.perf_counter() - began) / len(wave_BT))
 
 
-def _computed(context: TrialContext, module: Detector, part: Part) -> Iterator[Tensor]:
+def _computed(context: TrialContext, module: Detector, part: CachedPart) -> Iterator[Tensor]:
     """Activations of every clip of a part; from those of a lower cut where they are kept already."""
     module.eval()
     below = _kept_below(context, module, part.of)
@@ -185,7 +194,7 @@ def _computed(context: TrialContext, module: Detector, part: Part) -> Iterator[T
                     yield halving.rows(onwards, hidden).float()
 
 
-def _wave(context: TrialContext, part: Part, some: slice) -> Tensor:
+def _wave(context: TrialContext, part: CachedPart, some: slice) -> Tensor:
     return torch.from_numpy(part.clips.cut(part.rows[some], part.starts[some], part.of.length_samples)).to(
         context.device
     )
@@ -204,7 +213,7 @@ def _kept_below(context: TrialContext, module: Detector, of: PrefixOf) -> tuple[
 
 
 def _onwards(module: Detector, hidden: Tensor, cut: str, to: str) -> Tensor:
-    """From one cut to a higher one."""
+    """What stands at a higher cut, from what stands at a lower one."""
     cuts = module.cuts()
     for _, block in module.blocks()[cuts.index(cut) : cuts.index(to)]:
         hidden = module.run_block(block, hidden)

@@ -5,21 +5,30 @@ import pickle
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
 
 from plastsearch.errors import StorageError, TrialError
+from plastsearch.files import whole_file
 from plastsearch.store.room import OWNER
 
 NAME = "checkpoint.pt"
 MOST = 0.02  # share of a stage's time that writing may take
 BYTES_PER_S = 200e6  # the price of the first checkpoint, until one has been paid for
+
+
+class Snapshot(TypedDict):
+    """All that moves while a stage trains, as torch.save keeps it."""
+
+    state: dict[str, Any]  # the fields of fit.FitState
+    moving: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]  # as torch makes it
+    random: dict[str, torch.Tensor]
 
 
 class Checkpoints:
@@ -45,35 +54,31 @@ class Checkpoints:
         affordable = self._spent_s + self._price_s <= MOST * (now - self._began)
         return affordable and now - self._last >= self.every_s
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: Snapshot) -> None:
         """Replace the checkpoint in one rename."""
         began = time.monotonic()
-        draft = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
+            with whole_file(self.path) as draft, draft.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self.path)
             (self.path.parent / OWNER).write_text(self.trial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             raise TrialError(
                 f"{self.path}: no checkpoint could be written ({error}); is the disk full? What was stored before is "
                 "whole: make room (`plastsearch store gc`), and the trial goes on from there"
             ) from error
-        finally:
-            draft.unlink(missing_ok=True)
         self._last = time.monotonic()
         self._price_s = self._last - began
         self._spent_s += self._price_s
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
+    def load(self, device: torch.device) -> Snapshot | None:
         """The newest state, or None to start the stage anew; an unreadable file counts as none."""
         self._began = self._last = time.monotonic()
         try:
             with self.path.open("rb") as file:
-                return dict(torch.load(file, map_location=device, weights_only=True))
+                return cast(Snapshot, dict(torch.load(file, map_location=device, weights_only=True)))
         except FileNotFoundError:
             return None
         except OSError as error:

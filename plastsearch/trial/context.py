@@ -1,7 +1,8 @@
-"""What the stages of one trial work with: clips, device, loss, store, caches."""
+"""What the stages of one trial work with (clips, device, loss, store, caches), and how far the trial has come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -15,16 +16,18 @@ from plastsearch.data.cache import Decoder
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import OpenCorpus, open_corpus
 from plastsearch.data.dataset import Augment
-from plastsearch.data.preparing import check_evaluation
-from plastsearch.data.progress import progress_lines
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.data.preparing import check_evaluation, progress_lines
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.prefix import PrefixCache
+from plastsearch.store.records import StageRecord
 from plastsearch.store.stages import StageStore
 from plastsearch.trial.checkpoint import Stopped
 from plastsearch.trial.device import computes_bf16, pick_device, repeatable
 from plastsearch.trial.feeds import Reading
-from plastsearch.trial.keys import Environment, derive_seed, weights_id
+from plastsearch.trial.keys import Environment, StageKey, base_key, derive_seed, weights_id
 from plastsearch.trial.losses import Reduction, build_loss
+from plastsearch.trial.methods import Stage
+from plastsearch.trial.networks import TrialNetwork, blank, load_weights
 from plastsearch.trial.waits import Waits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -95,7 +98,8 @@ class TrialContext:
     @property
     def loader_workers(self) -> int:
         """Threads that prepare batches: beside a GPU the cores that wait for it, else a quarter of all."""
-        asked, cores = self.settings.loader_workers, self.settings.threads
+        asked = self.settings.loader_workers
+        cores = self.settings.threads
         if asked is not None:
             return asked
         return min(MOST_LOADERS, max(1, cores - 1) if self.device.type == "cuda" else cores // 4)
@@ -115,7 +119,7 @@ class TrialContext:
 
     @property
     def corpus_root(self) -> Path | None:
-        """Folders of recordings are named relative to it."""
+        """The folder that paths of recordings are relative to."""
         root = self.config.data.root
         return Path(root).expanduser() if root else None
 
@@ -126,12 +130,12 @@ class TrialContext:
 
     @cached_property
     def loss(self) -> Loss:
-        """Mean over a micro-batch."""
+        """The loss of training: the mean over a micro-batch."""
         return self._loss("mean")
 
     @cached_property
     def loss_each(self) -> Loss:
-        """One value per clip, for criteria."""
+        """The same loss with one value per clip, for criteria."""
         return self._loss("none")
 
     def _loss(self, reduction: Reduction) -> Loss:
@@ -170,3 +174,49 @@ def open_context(config: TrialConfig, settings: RunSettings, stop: Callable[[], 
     return TrialContext(
         config, settings, device, corpus, StageStore(settings.store, max_bytes=most), prefixes, stop, waits
     )
+
+
+@dataclass
+class TrialRun:
+    """Filled in as the trial goes: a finished stage adds its record, a wait or a computation its seconds."""
+
+    context: TrialContext
+    stages: tuple[Stage, ...]
+    keys: list[StageKey]
+    began: float
+    records: list[StageRecord] = field(default_factory=list)
+    network: TrialNetwork | None = None  # as after the last of `records`; None: not loaded yet
+    waited_s: float = 0.0
+    own_s: float = 0.0
+    computed: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps_total(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def steps_done(self) -> int:
+        return sum(stage.steps for stage in self.stages[: len(self.records)])
+
+    @property
+    def base(self) -> str:
+        return base_key(self.context.config, self.stages, self.keys, self.context.environment)
+
+    def load(self) -> TrialNetwork:
+        """The network as the finished stages left it."""
+        if self.network is None:
+            done = len(self.records)
+            network = blank(self.context.config, self.stages[:done], self.context.device)
+            if done:
+                load_weights(network, self.context.store.load(self.records[-1].key))
+            self.network = network
+        return self.network
+
+    def resting(self) -> AbstractContextManager[None]:
+        """While it lasts, nobody drops a stage this trial is made of."""
+        return self.context.store.rest_on([key.key for key in self.keys], self.context.end_if_asked)
+
+    def report(self, stage: str, step: int, metrics: dict[str, float], *, boundary: bool = False) -> Report:
+        """`boundary`: the stage is finished, rather than evaluated on its way."""
+        return Report(stage, step, self.steps_total, metrics, details={"boundary": True} if boundary else {})

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +9,12 @@ from torch import Tensor, nn
 
 from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
-from plastsearch.trial.context import TrialContext
+from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.operations import backward_gflop
 from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_bytes, turn
-
-if TYPE_CHECKING:
-    from plastsearch.trial.trial_run import TrialRun
 
 UNSTEADY = 0.15  # coefficient of variation of the backward times above which a trial warns
 CROWDED = "timed beside another trial, which did not give this machine's turn to time back; is it stopped or hung?"
@@ -34,9 +30,10 @@ class Costs:
     waited_s: float = 0.0
 
 
-def costs(trial: "TrialRun") -> Costs:
+def costs(trial: TrialRun) -> Costs:
     """Of the network as it is in `retrain`, against full fine-tuning of the ungrown one, everything trainable."""
-    context, config = trial.context, trial.context.config
+    context = trial.context
+    config = trial.context.config
     names = [stage.name for stage in trial.stages]
     at = names.index("retrain")
     retrain = trial.stages[at]
@@ -44,7 +41,7 @@ def costs(trial: "TrialRun") -> Costs:
     cut = learn_(measured, config, retrain)
     plain = blank(config, (), context.device)
     learn_(plain, config, Stage("train", "none", "all", 1, config.train.lr))
-    found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=describe(context))
+    found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=device_facts(context))
     if "peak_memory_mb" in trial.records[at].metrics:
         found.metrics["peak_memory_mb"] = trial.records[at].metrics["peak_memory_mb"]
     Halving()(lambda parts: _time_(found, context, measured, cut, plain, parts), config.timing_batch)
@@ -85,8 +82,9 @@ def count(module: nn.Module, learning: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not learning)
 
 
-def _parameters(trial: "TrialRun", measured: nn.Module, plain: nn.Module) -> dict[str, float]:
-    largest, before = count(measured), count(plain)
+def _parameters(trial: TrialRun, measured: nn.Module, plain: nn.Module) -> dict[str, float]:
+    largest = count(measured)
+    before = count(plain)
     merge = METHODS[trial.context.config.method].adds == "adapters"  # into the weights they sit beside
     final = before if merge else count(trial.load().module)
     return {
@@ -120,7 +118,7 @@ def _memory(module: nn.Module, step: StepUnderTest) -> int:
     return weights + 3 * learning + saved_bytes(step, module)
 
 
-def describe(context: TrialContext) -> dict[str, str | int]:
+def device_facts(context: TrialContext) -> dict[str, str | int]:
     """Device, batch and type: figures without them mean nothing."""
     name = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else "cpu"
     return {

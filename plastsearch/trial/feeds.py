@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plastsearch.data.clips import ClipSet, Indices
 from plastsearch.data.dataset import AHEAD, Augment, Sampling, make_batch, order
-from plastsearch.store.prefix import CachedActivations
+from plastsearch.store.activations import CachedActivations
 
 Pair = tuple[Tensor, Tensor]
 
@@ -58,7 +58,9 @@ class Prepared:
     """Batches on their device, each made from its step alone; threads make those of the next steps ahead."""
 
     def __init__(self, reading: Reading, device: torch.device, steps: int) -> None:
-        self.reading, self.device, self.steps = reading, device, steps
+        self.reading = reading
+        self.device = device
+        self.steps = steps
         epochs = partial(order, reading.clips, reading.seed, sampling=reading.sampling)
         self._rows = lru_cache(maxsize=2)(epochs)  # threads may be in this epoch and in the next
         self._threads: ThreadPoolExecutor | None = None
@@ -77,7 +79,7 @@ class Prepared:
         return inputs.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def close(self) -> None:
-        """Make nothing more ahead."""
+        """End the threads that make batches ahead."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 
@@ -104,10 +106,10 @@ class Prepared:
 
 
 class WaveFeed(Prepared):
-    """Waveforms."""
+    """Waveforms, cut and changed as each epoch asks."""
 
     def read(self, rows: Indices, epoch: int) -> Pair:
-        """Cut and changed."""
+        """The waveforms of these clips, cut and changed."""
         of = self.reading
         found = make_batch(
             of.clips, rows, of.seed, epoch, length_samples=of.length_samples, crops=of.crops, augment=of.augment
@@ -144,7 +146,7 @@ class CachedFeed(Prepared):
         self.kept = kept
 
     def read(self, rows: Indices, epoch: int) -> Pair:
-        """Of the place at which each clip is cut in this epoch."""
+        """The activations of these clips at the places where this epoch cuts them."""
         kept = self.kept.read(rows, epoch % (self.reading.crops or 1))
         return kept, torch.from_numpy(self.reading.clips.labels[rows].astype(np.int64))
 

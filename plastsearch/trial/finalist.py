@@ -1,32 +1,30 @@
 """run_finalist: a trial whose final network is scored once on the evaluation split; the only opener of that split."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_evaluation, verifier_scores
-from plastsearch.data.evaluation import EvaluationKey
-from plastsearch.data.progress import progress_lines
+from plastsearch.data.evaluation_key import issue
+from plastsearch.data.preparing import progress_lines
 from plastsearch.errors import DataError
+from plastsearch.files import whole_file
 from plastsearch.models.detector import Detector
+from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.keys import read_verifier
 from plastsearch.scores.tdcf import min_tdcf_2019
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.openings import note_opening
 from plastsearch.trial import scoring
 from plastsearch.trial.checkpoint import stop_on_sigterm
-from plastsearch.trial.clip_scores import keep_scores
-from plastsearch.trial.context import TrialContext
+from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.keys import derive_seed
-from plastsearch.trial.networks import blank
+from plastsearch.trial.networks import blank, load_weights
 from plastsearch.trial.result import result, split_metrics
-from plastsearch.trial.run import start, travel
+from plastsearch.trial.run import run_stages, start
 from plastsearch.trial.scoring import Scores
-from plastsearch.trial.trial_run import TrialRun, load_weights
 
 
 def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = False) -> Iterator[Report]:
@@ -38,14 +36,14 @@ def run_finalist(config: TrialConfig, settings: RunSettings, baseline: bool = Fa
     with stop_on_sigterm() as stop:
         trial = start(config, settings.model_copy(update={"check_evaluation": True}), stop)
         with trial.resting():
-            yield from travel(trial)
+            yield from run_stages(trial)
             yield evaluated(trial, result(trial, costs(trial)), baseline)
 
 
 def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report:
     """Open the evaluation split, note that in the ledger, score its clips once, and add what comes out."""
     context = trial.context
-    key = EvaluationKey(f"finalist {context.config.trial_id()}")
+    key = issue(f"finalist {context.config.trial_id()}")
     said = progress_lines() if context.settings.data_progress else None
     clips = open_evaluation(
         context.config.data, context.settings.cache, key, progress=said, on_wait=said.say if said else None,
@@ -60,13 +58,17 @@ def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report
         metrics |= _of_baseline(trial, clips)
     path = write_scores(context.store.root / "scores" / f"{own_id}.txt", clips, scores)
     kept = keep_scores(context.store.root, trial.records[-1].key, "evaluation", clips, scores)
-    details: dict[str, Any] = {"score_file": str(path), "eval_clips": len(clips)}
-    details |= {"eval_openings": openings.count, "eval_openings_said": openings.text()}
-    details["scores"] = report.details["scores"] | {"evaluation": str(kept)}
-    details["eval_per_attack"] = summary.get("per_attack", {})
-    found, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
-    metrics, details["warnings"] = metrics | found, [*report.details["warnings"], *warnings]
-    return replace(report, metrics=report.metrics | metrics, details=report.details | details)
+    tandem, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
+    details = {
+        "score_file": str(path),
+        "eval_clips": len(clips),
+        "eval_openings": openings.count,
+        "eval_openings_said": openings.text(),
+        "scores": report.details["scores"] | {"evaluation": str(kept)},
+        "eval_per_attack": dict(summary.per_attack or {}),
+        "warnings": [*report.details["warnings"], *warnings],
+    }
+    return replace(report, metrics=report.metrics | metrics | tandem, details=report.details | details)
 
 
 def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
@@ -78,8 +80,9 @@ def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
     for split, part in (("dev", context.search_dev), ("eval", clips)):
         seed = derive_seed(context.config.seed, split)
         summary = scoring.split_summary(_scores(context, trained.module, part), part, seed)
+        metrics = split_metrics(split, summary)
         for end in ("", "_low", "_high"):
-            found[f"{split}_eer_baseline{end}"] = float(summary[f"eer{end}"])
+            found[f"{split}_eer_baseline{end}"] = metrics[f"{split}_eer{end}"]
     return found
 
 
@@ -90,13 +93,12 @@ def _scores(context: TrialContext, module: Detector, clips: ClipSet) -> scoring.
 def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:
     """Lines `clip attack key score` as ASVspoof 2019 has them, replaced in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     keys = ("spoof", "bonafide")
     rows = zip(clips.ids, clips.attacks, clips.labels, scores, strict=True)
-    draft.write_text(
-        "".join(f"{name} {attack} {keys[label]} {float(score):.8g}\n" for name, attack, label, score in rows)
-    )
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(
+            "".join(f"{name} {attack} {keys[label]} {float(score):.8g}\n" for name, attack, label, score in rows)
+        )
     return path
 
 

@@ -6,11 +6,10 @@ must not be in its key (nothing would be shared), and what it reads must be (a w
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from plastsearch.models.catalog import local_folder
 from plastsearch.spec.config import TrialConfig, content_id
@@ -51,44 +50,46 @@ class StageKey:
     """A stage's key, what it read, and the key of the stage before it."""
 
     key: str
-    reads: dict[str, Any]
+    reads: Mapping[str, object]  # plain values by dotted path, as hashed
     parent: str | None
 
 
-def stage_keys(config: TrialConfig, stages: Iterable[Stage], around: Environment) -> list[StageKey]:
+def stage_keys(config: TrialConfig, stages: Iterable[Stage], environment: Environment) -> list[StageKey]:
     """One key per stage, each over all that came before."""
     keys: list[StageKey] = []
-    parent = start_key(config, around)
+    parent = start_key(config, environment)
     before: str | None = None
     for stage in stages:
         reads = _reads(config, stage)
-        if stage.steps and around.recordings:
-            reads |= {"recordings": around.recordings}
+        if stage.steps and environment.recordings:
+            reads |= {"recordings": environment.recordings}
         key = content_id({"stage": stage.name, "reads": reads, "after": parent}, 24)
         if not keys:
-            reads = reads | {"start": start_reads(config, around)}
+            reads = reads | {"start": start_reads(config, environment)}
         keys.append(StageKey(key, reads, before))
         parent = before = key
     return keys
 
 
-def start_key(config: TrialConfig, around: Environment) -> str:
+def start_key(config: TrialConfig, environment: Environment) -> str:
     """The name of the network before its first stage."""
-    return content_id({"version": VERSION, "start": start_reads(config, around)}, 24)
+    return content_id({"version": VERSION, "start": start_reads(config, environment)}, 24)
 
 
-def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageKey], around: Environment) -> str:
+def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageKey], environment: Environment) -> str:
     """The stage after which nothing below the lowest changed place moves any more, in the frozen regime."""
-    return keys[0].key if stages[0].name == "train" else start_key(config, around)
+    return keys[0].key if stages[0].name == "train" else start_key(config, environment)
 
 
-def start_reads(config: TrialConfig, around: Environment) -> dict[str, Any]:
+def start_reads(config: TrialConfig, environment: Environment) -> dict[str, object]:
     """What every stage rests on: the network, the clips, the seed and the environment."""
+    model = config.model.model_dump(mode="json", by_alias=True, exclude={"from_"})
     return {
-        "model": config.model.model_dump(mode="json", by_alias=True, exclude={"from_"}) | {"weights": around.weights},
-        "data": {"clips": around.data, "rate_hz": config.data.rate_hz, "length": config.data.length_samples},
+        "model": model | {"weights": environment.weights},
+        "data": {"clips": environment.data, "rate_hz": config.data.rate_hz, "length": config.data.length_samples},
         "seed": config.seed,
-        "device": around.device, "precision": around.precision, "torch": around.torch, "owner": around.owner,
+        "device": environment.device, "precision": environment.precision, "torch": environment.torch,
+        "owner": environment.owner,
     }  # fmt: skip
 
 
@@ -107,9 +108,9 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
     return found
 
 
-def _reads(config: TrialConfig, stage: Stage) -> dict[str, Any]:
+def _reads(config: TrialConfig, stage: Stage) -> dict[str, object]:
     plain = config.model_dump(mode="json")
-    reads: dict[str, Any] = {"change": stage.change}
+    reads: dict[str, object] = {"change": stage.change}
     if stage.steps:
         reads |= {"first": stage.first, "steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
     for path in fields_read(config, stage):

@@ -33,8 +33,19 @@ class Target:
     of_module: bool
 
 
-def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
-    """Adds adapters on the sites a configuration names, or on all sites; returns what the record says of it.
+@dataclass(frozen=True)
+class AdaptersAdded:
+    """Where adapters were put, and how near they come to what they are matched to."""
+
+    sites: Sequence[str]
+    ranks: Mapping[str, int]  # path of a weight → rank
+    parameters: int
+    matched_to: int | None  # parameters of the dropin; None where the rank was given
+    residual: int | None
+
+
+def add_lora_(module: nn.Module, config: TrialConfig) -> AdaptersAdded:
+    """Adds adapters on the sites a configuration names, or on all sites.
 
     With `rank` unset they have as many parameters as the same configuration's dropin would add.
     """
@@ -48,13 +59,13 @@ def add_lora_(module: nn.Module, config: TrialConfig) -> dict[str, Any]:
     ranks = {target.path: config.rank for target in targets} if config.rank else solve_ranks(targets, wanted or 0)
     inject_(module, targets, {path: rank for path, rank in ranks.items() if rank})
     added = sum(parameter.numel() for parameter in lora_parameters(module))
-    return {
-        "sites": chosen,
-        "ranks": {path: rank for path, rank in ranks.items() if rank},
-        "parameters": added,
-        "matched_to": wanted,
-        "residual": None if wanted is None else wanted - added,
-    }
+    return AdaptersAdded(
+        sites=chosen,
+        ranks={path: rank for path, rank in ranks.items() if rank},
+        parameters=added,
+        matched_to=wanted,
+        residual=None if wanted is None else wanted - added,
+    )
 
 
 def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:

@@ -69,7 +69,8 @@ class ClassLoss(nn.Module):
 
     def __init__(self, name: str, weight: Sequence[float], reduction: Reduction) -> None:
         super().__init__()
-        self.name, self.reduction = name, reduction
+        self.name = name
+        self.reduction = reduction
         self.register_buffer("weight", torch.tensor(weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits_BC: Tensor, label_B: Tensor) -> Tensor:

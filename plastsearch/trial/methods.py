@@ -44,7 +44,7 @@ def total_steps(config: TrialConfig, n_clips: int) -> int:
     return max(3, math.ceil(config.train.epochs * n_clips / config.train.batch_size))
 
 
-def plan(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
+def stages_of(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     """The stages of a trial; their steps add up to the same total for every method."""
     parts = METHODS[config.method].stages
     if config.start == "cold":
@@ -63,7 +63,8 @@ def check(config: TrialConfig) -> None:
     """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
     if config.train.compile and config.model.name in NOT_COMPILED:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
-    growth, facts = config.growth(), METHODS[config.method]
+    growth = config.growth()
+    facts = METHODS[config.method]
     if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
     if facts.prunes:

@@ -1,15 +1,14 @@
 """The network of a trial: how it is built, what each stage changes in it, and what learns in each stage."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.dropin import Operator, add_neurons_
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
@@ -19,9 +18,29 @@ from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.models.seeding import seeded
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.trial.keys import derive_seed, weights_id
+from plastsearch.trial.lora import AdaptersAdded, add_lora_, learn_lora_
 from plastsearch.trial.methods import Stage
 
 LAST_K = 2  # blocks that `last_k` trains where the configuration does not say
+
+
+@dataclass(frozen=True)
+class NeuronsAdded:
+    """What growth added at each site."""
+
+    sites: Mapping[str, int]  # neurons
+    units: Mapping[str, int]
+    operator: Operator
+
+
+@dataclass(frozen=True)
+class BlocksKept:
+    """How many blocks are left of a truncated network."""
+
+    blocks: int
+
+
+Changed = NeuronsAdded | AdaptersAdded | BlocksKept  # what a `dropin` stage did to a network
 
 
 @dataclass
@@ -66,8 +85,8 @@ def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) ->
 
 def change_(
     network: TrialNetwork, config: TrialConfig, stage: Stage, loss: Callable[[], Tensor] | None = None
-) -> dict[str, Any]:
-    """What a `dropin` stage does to the network; returns what the record says of it.
+) -> Changed | None:
+    """What a `dropin` stage does to the network; None of a stage that changes no shape.
 
     `loss` serves gradmax, which without it is left at random values: the same shapes.
     """
@@ -78,24 +97,23 @@ def change_(
         case "layers":
             return _grow_(network, config, "stack", loss)
         case "lora":
-            from plastsearch.trial.lora import add_lora_  # peft takes a second to import
-
             with seeded(seed):
-                details: dict[str, Any] = add_lora_(network.module, config)
-            network.grown, network.adapters = tuple(details["sites"]), True
-            return details
+                added = add_lora_(network.module, config)
+            network.grown = tuple(added.sites)
+            network.adapters = True
+            return added
         case "truncate":
             count = config.truncate_to or max(1, len(network.module.layers()) // 2)
             with seeded(seed):
                 network.module.truncate_(count)
-            return {"blocks": count}
+            return BlocksKept(count)
         case _:
-            return {}
+            return None
 
 
 def _grow_(
-    network: TrialNetwork, config: TrialConfig, operator: Any, loss: Callable[[], Tensor] | None
-) -> dict[str, Any]:
+    network: TrialNetwork, config: TrialConfig, operator: Operator, loss: Callable[[], Tensor] | None
+) -> NeuronsAdded:
     init = "random" if config.init == "gradmax" and loss is None else config.init
     dropin = add_neurons_(
         network.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
@@ -104,7 +122,7 @@ def _grow_(
     # By depth, however the configuration lists them: keys do not tell the order, so nothing may depend on it.
     network.added = {name: dropin.units[name] for name in dropin.neurons}
     network.grown = tuple(network.added)
-    return {"sites": dropin.neurons, "units": dropin.units, "operator": operator}
+    return NeuronsAdded(dropin.neurons, dropin.units, operator)
 
 
 def to_remove(network: TrialNetwork, config: TrialConfig, name: str) -> int:
@@ -141,8 +159,6 @@ def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | No
     match stage.learns:
         case "new":
             if network.adapters:
-                from plastsearch.trial.lora import learn_lora_
-
                 learn_lora_(module, head)
             else:
                 freeze_base_(module, head)
@@ -183,3 +199,8 @@ def logits_from_wave(module: Detector, cut: str | None) -> Callable[[Tensor], Te
         return module.suffix(hidden, cut)
 
     return cut_in_two
+
+
+def load_weights(network: TrialNetwork, tensors: dict[str, Tensor]) -> None:
+    """Every stored tensor has its place, and every place its tensor."""
+    network.module.load_state_dict(tensors, strict=True)

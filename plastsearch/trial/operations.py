@@ -26,8 +26,12 @@ class BackwardOperations(TorchFunctionMode):
         self.total = 0
 
     def __torch_function__(
-        self, func: Any, _: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        _: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         out = func(*args, **(kwargs or {}))
         if torch.is_grad_enabled():
             if func in UNKNOWN:
@@ -45,27 +49,27 @@ def backward_gflop(forward: Callable[[], Tensor]) -> float:
     return total / 1e9
 
 
-def _learning(*tensors: Any) -> int:
+def _learning(*tensors: object) -> int:
     """How many of these get a gradient."""
     return sum(1 for tensor in tensors if isinstance(tensor, Tensor) and tensor.requires_grad)
 
 
-def _product(out: Tensor, one: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
+def _product(out: Tensor, one: Tensor, other: Tensor, *_: object, **__: object) -> int:
     return 2 * out.numel() * one.shape[-1] * _learning(one, other)
 
 
-def _added_product(out: Tensor, _: Tensor, one: Tensor, other: Tensor, **__: Any) -> int:
+def _added_product(out: Tensor, _: Tensor, one: Tensor, other: Tensor, **__: object) -> int:
     """As addmm and baddbmm, which add a product to something."""
     return _product(out, one, other)
 
 
-def _conv(out: Tensor, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
+def _conv(out: Tensor, input: Tensor, weight: Tensor, *_: object, **__: object) -> int:
     """Each output value sums over a kernel and the input channels of its group: a row of the weight."""
     return 2 * out.numel() * weight[0].numel() * _learning(input, weight)
 
 
 def _attention(
-    out: Tensor, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, *_: Any, **__: Any
+    out: Tensor, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: object, **__: object
 ) -> int:
     """Of softmax(q kᵀ + mask) v, whatever kernel computes it: what a fused one computes twice counts once."""
     compared, mixed = 2 * query.numel() * key.shape[-2], 2 * out.numel() * key.shape[-2]
@@ -73,7 +77,7 @@ def _attention(
     return compared * _learning(query, key) + mixed * (_learning(value) + into_softmax)
 
 
-def _attention_with_projections(_: Any, *args: Any, **kwargs: Any) -> int:
+def _attention_with_projections(_: object, *args: object, **kwargs: object) -> int:
     """Of one call with weights for query, key and value, as WavLM makes it; inputs are [T, B, D]."""
     named = inspect.signature(functional.multi_head_attention_forward).bind(*args, **kwargs).arguments
     if not named.get("use_separate_proj_weight"):
@@ -92,7 +96,7 @@ def _attention_with_projections(_: Any, *args: Any, **kwargs: Any) -> int:
     return total
 
 
-def _gru(_: Any, input: Tensor, *rest: Any) -> int:
+def _gru(_: object, input: Tensor, *rest: Any) -> int:
     """Input and hidden products of every frame and direction; the state before the first frame rarely learns."""
     if isinstance(rest[1], Tensor):  # packed: rows of all frames, and how many clips each frame has
         counts, hx, weights, _, layers, _, _, both_ways = rest
@@ -102,7 +106,8 @@ def _gru(_: Any, input: Tensor, *rest: Any) -> int:
         rows, clips = input.shape[0] * input.shape[1], input.shape[0 if batch_first else 1]
     runs = layers * (1 + both_ways)
     each = [weights[at : at + len(weights) // runs] for at in range(0, len(weights), len(weights) // runs)]
-    total, learns = 0, bool(input.requires_grad)
+    total = 0
+    learns = bool(input.requires_grad)
     for first in range(0, runs, 1 + both_ways):
         layer = each[first : first + 1 + both_ways]
         leaves = learns or _learning(hx, *(tensor for run in layer for tensor in run)) > 0

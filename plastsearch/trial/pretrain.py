@@ -2,11 +2,10 @@
 
 import json
 import math
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.dataset import batches
 from plastsearch.errors import PlastsearchError, TrialError
+from plastsearch.files import whole_folder
 from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
@@ -53,20 +53,20 @@ class Learner:
 
 
 def pretrain(
-    model: ModelConfig, clips: ClipSet, plan: Pretraining, folder: Path, device: torch.device
+    model: ModelConfig, clips: ClipSet, settings: Pretraining, folder: Path, device: torch.device
 ) -> Iterator[dict[str, float]]:
     """Trains, yielding means of the last steps, and writes `folder` at the end; an existing folder is refused."""
     if folder.exists() and any(folder.iterdir()):
         raise PlastsearchError(f"{folder} exists and is not empty: name a new folder")
-    learner = LEARNERS[known_objective(plan.objective)](model, clips, plan, device)
+    learner = LEARNERS[known_objective(settings.objective)](model, clips, settings, device)
     history: list[dict[str, float]] = []
-    for report in _fit(learner, clips, plan, device):
+    for report in _fit(learner, clips, settings, device):
         history.append(report)
         yield report
     _save(
         learner.detector(),
         folder,
-        {"model": model.model_dump(mode="json", by_alias=True), **asdict(plan)},
+        {"model": model.model_dump(mode="json", by_alias=True), **asdict(settings)},
         clips,
         history,
     )
@@ -80,12 +80,12 @@ def known_objective(name: str) -> Objective:
     raise PlastsearchError(f"unknown objective {name!r}; known: {', '.join(get_args(Objective))}")
 
 
-def _fit(learner: Learner, clips: ClipSet, plan: Pretraining, device: torch.device) -> Iterator[dict[str, float]]:
-    optimizer = torch.optim.AdamW(learner.module.parameters(), plan.lr, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, plan))
+def _fit(learner: Learner, clips: ClipSet, settings: Pretraining, device: torch.device) -> Iterator[dict[str, float]]:
+    optimizer = torch.optim.AdamW(learner.module.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
     learner.module.train()
     seen: list[dict[str, float]] = []
-    for step, (wave_BT, label_B) in enumerate(_endless(clips, plan), start=1):
+    for step, (wave_BT, label_B) in enumerate(_endless(clips, settings), start=1):
         loss, figures = learner.loss(wave_BT.to(device), label_B.to(device), step)
         if not loss.isfinite():
             raise TrialError(f"pretraining: the loss is {loss.item()} at step {step}; a smaller --lr may help")
@@ -95,39 +95,39 @@ def _fit(learner: Learner, clips: ClipSet, plan: Pretraining, device: torch.devi
         optimizer.step()
         schedule.step()
         seen.append({"loss": loss.item(), **figures})
-        if step % REPORT_EVERY == 0 or step == plan.steps:
+        if step % REPORT_EVERY == 0 or step == settings.steps:
             yield {"step": float(step), **{key: float(np.mean([s[key] for s in seen])) for key in seen[0]}}
             seen = []
-        if step == plan.steps:
+        if step == settings.steps:
             return
 
 
-def _endless(clips: ClipSet, plan: Pretraining) -> Iterator[tuple[Tensor, Tensor]]:
-    size = min(plan.batch_size, len(clips))
-    for epoch in range(plan.steps):
+def _endless(clips: ClipSet, settings: Pretraining) -> Iterator[tuple[Tensor, Tensor]]:
+    size = min(settings.batch_size, len(clips))
+    for epoch in range(settings.steps):
         for batch in batches(
-            clips, size, plan.seed, epoch, length_samples=plan.length_samples, crops=None, drop_last=True
+            clips, size, settings.seed, epoch, length_samples=settings.length_samples, crops=None, drop_last=True
         ):
             yield batch.wave, batch.label
 
 
-def _rate(step: int, plan: Pretraining) -> float:
+def _rate(step: int, settings: Pretraining) -> float:
     """Linear warm-up, then a cosine to zero."""
-    warm = max(1, round(plan.steps * plan.warmup))
+    warm = max(1, round(settings.steps * settings.warmup))
     if step < warm:
         return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, plan.steps - warm)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, settings.steps - warm)))
 
 
-def _contrastive(model: ModelConfig, _: ClipSet, plan: Pretraining, device: torch.device) -> Learner:
+def _contrastive(model: ModelConfig, _: ClipSet, settings: Pretraining, device: torch.device) -> Learner:
     if model.name != "wav2vec2":
         raise PlastsearchError(f"contrastive pretraining is for wav2vec2; {model.name} can be pretrained 'supervised'")
-    start = _network(model, plan)
+    start = _network(model, settings)
     if not isinstance(start, SpeechEncoder) or start.backbone.config.model_type != "wav2vec2":
         raise PlastsearchError(f"contrastive pretraining is for wav2vec2 encoders; {model.from_} is another kind")
-    with seeded(plan.seed):
+    with seeded(settings.seed):
         module = MaskedPretraining(start).to(device)
-    generator = torch.Generator().manual_seed(plan.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
 
     def loss(wave_BT: Tensor, _: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         value, hits = module(wave_BT, generator, temperature=max(0.5, 0.9995**step))
@@ -136,8 +136,8 @@ def _contrastive(model: ModelConfig, _: ClipSet, plan: Pretraining, device: torc
     return Learner(module, loss, module.detector)
 
 
-def _supervised(model: ModelConfig, clips: ClipSet, plan: Pretraining, device: torch.device) -> Learner:
-    detector = _network(model, plan).to(device)
+def _supervised(model: ModelConfig, clips: ClipSet, settings: Pretraining, device: torch.device) -> Learner:
+    detector = _network(model, settings).to(device)
     counts = np.bincount(clips.labels, minlength=2)
     if counts.min() == 0:
         raise PlastsearchError("supervised pretraining needs clips of both classes")
@@ -151,25 +151,21 @@ def _supervised(model: ModelConfig, clips: ClipSet, plan: Pretraining, device: t
     return Learner(detector, loss, lambda: detector)
 
 
-def _network(model: ModelConfig, plan: Pretraining) -> Detector:
+def _network(model: ModelConfig, settings: Pretraining) -> Detector:
     return build(
         model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
-        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=plan.rate_hz, seed=plan.seed,
+        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=settings.rate_hz, seed=settings.seed,
     )  # fmt: skip
 
 
 def _save(
-    detector: Detector, folder: Path, plan: dict[str, Any], clips: ClipSet, history: list[dict[str, float]]
+    detector: Detector, folder: Path, settings: Mapping[str, object], clips: ClipSet, history: list[dict[str, float]]
 ) -> None:
     """Written beside its place and renamed, so that a folder of this name is always whole."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_pretrained(detector.cpu(), partial)
-    record = {"plan": plan, "clips": len(clips), "clips_fingerprint": clips.fingerprint, "history": history}
-    (partial / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
+    record = {"plan": settings, "clips": len(clips), "clips_fingerprint": clips.fingerprint, "history": history}
+    with whole_folder(folder) as draft:
+        save_pretrained(detector.cpu(), draft)
+        (draft / RECORD_FILE).write_text(json.dumps(record, indent=2) + "\n")
 
 
 LEARNERS: dict[str, Callable[[ModelConfig, ClipSet, Pretraining, torch.device], Learner]] = {

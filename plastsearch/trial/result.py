@@ -1,18 +1,16 @@
 """The last report of a trial: every metric it has, and where its stages came from."""
 
 import time
-from typing import TYPE_CHECKING, Any
 
+from plastsearch.scores.clip_scores import keep_scores
+from plastsearch.scores.metrics import Summary
 from plastsearch.spec.config import Report
-from plastsearch.store.stages import StageRecord
-from plastsearch.trial.clip_scores import keep_scores
+from plastsearch.store.records import StageRecord
+from plastsearch.trial.context import TrialRun
+from plastsearch.trial.cost import Costs
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.scoring import Scores, split_summary, unpacked
 from plastsearch.trial.stages import dev_scores
-
-if TYPE_CHECKING:
-    from plastsearch.trial.cost import Costs
-    from plastsearch.trial.trial_run import TrialRun
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
@@ -21,9 +19,10 @@ FACTS = (
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr")
 
 
-def result(trial: "TrialRun", costs: "Costs") -> Report:
+def result(trial: TrialRun, costs: Costs) -> Report:
     """Assemble the final report; what a trial does not have is absent, never 0."""
-    context, key = trial.context, trial.records[-1].key
+    context = trial.context
+    key = trial.records[-1].key
     scores = _final_scores(trial)
     summary = split_summary(scores, context.search_dev, derive_seed(context.config.seed, "dev"))
     metrics = split_metrics("dev", summary) | _stage_metrics(trial.records) | costs.metrics
@@ -33,7 +32,7 @@ def result(trial: "TrialRun", costs: "Costs") -> Report:
     if context.device.type == "cuda":
         metrics["gpu_seconds"] = metrics["seconds"] * context.settings.gpu_share
     details = {
-        "per_attack": summary.get("per_attack", {}),
+        "per_attack": dict(summary.per_attack or {}),
         "device": costs.device,
         "stages": [_provenance(trial, record) for record in trial.records],
         "warnings": trial.warnings + costs.warnings + _stage_warnings(trial.records),
@@ -46,15 +45,16 @@ def result(trial: "TrialRun", costs: "Costs") -> Report:
     return Report("result", trial.steps_total, trial.steps_total, plain, final=True, details=details)
 
 
-def _final_scores(trial: "TrialRun") -> Scores:
+def _final_scores(trial: TrialRun) -> Scores:
     """Dev scores of the final network: its last stage kept those of its best state, which is the final one."""
     text = trial.records[-1].details.get("dev_scores")
     return unpacked(text) if text else dev_scores(trial.context, trial.load().module)
 
 
-def split_metrics(split: str, summary: dict[str, Any]) -> dict[str, float]:
+def split_metrics(split: str, summary: Summary) -> dict[str, float]:
     """The numbers of a summary under the names of a split."""
-    return {f"{split}_{name}": float(summary[name]) for name in SPLIT_METRICS if name in summary}
+    found = {name: getattr(summary, name) for name in SPLIT_METRICS}
+    return {f"{split}_{name}": float(value) for name, value in found.items() if value is not None}
 
 
 def _stage_metrics(records: list[StageRecord]) -> dict[str, float]:
@@ -72,7 +72,7 @@ def _stage_metrics(records: list[StageRecord]) -> dict[str, float]:
     return found
 
 
-def _savings(trial: "TrialRun") -> dict[str, float]:
+def _savings(trial: TrialRun) -> dict[str, float]:
     """Seconds that other trials' work saved; a stage this very trial computed before it was killed saves nothing."""
     taken = [record for record in trial.records if _reused(trial, record)]
     found = {"reused_seconds": sum(record.seconds for record in taken)}
@@ -81,14 +81,17 @@ def _savings(trial: "TrialRun") -> dict[str, float]:
     return found
 
 
-def _reused(trial: "TrialRun", record: StageRecord) -> bool:
+def _reused(trial: TrialRun, record: StageRecord) -> bool:
     return record.key not in trial.computed and record.details.get("trial") != trial.context.config.trial_id()
 
 
-def _provenance(trial: "TrialRun", record: StageRecord) -> dict[str, Any]:
-    where = "computed" if record.key in trial.computed else "reused" if _reused(trial, record) else "resumed"
+def _provenance(trial: TrialRun, record: StageRecord) -> dict[str, object]:
+    if record.key in trial.computed:
+        source = "computed"
+    else:
+        source = "reused" if _reused(trial, record) else "resumed"
     facts = {name: record.details[name] for name in FACTS if name in record.details}
-    return {"stage": record.stage, "key": record.key, "from": where, "seconds": round(record.seconds, 3), **facts}
+    return {"stage": record.stage, "key": record.key, "from": source, "seconds": round(record.seconds, 3), **facts}
 
 
 def _stage_warnings(records: list[StageRecord]) -> list[str]:

@@ -2,24 +2,22 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 from plastsearch.errors import TrialError
 from plastsearch.models.wav2vec2 import fetch
 from plastsearch.private_folder import private_folder
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
-from plastsearch.store.stages import DamagedStageError, StageRecord
+from plastsearch.store.stages import DamagedStageError
 from plastsearch.trial.checkpoint import stop_on_sigterm
-from plastsearch.trial.compiling import LEFT_OUT, compiles
-from plastsearch.trial.context import open_context
+from plastsearch.trial.context import TrialRun, open_context
 from plastsearch.trial.cost import costs
-from plastsearch.trial.fit import Progress
+from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.keys import StageKey, stage_keys
-from plastsearch.trial.methods import Stage, check, plan
+from plastsearch.trial.methods import Stage, check, stages_of
 from plastsearch.trial.result import result
-from plastsearch.trial.stages import run_stage
-from plastsearch.trial.trial_run import TrialRun
+from plastsearch.trial.stages import StageResult, run_stage
 
 MOST_DAMAGED = 8  # stored stages dropped in one trial before the disk is to blame
 
@@ -29,7 +27,7 @@ def run_trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
     with stop_on_sigterm() as stop:
         trial = start(config, settings, stop)
         with trial.resting():
-            yield from travel(trial)
+            yield from run_stages(trial)
             yield result(trial, costs(trial))
 
 
@@ -42,13 +40,13 @@ def start(config: TrialConfig, settings: RunSettings, stop: Callable[[], bool]) 
     if config.model.from_ and config.model.name == "wav2vec2":
         fetch(config.model.from_)  # before the stages are named: their keys hold the content of the weights
     context = open_context(config, settings, stop)
-    stages = plan(config, len(context.train))
+    stages = stages_of(config, len(context.train))
     idle = config.train.compile and not compiles(True, context.device)
     keys = stage_keys(config, stages, context.environment)
     return TrialRun(context, stages, keys, began, warnings=[LEFT_OUT] if idle else [])
 
 
-def travel(trial: TrialRun) -> Iterator[Report]:
+def run_stages(trial: TrialRun) -> Iterator[Report]:
     """Every stage in order; a damaged stored stage is dropped and computed again."""
     for _ in range(MOST_DAMAGED):
         try:
@@ -69,7 +67,8 @@ def travel(trial: TrialRun) -> Iterator[Report]:
 
 def _advance(trial: TrialRun) -> Iterator[Report]:
     """The next stage: found, or computed while its lease is held."""
-    stage, key = trial.stages[len(trial.records)], trial.keys[len(trial.records)]
+    stage = trial.stages[len(trial.records)]
+    key = trial.keys[len(trial.records)]
     store = trial.context.store
     record = store.find(key.key)
     if record is None:
@@ -91,20 +90,20 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
     done = trial.steps_done
     began = time.monotonic()
     before = trial.records[-1] if trial.records else None
-    stage_run: Generator[Progress, None, Any] = run_stage(trial.context, network, stage, key.key, trial.base, before)
+    stage_run = run_stage(trial.context, network, stage, key.key, trial.base, before)
     while True:
         try:
             progress = next(stage_run)
         except StopIteration as end:
-            outcome = end.value
+            finished: StageResult = end.value
             break
         found = {"train_loss": progress.train_loss, "dev_eer": progress.quality.eer, "dev_loss": progress.quality.loss}
         yield trial.report(stage.name, done + progress.step, found)
-    seconds = max(time.monotonic() - began, outcome.details.get("fit_seconds", 0.0))
+    seconds = max(time.monotonic() - began, finished.fit_seconds)
     gpus = trial.context.settings.gpu_share if trial.context.device.type == "cuda" else 0.0
     record = StageRecord(
-        key.key, stage.name, key.parent, key.reads, outcome.metrics,
-        outcome.details | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
+        key.key, stage.name, key.parent, dict(key.reads), finished.metrics,
+        finished.plain_details() | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
     )  # fmt: skip
     trial.own_s += seconds
     trial.computed.add(key.key)

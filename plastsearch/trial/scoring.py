@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
-from plastsearch.scores.metrics import eer, summary
+from plastsearch.scores.metrics import Summary, eer, summary
 from plastsearch.trial.fit import Quality
 
 Scores = NDArray[np.float32]
@@ -49,7 +48,7 @@ def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:
     return Quality(eer(bona, spoof)[0], float(loss), torch.from_numpy(scores))
 
 
-def split_summary(scores: Scores, clips: ClipSet, seed: int) -> dict[str, Any]:
+def split_summary(scores: Scores, clips: ClipSet, seed: int) -> Summary:
     """Every metric of a split, with its interval and the EER per attack."""
     _split(scores, clips.labels)
     return summary(scores, clips.labels, list(clips.attacks), list(clips.speakers), seed=seed)
@@ -61,7 +60,7 @@ def packed(scores: Scores | Tensor) -> str:
 
 
 def unpacked(text: str) -> Scores:
-    """What `packed` packed."""
+    """Scores from the text that `packed` made."""
     return np.frombuffer(bytearray(base64.b64decode(text)), "<f4")  # of bytes it would be read-only
 
 

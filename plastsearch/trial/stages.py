@@ -1,14 +1,15 @@
 """The five stages: what each does to a network, and what it reports."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from plastsearch.growth.criteria import score as score_units
 from plastsearch.growth.folding import fold_
@@ -19,18 +20,18 @@ from plastsearch.growth.prune import choose
 from plastsearch.growth.site import Tap
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
-from plastsearch.store.stages import StageRecord
+from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.compiling import compiled_, compiles, uncompiled
 from plastsearch.trial.context import TrialContext
-from plastsearch.trial.device import TrainingMemory
+from plastsearch.trial.device import TrainingMemory, compiled_, compiles, uncompiled
 from plastsearch.trial.feeds import CachedFeed, WaveFeed
 from plastsearch.trial.fit import FitInputs, FitSettings, Progress, Quality, checkpoint_bytes, fit
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import (
+    Changed,
     TrialNetwork,
     change_,
     learn_,
@@ -44,12 +45,64 @@ CALIBRATION_BATCH = 32
 PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
 
 
-@dataclass
-class Outcome:
+class Incoming(TypedDict):
+    """How good a network was when it came into a stage."""
+
+    dev_eer: float | None
+    dev_loss: float | None
+
+
+@dataclass(frozen=True)
+class TrainingDetails:
+    """What the record of a stage that trained says beside its metrics."""
+
+    history: list[list[float | None]]  # step, training loss, EER, dev loss
+    best_step: int
+    steps_taken: int
+    fit_seconds: float
+    prefix: bool  # whether activations below the cut were kept
+    incoming: Incoming
+    incoming_won: bool
+    dev_scores: str | None
+    out_of_memory: str | None
+    unequal_budget: bool | None
+
+
+@dataclass(frozen=True)
+class ChangeDetails:
+    """What the record of a stage that changed the network's shape says."""
+
+    changed: Changed | None
+    insertion_error: float | None  # None where the function is to change
+
+
+@dataclass(frozen=True)
+class PruneDetails:
+    """What the record of a stage that removed units says."""
+
+    widths: Mapping[str, int]
+    removed: Mapping[str, int]
+    removed_new: Mapping[str, int]  # of these the ones that the dropin had added
+    dev_scores: str | None
+
+
+@dataclass(frozen=True)
+class StageResult:
     """What a stage leaves beside the changed network."""
 
-    metrics: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float]
+    details: TrainingDetails | ChangeDetails | PruneDetails
+
+    @property
+    def fit_seconds(self) -> float:
+        """Time that training took over all its attempts; 0 where nothing was trained."""
+        return self.details.fit_seconds if isinstance(self.details, TrainingDetails) else 0.0
+
+    def plain_details(self) -> dict[str, object]:
+        """The details as a record keeps them: flat, without what does not apply."""
+        facts = {name: value for name, value in vars(self.details).items() if value is not None}
+        changed = facts.pop("changed", None)
+        return (vars(changed) if changed else {}) | facts
 
 
 def run_stage(
@@ -59,19 +112,19 @@ def run_stage(
     key: str,
     parent: str | None,
     before: StageRecord | None = None,
-) -> Generator[Progress, None, Outcome]:
+) -> Generator[Progress, None, StageResult]:
     """Take the network through one stage, after the one that `before` tells of; yields at every dev evaluation."""
     if stage.change == "remove":
         return prune_(context, network)
     if stage.change != "none":
         return drop_in_(context, network, stage)
-    outcome = yield from _train_(context, network, stage, key, parent, before)
-    return outcome
+    return (yield from _train_(context, network, stage, key, parent, before))
 
 
-def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Outcome:
+def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> StageResult:
     """Change the network; for growth, check on a few clips that its function did not change."""
-    module, first = network.module, network.module.cuts()[0]  # no method touches what is below the first block
+    module = network.module
+    first = network.module.cuts()[0]  # no method touches what is below the first block
     module.eval()
     with torch.inference_mode():
         hidden = module.prefix(
@@ -79,10 +132,11 @@ def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Outc
         )
     before = _logits(module, hidden, first)
     steered = stage.change in ("neurons", "layers") and context.config.init == "gradmax"
-    details = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
+    changed = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
+    error = None
     if stage.change != "truncate":
-        details["insertion_error"] = float((_logits(module, hidden, first) - before).abs().max())
-    return Outcome(details=details)
+        error = float((_logits(module, hidden, first) - before).abs().max())
+    return StageResult({}, ChangeDetails(changed, error))
 
 
 def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
@@ -116,7 +170,7 @@ def _example(context: TrialContext) -> Tensor:
     return wave_BT[:PROBE_CLIPS, : context.config.data.rate_hz]
 
 
-def prune_(context: TrialContext, network: TrialNetwork) -> Outcome:
+def prune_(context: TrialContext, network: TrialNetwork) -> StageResult:
     """Fold, score every unit of the grown sites, remove the lowest; the dev set is scored right after."""
     config = context.config
     fold_(network.module, _example(context))
@@ -142,13 +196,10 @@ def prune_(context: TrialContext, network: TrialNetwork) -> Outcome:
     widths = remove_(network, chosen, means)
     quality = evaluate(context, network.module, None, None)
     total = sum(removed.values())
-    return Outcome(
-        {
-            "dev_eer": quality.eer,
-            "dev_loss": quality.loss,
-            "turnover": sum(new_gone.values()) / total if total else 0.0,
-        },
-        {"widths": widths, "removed": removed, "removed_new": new_gone, **_scores_of(quality)},
+    turnover = sum(new_gone.values()) / total if total else 0.0
+    return StageResult(
+        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover},
+        PruneDetails(widths, removed, new_gone, _packed_scores(quality)),
     )
 
 
@@ -157,14 +208,18 @@ def tap_means(context: TrialContext, module: Detector, names: list[str]) -> dict
     seen: dict[str, Tensor] = {}
     halving = Halving()
 
-    def watch(name: str, tap: Tap) -> Any:
-        def note(_: Any, inputs: Any, output: Any = None) -> None:
-            value = inputs[0] if tap.end == "input" else output
-            value = value[0] if isinstance(value, tuple) else value
+    def watch(name: str, tap: Tap) -> RemovableHandle:
+        def note(value: Tensor) -> None:
             seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * len(value)
 
-        owner = at(module, tap.module)
-        return owner.register_forward_pre_hook(note) if tap.end == "input" else owner.register_forward_hook(note)
+        def before(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            note(inputs[0])
+
+        def after(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            note(output[0] if isinstance(output, tuple) else output)
+
+        owner: nn.Module = at(module, tap.module)
+        return owner.register_forward_pre_hook(before) if tap.end == "input" else owner.register_forward_hook(after)
 
     sites = find_sites(module)
     hooks = [watch(name, sites[name].tap) for name in names]
@@ -193,9 +248,10 @@ def tap_means(context: TrialContext, module: Detector, names: list[str]) -> dict
 
 def _train_(
     context: TrialContext, network: TrialNetwork, stage: Stage, key: str, parent: str | None, before: StageRecord | None
-) -> Generator[Progress, None, Outcome]:
+) -> Generator[Progress, None, StageResult]:
     """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
-    module, device = network.module, context.device
+    module = network.module
+    device = context.device
     cut = learn_(network, context.config, stage)
     reading = context.reading(stage.first)
     kept = cached_prefix(context, network, stage, reading, cut, parent) if cut else None
@@ -214,20 +270,25 @@ def _train_(
         context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
     )
     with compiled_(module, compiling), closing(feed):
-        state = yield from fit(on, _fit_plan(context, stage), checkpoints, context.stop, _known(context, before))
+        state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
     metrics |= memory.metrics()
-    details: dict[str, Any] = {"history": state.history, "best_step": state.best_step, "steps_taken": state.step,
-                               "fit_seconds": round(state.seconds, 3), "prefix": kept is not None}  # fmt: skip
     _, _, eer, loss = state.history[0]
-    details |= {"incoming": {"dev_eer": eer, "dev_loss": loss}, "incoming_won": state.best_step == 0}
-    details |= _scores_of(state.best)
-    if state.halved:
-        details["out_of_memory"] = f"retried with {state.micro} micro-batches of the same effective batch"
-    if state.step < stage.steps:
-        details["unequal_budget"] = True
-    return Outcome(metrics, details)
+    short = f"retried with {state.micro} micro-batches of the same effective batch" if state.halved else None
+    details = TrainingDetails(
+        history=state.history,
+        best_step=state.best_step,
+        steps_taken=state.step,
+        fit_seconds=round(state.seconds, 3),
+        prefix=kept is not None,
+        incoming={"dev_eer": eer, "dev_loss": loss},
+        incoming_won=state.best_step == 0,
+        dev_scores=_packed_scores(state.best),
+        out_of_memory=short,
+        unequal_budget=True if state.step < stage.steps else None,
+    )
+    return StageResult(metrics, details)
 
 
 def _known(context: TrialContext, before: StageRecord | None) -> Quality | None:
@@ -236,11 +297,11 @@ def _known(context: TrialContext, before: StageRecord | None) -> Quality | None:
     return scoring.quality(scoring.unpacked(text), context.search_dev.labels) if text else None
 
 
-def _scores_of(quality: Quality) -> dict[str, str]:
-    return {} if quality.scores is None else {"dev_scores": scoring.packed(quality.scores.cpu())}
+def _packed_scores(quality: Quality) -> str | None:
+    return None if quality.scores is None else scoring.packed(quality.scores.cpu())
 
 
-def _fit_plan(context: TrialContext, stage: Stage) -> FitSettings:
+def _fit_settings(context: TrialContext, stage: Stage) -> FitSettings:
     train = context.config.train
     return FitSettings(
         stage.name, stage.steps, stage.lr, train.warmup, train.weight_decay, train.clip_norm, train.accumulate,

@@ -21,7 +21,9 @@ from plastsearch.private_folder import private_folder
 from plastsearch.trial.device import physical_name
 
 # Laps that scatter get more rounds: until the ratio is known to this, up to MORE times as many, for MORE_S CPU seconds.
-ENOUGH, MORE, MORE_S = 0.01, 4, 2.5
+ENOUGH = 0.01
+MORE = 4
+MORE_S = 2.5
 PATIENCE_S = 900.0  # with one holder of the turn: no timing takes that long, so it hangs and disturbs nobody
 
 
@@ -67,7 +69,7 @@ def interleave(step: StepUnderTest, reference: StepUnderTest, rounds: int, devic
             _lap(step, device)
             _lap(reference, device)
         pairs: list[tuple[Lap, Lap]] = []
-        until = time.thread_time() + MORE_S
+        until = time.thread_time() + MORE_S  # own time: on a crowded machine rounds take longer, and need to be as many
         while len(pairs) < rounds or (
             len(pairs) < MORE * rounds and time.thread_time() < until and _uncertainty(pairs) > ENOUGH
         ):
@@ -125,7 +127,7 @@ def _lap(step: StepUnderTest, device: torch.device) -> Lap:
     clock.mark()
     loss = step.forward()
     clock.mark()
-    if loss.requires_grad:
+    if loss.requires_grad:  # not where nothing learns, as in a network whose head is frozen too
         loss.backward()  # type: ignore[no-untyped-call]
     clock.mark()
     if step.optimizer is not None:
@@ -170,7 +172,7 @@ def _one_thread(device: torch.device) -> Iterator[None]:
     """The thread clock sees one thread, so only one may compute."""
     before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # the context is left again before anything else is computed
     try:
         yield
     finally:
@@ -191,7 +193,8 @@ def turn(device: torch.device, exclusive: bool, while_waiting: Callable[[], None
     if not exclusive:
         yield Turn(0.0)
         return
-    path, begin = private_folder() / lock_name(device), time.monotonic()
+    path = private_folder() / lock_name(device)
+    begin = time.monotonic()
     with ExitStack() as until_done:
         try:
             until_done.enter_context(hold(path, "timing", while_waiting=_Patience(path, while_waiting).look))
@@ -203,7 +206,7 @@ def turn(device: torch.device, exclusive: bool, while_waiting: Callable[[], None
 
 
 def lock_name(device: torch.device) -> str:
-    """What trials on the same device of a node take turns by."""
+    """The name of the lock by which trials on one device of a node take turns."""
     return f"timing-{physical_name(device)}"
 
 
@@ -212,17 +215,20 @@ class _HangsError(Exception):
 
 
 class _Patience:
-    """For every holder of the turn anew."""
+    """Gives up waiting when one process holds the turn for longer than PATIENCE_S; each holder has all of that time."""
 
     def __init__(self, path: Path, while_waiting: Callable[[], None]) -> None:
-        self._path, self._while_waiting = path, while_waiting
-        self._holder, self._since = "", time.monotonic()
+        self._path = path
+        self._while_waiting = while_waiting
+        self._holder = ""
+        self._since = time.monotonic()
 
     def look(self) -> None:
         self._while_waiting()
-        holder = self._path.read_text()
+        holder = self._path.read_text()  # whoever takes the turn writes there who it is
         if holder != self._holder:
-            self._holder, self._since = holder, time.monotonic()
+            self._holder = holder
+            self._since = time.monotonic()
         elif time.monotonic() - self._since > PATIENCE_S:
             raise _HangsError
 
@@ -238,6 +244,7 @@ def saved_bytes(step: StepUnderTest, module: nn.Module) -> int:
         return tensor
 
     step.zero()
+    # By storage, since views share one, and what several layers keep of one tensor is there once.
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = step.forward()
     del loss  # kept until here: a freed storage's address is given away again

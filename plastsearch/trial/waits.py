@@ -5,16 +5,17 @@ Whatever waits asks again and again whether to go on; the time between two such 
 """
 
 import contextlib
-import os
 import time
 from pathlib import Path
+
+from plastsearch.files import whole_file
 
 GAP_S = 2.0  # not asked for longer than this: it worked in between
 NOTE_S = 0.5
 
 
 class Waits:
-    """Called again and again by whatever waits."""
+    """Adds up the time between questions whether to go on, which whatever waits asks again and again."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.seconds = 0.0
@@ -34,13 +35,12 @@ class Waits:
 
 def _write(path: Path, seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(f"{seconds:.3f}")
-    draft.replace(path)  # never read half-written
+    with whole_file(path) as draft:
+        draft.write_text(f"{seconds:.3f}")
 
 
 def waited_s(path: Path | None) -> float:
-    """What is written there; 0 if nothing is."""
+    """The seconds that an attempt wrote there; 0 if it wrote none."""
     try:
         return float(path.read_text()) if path is not None else 0.0
     except OSError:

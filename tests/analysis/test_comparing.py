@@ -10,7 +10,7 @@ import pytest
 from plastsearch.analysis.report import report
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.verdict import verdict
-from plastsearch.trial.clip_scores import read_clip_scores
+from plastsearch.scores.clip_scores import read_clip_scores
 from tests.made_sweep import CLIPS, SPEC, make_sweep
 
 

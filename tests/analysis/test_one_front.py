@@ -6,7 +6,7 @@ import pytest
 
 from plastsearch.analysis.results import load_results
 from plastsearch.tracking.journal import read, trials
-from plastsearch.tracking.ranking import standing_of
+from plastsearch.tracking.ranking import ranking_of
 from tests.made_sweep import SPEC, make_sweep
 
 EER = {"metric": "dev_eer", "goal": "min"}
@@ -29,7 +29,7 @@ def test_the_report_says_what_the_driver_saw(tmp_path, changes):
     spec = SPEC | changes
     path.write_text("\n".join([json.dumps(json.loads(head) | {"spec": spec}), *rest]) + "\n")
     records = trials(read(tmp_path))
-    driver, results = standing_of(spec, records.values()), load_results(tmp_path)
+    driver, results = ranking_of(spec, records.values()), load_results(tmp_path)
     assert [row.number for row in results.front] == [r.number for r in driver.front(records.values())]
     assert {row.number for row in results.rows if row.in_front} == {row.number for row in results.front}
     assert results.hypervolume == driver.hypervolume(list(records.values()))

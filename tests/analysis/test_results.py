@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from plastsearch.analysis.report import age
 from plastsearch.analysis.results import load_results
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import BASELINE_PARAMS, SPEC, make_sweep
@@ -130,11 +129,6 @@ def test_missing_values_are_missing(results):
     row = next(row for row in results.rows if row.record.state == "failed")
     assert all(math.isnan(value) for value in row.values[1:])
     assert row.interval("dev_eer") is None
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(3, "3 s"), (100, "1 min 40 s"), (7300, "2 h 01 min")])
-def test_durations(seconds, words):
-    assert age(seconds) == words
 
 
 def with_spec(folder, to, **changes):

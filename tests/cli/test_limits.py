@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import plastsearch.sweep.options
 from plastsearch.cli.main import app
-from plastsearch.execute import worker
+from plastsearch.execute.messages import Task
 from plastsearch.spec.config import Report, RunSettings
 from plastsearch.sweep import phases as parts
 from plastsearch.sweep.options import Options
@@ -23,13 +23,12 @@ LIMITS = ["--cache-max-gb", "2.5", "--store-max-gb", "7", "--checkpoint-s", "0"]
 def tasks(monkeypatch):
     """What workers were handed."""
     handed = []
-    task = worker.task
 
-    def noted(function, config, settings):
-        handed.append(settings)
-        return task(function, config, settings)
+    def noted(**words):
+        handed.append(words["settings"])
+        return Task(**words)
 
-    monkeypatch.setattr(parts.worker, "task", noted)
+    monkeypatch.setattr(parts, "Task", noted)
     fakes = functools.partial(Options, trial=FUNCTION, finalist=FUNCTION)
     monkeypatch.setattr(plastsearch.sweep.options, "Options", fakes)
     return handed

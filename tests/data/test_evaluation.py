@@ -2,20 +2,20 @@
 
 import ast
 import copy
+import gc
 import pickle
-import types
 from pathlib import Path
 
 import pytest
 
 import plastsearch
 from plastsearch.data import evaluation
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, decode_rows, shards_of
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpora import read_corpus
-from plastsearch.data.corpus import open_corpus, open_evaluation
-from plastsearch.data.decoded import decode_rows, pool_of
-from plastsearch.data.evaluation import KEEPER, KEEPER_FILE, EvaluationKey
+from plastsearch.data.corpus import open_corpus, open_evaluation, verifier_scores
+from plastsearch.data.evaluation import EvaluationKey, require
+from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import prepare_evaluation
 from plastsearch.errors import DataError, EvaluationClosedError
 from plastsearch.spec.config import DataConfig, SearchDev
@@ -28,25 +28,26 @@ def data(la_tree):
     return DataConfig(corpus="asvspoof2019_la", root=str(la_tree))
 
 
-def genuine_key() -> EvaluationKey:
-    """A key as finalist.py makes it: code of that module and that file."""
-    module = types.ModuleType(KEEPER)
-    module.EvaluationKey = EvaluationKey
-    code = compile("def make():\n    return EvaluationKey('test')\n", str(KEEPER_FILE), "exec")
-    eval(code, module.__dict__)  # noqa: S307 - the one forgery that only reading the code can prevent
-    return module.make()
-
-
 def test_the_holder_of_a_key_gets_the_whole_split(data, tmp_path):
-    clips = open_evaluation(data, tmp_path / "cache", genuine_key())
+    clips = open_evaluation(data, tmp_path / "cache", issue("test"))
     assert (len(clips), clips.split, clips.bad_clips) == (8, "eval", 0)
     assert set(clips.attacks) == {"-", "A07"}
 
 
-def test_a_key_cannot_be_made_copied_pickled_or_subclassed(data, tmp_path):
-    with pytest.raises(EvaluationClosedError, match="asked for an evaluation key, but the evaluation split is"):
-        EvaluationKey("please")
-    key = genuine_key()
+def test_without_a_key_nothing_opens(data, tmp_path):
+    with pytest.raises(TypeError):
+        open_evaluation(data, tmp_path / "cache")
+    with pytest.raises(EvaluationClosedError, match="without a valid key, but the evaluation split is opened once"):
+        open_evaluation(data, tmp_path / "cache", None)
+    with pytest.raises(EvaluationClosedError, match="without a valid key"):
+        verifier_scores(data, tmp_path / "cache", None)
+    assert not list(tmp_path.glob("cache/clips/*eval*"))  # not a clip was decoded
+
+
+def test_a_key_cannot_be_made_copied_pickled_or_subclassed():
+    with pytest.raises(EvaluationClosedError, match="an evaluation key was asked for, but the evaluation split is"):
+        EvaluationKey()
+    key = issue("test")
     for forge in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(EvaluationClosedError):
             forge(key)
@@ -55,28 +56,37 @@ def test_a_key_cannot_be_made_copied_pickled_or_subclassed(data, tmp_path):
 
 
 def test_forged_keys_open_nothing(data, tmp_path):
-    unborn = object.__new__(EvaluationKey)
+    unissued = object.__new__(EvaluationKey)
+    unissued.purpose = issue("test").purpose
 
     class Impostor:
         purpose = "test"
 
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return hash(genuine)
+
+    genuine = issue("test")
     Impostor.__name__ = "EvaluationKey"
-    for key in (None, True, "key", unborn, Impostor()):
+    for key in (None, True, "key", unissued, Impostor()):
         with pytest.raises(EvaluationClosedError, match="without a valid key"):
             open_evaluation(data, tmp_path / "cache", key)
 
 
-def test_a_module_that_takes_the_keepers_name_is_refused():
-    module = types.ModuleType(KEEPER)
-    module.EvaluationKey = EvaluationKey
-    with pytest.raises(EvaluationClosedError):
-        eval("EvaluationKey('x')", module.__dict__)  # noqa: S307
+def test_a_key_that_nobody_holds_any_more_is_gone():
+    key = issue("test")
+    require("eval", key)
+    del key
+    gc.collect()
+    assert not evaluation._issued
 
 
 def test_the_parts_underneath_are_locked_too(data, la_tree, tmp_path):
     manifest = read_corpus("asvspoof2019_la", la_tree)
-    pool = pool_of(manifest, "eval", 16_000, "int16")
-    table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], pool, Decoder(tmp_path / "cache", 1))
+    shards = shards_of(manifest, "eval", 16_000, "int16")
+    table, keys, index = decode_rows(manifest, "eval", manifest.splits["eval"], shards, Decoder(tmp_path / "cache", 1))
     with pytest.raises(EvaluationClosedError):  # `data prepare` may decode it; where the samples lie stays closed
         index.locate(keys)
     with pytest.raises(EvaluationClosedError):
@@ -92,18 +102,21 @@ def test_the_search_cannot_ask_for_it_by_configuration(data, la_tree, tmp_path):
     assert not list((tmp_path / "cache").glob("clips/*eval*"))
 
 
-def test_only_the_keeper_and_the_lock_speak_of_keys():
-    """Read the code: who makes a key or takes the list of issued ones."""
-    makers = []
+def test_only_the_finalists_step_speaks_of_making_keys():
+    """Read the code, also for what an import contract cannot see: imports by a string, and the list of issued keys."""
+    words = {"evaluation_key": "issues", "_issued": "lists", "open_evaluation": "opens"}
+    found = {word: set() for word in words}
     for path in PACKAGE.rglob("*.py"):
-        if path == Path(evaluation.__file__):
-            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            called = (isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", ""))) or ""
-            named = getattr(node, "id", getattr(node, "attr", ""))
-            if called in ("EvaluationKey", "open_evaluation") or named in ("_issued", "KEEPER", "KEEPER_FILE"):
-                makers.append(path)
-    assert set(makers) == {KEEPER_FILE}
+            texts = [getattr(node, name, None) for name in ("id", "attr", "name", "module")]
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+                texts.append(node.value)
+            for word in words:
+                if any(isinstance(text, str) and word in text for text in texts):
+                    found[word].add(str(path.relative_to(PACKAGE)))
+    assert found["evaluation_key"] == {"trial/finalist.py"}
+    assert found["_issued"] == {"data/evaluation.py", "data/evaluation_key.py"}
+    assert found["open_evaluation"] == {"data/corpus.py", "trial/finalist.py"}
 
 
 def test_evaluation_audio_that_was_trained_on_is_found(data, la_tree, tmp_path):
@@ -111,9 +124,9 @@ def test_evaluation_audio_that_was_trained_on_is_found(data, la_tree, tmp_path):
     (la_tree / "ASVspoof2019_LA_eval/flac/LA_E_1029.flac").write_bytes(stolen)
     open_corpus(data, tmp_path / "cache")
     with pytest.raises(DataError, match="LA_E_1029: same audio in two splits: also in train"):
-        open_evaluation(data, tmp_path / "cache", genuine_key())
+        open_evaluation(data, tmp_path / "cache", issue("test"))
     skipping = data.model_copy(update={"on_bad": "skip"})
-    clips = open_evaluation(skipping, tmp_path / "cache", genuine_key())
+    clips = open_evaluation(skipping, tmp_path / "cache", issue("test"))
     assert (len(clips), clips.bad_clips) == (7, 1)
 
 

@@ -8,8 +8,7 @@ import pytest
 import soundfile
 
 from plastsearch.data import shards
-from plastsearch.data.corpus import open_corpus
-from plastsearch.data.views import forget_views
+from plastsearch.data.corpus import forget_corpora, open_corpus
 from plastsearch.errors import DataError
 from plastsearch.spec.config import DataConfig, SearchDev
 
@@ -44,7 +43,7 @@ def test_the_second_opening_decodes_nothing(la_tree, tmp_path, monkeypatch):
 def test_a_changed_file_is_decoded_again_and_changes_the_fingerprint(la_tree, tmp_path, write_clip):
     first = open_corpus(config(la_tree), tmp_path / "cache")
     write_clip(flac(la_tree, "train", "LA_T_1003"), 999, 1630)
-    forget_views()  # as in the next process
+    forget_corpora()  # as in the next process
     second = open_corpus(config(la_tree), tmp_path / "cache")
     assert second.train.fingerprint != first.train.fingerprint
     assert second.search_dev.fingerprint == first.search_dev.fingerprint

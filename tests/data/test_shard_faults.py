@@ -12,26 +12,26 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from plastsearch.data import pool as pools
-from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
-from plastsearch.data.pool import read_pool
+from plastsearch.data import index as clip_index
+from plastsearch.data.cache import Decoder, Shards, clip_keys, fill, stat_all
+from plastsearch.data.index import read_clip_index
 from plastsearch.errors import StorageError
 from plastsearch.execute.worker import _failed
 
-POOL = PoolId("noise", "train", 16_000, "int16")
+SHARDS = Shards("noise", "train", 16_000, "int16")
 
 
 @pytest.fixture
 def decoded(tmp_path: Path) -> tuple[pa.ChunkedArray, pa.Array, list[Path]]:
-    """Forty clips in a pool of two shards."""
+    """Forty clips in two shards."""
     (tmp_path / "audio").mkdir()
     rng = np.random.default_rng(0)
     for i in range(40):
         soundfile.write(tmp_path / "audio" / f"{i}.flac", rng.uniform(-0.5, 0.5, 800), 16_000)
     paths = pa.chunked_array([[f"{i}.flac" for i in range(40)]])
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
-    fill(POOL, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
-    return paths, keys, sorted(POOL.folder(tmp_path / "cache").glob("*.arrow"))
+    fill(SHARDS, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+    return paths, keys, sorted(SHARDS.folder(tmp_path / "cache").glob("*.arrow"))
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT])
@@ -43,14 +43,14 @@ def test_a_shard_that_cannot_be_read_now_is_kept_and_the_trial_may_run_again(num
         raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(pools, "read_index", troubled)
+        patch.setattr(clip_index, "read_index", troubled)
         with pytest.raises(StorageError, match=r"cannot be read now .* nothing was deleted") as raised:
-            fill(POOL, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+            fill(SHARDS, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
     assert _failed(raised.value)["again"]
     assert [path.read_bytes() for path in shards] == contents
     decoded_again: list[int] = []
     decoder = Decoder(tmp_path / "cache", 1, progress=lambda what, done, total: decoded_again.append(total))
-    fill(POOL, decoder, tmp_path / "audio", paths, keys)
+    fill(SHARDS, decoder, tmp_path / "audio", paths, keys)
     assert decoded_again == []
 
 
@@ -58,7 +58,7 @@ def test_trouble_between_two_looks_deletes_nothing_either(decoded, tmp_path, mon
     """The second look is the one whose findings are deleted: while the lock is held, before decoding."""
     paths, keys, shards = decoded
     shards[0].write_bytes(shards[0].read_bytes()[:1000])  # this one is damaged indeed
-    looks, read = [], pools.read_index
+    looks, read = [], clip_index.read_index
 
     def troubled(path: Path) -> Any:
         looks.append(path)
@@ -67,11 +67,11 @@ def test_trouble_between_two_looks_deletes_nothing_either(decoded, tmp_path, mon
         return read(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pools, "read_index", troubled)
+        patch.setattr(clip_index, "read_index", troubled)
         with pytest.raises(StorageError, match="nothing was deleted"):
-            fill(POOL, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+            fill(SHARDS, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
     assert shards[1].exists()
-    assert len(fill(POOL, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys).audio(keys)) == 40
+    assert len(fill(SHARDS, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys).audio(keys)) == 40
 
 
 def test_too_many_open_files_are_no_damage(decoded):
@@ -85,12 +85,12 @@ def test_too_many_open_files_are_no_damage(decoded):
             while True:
                 held.append(os.open(os.devnull, os.O_RDONLY))
         with pytest.raises(StorageError, match="Too many open files"):
-            read_pool(listed)
+            read_clip_index(listed)
     finally:
         for number in held:
             os.close(number)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(read_pool(folder).shards) == 2
+    assert len(read_clip_index(folder).shards) == 2
 
 
 class _Listed:
@@ -106,14 +106,14 @@ class _Listed:
 
 def test_a_shard_that_another_process_has_just_taken_away_counts_as_lacking(decoded, monkeypatch):
     _, keys, shards = decoded
-    read = pools.read_index
+    read = clip_index.read_index
 
     def vanishing(path: Path) -> Any:
         if path == shards[0]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return read(path)
 
-    monkeypatch.setattr(pools, "read_index", vanishing)
-    index = read_pool(shards[0].parent)
+    monkeypatch.setattr(clip_index, "read_index", vanishing)
+    index = read_clip_index(shards[0].parent)
     assert index.broken == ()
     assert 0 < index.lacks(keys).sum() < 40

@@ -8,7 +8,7 @@ import soundfile
 
 from plastsearch.audio import decode
 from plastsearch.data import shards
-from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
+from plastsearch.data.cache import Decoder, Shards, clip_keys, fill, stat_all
 from plastsearch.data.clips import _mapped
 from plastsearch.data.shards import Rows, audio_hash
 
@@ -44,8 +44,8 @@ def test_stored_samples_are_those_of_each_file_decoded_alone(tmp_path, monkeypat
     names = write_forms(tmp_path / "audio")
     paths = pa.chunked_array([names])
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
-    pool = PoolId("forms", "train", RATE, storage)
-    index = fill(pool, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+    place = Shards("forms", "train", RATE, storage)
+    index = fill(place, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
     at = index.locate(keys)
     assert index.bad(keys)[0].tolist() == [9]
     for i in [i for i in range(len(names)) if i != 9]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from plastsearch.data.cache import Decoder, PoolId, clip_keys, fill, stat_all
+from plastsearch.data.cache import Decoder, Shards, clip_keys, fill, stat_all
 from plastsearch.errors import DataError
 from plastsearch.lock import hold
 
@@ -60,7 +60,7 @@ def test_workers_change_nothing_but_the_number_of_shards(tmp_path, workers):
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
     done = []
     decoder = Decoder(tmp_path / "cache", workers, progress=lambda what, n, total: done.append((n, total)))
-    index = fill(PoolId("noise", "train", 16_000, "int16"), decoder, tmp_path / "audio", paths, keys)
+    index = fill(Shards("noise", "train", 16_000, "int16"), decoder, tmp_path / "audio", paths, keys)
     at = index.locate(keys)
     assert done[-1] == (200, 200)
     assert at.length.tolist() == [800] * 200
@@ -71,8 +71,8 @@ def test_workers_change_nothing_but_the_number_of_shards(tmp_path, workers):
 def test_a_killed_preparation_resumes_and_leaves_no_half_shard(tmp_path):
     paths = write_noise(tmp_path / "audio", 400)
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
-    pool = PoolId("noise", "train", 16_000, "int16")
-    folder = pool.folder(tmp_path / "cache")
+    place = Shards("noise", "train", 16_000, "int16")
+    folder = place.folder(tmp_path / "cache")
     child = os.fork()
     if child == 0:  # decodes one shard of four and is killed in the middle of the second
         seen = [0]
@@ -82,7 +82,7 @@ def test_a_killed_preparation_resumes_and_leaves_no_half_shard(tmp_path):
             if done > 100:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        fill(pool, Decoder(tmp_path / "cache", 1, progress=stop), tmp_path / "audio", paths, keys)
+        fill(place, Decoder(tmp_path / "cache", 1, progress=stop), tmp_path / "audio", paths, keys)
         os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
@@ -90,7 +90,9 @@ def test_a_killed_preparation_resumes_and_leaves_no_half_shard(tmp_path):
     assert len(finished) == 1
     assert len(list(folder.glob(".*.part"))) == 1
     done = []
-    fill(pool, Decoder(tmp_path / "cache", 1, progress=lambda w, n, t: done.append(t)), tmp_path / "audio", paths, keys)
+    fill(
+        place, Decoder(tmp_path / "cache", 1, progress=lambda w, n, t: done.append(t)), tmp_path / "audio", paths, keys
+    )
     assert done[-1] == 300
     assert not list(folder.glob(".*.part"))
     assert set(finished) < {path.name for path in folder.glob("*.arrow")}
@@ -103,7 +105,7 @@ def test_a_decoding_process_that_dies_is_reported(tmp_path, monkeypatch):
     paths = write_noise(tmp_path / "audio", 100)
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
     with pytest.raises(DataError, match="a decoding process"):
-        fill(PoolId("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 2), tmp_path / "audio", paths, keys)
+        fill(Shards("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 2), tmp_path / "audio", paths, keys)
 
 
 def test_too_little_space_is_refused_before_decoding(tmp_path, monkeypatch):
@@ -114,7 +116,7 @@ def test_too_little_space_is_refused_before_decoding(tmp_path, monkeypatch):
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"40 clips of noise need about .* name another cache folder"):
-        fill(PoolId("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+        fill(Shards("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
 
 
 def test_who_waits_is_told_who_holds_the_lock(tmp_path, monkeypatch):
@@ -135,13 +137,13 @@ def test_who_waits_is_told_who_holds_the_lock(tmp_path, monkeypatch):
 def test_a_shard_cut_by_a_crash_is_made_again(tmp_path, left):
     paths = write_noise(tmp_path / "audio", 70)
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
-    pool = PoolId("noise", "train", 16_000, "int16")
-    whole = fill(pool, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys).audio(keys)
-    shard = Path(sorted(pool.folder(tmp_path / "cache").glob("*.arrow"))[0])
+    place = Shards("noise", "train", 16_000, "int16")
+    whole = fill(place, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys).audio(keys)
+    shard = Path(sorted(place.folder(tmp_path / "cache").glob("*.arrow"))[0])
     shard.write_bytes(shard.read_bytes()[:left])
     done = []
     decoder = Decoder(tmp_path / "cache", 1, progress=lambda what, n, total: done.append(total))
-    assert fill(pool, decoder, tmp_path / "audio", paths, keys).audio(keys).equals(whole)
+    assert fill(place, decoder, tmp_path / "audio", paths, keys).audio(keys).equals(whole)
     assert 0 < done[-1] < 70
 
 
@@ -159,4 +161,4 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     keys = clip_keys(paths, *stat_all(tmp_path / "audio", paths))
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DataError, match="cannot be made: Not a directory; name a cache folder you may write to"):
-        fill(PoolId("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
+        fill(Shards("noise", "train", 16_000, "int16"), Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from plastsearch.data.cache import Decoder
+from plastsearch.data.cache import Decoder, shards_of
 from plastsearch.data.corpora import read_corpus
 from plastsearch.data.corpus import open_corpus
-from plastsearch.data.decoded import pool_of
-from plastsearch.data.pool import read_pool
+from plastsearch.data.index import read_clip_index
 from plastsearch.data.preparing import prepare_splits
 from plastsearch.data.sources import WRITING, Source, generate
 from plastsearch.spec.config import DataConfig
@@ -45,15 +44,15 @@ def after(calls: int):
     return go_on
 
 
-def pool_folder(la_tree: Path, cache: Path) -> Path:
+def shard_folder(la_tree: Path, cache: Path) -> Path:
     manifest = read_corpus("asvspoof2019_la", la_tree)
-    folder = pool_of(manifest, "train", 16_000, "int16").folder(cache)
+    folder = shards_of(manifest, "train", 16_000, "int16").folder(cache)
     folder.mkdir(parents=True)
     return folder
 
 
 def test_waiting_for_another_process_ends_when_asked(la_tree, tmp_path):
-    with (pool_folder(la_tree, tmp_path) / "lock").open("w") as file:
+    with (shard_folder(la_tree, tmp_path) / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(Enough):
             open_corpus(DataConfig(corpus="asvspoof2019_la", root=str(la_tree)), tmp_path, while_waiting=after(3))
@@ -72,7 +71,7 @@ def test_waiting_for_another_process_ends_when_asked(la_tree, tmp_path):
     ids=["a trial", "data prepare"],
 )  # fmt: skip
 def test_a_process_that_waits_ends_on_sigterm(la_tree, tmp_path, command, status, word):
-    with (pool_folder(la_tree, tmp_path / "cache") / "lock").open("w") as file:
+    with (shard_folder(la_tree, tmp_path / "cache") / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("preparing elsewhere")
         file.flush()
@@ -107,8 +106,8 @@ def test_decoding_that_is_stopped_keeps_whole_shards_and_goes_on(tmp_path, write
     with pytest.raises(Enough):
         prepare(stopped)
     folder = next((tmp_path / "clips").iterdir())
-    assert len(read_pool(folder).keys) < 160
-    assert not read_pool(folder).broken
+    assert len(read_clip_index(folder).keys) < 160
+    assert not read_clip_index(folder).broken
     done = prepare(Decoder(tmp_path, workers))
     assert done[0].clips == 160
 

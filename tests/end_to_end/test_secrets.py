@@ -31,7 +31,7 @@ PASSWORD = "hunter2-of-the-team"
 # The real command line around trials that cost nothing.
 TYPED = """
 import functools
-from plastsearch.search import options
+from plastsearch.sweep import options
 from plastsearch.cli.main import main
 fake = "tests.search.fake_trials:trial"
 options.Options = functools.partial(options.Options, trial=fake, finalist=fake)

@@ -1,6 +1,5 @@
 """Whole trials on a GPU: every network, every saving, and what becomes of a process that lost its GPU."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch
 for _name in ("pydantic", "soundfile", "cryptography", "scipy", "pyarrow"):
     pytest.importorskip(_name, reason=f"whole trials need {_name}")
 
-from plastsearch.execute import worker
+from plastsearch.execute.messages import Failed, message_from
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial import scoring
 from plastsearch.trial.run import run_trial
@@ -131,9 +130,10 @@ def test_scores_do_not_depend_on_the_memory(gpu: torch.device) -> None:
 
 
 STRAY = """
-import json, sys
+import sys
 import torch
 from plastsearch.execute import worker
+from plastsearch.execute.messages import Task, message_as_text
 from plastsearch.spec.config import RunSettings, TrialConfig
 
 def trial(config, settings):
@@ -142,13 +142,14 @@ def trial(config, settings):
     yield
 
 worker.resolve = lambda reference: trial
-*_, end = worker.messages(worker.task("any", TrialConfig(), RunSettings(store="s", cache="c")))
-print(json.dumps(end))
+*_, end = worker.messages(Task(function="any", config=TrialConfig(), settings=RunSettings(store="s", cache="c")))
+print(message_as_text(end))
 """
 
 
 def test_a_process_with_a_stray_access_is_spent(gpu: torch.device) -> None:
     """In a process of its own: no other test could use the GPU after it."""
     ended = subprocess.run([sys.executable, "-c", STRAY], capture_output=True, text=True, timeout=300)
-    end: worker.Message = json.loads(ended.stdout.splitlines()[-1])
-    assert (end["state"], end["again"], end["spent"]) == ("failed", True, True)
+    end = message_from(ended.stdout.splitlines()[-1])
+    assert isinstance(end, Failed)
+    assert (end.again, end.spent) == (True, True)

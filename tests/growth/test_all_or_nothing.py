@@ -1,6 +1,7 @@
 """A request that cannot be met changes nothing: tensors, attributes, hooks, what learns, the optimiser, the dice."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -244,7 +245,8 @@ def test_what_nobody_foresees_is_undone(nets, monkeypatch, name, what, kind):
     case = nets.build(name)
     first, second = PAIRS[name]
     plan = plan_of(case.net)
-    plan["widths"] |= {first: plan["widths"][first] + 1, second: plan["widths"][second] - 1}
+    widths = {**plan.widths, first: plan.widths[first] + 1, second: plan.widths[second] - 1}
+    plan = dataclasses.replace(plan, widths=widths)
     optimiser = adamw(case.net)
     nets.train_(case, 2, optimiser)
     g = torch.Generator().manual_seed(0)

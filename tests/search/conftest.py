@@ -7,19 +7,25 @@ from typing import Any
 
 import pytest
 
-from plastsearch.execute import worker
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.messages import Task
 from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, exhausted
 from plastsearch.sweep.first_stages import FirstStage, FirstStages
-from plastsearch.sweep.phases import Listed, Phase, Plan, Search
+from plastsearch.sweep.phases import ListedPhase, Phase, Plan, SearchPhase
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import SweepState
-from plastsearch.tracking.journal import Event, Journal, TrialRecord, read, trials
-from plastsearch.tracking.ranking import Aim, Ranking
+from plastsearch.tracking.events import Event
+from plastsearch.tracking.journal import Journal, TrialRecord, read, trials
+from plastsearch.tracking.ranking import Ranking
 from tests.search.fake_trials import FUNCTION, Dice
 
-AIMS = (Aim("dev_eer", "min", 50.0), Aim("backward_ratio", "min", 1.1), Aim("params_total", "min", 8000.0))
+OBJECTIVES = (
+    Objective(metric="dev_eer", goal="min", reference=50.0),
+    Objective(metric="backward_ratio", goal="min", reference=1.1),
+    Objective(metric="params_total", goal="min", reference=8000.0),
+)
 
 
 @dataclass
@@ -38,25 +44,25 @@ class Rig:
         """The driver, resumed from what the folder holds."""
         self.journal = Journal(self.folder)
         events = read(self.folder) if self.journal.path.stat().st_size else []
-        ranking = Ranking(AIMS)
-        search = Search(self.rng, lambda r: exhausted(self.limits, ranking, Spent(list(r.values()), 0.0)))
-        baseline = Listed(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
-        records = trials(events)
+        ranking = Ranking(OBJECTIVES)
+        search = SearchPhase(self.rng, lambda r: exhausted(self.limits, ranking, Spent(list(r.values()), 0.0)))
+        baseline = ListedPhase(lambda _: [Plan(TrialConfig(method="baseline"), "control", "baseline")], barrier=False)
+        state = SweepState(self.journal, events, [self])
         return Sweep(
-            SweepState(self.journal, records, [self]),
+            state,
             self.phases if self.phases is not None else [baseline, search],
             ranking,
             self.limits,
             self.task,
             proposer=self.rng,
-            first_stages=FirstStages(records, self.first_stage),
+            first_stages=FirstStages(state.records, self.first_stage),
             **self.options,
         )
 
-    def task(self, record: TrialRecord, defer: bool) -> dict[str, Any]:
+    def task(self, record: TrialRecord, defer: bool) -> Task:
         """The fake trial."""
         settings = RunSettings(store=self.folder / "store", cache=self.folder / "cache", defer_busy=defer)
-        return worker.task(FUNCTION, TrialConfig.model_validate(record.config), settings)
+        return Task(function=FUNCTION, config=record.trial_config, settings=settings)
 
     def feed(self, event: Event) -> None:
         """Listen."""

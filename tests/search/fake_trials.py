@@ -80,9 +80,9 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
             hoard.append(bytearray(b"1") * 50_000_000)
             time.sleep(0.1)
     if order == "busy" and settings.defer_busy:
-        from plastsearch.store.stages import StageBusy
+        from plastsearch.errors import StageBusyError
 
-        raise StageBusy("abc")
+        raise StageBusyError("abc")
 
 
 def _exceed_a_limit() -> None:

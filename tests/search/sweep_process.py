@@ -5,13 +5,13 @@ from pathlib import Path
 
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
-from tests.search.conftest import AIMS, Rig
+from tests.search.conftest import OBJECTIVES, Rig
 from tests.search.fake_trials import Dice
 
 
 def rig(folder: Path, n_trials: int, seed: int) -> Rig:
     """The sweep that every kill test runs, whole or in pieces."""
-    halting = Halting("moasha", AIMS, rungs=(0.2, 0.5), least=3)
+    halting = Halting("moasha", OBJECTIVES, rungs=(0.2, 0.5), least=3)
     return Rig(folder, Dice(seed), Limits(trials=n_trials), options={"halting": halting})
 
 

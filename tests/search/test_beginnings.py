@@ -3,11 +3,13 @@
 import pytest
 
 from plastsearch.sweep.first_stages import FirstStages
+from plastsearch.tracking.events import Reported
 from plastsearch.tracking.journal import TrialRecord
 
 
 def record(number, started_at, *, stage=None, state="running", boundary=False):
-    history = [{"event": "report", "stage": stage, "boundary": boundary}] if stage else []
+    said = {"trial": number, "attempt": 1, "step": 0, "steps_total": 0, "metrics": {}, "boundary": boundary}
+    history = [Reported(stage=stage, **said)] if stage else []
     return TrialRecord(
         number, "id", "search", None, {}, {}, state=state, stage=stage, started_at=started_at, history=history
     )

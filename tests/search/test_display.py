@@ -12,18 +12,22 @@ from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.display import JsonLines, Lines
 from plastsearch.sweep.first_stages import FirstStages
 from plastsearch.sweep.live import Live
-from plastsearch.sweep.view import View, note
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Retried, Started, note
 from plastsearch.tracking.journal import TrialRecord
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import AIMS
+from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
+
+STARTED = Started(trial=1, attempt=1)
+WAITS = Retried(trial=1, attempt=1, reason="stage ab is busy", waits=True)
 
 
 def watched(rig, make, **more):
     """A sweep with a display, which sees the sweep's own records."""
     it = rig(**more)
     sweep = it.open()
-    view = View(sweep.records, Ranking(AIMS), it.limits.trials, began=time.time())
+    view = SweepView(sweep.records, Ranking(OBJECTIVES), it.limits.trials, began=time.time())
     display = make(view)
     it.feed = display.feed
     InlineExecutor().run(sweep)
@@ -71,10 +75,6 @@ def test_a_terminal_shows_running_trials_the_front_and_a_footer(rig):
     assert "8 done 1 running" in text
 
 
-def event(kind, trial=1, **more):
-    return {"event": kind, "at": 0.0, "trial": trial, "attempt": 1, **more}
-
-
 def record(number, **more):
     return TrialRecord(number, str(number), "search", None, {}, {"method": "baseline"}, **more)
 
@@ -82,7 +82,7 @@ def record(number, **more):
 def lines_of(records, *events):
     stream, known = io.StringIO(), {one.number: one for one in records}
     first_stages = FirstStages(known, lambda record: "train")
-    lines = Lines(View(known, Ranking(AIMS), 4, began=time.time(), first_stages=first_stages), stream)
+    lines = Lines(SweepView(known, Ranking(OBJECTIVES), 4, began=time.time(), first_stages=first_stages), stream)
     for one in events:
         lines.feed(one)
     return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()], lines, stream
@@ -91,7 +91,7 @@ def lines_of(records, *events):
 def test_waiting_is_told_in_plain_words():
     first, second = record(0, state="running", stage="train"), record(1, state="running", started_at=1.0)
     first.control = "baseline"
-    found, _, _ = lines_of([first, second], event("start"), event("retry", reason="stage ab is busy", waits=True))
+    found, _, _ = lines_of([first, second], STARTED, WAITS)
     assert found == [
         "1 started: train only; waits for the baseline that trial 0 trains",
         "1 waits for a stage that another trial computes",
@@ -99,7 +99,7 @@ def test_waiting_is_told_in_plain_words():
 
 
 def test_half_a_minute_without_an_end_brings_a_summary(monkeypatch):
-    found, lines, stream = lines_of([record(1, state="running")], event("start"))
+    found, lines, stream = lines_of([record(1, state="running")], STARTED)
     assert len(found) == 1
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 31)
@@ -111,7 +111,7 @@ def test_half_a_minute_without_an_end_brings_a_summary(monkeypatch):
 def test_a_note_is_told_everywhere():
     assert lines_of([], note("MLflow is down"))[0] == ["MLflow is down"]
     stream = io.StringIO()
-    live = Live(View({}, Ranking(AIMS), 4), Console(file=stream, force_terminal=True, width=100))
+    live = Live(SweepView({}, Ranking(OBJECTIVES), 4), Console(file=stream, force_terminal=True, width=100))
     live.feed(note("MLflow is down"))
     live.close()
     assert "MLflow is down" in stream.getvalue()
@@ -127,7 +127,7 @@ def test_a_narrow_terminal_cuts_descriptions_and_never_numbers(width, size):
     done = TrialRecord(2, "2", "search", None, {}, config, state="done", metrics=metrics)
     shot = io.StringIO()
     console = Console(file=shot, width=width, height=24)
-    live = Live(View({14: running, 2: done}, Ranking(AIMS), 20, began=time.time()), console)
+    live = Live(SweepView({14: running, 2: done}, Ranking(OBJECTIVES), 20, began=time.time()), console)
     console.print(live._draw())
     live.close()
     lines = [line.rstrip() for line in shot.getvalue().splitlines()]
@@ -143,7 +143,7 @@ def test_the_footer_stays_in_sight():
     many = {n: TrialRecord(n, str(n), "search", None, {}, config, state="running") for n in range(30)}
     shot = io.StringIO()
     console = Console(file=shot, width=80, height=20)
-    live = Live(View(many, Ranking(AIMS), 40, began=time.time()), console)
+    live = Live(SweepView(many, Ranking(OBJECTIVES), 40, began=time.time()), console)
     console.print(live._draw())
     live.close()
     assert "and 26 more" in shot.getvalue()

@@ -11,7 +11,8 @@ from plastsearch.models.build import build
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.dry_run import dry_run, shared
-from plastsearch.sweep.forecast import answer, grown_parameters
+from plastsearch.sweep.forecast import ForecastRequest
+from plastsearch.sweep.forecast_child import answer, grown_parameters
 
 GROWTHS = [
     ("wav2vec2", {"encoder.3.ffn": 64, "encoder.1.attention": 24, "encoder.2.head_width": 8}),
@@ -43,7 +44,7 @@ def test_the_catalog_agrees_where_costs_are_linear():
 
 def test_unknown_counts_are_not_made_up():
     config = TrialConfig(method="stack", layers=("encoder.0.ffn",), neurons=16)
-    assert answer({"configs": [config.model_dump(mode="json", by_alias=True)]})["counts"] == [None]
+    assert answer(ForecastRequest(configs=(config,))).counts == (None,)
 
 
 def test_a_forecast():

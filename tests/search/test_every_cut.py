@@ -7,10 +7,10 @@ import pytest
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.phases import Listed, Search, baseline, finalists
+from plastsearch.sweep.phases import ListedPhase, SearchPhase, baseline, finalists
 from plastsearch.tracking.journal import FILE, read, trials
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import AIMS
+from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 from tests.search.session_process import session
 from tests.search.test_finalists import Beside
@@ -21,7 +21,7 @@ SMALL = ("search.trials=2", "finalists={top: 1, seeds: 2}")
 def runs(folder: Path) -> Counter:
     """What was run and what came out; how often it was tried is another matter."""
     return Counter(
-        (r.role, r.control, r.extra.get("of"), r.extra.get("seed"), r.id, r.state, tuple(sorted(r.metrics.items())))
+        (r.role, r.control, r.of, r.seed, r.id, r.state, tuple(sorted(r.metrics.items())))
         for r in trials(read(folder)).values()
     )
 
@@ -61,13 +61,13 @@ def test_a_finished_sweep_resumed_twice_runs_nothing(tmp_path):
 
 def two_slots(rig, name: str) -> Path:
     """A search in which one trial fails for good and another at first, its finalists and those of the baseline."""
-    limits, ranking = Limits(trials=4, max_failed_fraction=1.0), Ranking(AIMS)
+    limits, ranking = Limits(trials=4, max_failed_fraction=1.0), Ranking(OBJECTIVES)
     marker = rig("marker").folder  # one for all, since it is a part of the configuration
     marker.unlink(missing_ok=True)
     rng = Dice(orders={2: "error", 3: f"disk-once:{marker}"})
-    search = Search(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
-    first = Listed(lambda _: [baseline(TrialConfig())], barrier=False)
-    again = Listed(finalists(ranking, 2, 2))
+    search = SearchPhase(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
+    first = ListedPhase(lambda _: [baseline(TrialConfig())], barrier=False)
+    again = ListedPhase(finalists(ranking, 2, 2))
     it = rig(name, rng=rng, limits=limits, phases=[first, search, again], options={"slots": 2})
     driver = it.open()
     try:

@@ -2,9 +2,9 @@
 
 from plastsearch.execute import worker
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.phases import Listed, Search, finalists
+from plastsearch.sweep.phases import ListedPhase, SearchPhase, finalists
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import AIMS
+from tests.search.conftest import OBJECTIVES
 from tests.search.fake_trials import Dice
 
 
@@ -39,9 +39,9 @@ class Beside:
 
 
 def sweep(rig, name, executor, *, alone=False):
-    ranking, rng, limits = Ranking(AIMS), Dice(), Limits(trials=4)
-    search = Search(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
-    again = Listed(finalists(ranking, 2, 2), alone=alone)
+    ranking, rng, limits = Ranking(OBJECTIVES), Dice(), Limits(trials=4)
+    search = SearchPhase(rng, lambda r: exhausted(limits, ranking, Spent(list(r.values()), 0.0)))
+    again = ListedPhase(finalists(ranking, 2, 2), alone=alone)
     it = rig(name, rng=rng, limits=limits, phases=[search, again], options={"slots": 2})
     driver = it.open()
     try:
@@ -52,7 +52,7 @@ def sweep(rig, name, executor, *, alone=False):
 
 
 def outcome(records):
-    return [(r.number, r.role, r.state, r.extra, r.config, r.metrics) for r in records.values()]
+    return [(r.number, r.role, r.state, r.of, r.seed, r.config, r.metrics) for r in records.values()]
 
 
 def test_finalists_share_the_slots_unless_they_share_a_gpu(rig):

@@ -4,15 +4,17 @@ import random
 
 import pytest
 
+from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.halting import Halting, progress
+from plastsearch.tracking.events import Reported
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.ranking import Aim, Ranking
+from plastsearch.tracking.ranking import Ranking
 
-EER, RATIO = Aim("dev_eer"), Aim("backward_ratio")
+EER, RATIO = Objective(metric="dev_eer"), Objective(metric="backward_ratio")
 
 
 def report(stage, step, at=0.0, **metrics):
-    return {"event": "report", "stage": stage, "step": step, "steps_total": 100, "metrics": metrics, "at": at}
+    return Reported(trial=0, attempt=1, stage=stage, step=step, steps_total=100, metrics=metrics, at=at)
 
 
 def record(number, *history, role="search"):
@@ -52,7 +54,7 @@ def test_the_multi_objective_rule_spares_whoever_is_not_dominated():
 
 
 def test_a_goal_of_max_is_turned():
-    halting = Halting("asha", [Aim("auc", "max")], rungs=(0.5,), least=2)
+    halting = Halting("asha", [Objective.model_construct(metric="auc", goal="max")], rungs=(0.5,), least=2)
     assert not halting.halts(record(0, report("retrain", 60, auc=0.5)))
     assert halting.halts(record(1, report("retrain", 60, auc=0.4)))
     assert not halting.halts(record(2, report("retrain", 60, auc=0.9)))
@@ -79,14 +81,14 @@ def test_replay_comes_to_the_same_decisions():
 
 def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
     from plastsearch.sweep.budget import Limits
-    from tests.search.conftest import AIMS
+    from tests.search.conftest import OBJECTIVES
 
-    it = rig(limits=Limits(trials=20), options={"halting": Halting("asha", AIMS, least=2)})
+    it = rig(limits=Limits(trials=20), options={"halting": Halting("asha", OBJECTIVES, least=2)})
     it.run()
     records = it.records()
     halted = [r for r in records.values() if r.state == "halted"]
     assert len(halted) >= 5
     assert all(0 < r.fidelity < 1 and r.reason.startswith("halted at step") for r in halted)
     assert {n for n, state in it.rng.told if state == "halted"} == {r.number for r in halted}
-    assert not {r.number for r in Ranking(AIMS).front(records.values())} & {r.number for r in halted}
+    assert not {r.number for r in Ranking(OBJECTIVES).front(records.values())} & {r.number for r in halted}
     assert records[0].state == "done"  # controls are never halted

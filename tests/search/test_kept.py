@@ -11,8 +11,8 @@ from plastsearch.data.choice import clip_counts
 from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import build
 from plastsearch.spec.config import DataConfig, TrialConfig
-from plastsearch.sweep.forecast import answer, cut_of, item_bytes
-from plastsearch.sweep.kept_forecast import kept
+from plastsearch.sweep.forecast import ForecastRequest, kept
+from plastsearch.sweep.forecast_child import answer, cut_of, item_bytes
 from plastsearch.trial.run import run_trial
 
 SPACE = """
@@ -32,8 +32,7 @@ def config(**changes) -> TrialConfig:
 
 
 def forecast(*configs: TrialConfig, cache: Path, most: float | None = 1.0):
-    asked = [one.model_dump(mode="json", by_alias=True) for one in configs]
-    return kept(configs[0], answer({"configs": asked, "cache": str(cache), "cache_max_gb": most})["kept"])
+    return kept(configs[0], answer(ForecastRequest(configs=configs, cache=cache, cache_max_gb=most)).kept)
 
 
 def test_a_forecast_is_what_a_trial_takes(tmp_path):

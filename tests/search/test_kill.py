@@ -12,7 +12,7 @@ import pytest
 
 from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import AIMS
+from tests.search.conftest import OBJECTIVES
 from tests.search.sweep_process import rig
 
 TRIALS, SECONDS = 12, 0.04
@@ -52,11 +52,11 @@ def check(tmp_path: Path, seed: int, kills: int) -> None:
     resumed.run()
     found = resumed.records()
     assert outcome(found) == outcome(expected)
-    ranking = Ranking(AIMS)
+    ranking = Ranking(OBJECTIVES)
     assert [r.number for r in ranking.front(found.values())] == [r.number for r in ranking.front(expected.values())]
-    ends = [event["trial"] for event in read(folder) if event["event"] == "end"]
+    ends = [event.trial for event in read(folder) if event.kind == "end"]
     assert sorted(ends) == sorted(found)  # each exactly once
-    again = {event["trial"] for event in resumed.heard if event["event"] == "start"}
+    again = {event.trial for event in resumed.heard if event.kind == "start"}
     assert not again & before
 
 

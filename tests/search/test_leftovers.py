@@ -6,6 +6,7 @@ import torch
 
 from plastsearch.store.lease import Lease
 from plastsearch.sweep.leftovers import Leftovers
+from plastsearch.tracking.events import Ended
 from plastsearch.tracking.journal import TrialRecord, read, trials
 from plastsearch.trial.checkpoint import Checkpoints
 from tests.search.session_process import session
@@ -27,10 +28,10 @@ def test_checkpoints_of_halted_trials_go_and_others_stay(tmp_path) -> None:
     mine, other, old = (checkpoint(tmp_path, f"k{n}", f"id{n}") for n in range(3))
     leftovers = Leftovers(tmp_path, records)
     assert old.exists()
-    leftovers.feed({"event": "end", "trial": 0, "state": "halted"})
+    leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert not mine.exists()
     assert not old.exists()
-    leftovers.feed({"event": "end", "trial": 1, "state": "failed"})
+    leftovers.feed(Ended(trial=1, attempt=1, state="failed", metrics={}))
     leftovers.close()
     assert other.exists()
 
@@ -40,7 +41,7 @@ def test_a_stage_that_somebody_computes_is_left_until_it_is_let_go(tmp_path) -> 
     holder = Lease(tmp_path / "leases" / "k")
     assert holder.acquire()
     leftovers = Leftovers(tmp_path, {0: record(0)})
-    leftovers.feed({"event": "end", "trial": 0, "state": "halted"})
+    leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert folder.exists()
     holder.release()
     leftovers.close()
@@ -51,7 +52,7 @@ def test_a_trial_that_took_the_stage_over_keeps_its_checkpoint(tmp_path) -> None
     folder = checkpoint(tmp_path, "k", "id0")
     checkpoint(tmp_path, "k", "id7")
     leftovers = Leftovers(tmp_path, {0: record(0)})
-    leftovers.feed({"event": "end", "trial": 0, "state": "halted"})
+    leftovers.feed(Ended(trial=0, attempt=1, state="halted", metrics={}))
     assert folder.exists()
 
 

@@ -64,7 +64,7 @@ def once(event_kind, number, action):
     done = []
 
     def feed(event):
-        if not done and event["event"] == event_kind and event.get("trial") == number:
+        if not done and event.kind == event_kind and getattr(event, "trial", None) == number:
             done.append(event)
             action(event)
 
@@ -73,7 +73,7 @@ def once(event_kind, number, action):
 
 def test_a_killed_worker_costs_one_attempt(rig, nodes):
     nodes.add(2)
-    kill = once("report", 2, lambda event: os.kill(int(event["node"].rpartition(":")[2]), signal.SIGKILL))
+    kill = once("report", 2, lambda event: os.kill(int(event.node.rpartition(":")[2]), signal.SIGKILL))
     records = run(rig, nodes, kill, limits=Limits(trials=5, max_failures=2))
     assert {r.state for r in records.values()} == {"done"}
     assert records[2].reasons == ["its worker process died"]

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from plastsearch.execute import worker
+from plastsearch.execute.messages import Failed
 from plastsearch.sweep.budget import Limits
+from plastsearch.tracking.events import Ended, Proposed
 from plastsearch.tracking.journal import Journal
 from tests.search.fake_trials import Dice
 
@@ -23,14 +25,14 @@ def test_a_sweep_runs_baseline_then_search_and_writes_all_down(rig):
     assert {r.state for r in records.values()} == {"done"}
     assert sweep.over
     assert it.rng.told == [(n, "done") for n in range(7)]  # the baseline, too: limits may be relative to it
-    assert records[3].history[-1]["stage"] == "consolidate"
+    assert records[3].history[-1].stage == "consolidate"
     assert records[3].metrics.keys() == {"dev_eer", "backward_ratio", "params_total", "params_baseline"}
 
 
 def test_listeners_hear_what_is_written(rig):
     it = rig()
     it.run()
-    kinds = [event["event"] for event in it.heard if event["trial"] == 2]
+    kinds = [event.kind for event in it.heard if event.trial == 2]
     assert kinds == ["propose", "start", "report", "report", "report", "report", "end"]
 
 
@@ -92,7 +94,7 @@ def test_a_duplicate_takes_over_the_result_without_running(rig, order, state):
     it.run()
     records = it.records()
     assert [records[n].state for n in (2, 3, 4)] == [state] * 3
-    assert [event["trial"] for event in it.heard if event["event"] == "start"] == [0, 1]
+    assert [event.trial for event in it.heard if event.kind == "start"] == [0, 1]
     assert records[2].metrics == records[1].metrics
     assert [n for n, _ in it.rng.told] == [0, 1, 2, 3, 4]
 
@@ -115,14 +117,14 @@ def test_what_all_begin_with_is_waited_for_in_the_slot(rig):
         for attempt in (baseline, trial):
             sweep.started(attempt)
         it.journal.close()
-        assert trial.task["settings"]["defer_busy"] is defer
+        assert trial.task.settings.defer_busy is defer
 
 
 def test_proposals_reach_the_disk_soon_and_results_at_once(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr("os.fsync", synced.append)
     with Journal(tmp_path) as journal:
-        journal.append("propose", trial=0)
+        journal.append(Proposed(trial=0, id="x", role="search", params={}, config={}))
         journal.tick()
         assert synced == []
         later = time.monotonic() + 1
@@ -130,7 +132,7 @@ def test_proposals_reach_the_disk_soon_and_results_at_once(tmp_path, monkeypatch
         journal.tick()
         journal.tick()
         assert len(synced) == 1
-        journal.append("end", trial=0)
+        journal.append(Ended(trial=0, attempt=1, state="done", metrics={}))
         assert len(synced) == 2
 
 
@@ -170,8 +172,7 @@ def test_a_trial_that_ends_after_an_interrupt_goes_on_with_the_next_session(rig)
     attempt = driver.next()
     driver.started(attempt)
     driver.interrupt()
-    end = {"kind": "end", "state": "failed", "metrics": {}, "reason": "the trial ended without a final report"}
-    assert not driver.heard(attempt, end)
+    assert not driver.heard(attempt, Failed(reason="the trial ended without a final report"))
     assert driver.over
     it.journal.close()
     it.run()
@@ -185,7 +186,7 @@ def waiting_600_s(it, note):
     def task(record, defer):
         note.write_text("600")
         made = plain(record, defer)
-        return made | {"settings": made["settings"] | {"waits": str(note)}}
+        return made.model_copy(update={"settings": made.settings.model_copy(update={"waits": note})})
 
     it.task = task
     return it

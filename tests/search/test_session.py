@@ -27,14 +27,14 @@ def test_a_session_runs_baseline_search_controls_and_finalists(tmp_path):
     assert kinds[1:7] == [("search", None)] * 6
     assert kinds[7:9] == [("control", "lora"), ("control", "random")]
     assert [role for role, _ in kinds[9:]] == ["finalist"] * 6  # two members and the baseline, two seeds
-    best = found[found[7].extra["of"]]
+    best = found[found[7].of]
     assert found[7].config["method"] == "lora"
     assert found[7].config["layers"] == best.config["layers"]
     assert len(found[8].config["layers"]) == len(best.config["layers"])
     assert found[8].config["layers"] != best.config["layers"]
     assert {r.config["seed"] for r in list(found.values())[9:]} == {1, 2}
-    assert [event["event"] for event in read(outcome.folder)][:2] == ["sweep", "session"]
-    assert read(outcome.folder)[-1]["status"] == "done"
+    assert [event.kind for event in read(outcome.folder)][:2] == ["sweep", "session"]
+    assert read(outcome.folder)[-1].status == "done"
 
 
 def test_finalists_and_controls_can_be_left_out(tmp_path):
@@ -65,7 +65,7 @@ def test_resuming_a_finished_sweep_with_more_trials_adds_them(tmp_path):
 
 def test_controls_are_run_again_once_another_trial_is_the_best(tmp_path):
     def controls(outcome):
-        return [(r.control, r.extra.get("of")) for r in records(outcome).values() if r.role == "control"]
+        return [(r.control, r.of) for r in records(outcome).values() if r.role == "control"]
 
     def best(outcome):
         return min((r for r in records(outcome).values() if r.role == "search"), key=lambda r: r.metrics["dev_eer"])
@@ -79,7 +79,7 @@ def test_controls_are_run_again_once_another_trial_is_the_best(tmp_path):
     expected = [("baseline", None), ("lora", before), ("random", before), ("lora", after), ("random", after)]
     assert controls(longer) == expected
     found = records(longer)
-    lora = next(r for r in found.values() if r.control == "lora" and r.extra["of"] == after)
+    lora = next(r for r in found.values() if r.control == "lora" and r.of == after)
     assert lora.config["layers"] == found[after].config["layers"]
     assert controls(session(tmp_path, "search.trials=8", finalists=False, resume=True)) == expected
 

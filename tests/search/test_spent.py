@@ -8,6 +8,7 @@ import torch
 
 from plastsearch.execute import worker
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.messages import Task
 from plastsearch.execute.ray_tune import RayExecutor
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.sweep.options import Options
@@ -22,12 +23,12 @@ STICKY = "CUDA error: device-side assert triggered\nCUDA kernel errors might be 
 @pytest.mark.parametrize("words", [STICKY, "CUDA error: an illegal memory access was encountered"])
 def test_a_cuda_error_that_stays_is_the_end_of_its_process(words, monkeypatch):
     end = end_of(monkeypatch, RuntimeError(words))
-    assert (end["state"], end["again"], end["spent"]) == ("failed", True, True)
+    assert (end.kind, end.again, end.spent) == ("failed", True, True)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: out of memory"), ValueError("a bug"), MemoryError()])
 def test_other_failures_leave_it_usable(error, monkeypatch):
-    assert "spent" not in end_of(monkeypatch, error)
+    assert not end_of(monkeypatch, error).spent
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -38,7 +39,7 @@ def test_whatever_the_words_the_gpu_itself_is_asked(answers, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
-    assert end_of(monkeypatch, RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")).get("spent", False) is not answers
+    assert end_of(monkeypatch, RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")).spent is not answers
 
 
 def test_a_sweep_in_one_process_parts_there_and_loses_nothing(rig, tmp_path):
@@ -61,7 +62,7 @@ def test_a_sweep_in_one_process_parts_there_and_loses_nothing(rig, tmp_path):
 def _settings(executor: Any, kind: str = "tune", **more: Any) -> RunSettings:
     options = Options(root=Path("runs"), executor=kind, **more)
     record = TrialRecord(0, "0" * 12, "search", None, {}, TrialConfig().model_dump(mode="json", by_alias=True))
-    return RunSettings.model_validate(task_of(options, executor, Path("runs/s"))(record, False)["settings"])
+    return task_of(options, executor, Path("runs/s"))(record, False).settings
 
 
 @pytest.mark.parametrize(("request_", "device"), [({"CPU": 1.0, "GPU": 0.5}, "cuda"), ({"CPU": 1.0}, "cpu")])
@@ -92,7 +93,7 @@ def test_the_determinism_switch_reaches_the_trial_and_the_command_to_go_on():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_worker_without_the_gpu_it_was_promised_fails_and_is_tried_elsewhere(tmp_path):
     settings = RunSettings(device="cuda", store=tmp_path / "s", cache=tmp_path / "c")
-    *_, end = worker.messages(worker.task(worker.TRIAL, TrialConfig(method="baseline"), settings))
-    assert (end["state"], end["again"]) == ("failed", True)
-    assert end["reason"].startswith("a GPU was asked for (device 'cuda'), but torch")
-    assert "spent" not in end
+    *_, end = worker.messages(Task(function=worker.TRIAL, config=TrialConfig(method="baseline"), settings=settings))
+    assert (end.kind, end.again) == ("failed", True)
+    assert end.reason.startswith("a GPU was asked for (device 'cuda'), but torch")
+    assert not end.spent

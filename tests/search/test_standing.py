@@ -4,10 +4,11 @@ import pytest
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import parse_constraint
+from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, common_cause, exhausted
 from plastsearch.sweep.phases import against_best, baseline, choose, finalists
 from plastsearch.tracking.journal import TrialRecord
-from plastsearch.tracking.ranking import Aim, Ranking
+from plastsearch.tracking.ranking import Ranking
 
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
 
@@ -22,8 +23,12 @@ def record(number, eer=None, ratio=0.5, size=1000.0, role="search", control=None
 
 
 def ranking(*limits):
-    aims = [Aim("dev_eer", "min", 50.0), Aim("backward_ratio"), Aim("params_total")]
-    return Ranking(aims, [parse_constraint(text) for text in limits])
+    objectives = [
+        Objective(metric="dev_eer", goal="min", reference=50.0),
+        Objective(metric="backward_ratio"),
+        Objective(metric="params_total"),
+    ]
+    return Ranking(objectives, [parse_constraint(text) for text in limits])
 
 
 def test_the_front_leaves_out_whatever_is_no_result():
@@ -52,13 +57,13 @@ def test_a_metric_that_is_needed_and_missing_is_named():
 def test_references_default_to_chance_full_cost_and_half_as_much_again():
     volume = ranking().hypervolume([record(1, 25.0, 0.6, 1000.0)])
     assert volume == pytest.approx((50 - 25) * (1.1 - 0.6) * (1500 - 1000))
-    assert Ranking([Aim("train_loss")]).hypervolume([record(1, 25.0)]) is None
+    assert Ranking([Objective(metric="train_loss")]).hypervolume([record(1, 25.0)]) is None
 
 
 def test_a_reference_of_zero_is_a_reference():
-    aim = Aim("dev_eer", "max", 0.0)
-    assert Ranking([aim]).resolved([])[0].reference == 0.0
-    assert Ranking([aim]).hypervolume([record(1, 25.0)]) == pytest.approx(25.0)
+    one = Objective(metric="dev_eer", goal="max", reference=0.0)
+    assert Ranking([one]).resolved([])[0].reference == 0.0
+    assert Ranking([one]).hypervolume([record(1, 25.0)]) == pytest.approx(25.0)
 
 
 def test_budgets():
@@ -79,7 +84,7 @@ def test_the_common_cause_forgives_numbers():
 def test_controls_answer_to_the_best_member():
     records = {r.number: r for r in [record(1, 20.0), record(2, 10.0, 0.9)]}
     lora, other = against_best(["lora", "random"], ranking(), SITES, seed=0)(records)
-    assert (lora.config.method, lora.config.layers, lora.extra) == ("lora", tuple(SITES[:2]), {"of": 2})
+    assert (lora.config.method, lora.config.layers, lora.of) == ("lora", tuple(SITES[:2]), 2)
     assert len(other.config.layers) == 2
     assert set(other.config.layers) != set(SITES[:2])
     assert against_best(["random"], ranking(), SITES[:2], seed=0)(records) == []
@@ -93,5 +98,5 @@ def test_finalists_are_the_best_the_knee_and_the_next_best_with_fresh_seeds():
     assert [r.number for r in choose(ranking(), records, 3)] == [0, 2, 1]
     by_number = {r.number: r for r in [*records, record(9, 45.0, 1.0, role="control", control="baseline")]}
     plans = finalists(ranking(), 2, 2)(by_number)
-    assert [(p.extra["of"], p.config.seed) for p in plans] == [(0, 1), (0, 2), (2, 1), (9, 1), (2, 2), (9, 2)]
+    assert [(p.of, p.config.seed) for p in plans] == [(0, 1), (0, 2), (2, 1), (9, 1), (2, 2), (9, 2)]
     assert all(plan.role == "finalist" for plan in plans)

@@ -5,6 +5,7 @@ import torch
 
 from plastsearch.errors import TrialError
 from plastsearch.execute import worker
+from plastsearch.execute.messages import Task
 from plastsearch.spec.config import RunSettings, TrialConfig
 
 
@@ -14,7 +15,9 @@ def end_of(monkeypatch, error):
         yield
 
     monkeypatch.setattr(worker, "resolve", lambda reference: trial)
-    return list(worker.messages(worker.task("any", TrialConfig(), RunSettings(store="s", cache="c"))))[-1]
+    return list(
+        worker.messages(Task(function="any", config=TrialConfig(), settings=RunSettings(store="s", cache="c")))
+    )[-1]
 
 
 def torch_without_memory():
@@ -29,11 +32,11 @@ def torch_without_memory():
 )
 def test_memory_that_is_lacking_is_named_and_may_be_there_next_time(monkeypatch, error):
     end = end_of(monkeypatch, error or torch_without_memory())
-    assert (end["state"], end["again"]) == ("failed", True)
-    assert end["reason"].startswith("out of memory (")
-    assert end["reason"].endswith("or let each ask for more (resources.memory_gb)")
+    assert (end.kind, end.again) == ("failed", True)
+    assert end.reason.startswith("out of memory (")
+    assert end.reason.endswith("or let each ask for more (resources.memory_gb)")
 
 
 @pytest.mark.parametrize("error", [TrialError("no such site"), ZeroDivisionError("a bug")])
 def test_a_failure_of_the_configuration_comes_again_and_is_not_repeated(monkeypatch, error):
-    assert end_of(monkeypatch, error)["again"] is False
+    assert end_of(monkeypatch, error).again is False

@@ -13,9 +13,10 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, reads, runs
 from plastsearch.sweep import dry_run as forecast
+from plastsearch.sweep.forecast import ForecastAnswer
 from plastsearch.sweep.preflight import examine
 from plastsearch.trial.keys import Environment, stage_keys
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 
 ROOT = Path(__file__).parents[2]
 AROUND = Environment(data="d", weights="", device="cpu", precision="float32", torch="2.11")
@@ -28,7 +29,7 @@ UNUSUAL = {
 
 
 def keys(config):
-    return [one.key for one in stage_keys(config, plan(config, 240), AROUND)]
+    return [one.key for one in stage_keys(config, stages_of(config, 240), AROUND)]
 
 
 def test_the_example_names_every_setting_that_only_some_methods_read():
@@ -66,8 +67,7 @@ def test_what_a_method_reads_changes_its_stages(method):
 @pytest.fixture
 def uncounted(monkeypatch):
     """No process that imports torch only to count parameters, which these tests do not ask for."""
-    answer = {"step_s": None, "device": None, "kept": None}
-    monkeypatch.setattr(forecast, "_child", lambda configs, *_: answer | {"counts": [None] * len(configs)})
+    monkeypatch.setattr(forecast, "_child", lambda asked: ForecastAnswer(counts=(None,) * len(asked.configs)))
 
 
 def test_check_and_dry_run_agree_on_the_runs(uncounted):

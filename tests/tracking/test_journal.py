@@ -1,4 +1,4 @@
-"""The journal: one writer, mended tails, and events that fold to the state of every trial."""
+"""The journal: one writer, mended tails, and events that add up to the state of every trial."""
 
 import json
 import multiprocessing
@@ -11,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.tracking.events import Ended, Note, Proposed, Retried, SessionBegun, Started
 from plastsearch.tracking.journal import FILE, Journal, mend, read, seconds_so_far, trials
 
-PROPOSAL = {"id": "abc", "role": "search", "control": None, "params": {"n": 1}, "config": {}, "origin": "sampler"}
+PROPOSAL = Proposed(trial=0, id="abc", role="search", params={"n": 1}, config={})
 
 
 def test_what_is_appended_is_read(tmp_path):
     with Journal(tmp_path) as journal:
-        journal.append("propose", trial=0, reuse_of=None, **PROPOSAL)
-        journal.append("start", trial=0, attempt=1, node="here")
+        journal.append(PROPOSAL)
+        journal.append(Started(trial=0, attempt=1, node="here"))
     events = read(tmp_path)
-    assert [event["event"] for event in events] == ["propose", "start"]
+    assert [event.kind for event in events] == ["propose", "start"]
     assert trials(events)[0].state == "running"
 
 
@@ -30,14 +31,14 @@ def test_a_torn_tail_costs_only_the_torn_line(tmp_path_factory, cut, junk):
     folder = tmp_path_factory.mktemp("torn")
     with Journal(folder) as journal:
         for n in range(5):
-            journal.append("note", n=n)
+            journal.append(Note(text=str(n)))
     path = folder / FILE
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - cut] + junk)
     kept = path.read_bytes().count(b"\n")
     with Journal(folder) as journal:
-        journal.append("note", n=99)
-    assert [event["n"] for event in read(folder)] == [*range(kept), 99]
+        journal.append(Note(text=str(99)))
+    assert [event.text for event in read(folder)] == [*map(str, range(kept)), "99"]
 
 
 def test_mending_reports_what_it_cut_and_needs_no_file(tmp_path):
@@ -54,7 +55,7 @@ def test_a_second_driver_is_refused_by_name(tmp_path):
 
 def _hold(folder: Path, ready: multiprocessing.Event) -> None:
     journal = Journal(folder)
-    journal.append("note", n=0)
+    journal.append(Note(text=str(0)))
     ready.set()
     signal.pause()
 
@@ -70,7 +71,7 @@ def test_a_killed_driver_leaves_no_lock(tmp_path):
     process.kill()
     process.join()
     with Journal(tmp_path) as journal:
-        journal.append("note", n=1)
+        journal.append(Note(text=str(1)))
     assert len(read(tmp_path)) == 2
 
 
@@ -87,8 +88,8 @@ def test_a_folder_without_a_journal_is_no_sweep(tmp_path):
 
 def test_lines_are_strict_json_and_lost_numbers_are_no_results(tmp_path):
     with Journal(tmp_path) as journal:
-        journal.append("propose", trial=0, reuse_of=None, **PROPOSAL)
-        journal.append("end", trial=0, attempt=1, state="done", metrics={"dev_eer": float("nan"), "n": 1.0})
+        journal.append(PROPOSAL)
+        journal.append(Ended(trial=0, attempt=1, state="done", metrics={"dev_eer": float("nan"), "n": 1.0}))
     for line in (tmp_path / FILE).read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
     assert trials(read(tmp_path))[0].metrics == {"n": 1.0}
@@ -96,16 +97,16 @@ def test_lines_are_strict_json_and_lost_numbers_are_no_results(tmp_path):
 
 def test_attempts_failures_and_costs_add_up(tmp_path):
     with Journal(tmp_path) as journal:
-        journal.append("propose", trial=0, reuse_of=None, of=7, **PROPOSAL)
+        journal.append(PROPOSAL.model_copy(update={"of": 7}))
         for attempt, failure in ((1, True), (2, False)):
-            journal.append("start", trial=0, attempt=attempt)
-            journal.append("retry", trial=0, attempt=attempt, reason="r", failure=failure, gpu_seconds=2.0)
-        journal.append("start", trial=0, attempt=3)
-        journal.append("end", trial=0, attempt=3, state="done", metrics={}, gpu_seconds=5.0, fidelity=1.0)
+            journal.append(Started(trial=0, attempt=attempt))
+            journal.append(Retried(trial=0, attempt=attempt, reason="r", failure=failure, gpu_seconds=2.0))
+        journal.append(Started(trial=0, attempt=3))
+        journal.append(Ended(trial=0, attempt=3, state="done", metrics={}, gpu_seconds=5.0, fidelity=1.0))
     record = trials(read(tmp_path))[0]
-    assert (record.attempts, record.failures, record.gpu_seconds, record.extra) == (3, 1, 9.0, {"of": 7})
+    assert (record.attempts, record.failures, record.gpu_seconds, record.of) == (3, 1, 9.0, 7)
 
 
 def test_wall_time_counts_sessions_not_the_pauses_between():
-    ats = [("session", 0.0), ("note", 10.0), ("session", 100.0), ("note", 105.0)]
-    assert seconds_so_far([{"event": kind, "at": at} for kind, at in ats]) == 15.0
+    events = [SessionBegun(at=0.0), Note(at=10.0), SessionBegun(at=100.0), Note(at=105.0)]
+    assert seconds_so_far(events) == 15.0

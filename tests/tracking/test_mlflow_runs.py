@@ -61,7 +61,7 @@ def test_identity_finds_a_trial_again(folder):
     tags = trial_identity(record, opening, "parent")
     assert tags["plastsearch.sweep"] == sweep_id(opening)
     assert (tags["plastsearch.trial"], tags["plastsearch.control"]) == ("1", "lora")
-    assert sweep_id(opening) != sweep_id(opening | {"at": opening["at"] + 1})
+    assert sweep_id(opening) != sweep_id(opening.model_copy(update={"at": opening.at + 1}))
 
 
 def test_names_for_people(folder):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from plastsearch.errors import DataError
+from plastsearch.scores.clip_scores import keep_scores, read_clip_scores
 from plastsearch.scores.metrics import eer
-from plastsearch.trial.clip_scores import keep_scores, read_clip_scores
 from plastsearch.trial.finalist import run_finalist
 from tests.trial.conftest import MakeSettings, make_config
 

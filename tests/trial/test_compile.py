@@ -9,7 +9,7 @@ from torch._dynamo.utils import counters
 from plastsearch.errors import TrialError
 from plastsearch.models.build import build
 from plastsearch.private_folder import private_folder
-from plastsearch.trial import compiling
+from plastsearch.trial import device as devices
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,8 +30,8 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("
 def test_compiled_steps_give_the_same_metrics(backend, method, name, settings, tmp_path, monkeypatch) -> None:
     changes = {"model": {"name": name}, "layers": (SITES[name],), "method": method}
     *_, plain = run_trial(make_config(**changes), settings(store=tmp_path / "plain"))
-    monkeypatch.setattr(compiling, "DEVICES", ("cpu",))
-    monkeypatch.setattr(compiling, "BACKEND", backend)
+    monkeypatch.setattr(devices, "COMPILE_DEVICES", ("cpu",))
+    monkeypatch.setattr(devices, "COMPILE_BACKEND", backend)
     counters.clear()
     *_, compiled = run_trial(make_config(**changes, train={"compile": True}), settings())
     assert counters["stats"]["unique_graphs"] >= 1
@@ -43,7 +43,7 @@ def test_on_a_cpu_the_switch_is_left_out_and_the_report_says_so(settings) -> Non
     model = {"name": "resnet18"}
     config = make_config(model=model, layers=(), method="baseline", train={"steps": 3, "compile": True})
     *_, final = run_trial(config, settings())
-    assert compiling.LEFT_OUT in final.details["warnings"]
+    assert devices.LEFT_OUT in final.details["warnings"]
 
 
 def test_a_network_with_nothing_to_compile_refuses_it(settings) -> None:
@@ -58,5 +58,5 @@ def test_compiled_code_is_kept_where_nobody_else_can_put_any(monkeypatch) -> Non
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    with compiling.compiled_(build("resnet18", "tiny", seed=0), True):
+    with devices.compiled_(build("resnet18", "tiny", seed=0), True):
         assert Path(cache_dir()) == private_folder() / "inductor"

@@ -14,7 +14,7 @@ from plastsearch.data import dataset
 from plastsearch.errors import SpecError
 from plastsearch.spec.config import DataConfig, TrialConfig
 from plastsearch.spec.load import load_sweep
-from plastsearch.store.prefix import PrefixOf
+from plastsearch.store.activations import PrefixOf
 from plastsearch.trial import fit, run
 from plastsearch.trial.cached_prefix import parts_of
 from plastsearch.trial.context import open_context

@@ -22,7 +22,7 @@ HARMFUL: dict[str, Any] = {"steps": 12, "evaluations": 1, "clip_norm": 1e6, "war
 
 def travelled(config: Any, settings: Any) -> Any:
     trial = run.start(config, settings, lambda: False)
-    list(run.travel(trial))
+    list(run.run_stages(trial))
     return trial
 
 

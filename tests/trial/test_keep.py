@@ -11,10 +11,9 @@ from plastsearch.growth.folding import fold_
 from plastsearch.growth.prune import choose
 from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
-from plastsearch.trial.methods import plan
-from plastsearch.trial.networks import blank, remove_, to_remove
+from plastsearch.trial.methods import stages_of
+from plastsearch.trial.networks import blank, load_weights, remove_, to_remove
 from plastsearch.trial.run import run_trial
-from plastsearch.trial.trial_run import load_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import SITES, make_config, steady
@@ -51,7 +50,7 @@ def test_every_share_that_stays_has_its_shape_again(case) -> None:
     """Whatever units a criterion takes away, `blank` makes a network into which the rest can be loaded."""
     for keep in KEEPS:
         config = config_of(case, keep)
-        stages = plan(config, 48)
+        stages = stages_of(config, 48)
         pruned = blank(config, stages[:2], CPU)
         grown = dict(pruned.added)
         fold_(pruned.module, verify=False)

@@ -28,7 +28,7 @@ from plastsearch.trial.lora import (
     solve_ranks,
     targets_of,
 )
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import TrialNetwork, change_
 from tests.exactness import adding_nothing, close, same
 
@@ -62,7 +62,7 @@ def against(arm: TrialConfig) -> TrialConfig:
 def added_by(arm: TrialConfig, base: Detector) -> int:
     """Parameters that the arm itself adds in its `dropin` stage."""
     grown = TrialNetwork(deepcopy(base))
-    stage = next(stage for stage in plan(arm, 100) if stage.name == "dropin")
+    stage = next(stage for stage in stages_of(arm, 100) if stage.name == "dropin")
     change_(grown, arm, stage)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (base, grown.module))
     return after - before
@@ -85,12 +85,12 @@ def test_it_starts_as_the_same_function_with_the_budget_of_the_dropin(
         close(lora(waves()), logits)
     wanted = sum(p.numel() for p in trainable(dropin))
     found = sum(p.numel() for p in trainable(lora))
-    assert record["residual"] == wanted - found
+    assert record.residual == wanted - found
     targets = targets_of(
         base, list(find_sites(base).values()) if on == "all" else [find_sites(base)[s] for s in neurons]
     )
-    assert 0 <= record["residual"] < min(target.cost for target in targets)
-    json.dumps(record)
+    assert 0 <= record.residual < min(target.cost for target in targets)
+    json.dumps(vars(record))  # as the record of a stage keeps it
 
 
 def test_it_matches_heads_and_their_width_together() -> None:
@@ -98,7 +98,7 @@ def test_it_matches_heads_and_their_width_together() -> None:
     base = network("wav2vec2")
     neurons = {"encoder.4.attention": 12, "encoder.4.head_width": 8}
     arm = config(neurons, method="dropin", regime="unfrozen")
-    assert add_lora_(deepcopy(base), against(arm))["matched_to"] == added_by(arm, base)
+    assert add_lora_(deepcopy(base), against(arm)).matched_to == added_by(arm, base)
     with pytest.raises(GrowthError, match="cannot both carry blocks"):
         add_lora_(base, config(neurons))
 
@@ -125,13 +125,13 @@ def test_its_budget_is_that_of_the_very_arm_it_is_compared_with(name, neurons, c
     base = network(name)
     arm = config(neurons, **{"method": "dropin", **changes})
     control = canonical(against(arm), list(find_sites(base)))
-    assert add_lora_(deepcopy(base), control)["matched_to"] == added_by(arm, base)
+    assert add_lora_(deepcopy(base), control).matched_to == added_by(arm, base)
 
 
 def test_a_parallel_branch_costs_less_than_a_wider_layer() -> None:
     """As many units beside `gru.1` have no connections with it."""
     base = network("grnn")
-    wanted = {operator: add_lora_(deepcopy(base), config({"gru.1": 24}, operator=operator))["matched_to"]
+    wanted = {operator: add_lora_(deepcopy(base), config({"gru.1": 24}, operator=operator)).matched_to
               for operator in ("widen", "parallel")}  # fmt: skip
     assert wanted == {"widen": 11_088, "parallel": 6_480}
 
@@ -195,8 +195,8 @@ def test_no_gradient_reaches_below_the_lowest_adapter() -> None:
 def test_a_given_rank_is_used_as_it_is_and_a_state_dict_comes_back() -> None:
     module = network("grnn")
     record = add_lora_(module, config({}, lora_on="all", rank=3))
-    assert set(record["ranks"].values()) == {3}
-    assert record["residual"] is None
+    assert set(record.ranks.values()) == {3}
+    assert record.residual is None
     again = network("grnn")
     add_lora_(again, config({}, lora_on="all", rank=3))
     again.load_state_dict(module.state_dict(), strict=True)

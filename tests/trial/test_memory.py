@@ -8,9 +8,9 @@ import torch
 
 from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
-from plastsearch.store.prefix import PrefixOf
+from plastsearch.store.activations import PrefixOf
 from plastsearch.trial import cached_prefix as keeping
-from plastsearch.trial import cost, stages
+from plastsearch.trial import cost, methods, stages
 from plastsearch.trial.context import TrialContext, open_context
 from plastsearch.trial.networks import change_, new_network
 from plastsearch.trial.run import run_trial
@@ -64,7 +64,7 @@ def test_kept_activations_do_not_depend_on_it(context: TrialContext, monkeypatch
     module = build("grnn", "tiny", seed=2)
     rows = np.arange(len(context.search_dev))
     of = PrefixOf("w", "gru.1", "c", 4000, 1, "float32", "float32")
-    part = keeping.Part(of, context.search_dev, rows, np.zeros_like(rows))
+    part = keeping.CachedPart(of, context.search_dev, rows, np.zeros_like(rows))
     whole = torch.cat(list(keeping._computed(context, module, part)))
     _short(monkeypatch, 7)
     parts = torch.cat(list(keeping._computed(context, module, part)))
@@ -80,13 +80,11 @@ def test_gradmax_grows_with_what_fits(settings: MakeSettings, monkeypatch) -> No
     loss = stages._calibration_loss(context, network.module)
     found = change_(network, config, stage, loss=loss)
     assert min(tried) <= 5 < max(tried)
-    assert found["units"] == {"encoder.2.ffn": 4}
+    assert found.units == {"encoder.2.ffn": 4}
 
 
 def stages_of(config: Any, context: TrialContext) -> Any:
-    from plastsearch.trial.methods import plan
-
-    return plan(config, len(context.train))
+    return methods.stages_of(config, len(context.train))
 
 
 def test_a_trial_is_timed_with_the_clips_that_fit_and_says_so(settings: MakeSettings, monkeypatch) -> None:

@@ -16,7 +16,7 @@ from plastsearch.errors import TrialError
 from plastsearch.models.build import build
 from plastsearch.models.wav2vec2 import from_widths
 from plastsearch.spec.config import TrialConfig
-from plastsearch.trial.methods import plan
+from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.operations import backward_gflop
 
@@ -141,7 +141,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 def test_every_arm_of_every_network(network: str, arm: str) -> None:
     model, neurons = NETWORKS[network]
     config = TrialConfig.model_validate({"model": model, "layers": tuple(neurons), "neurons": neurons, **ARMS[arm]})
-    stages = plan(config, 100)
+    stages = stages_of(config, 100)
     at = [stage.name for stage in stages].index("retrain")
     network = blank(config, stages[:at], CPU)
     cut = learn_(network, config, stages[at])

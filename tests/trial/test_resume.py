@@ -16,8 +16,7 @@ import torch
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
-from plastsearch.trial import context as context
-from plastsearch.trial import fit
+from plastsearch.trial import context, fit
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -11,10 +11,10 @@ import torch
 from plastsearch.data import corpus
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import verifier_scores
-from plastsearch.errors import EvaluationClosedError, PlastsearchError
+from plastsearch.errors import EvaluationClosedError, PlastsearchError, StageBusyError
 from plastsearch.spec.config import Report
 from plastsearch.spec.methods import METHODS
-from plastsearch.store.stages import StageBusy, StageStore
+from plastsearch.store.stages import StageStore
 from plastsearch.trial import fit, scoring
 from plastsearch.trial.run import run_trial
 
@@ -121,7 +121,7 @@ def test_a_stage_another_process_holds_is_deferred(settings) -> None:
     store.discard(key)
     lease = store.lease(key)
     assert lease.acquire()
-    with pytest.raises(StageBusy):
+    with pytest.raises(StageBusyError):
         list(run_trial(config, settings(defer_busy=True)))
     lease.release()
 
@@ -142,7 +142,7 @@ def test_the_evaluation_split_is_closed_to_a_trial(settings, cache) -> None:
     from plastsearch.data.evaluation import EvaluationKey
 
     with pytest.raises(EvaluationClosedError, match="finalists step"):
-        EvaluationKey("a trial")
+        EvaluationKey()
     with pytest.raises(EvaluationClosedError):
         corpus.open_evaluation(make_config().data, cache, None)
     with pytest.raises(EvaluationClosedError):

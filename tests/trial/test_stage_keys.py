@@ -18,7 +18,7 @@ from plastsearch.store.stages import StageStore
 from plastsearch.trial import run
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.keys import Environment, stage_keys
-from plastsearch.trial.methods import METHODS, plan
+from plastsearch.trial.methods import METHODS, stages_of
 from plastsearch.trial.networks import TrialNetwork, blank, change_
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -119,8 +119,8 @@ def test_the_canonical_form_of_a_trial_has_its_stages(case) -> None:
     changes = {name: value for name, value in WIDELY_SET.items() if name not in CASES[case]}
     config = config_of(case).model_copy(update=changes)
     plain = canonical(config, config.layers)
-    assert [key.key for key in stage_keys(plain, plan(plain, 48), AROUND)] == [
-        key.key for key in stage_keys(config, plan(config, 48), AROUND)
+    assert [key.key for key in stage_keys(plain, stages_of(plain, 48), AROUND)] == [
+        key.key for key in stage_keys(config, stages_of(config, 48), AROUND)
     ]
 
 
@@ -134,10 +134,10 @@ def test_the_order_in_which_sites_are_listed_is_nothing_to_a_stage(method) -> No
             update={"neurons": {name: neurons[name] for name in names}}
         )
         network = TrialNetwork(blank(config, (), torch.device("cpu")).module)
-        stage = next(stage for stage in plan(config, 48) if stage.name == "dropin")
-        details = change_(network, config, stage)
-        found.append([list(network.added), list(network.grown), details.get("ranks"),
-                      [key.key for key in stage_keys(config, plan(config, 48), AROUND)]])  # fmt: skip
+        stage = next(stage for stage in stages_of(config, 48) if stage.name == "dropin")
+        changed = change_(network, config, stage)
+        found.append([list(network.added), list(network.grown), getattr(changed, "ranks", None),
+                      [key.key for key in stage_keys(config, stages_of(config, 48), AROUND)]])  # fmt: skip
     assert found[0] == found[1]
     assert found[0][1] == sorted(neurons)
 
@@ -157,17 +157,17 @@ def other_values(config: TrialConfig) -> dict[str, Any]:
 def test_what_no_key_holds_changes_no_result(case, settings, tmp_path) -> None:
     """All settings outside of a trial's keys are changed at once; the stages and their numbers stay the same."""
     config = config_of(case)
-    keys = stage_keys(config, plan(config, 48), AROUND)
+    keys = stage_keys(config, stages_of(config, 48), AROUND)
     held = {path for key in keys for path in key.reads}
     changes = {path: value for path, value in other_values(config).items() if path not in held and value is not None}
     other = config.model_copy(update=changes)
     assert len(changes) >= 5
-    assert [key.key for key in stage_keys(other, plan(other, 48), AROUND)] == [key.key for key in keys]
+    assert [key.key for key in stage_keys(other, stages_of(other, 48), AROUND)] == [key.key for key in keys]
     found = []
     for name, one in (("a", config), ("b", other)):
         where = settings(store=tmp_path / name)
         trial = run.start(one, where, lambda: False)
-        list(run.travel(trial))
+        list(run.run_stages(trial))
         found.append([StageStore(where.store).find(key.key) for key in trial.keys])
     for a, b in zip(*found, strict=True):
         assert a is not None

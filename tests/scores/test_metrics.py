@@ -178,12 +178,13 @@ def test_summary_holds_everything():
     speakers = [f"s{n % 12}" for n in range(180)]
     found = summary(scores, labels, attacks, speakers, replicates=50)
     bona, spoof = scores[:60], scores[60:]
-    assert found["eer"] == eer(bona, spoof)[0]
-    assert found["per_attack"] == {"A01": eer(bona, spoof[:60])[0], "A02": eer(bona, spoof[60:])[0]}
-    assert (found["n_bona"], found["n_spoof"], found["interval_over"]) == (60, 120, "speakers")
-    assert found["eer_low"] <= found["eer"] <= found["eer_high"]
-    assert summary(scores, labels, speakers=["one"] * 180, replicates=20)["interval_over"] == "clips"
-    assert "eer_low" not in summary(scores, labels, replicates=0)
+    assert found.eer == eer(bona, spoof)[0]
+    assert found.per_attack == {"A01": eer(bona, spoof[:60])[0], "A02": eer(bona, spoof[60:])[0]}
+    assert (found.n_bona, found.n_spoof, found.interval_over) == (60, 120, "speakers")
+    assert found.eer_low <= found.eer <= found.eer_high
+    assert summary(scores, labels, speakers=["one"] * 180, replicates=20).interval_over == "clips"
+    assert "eer_low" not in summary(scores, labels, replicates=0).plain()
+    assert list(found.plain())[:3] == ["eer", "threshold", "eer_tie_safe"]
     with pytest.raises(DataError, match="180 scores for 3 labels"):
         summary(scores, [1, 0, 1])
 

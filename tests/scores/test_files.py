@@ -47,8 +47,8 @@ def test_a_2019_file_brings_its_key(tmp_path):
     write_scores(tmp_path / "s.txt", IDS, VALUES, "2019", BONA, ATTACKS)
     assert (tmp_path / "s.txt").read_text().splitlines()[1] == "u2 A07 spoof -3.5"
     found = judge(read_scores(tmp_path / "s.txt"), None, replicates=5)
-    assert found["eer"] == 0
-    assert found["per_attack"] == {"A07": 0, "A08": 0}
+    assert found.summary.eer == 0
+    assert found.summary.per_attack == {"A07": 0, "A08": 0}
 
 
 @pytest.mark.parametrize("layout", list(LINES))
@@ -77,7 +77,7 @@ def test_subsets_of_2021(tmp_path):
     path.write_text(path.read_text() + "LA_0001 u5 alaw ita_tx A09 spoof notrim hidden\n")
     write_scores(tmp_path / "s.txt", [*IDS, "u5"], [*VALUES, 9.0])
     scores = read_scores(tmp_path / "s.txt")
-    assert judge(scores, read_key(path), replicates=0)["n_spoof"] == 2  # eval alone
+    assert judge(scores, read_key(path), replicates=0).summary.n_spoof == 2  # eval alone
     with pytest.raises(DataError, match="no bona fide scores"):
         judge(scores, read_key(path, "hidden"))
     with pytest.raises(DataError, match="no clip is of subset 'dev'; it has eval, hidden"):
@@ -148,10 +148,10 @@ def test_swapped_and_hard_scores_are_warned_of(tmp_path):
     scores = np.where(bona, -1.0, 1.0) * np.arange(1, 41)
     write_scores(tmp_path / "s.txt", ids, scores, "2019", bona, ["-" if one else "A01" for one in bona])
     found = judge(read_scores(tmp_path / "s.txt"), None, replicates=0)
-    assert found["eer"] == 100
-    assert "negated scores have an EER of 0.00 %" in found["warnings"][0]
+    assert found.summary.eer == 100
+    assert "negated scores have an EER of 0.00 %" in found.warnings[0]
     write_scores(tmp_path / "s.txt", ids, np.sign(-scores), "2019", bona, ["-" if one else "A01" for one in bona])
-    assert "only 2 different scores" in judge(read_scores(tmp_path / "s.txt"), None, replicates=0)["warnings"][0]
+    assert "only 2 different scores" in judge(read_scores(tmp_path / "s.txt"), None, replicates=0).warnings[0]
 
 
 def test_verifier_scores_of_2019_and_2021_agree(tmp_path):
@@ -176,5 +176,5 @@ def test_judging_equals_the_metrics(tmp_path):
     rows = [(name, "-" if one else "A07", "bonafide" if one else "spoof") for name, one in zip(ids, bona, strict=True)]
     write_scores(tmp_path / "s.txt", ids, values)
     found = judge(read_scores(tmp_path / "s.txt"), read_key(protocol(tmp_path, "2019", rows)), replicates=20)
-    assert found["eer"] == eer(values[bona], values[~bona])[0]
-    assert found["interval_over"] == "clips"  # one speaker says nothing about speakers
+    assert found.summary.eer == eer(values[bona], values[~bona])[0]
+    assert found.summary.interval_over == "clips"  # one speaker says nothing about speakers

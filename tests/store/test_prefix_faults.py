@@ -22,13 +22,12 @@ import torch
 
 from plastsearch.errors import StorageError
 from plastsearch.models.build import build
-from plastsearch.store import prefix
-from plastsearch.store.prefix import PrefixCache, PrefixOf
+from plastsearch.store import activations, prefix
+from plastsearch.store.activations import PrefixOf
+from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial import cached_prefix as keeping
 from plastsearch.trial.run import run_trial
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config, steady
+from tests.trial.conftest import make_config, steady
 
 OF = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
 ITEM = 60_000  # bytes of a clip, so that a buffer does not hide what is written
@@ -266,7 +265,8 @@ FULL = """
 import numpy, sys, torch
 from dataclasses import replace
 from pathlib import Path
-from plastsearch.store.prefix import PrefixCache, PrefixOf
+from plastsearch.store.activations import PrefixOf
+from plastsearch.store.prefix import PrefixCache
 root = Path(sys.argv[1])
 of = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
 cache = PrefixCache(root / "prefix", 1e9)
@@ -325,7 +325,7 @@ def test_activations_that_cannot_be_read_now_are_not_dropped(tmp_path, monkeypat
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(prefix.mmap, "mmap", troubled)
+        patch.setattr(activations.mmap, "mmap", troubled)
         with pytest.raises(StorageError, match="try --no-cache"):
             cache.find(named("a"))
     assert cache.find(named("a")) is not None

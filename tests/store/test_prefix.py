@@ -1,22 +1,19 @@
 """Kept activations: equal results, shared by trials, bounded, dropped oldest first."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from plastsearch.models.detector import Detector
-from plastsearch.store.prefix import PrefixCache, PrefixOf
+from plastsearch.store.activations import PrefixOf
+from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial.run import run_trial
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import SITES, alike, make_config, steady
+from tests.trial.conftest import SITES, alike, make_config, steady
 
 OF = PrefixOf("w", "gru.1", "clips", 8000, 1, "float32", "float32")
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from plastsearch.cli.main import app
 from plastsearch.cli.sweep_session import _print_openings
 from plastsearch.store.openings import FILE, note_opening
+from plastsearch.tracking.events import Ended, Proposed
 from plastsearch.tracking.journal import Journal
 from plastsearch.trial.finalist import run_finalist
 from plastsearch.trial.run import run_trial
@@ -72,10 +73,8 @@ def test_a_sweep_says_the_last_count_at_its_end(tmp_path, capsys) -> None:
     journal = Journal(tmp_path)
     for number, count in enumerate((7, 8)):
         said = {"eval_openings": count, "eval_openings_said": f"this evaluation split has been opened {count} times"}
-        journal.append("propose", trial=number, id="x", role="finalist", control=None, params={}, config={},
-                       origin="finalist", reuse_of=None)  # fmt: skip
-        journal.append("end", trial=number, attempt=1, state="done", metrics={}, details=said, reason=None,
-                       seconds=1.0, gpu_seconds=0.0, fidelity=1.0, node=None)  # fmt: skip
+        journal.append(Proposed(trial=number, id="x", role="finalist", params={}, config={}))
+        journal.append(Ended(trial=number, attempt=1, state="done", metrics={}, details=said))
     journal.close()
     _print_openings(tmp_path)
     assert capsys.readouterr().out == "This evaluation split has been opened 8 times\n"

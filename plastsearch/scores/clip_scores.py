@@ -7,7 +7,6 @@ of finalists that the official tools read are written by finalist.py.
 """
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastsearch.errors import DataError
+from plastsearch.files import whole_file
 
 Split = Literal["search_dev", "evaluation"]
 FOLDER = "scores"
@@ -52,17 +52,12 @@ def keep_scores(store: Path, key: str, split: Split, clips: Clips, scores: Itera
     """Write a network's scores, one line for each clip, replaced in one rename."""
     path = store / FOLDER / f"{key}.{split}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     columns = zip(clips.ids, clips.speakers, clips.attacks, clips.labels, scores, strict=True)
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-            writer.writerow(HEADER)
-            # nine digits give a float32 back exactly
-            writer.writerows((*who, LABELS[label], f"{score:.9g}") for *who, label, score in columns)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(HEADER)
+        # nine digits give a float32 back exactly
+        writer.writerows((*who, LABELS[label], f"{score:.9g}") for *who, label, score in columns)
     return path
 
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from plastsearch.data import decoded
+from plastsearch.data import cache
 from plastsearch.data.cache import Decoder
-from plastsearch.data.corpus import open_corpus, open_evaluation
+from plastsearch.data.corpus import Remembered, forget_corpora, open_corpus, open_evaluation
+from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import check_evaluation
-from plastsearch.data.views import CachedPrefix, forget_views
 from plastsearch.errors import DataError, EvaluationClosedError
 from plastsearch.spec.config import DataConfig, SearchDev
-from tests.data.test_evaluation import genuine_key
 
 
 @pytest.fixture
@@ -21,8 +20,8 @@ def data(la_tree):
 def looked_at(monkeypatch):
     """How many files were looked at so far."""
     seen = []
-    stat_all = decoded.stat_all
-    monkeypatch.setattr(decoded, "stat_all", lambda root, paths: seen.append(len(paths)) or stat_all(root, paths))
+    present = cache.present
+    monkeypatch.setattr(cache, "present", lambda manifest, table: seen.append(len(table)) or present(manifest, table))
     return lambda: sum(seen)
 
 
@@ -32,7 +31,7 @@ def test_the_second_trial_of_a_process_looks_at_no_file(data, tmp_path, looked_a
     other = data.model_copy(update={"length_samples": 8000, "balance": "none", "crops": 3})
     assert open_corpus(other, tmp_path / "cache") is first
     assert looked_at() == 16 + 12
-    forget_views()
+    forget_corpora()
     again = open_corpus(data, tmp_path / "cache")
     assert again is not first
     assert again.fingerprint == first.fingerprint
@@ -66,9 +65,9 @@ def test_a_changed_corpus_or_cache_is_opened_anew(data, la_tree, tmp_path, proto
 
 
 def test_a_kept_evaluation_split_is_as_closed_as_before(data, tmp_path, looked_at):
-    clips = open_evaluation(data, tmp_path / "cache", genuine_key())
+    clips = open_evaluation(data, tmp_path / "cache", issue("test"))
     looked = looked_at()
-    assert open_evaluation(data, tmp_path / "cache", genuine_key()) is clips
+    assert open_evaluation(data, tmp_path / "cache", issue("test")) is clips
     assert looked_at() == looked
     with pytest.raises(EvaluationClosedError):
         open_evaluation(data, tmp_path / "cache", None)
@@ -93,7 +92,7 @@ def test_an_evaluation_split_of_one_class_is_refused_ahead(data, la_tree, tmp_pa
 
 
 def test_the_longest_unused_view_goes_first():
-    kept, made = CachedPrefix(2), []
+    kept, made = Remembered(2), []
     for name in "abacb":
         kept.get(name, lambda name=name: (made.append(name), [])[:1] + ([],))
     assert made == ["a", "b", "c", "b"]

@@ -89,7 +89,7 @@ def test_rawboost_never_leaves_full_scale(algorithm: int, wave_bt: Tensor, seeds
 
 
 def test_block_convolution_equals_the_direct_one() -> None:
-    from plastsearch.augment import rawboost as fir
+    from plastsearch.augment import batches as fir
 
     low, high = torch.tensor([[500.0, 3000.0]]), torch.tensor([[900.0, 4000.0]])
     filters = fir.band_stops(low, high, torch.tensor([[51, 101]]), 101, RATE)
@@ -104,7 +104,7 @@ def test_block_convolution_equals_the_direct_one() -> None:
 def test_band_stops_are_those_of_scipy() -> None:
     from scipy.signal import firwin
 
-    from plastsearch.augment import rawboost as fir
+    from plastsearch.augment import batches as fir
 
     taps = torch.tensor([[31]])
     mine = fir.band_stops(torch.tensor([[1000.0]]), torch.tensor([[2000.0]]), taps, 101, RATE)[0, 0, 35:66].numpy()

@@ -1,19 +1,16 @@
 """A store with a budget drops the least useful first, and never what a running trial rests on."""
 
 import os
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import DAY_S, Entry, entries, excess, size
-from plastsearch.store.stages import StageRecord, StageStore
+from plastsearch.store.stages import StageStore
 from plastsearch.trial.run import run_trial
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config, steady
+from tests.trial.conftest import make_config, steady
 
 FLOATS = 2_000
 ONE = 4 * FLOATS + 900  # a stage of this test: its weights and its record

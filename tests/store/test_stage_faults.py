@@ -15,8 +15,9 @@ import torch
 from plastsearch.errors import StorageError, TrialError
 from plastsearch.store import room
 from plastsearch.store import stages as stores
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import collect, entries
-from plastsearch.store.stages import DamagedStageError, StageRecord, StageStore
+from plastsearch.store.stages import DamagedStageError, StageStore
 from plastsearch.trial.checkpoint import Checkpoints
 
 
@@ -233,7 +234,8 @@ from pathlib import Path
 from plastsearch.errors import TrialError
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.store.room import collect, entries
-from plastsearch.store.stages import StageRecord, StageStore
+from plastsearch.store.records import StageRecord
+from plastsearch.store.stages import StageStore
 store = StageStore(Path(sys.argv[1]))
 tensors = {"a": torch.arange(50_000.0)}
 for at in range(100):

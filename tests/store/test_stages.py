@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from plastsearch.errors import StageBusyError
 from plastsearch.store.lease import Lease
+from plastsearch.store.records import StageRecord
 from plastsearch.store.room import collect, entries
-from plastsearch.store.stages import DamagedStageError, StageBusy, StageRecord, StageStore
+from plastsearch.store.stages import DamagedStageError, StageStore
 
 
 def record(key: str, parent: str | None = None) -> StageRecord:
@@ -81,7 +83,7 @@ def test_busy_is_said_or_waited_for(tmp_path: Path) -> None:
     store = StageStore(tmp_path)
     holder = store.lease("k")
     assert holder.acquire()
-    with pytest.raises(StageBusy, match="stage k is being computed"), store.claim("k", defer=True):
+    with pytest.raises(StageBusyError, match="stage k is being computed"), store.claim("k", defer=True):
         pass
     threading.Timer(0.3, holder.release).start()
     with store.claim("k", defer=False, poll_s=0.02) as waited:

@@ -1,9 +1,9 @@
-"""The index of a pool of decoded clips: which clips its shards hold, where they lie, and which cannot be used."""
+"""The index of a folder of shards: which clips they hold, where these lie, and which cannot be used."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.shards import KEY_BYTES, ShardIndex, read_index
 from plastsearch.errors import StorageError
 
+Kind = TypeVar("Kind", bound=np.generic)
 NO_AUDIO = pa.scalar(bytes(KEY_BYTES), pa.binary(KEY_BYTES))
 
 
@@ -38,7 +39,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class PoolIndex:
+class ClipIndex:
     """Every row of every shard, without samples."""
 
     split: str
@@ -53,7 +54,7 @@ class PoolIndex:
         return self._column("keys", pa.binary(KEY_BYTES))
 
     def lacks(self, keys: pa.Array) -> npt.NDArray[np.bool_]:
-        """Which of these clips the pool does not hold."""
+        """Which of these clips the folder does not hold."""
         there: npt.NDArray[np.bool_] = np.asarray(pc.is_in(keys, value_set=self.keys))
         return ~there
 
@@ -71,7 +72,7 @@ class PoolIndex:
         return int(lengths[pc.drop_null(self._rows(keys)).to_numpy()].sum())
 
     def audio(self, keys: pa.Array) -> pa.Array:
-        """The audio hashes of those of these clips that the pool holds and could decode."""
+        """The audio hashes of those of these clips that the folder holds and could decode."""
         there = pc.drop_null(self._rows(keys))
         hashes = self._column("audio", pa.binary(KEY_BYTES)).take(there)
         return hashes.filter(pc.not_equal(hashes, NO_AUDIO))
@@ -99,7 +100,7 @@ class PoolIndex:
         return pa.concat_arrays([getattr(part, name) for part in self.parts]) if self.parts else pa.array([], kind)
 
 
-def read_pool(folder: Path) -> PoolIndex:
+def read_clip_index(folder: Path) -> ClipIndex:
     """The index of all complete shards of a folder; an empty one if there is none."""
     shards: list[Path] = []
     broken: list[Path] = []
@@ -108,7 +109,7 @@ def read_pool(folder: Path) -> PoolIndex:
         try:
             found = read_index(path)
         except FileNotFoundError:
-            continue  # whoever prepares this pool has just taken a broken one away
+            continue  # whoever prepares this folder has just taken a broken one away
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if getattr(
                 error, "errno", None
@@ -118,8 +119,8 @@ def read_pool(folder: Path) -> PoolIndex:
             continue
         parts += [(len(shards), part) for part in found]
         shards.append(path)
-    return PoolIndex(
-        folder.name.rsplit("-", 2)[1],  # the folder's own word for it, so that no caller can mislabel a pool
+    return ClipIndex(
+        folder.name.rsplit("-", 2)[1],  # the folder's own word for it, so that no caller can mislabel it
         tuple(str(path) for path in shards),
         tuple(number for number, _ in parts),
         tuple(part for _, part in parts),
@@ -127,5 +128,5 @@ def read_pool(folder: Path) -> PoolIndex:
     )
 
 
-def _joined(arrays: list[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+def _joined(arrays: list[npt.NDArray[Kind]], dtype: type[Kind]) -> npt.NDArray[Kind]:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype)

@@ -1,0 +1,53 @@
+"""Files and folders that appear whole or not at all, and JSON that every parser reads."""
+
+import math
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART = ".part"  # how a draft ends; `drafts_of` finds what a killed process left of it
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A draft beside the path; it takes the path's name in one rename when the block ends, and goes if that fails."""
+    draft = _draft(path)
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder, which the block makes; under its name there may be nothing yet, or an empty folder."""
+    draft = _draft(path)
+    try:
+        yield draft
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def drafts_of(folder: Path, name: str = "*") -> list[Path]:
+    """The drafts of a file or folder of that name (of all: `*`) that lie in a folder."""
+    return list(folder.glob(f".{name}.*{PART}"))
+
+
+def plain(value: object) -> object:
+    """What JSON can say of a value: it knows no NaN and no infinity, so such a number becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _draft(path: Path) -> Path:
+    # not by process id: containers that share a disk hand out the same ones
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")

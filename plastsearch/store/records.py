@@ -1,0 +1,117 @@
+"""What a stage store holds on its disk, without the weights: folders, records, who may drop what. Imports no torch.
+
+<root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
+<root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
+<root>/drafts/<token>/                    a stage that is being written
+<root>/work/<key>/                        checkpoints of a stage that is being computed
+<root>/leases/<key>                       who is computing it
+<root>/uses/<token>                       what a running trial rests on
+<root>/scores/                            scores of finalists; nothing of it is ever dropped here
+
+The weights, and the claims on stages: stages.py. How room is made again: room.py.
+"""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from plastsearch.errors import StorageError
+from plastsearch.store.lease import Lease
+
+FORMAT = 1  # a record of another format is no stage: it is computed again and replaced
+GONE = ".gone-"  # beside the stages: out of sight, not yet deleted
+
+
+class StoredTensor(TypedDict):
+    """Where a tensor of a stage lies, as the record's JSON says it."""
+
+    digest: str
+    key: str  # of the stage whose file holds it: this one, or one before it
+    name: str  # in that file
+
+
+@dataclass
+class StageRecord:
+    """What the store knows of a finished stage, beside its weights."""
+
+    key: str
+    stage: str
+    parent: str | None
+    reads: dict[str, Any]  # JSON: the part of the configuration that the stage depends on
+    metrics: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)  # JSON: what the stage says of itself
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    created: float = 0.0
+    tensors: dict[str, StoredTensor] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+class StageRecords:
+    """The folder of finished stages as far as records go; every method is safe to call from many processes at once."""
+
+    def __init__(self, root: Path, lease_s: float = 60.0, max_bytes: float | None = None) -> None:
+        self.root = root
+        self.lease_s = lease_s
+        self.max_bytes = max_bytes
+
+    def folder(self, key: str) -> Path:
+        return self.root / "stages" / key
+
+    def work(self, key: str) -> Path:
+        """Where the one who computes a stage keeps its checkpoints."""
+        return self.root / "work" / key
+
+    def lease(self, key: str) -> Lease:
+        return Lease(self.root / "leases" / key, self.lease_s)
+
+    @contextmanager
+    def register(self, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """The moment in which trials say what they rest on, or a collector chooses what nobody rests on.
+
+        It is held in the folder it is about: a network file system then lists that folder afresh.
+        """
+        lease = Lease(self.root / "uses" / "register", self.lease_s)
+        while not lease.acquire():
+            while_waiting()
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            lease.release()
+
+    def find(self, key: str) -> StageRecord | None:
+        """The record of a finished stage, without its weights."""
+        path = self.folder(key) / "stage.json"
+        try:
+            plain = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            # a file server that is away for a moment must not cost the stages it keeps: only bad content is dropped
+            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
+        except ValueError:
+            self.discard(key)
+            return None
+        return StageRecord(**plain) if plain["format"] == FORMAT else None
+
+    def discard(self, key: str) -> None:
+        """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""
+        hidden = self.hide(key)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def hide(self, key: str) -> Path | None:
+        """Out of sight, not yet deleted; beside the stages, for on a full disk not even a folder can be made."""
+        hidden = self.folder(f"{GONE}{uuid.uuid4().hex}")
+        try:
+            self.folder(key).rename(hidden)
+        except FileNotFoundError:
+            return None
+        return hidden

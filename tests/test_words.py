@@ -1,0 +1,27 @@
+"""Durations and sizes are written in one way."""
+
+import pytest
+
+from plastsearch.words import duration, sized
+
+
+@pytest.mark.parametrize(
+    ("seconds", "live", "reported"),
+    [
+        (3.4, "3 s", "3 s"),
+        (75, "1 min 15 s", "75 s"),
+        (100, "1 min 40 s", "1 min 40 s"),
+        (4000, "1 h 06 min", "66 min 40 s"),
+        (7300, "2 h 01 min", "2 h 01 min"),
+    ],
+)
+def test_durations(seconds: float, live: str, reported: str) -> None:
+    assert duration(seconds) == live
+    assert duration(seconds, units_from=1.5) == reported
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 B"), (1500, "1.5 kB"), (2.5e6, "2.5 MB"), (1e9, "1 GB"), (1.234e12, "1,234 GB")]
+)
+def test_sizes(size: float, words: str) -> None:
+    assert sized(size) == words
