@@ -16,9 +16,9 @@ from plastsearch.data.corpora import READERS
 from plastsearch.growth.criteria import CRITERIA
 from plastsearch.models.build import BUILDERS
 from plastsearch.models.catalog import PRESETS
-from plastsearch.spec.config import Corpus, Criterion, Method, ModelConfig
 from plastsearch.spec.constraints import METRICS
 from plastsearch.spec.methods import METHODS
+from plastsearch.spec.words import Corpus, Criterion, Method, Model
 from plastsearch.trial.result import SPLIT_METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +86,7 @@ def test_every_word_that_a_space_may_use_has_its_line_in_the_table() -> None:
     assert set(get_args(Criterion)) == set(CRITERIA)
     assert set(get_args(Method)) == set(METHODS)
     assert set(get_args(Corpus)) == {"synthetic", *READERS}
-    models = set(get_args(ModelConfig.model_fields["name"].annotation))
-    assert models == set(BUILDERS) == set(PRESETS)
+    assert set(get_args(Model)) == set(BUILDERS) == set(PRESETS)
 
 
 def test_every_metric_of_a_split_says_what_is_better() -> None:

@@ -1,20 +1,18 @@
 """`plastsearch data`: what a corpus on disk holds, and decoding it ahead of a sweep. The work: corpora.py."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import print_json
+from plastsearch.spec.words import Corpus
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 
-CORPORA = (
-    "asvspoof2019_la, asvspoof2019_pa, asvspoof2021_la, asvspoof2021_df, asvspoof5, fake_or_real, in_the_wild, "
-    "manifest or synthetic."
-)
-Name = Annotated[str, typer.Argument(help=CORPORA)]
+GENERATED, *ON_DISK = get_args(Corpus)
+Name = Annotated[str, typer.Argument(help=options.listed(*ON_DISK, GENERATED))]
 Manifest = Annotated[str | None, typer.Option("--manifest", help="manifest: a CSV or Parquet table.")]
 CACHE = Path("plastsearch-runs/cache")
 

@@ -4,9 +4,17 @@ A command's own few options stand in its file. No default is set here: it may di
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
+
+from plastsearch.spec.words import Preset as PresetName
+
+
+def listed(*words: str) -> str:
+    """Words for a person: `tiny, small, base or large.`"""
+    return f"{', '.join(words[:-1])} or {words[-1]}."
+
 
 # Shared by commands.
 
@@ -17,7 +25,7 @@ Sets = Annotated[
 ]
 SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-Preset = Annotated[str, typer.Option(help="tiny, small, base or large.")]
+Preset = Annotated[str, typer.Option(help=listed(*get_args(PresetName)))]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 CorpusRoot = Annotated[str | None, typer.Option(help="The folder that holds the corpus.")]
 CorpusVariant = Annotated[

@@ -1,16 +1,17 @@
 """`plastsearch pretrain`: a small pretrained encoder of one's own, for `model.from`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json
 from plastsearch.errors import SpecError
+from plastsearch.spec.words import Model as ModelName
 
 Folder = Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")]
-Model = Annotated[str, typer.Option(help="wav2vec2, resnet18 or grnn.")]
+Model = Annotated[str, typer.Option(help=options.listed(*get_args(ModelName)))]
 Objective = Annotated[str, typer.Option(help="supervised, or contrastive (no labels; wav2vec2).")]
 Corpus = Annotated[str, typer.Option(help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.")]
 Manifest = Annotated[str | None, typer.Option(help="With --corpus manifest: the table of clips.")]

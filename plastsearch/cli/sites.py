@@ -1,18 +1,19 @@
 """`plastsearch sites`: which places of a network can change their width, from plain configuration alone."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_listing
+from plastsearch.spec.words import Model
 
 COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "`neurons` counts")
 
 
 def sites(
-    model: Annotated[str, typer.Argument(help="wav2vec2, resnet18 or grnn.")],
+    model: Annotated[str, typer.Argument(help=options.listed(*get_args(Model)))],
     preset: options.Preset = "tiny",
     source: Annotated[
         str | None, typer.Option("--from", help="A folder with weights; its config.json is read.")

@@ -8,15 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Method = Literal["baseline", "dropin", "plasticity", "lora", "last_k", "stack", "truncate"]
-Criterion = Literal[
-    "taylor", "fisher", "taylor_weight", "gradient_norm", "magnitude", "bn_gamma", "entropy", "entropy_shared",
-    "gradient_entropy", "variance", "hebbian", "co_activation", "newest", "random",
-]  # fmt: skip
-Corpus = Literal[
-    "synthetic", "asvspoof2019_la", "asvspoof2019_pa", "asvspoof2021_la", "asvspoof2021_df", "asvspoof5",
-    "fake_or_real", "in_the_wild", "manifest",
-]  # fmt: skip
+from plastsearch.spec.words import Corpus, Criterion, Method, Model, Preset
 
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 
@@ -30,8 +22,8 @@ class Closed(BaseModel):
 class ModelConfig(Closed):
     """Which network; `from` takes its weights from a local folder or a hub name."""
 
-    name: Literal["wav2vec2", "resnet18", "grnn"] = "wav2vec2"
-    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    name: Model = "wav2vec2"
+    preset: Preset = "tiny"
     from_: str | None = Field(None, alias="from")
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None  # None: the network's own
     pooling: Literal["mean", "attention", "mean_std"] = "mean"

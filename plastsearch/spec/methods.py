@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast
 
-from plastsearch.spec.config import Method, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.words import Method
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
 Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
