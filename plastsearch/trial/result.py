@@ -9,8 +9,7 @@ from plastsearch.store.records import StageRecord
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
 from plastsearch.trial.keys import derive_seed
-from plastsearch.trial.scoring import Scores, split_summary, unpacked
-from plastsearch.trial.stages import dev_scores
+from plastsearch.trial.scoring import Scores, dev_scores, split_summary, unpacked
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",

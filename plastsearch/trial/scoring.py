@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
+from plastsearch.models.detector import Detector
 from plastsearch.scores.metrics import Summary, eer, summary
+from plastsearch.store.prefix import CachedActivations
+from plastsearch.trial.context import TrialContext
 from plastsearch.trial.fit import Quality
 
 Scores = NDArray[np.float32]
@@ -39,6 +42,20 @@ def score(module: nn.Module, logits: Callable[[Tensor], Tensor], inputs: Iterato
     with torch.inference_mode():
         parts = [halving.rows(differences, batch) for batch in inputs]
     return torch.cat(parts).cpu().numpy()
+
+
+def dev_scores(
+    context: TrialContext, module: Detector, cut: str | None = None, kept: CachedActivations | None = None
+) -> Scores:
+    """Scores of the search-dev clips, in their order; from activations kept at a cut, where there are any."""
+    clips = context.search_dev
+    if kept is not None and cut is not None:
+        parts = (
+            kept.read(np.arange(first, min(first + BATCH, len(clips)))).to(context.device)
+            for first in range(0, len(clips), BATCH)
+        )
+        return score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16)
+    return score(module, module, waves(clips, context.length_samples, context.device), context.bf16)
 
 
 def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:

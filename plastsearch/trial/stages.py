@@ -311,19 +311,5 @@ def _fit_settings(context: TrialContext, stage: Stage) -> FitSettings:
 
 def evaluate(context: TrialContext, module: Detector, cut: str | None, kept: CachedPrefix | None) -> Quality:
     """The dev set's answer, from kept activations where there are any."""
-    return scoring.quality(dev_scores(context, module, cut, kept), context.search_dev.labels)
-
-
-def dev_scores(
-    context: TrialContext, module: Detector, cut: str | None = None, kept: CachedPrefix | None = None
-) -> scoring.Scores:
-    """Scores of the search-dev clips, in their order."""
-    held = kept.dev if kept else None
-    if held is not None and cut is not None:
-        parts = (
-            held.read(np.arange(first, min(first + scoring.BATCH, len(context.search_dev)))).to(context.device)
-            for first in range(0, len(context.search_dev), scoring.BATCH)
-        )
-        return scoring.score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16)
-    waves = scoring.waves(context.search_dev, context.length_samples, context.device)
-    return scoring.score(module, module, waves, context.bf16)
+    scores = scoring.dev_scores(context, module, cut, kept.dev if kept else None)
+    return scoring.quality(scores, context.search_dev.labels)

@@ -10,7 +10,7 @@ from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
 from plastsearch.store.activations import PrefixOf
 from plastsearch.trial import cached_prefix as keeping
-from plastsearch.trial import cost, methods, stages
+from plastsearch.trial import cost, methods, scoring, stages
 from plastsearch.trial.context import TrialContext, open_context
 from plastsearch.trial.networks import change_, new_network
 from plastsearch.trial.run import run_trial
@@ -42,9 +42,9 @@ def _short(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 @pytest.mark.parametrize("name", ["grnn", "resnet18", "wav2vec2"])
 def test_scores_do_not_depend_on_how_many_clips_fit(name: str, context: TrialContext, monkeypatch) -> None:
     module = build(name, "tiny", seed=2)
-    whole = stages.dev_scores(context, module)
+    whole = scoring.dev_scores(context, module)
     tried = _short(monkeypatch, 5)
-    parts = stages.dev_scores(context, module)
+    parts = scoring.dev_scores(context, module)
     assert max(tried) > 5
     assert sum(size for size in tried if size <= 5) == len(whole)
     np.testing.assert_allclose(parts, whole, **CLOSE)
