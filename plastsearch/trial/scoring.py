@@ -13,7 +13,7 @@ from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import Detector
 from plastsearch.scores.metrics import Summary, eer, summary
-from plastsearch.store.prefix import CachedActivations
+from plastsearch.store.activations import CachedActivations
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.fit import Quality
 
