@@ -13,8 +13,8 @@ from plastsearch.execute.messages import Task
 from plastsearch.spec.config import Report, RunSettings
 from plastsearch.sweep import phases as parts
 from plastsearch.sweep.options import Options
-from tests.search.fake_trials import FUNCTION
-from tests.search.session_process import SPACE
+from tests.sweep.fake_trials import FUNCTION
+from tests.sweep.session_process import SPACE
 
 LIMITS = ["--cache-max-gb", "2.5", "--store-max-gb", "7", "--checkpoint-s", "0"]
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 import plastsearch.sweep.options
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
-from tests.search.fake_trials import FUNCTION
-from tests.search.session_process import SPACE
+from tests.sweep.fake_trials import FUNCTION
+from tests.sweep.session_process import SPACE
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from plastsearch.private_folder import private_folder
 from plastsearch.sweep import options
 from plastsearch.tracking.journal import Journal
 from tests.doors import command_lines
-from tests.search.fake_trials import FUNCTION
-from tests.search.session_process import SPACE
+from tests.sweep.fake_trials import FUNCTION
+from tests.sweep.session_process import SPACE
 
 PASSWORD = "hunter2-of-the-team"
 # The real command line around trials that cost nothing.
@@ -33,7 +33,7 @@ TYPED = """
 import functools
 from plastsearch.sweep import options
 from plastsearch.cli.main import main
-fake = "tests.search.fake_trials:trial"
+fake = "tests.sweep.fake_trials:trial"
 options.Options = functools.partial(options.Options, trial=fake, finalist=fake)
 main()
 """

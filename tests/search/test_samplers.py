@@ -8,7 +8,7 @@ from plastsearch.sweep.options import Options
 from plastsearch.sweep.session import run_sweep
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import trials
-from tests.search.fake_trials import FUNCTION
+from tests.sweep.fake_trials import FUNCTION
 
 SPACE = """
 base: {method: plasticity}

@@ -81,7 +81,7 @@ def test_replay_comes_to_the_same_decisions():
 
 def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
     from plastsearch.sweep.budget import Limits
-    from tests.search.conftest import OBJECTIVES
+    from tests.sweep.conftest import OBJECTIVES
 
     it = rig(limits=Limits(trials=20), options={"halting": Halting("asha", OBJECTIVES, least=2)})
     it.run()

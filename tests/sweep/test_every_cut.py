@@ -11,10 +11,10 @@ from plastsearch.sweep.phases import ListedPhase, SearchPhase, baseline, finalis
 from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import trials
-from tests.search.conftest import OBJECTIVES
-from tests.search.fake_trials import Dice
-from tests.search.session_process import session
-from tests.search.test_finalists import Beside
+from tests.sweep.conftest import OBJECTIVES
+from tests.sweep.fake_trials import Dice
+from tests.sweep.session_process import session
+from tests.sweep.test_finalists import Beside
 
 SMALL = ("search.trials=2", "finalists={top: 1, seeds: 2}")
 

@@ -20,7 +20,7 @@ from plastsearch.tracking.events import Event
 from plastsearch.tracking.journal import Journal, read
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, trials
-from tests.search.fake_trials import FUNCTION, Dice
+from tests.sweep.fake_trials import FUNCTION, Dice
 
 OBJECTIVES = (
     Objective(metric="dev_eer", goal="min", reference=50.0),

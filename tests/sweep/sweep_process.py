@@ -5,8 +5,8 @@ from pathlib import Path
 
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
-from tests.search.conftest import OBJECTIVES, Rig
-from tests.search.fake_trials import Dice
+from tests.sweep.conftest import OBJECTIVES, Rig
+from tests.sweep.fake_trials import Dice
 
 
 def rig(folder: Path, n_trials: int, seed: int) -> Rig:

@@ -10,9 +10,9 @@ from plastsearch.tracking.events import Ended
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import TrialRecord, trials
 from plastsearch.trial.checkpoint import Checkpoints
-from tests.search.session_process import session
+from tests.sweep.session_process import session
 
-TRIAL = "tests.search.checkpointing_trials:trial"
+TRIAL = "tests.sweep.checkpointing_trials:trial"
 
 
 def record(number: int, state: str = "running") -> TrialRecord:

@@ -12,7 +12,7 @@ import pytest
 
 from plastsearch.execute.resources import Request
 from plastsearch.sweep.budget import Limits
-from tests.search.fake_trials import Dice
+from tests.sweep.fake_trials import Dice
 
 pytestmark = [
     pytest.mark.slow,

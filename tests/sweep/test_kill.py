@@ -12,15 +12,15 @@ import pytest
 
 from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import OBJECTIVES
-from tests.search.sweep_process import rig
+from tests.sweep.conftest import OBJECTIVES
+from tests.sweep.sweep_process import rig
 
 TRIALS, SECONDS = 12, 0.04
 
 
 def start(folder: Path, seed: int) -> subprocess.Popen:
     environment = {**os.environ, "FAKE_TRIAL_S": str(SECONDS), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "tests.search.sweep_process", str(folder), str(TRIALS), str(seed)]
+    command = [sys.executable, "-m", "tests.sweep.sweep_process", str(folder), str(TRIALS), str(seed)]
     return subprocess.Popen(command, env=environment)
 
 

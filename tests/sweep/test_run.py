@@ -10,7 +10,7 @@ from plastsearch.execute.messages import Failed
 from plastsearch.sweep.budget import Limits
 from plastsearch.tracking.events import Ended, Proposed
 from plastsearch.tracking.journal import Journal
-from tests.search.fake_trials import Dice
+from tests.sweep.fake_trials import Dice
 
 
 def outcome(records):

@@ -1,6 +1,6 @@
 """Stand-ins for trials and proposers: milliseconds instead of minutes, and every way to fail on request.
 
-A worker imports `tests.search.fake_trials:trial` by name, like the real one. `model.from` carries orders, such as
+A worker imports `tests.sweep.fake_trials:trial` by name, like the real one. `model.from` carries orders, such as
 `error` or `die-once:<file>`.
 """
 
@@ -17,7 +17,7 @@ from plastsearch.search.proposer import Proposal
 from plastsearch.spec.config import ModelConfig, Report, RunSettings, TrialConfig
 from plastsearch.tracking.records import TrialRecord
 
-FUNCTION = "tests.search.fake_trials:trial"
+FUNCTION = "tests.sweep.fake_trials:trial"
 STEPS = 40
 
 

@@ -16,8 +16,8 @@ from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Retried, Started, note
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
-from tests.search.conftest import OBJECTIVES
-from tests.search.fake_trials import Dice
+from tests.sweep.conftest import OBJECTIVES
+from tests.sweep.fake_trials import Dice
 
 STARTED = Started(trial=1, attempt=1)
 WAITS = Retried(trial=1, attempt=1, reason="stage ab is busy", waits=True)

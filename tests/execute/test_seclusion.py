@@ -16,7 +16,7 @@ import pytest
 
 from plastsearch.private_folder import private_folder
 from tests.doors import Door, abstract_names, call, command_lines, doors, tree
-from tests.search.test_session import start, wait_for
+from tests.sweep.test_session import start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::Warning")]  # Ray's own, in its threads
 

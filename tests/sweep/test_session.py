@@ -12,7 +12,7 @@ import pytest
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.tracking.journal import Journal, read
 from plastsearch.tracking.records import trials
-from tests.search.session_process import session
+from tests.sweep.session_process import session
 
 
 def records(outcome):
@@ -118,7 +118,7 @@ def test_other_budgets_end_a_search_early(tmp_path, override, reason):
 
 def start(root, *more, resume="new", seconds=0.2):
     environment = {**os.environ, "FAKE_TRIAL_S": str(seconds), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", "tests.search.session_process", str(root), resume, *more]
+    command = [sys.executable, "-m", "tests.sweep.session_process", str(root), resume, *more]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -157,7 +157,7 @@ def test_an_interrupt_ends_at_130_and_the_resume_command_goes_on(tmp_path, signa
 
 
 def test_too_many_failures_end_at_4(tmp_path):
-    outcome = session(tmp_path, "search.trials=30", trial="tests.search.fake_trials:nothing")
+    outcome = session(tmp_path, "search.trials=30", trial="tests.sweep.fake_trials:nothing")
     assert (outcome.status, outcome.exit_code) == ("failures", 4)
     assert "has no attribute 'nothing'" in outcome.reason
 

@@ -16,10 +16,10 @@ from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import trials
-from tests.search.conftest import OBJECTIVES
-from tests.search.fake_trials import Dice
-from tests.search.session_process import SPACE
-from tests.search.test_session import start, wait_for
+from tests.sweep.conftest import OBJECTIVES
+from tests.sweep.fake_trials import Dice
+from tests.sweep.session_process import SPACE
+from tests.sweep.test_session import start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::Warning")]  # Ray's own, in its threads
 
@@ -118,7 +118,7 @@ from pathlib import Path
 from plastsearch.sweep.budget import Limits
 from plastsearch.execute.ray_tune import RayExecutor
 from plastsearch.execute.resources import Request
-from tests.search.conftest import Rig
+from tests.sweep.conftest import Rig
 
 executor = RayExecutor(Path(sys.argv[1]), Request(cpu=1), parallel=1)
 rig = Rig(Path(sys.argv[1]) / "sweep", limits=Limits(trials=2))
@@ -181,7 +181,7 @@ import functools, sys
 from plastsearch.sweep import options
 from plastsearch.cli.main import main
 options.Options = functools.partial(
-    options.Options, trial="tests.search.fake_trials:trial", finalist="tests.search.fake_trials:trial"
+    options.Options, trial="tests.sweep.fake_trials:trial", finalist="tests.sweep.fake_trials:trial"
 )
 sys.argv[1:1] = ["sweep"]
 main()

@@ -10,7 +10,7 @@ from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.display import JsonLines
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.session import run_sweep
-from tests.search.fake_trials import FUNCTION
+from tests.sweep.fake_trials import FUNCTION
 
 SPACE = """
 question: Does the driver keep its word?

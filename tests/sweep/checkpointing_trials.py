@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
 from plastsearch.trial.checkpoint import Checkpoints
-from tests.search import fake_trials
+from tests.sweep import fake_trials
 
 
 def trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:

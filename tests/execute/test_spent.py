@@ -14,8 +14,8 @@ from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.sweep.options import Options
 from plastsearch.sweep.phases import task_of
 from plastsearch.tracking.records import TrialRecord
-from tests.search.fake_trials import Dice
-from tests.search.test_worker import end_of
+from tests.execute.test_worker import end_of
+from tests.sweep.fake_trials import Dice
 
 STICKY = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported"
 

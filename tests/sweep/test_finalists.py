@@ -4,8 +4,8 @@ from plastsearch.execute import worker
 from plastsearch.sweep.budget import Limits, Spent, exhausted
 from plastsearch.sweep.phases import ListedPhase, SearchPhase, finalists
 from plastsearch.tracking.ranking import Ranking
-from tests.search.conftest import OBJECTIVES
-from tests.search.fake_trials import Dice
+from tests.sweep.conftest import OBJECTIVES
+from tests.sweep.fake_trials import Dice
 
 
 class Killed(BaseException):
