@@ -18,7 +18,7 @@ from plastsearch.models.build import BUILDERS
 from plastsearch.models.catalog import PRESETS
 from plastsearch.spec.constraints import METRICS
 from plastsearch.spec.methods import METHODS
-from plastsearch.spec.words import Corpus, Criterion, Method, Model
+from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model
 from plastsearch.trial.result import SPLIT_METRICS
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import print_json
-from plastsearch.spec.words import Corpus
+from plastsearch.spec.vocabulary import Corpus
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 

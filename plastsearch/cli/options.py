@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from plastsearch.spec.words import Preset as PresetName
+from plastsearch.spec.vocabulary import Preset as PresetName
 
 
 def listed(*words: str) -> str:

@@ -8,7 +8,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json
 from plastsearch.errors import SpecError
-from plastsearch.spec.words import Model as ModelName
+from plastsearch.spec.vocabulary import Model as ModelName
 
 Folder = Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")]
 Model = Annotated[str, typer.Option(help=options.listed(*get_args(ModelName)))]

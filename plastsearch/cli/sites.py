@@ -7,7 +7,7 @@ import typer
 from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_listing
-from plastsearch.spec.words import Model
+from plastsearch.spec.vocabulary import Model
 
 COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "`neurons` counts")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from plastsearch.spec.words import Corpus, Criterion, Method, Model, Preset
+from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
 
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 

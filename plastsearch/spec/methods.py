@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal, cast
 
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.words import Method
+from plastsearch.spec.vocabulary import Method
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
 Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
