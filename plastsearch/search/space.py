@@ -282,21 +282,3 @@ def _sum(counts: Iterable[int | None]) -> int | None:
             return None
         total += count
     return total
-
-
-def notes_on(spec: SweepSpec, space: Space) -> list[str]:
-    """What the choice of a sampler means for this space."""
-    search, found = spec.search, []
-    binary = sum(len(one.labels) == 2 for one in space.parameters.values())
-    if search.sampler == "gp":
-        found.append(
-            f"sampler gp imports torch into the driver and takes seconds per proposal with {len(space.parameters)} "
-            f"parameters ({binary} of them switches); sampler auto takes milliseconds"
-        )
-    if search.sampler == "grid" and space.size is not None and space.size > search.trials:
-        found.append(
-            f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
-        )
-    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
-        found.append(f"the space has {space.size} points, so the search ends after that many trials")
-    return found

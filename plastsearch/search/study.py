@@ -16,7 +16,7 @@ from plastsearch.search.optuna_log import Entry, OptunaLog
 from plastsearch.search.parameters import flat
 from plastsearch.search.proposer import Proposal
 from plastsearch.search.samplers import Draw, OptunaSampler
-from plastsearch.search.space import Space, notes_on, open_space
+from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Params, Point
 from plastsearch.spec.methods import YARDSTICK
@@ -60,11 +60,6 @@ class Study:
         self._log = OptunaLog(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
         self.rebuilt = self._log.reconcile(entries) if self._log is not None else False
 
-    @property
-    def notes(self) -> list[str]:
-        """What a person should know of the sampler."""
-        return notes_on(self.spec, self.space)
-
     def ask(self, number: int) -> Proposal | None:
         """Propose the trial that the journal will call `number`; None when there is nothing new in the space."""
         order = len(self._sampler)
@@ -93,9 +88,6 @@ class Study:
         entry = self._learn(record)
         if self._log is not None:
             self._log.end(entry)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _made(self, order: int) -> tuple[str, Params, TrialConfig, int | None] | None:
         """Ask the sampler, under the policy on duplicates."""

@@ -14,7 +14,7 @@ _EVERY_S = 30.0  # between two summaries
 
 
 class Silent:
-    """--quiet and --json."""
+    """No display, for `--quiet`, and beside `--json`."""
 
     def feed(self, event: Event) -> None:
         """Say nothing."""
@@ -27,10 +27,11 @@ class JsonLines:
     """Every event of the journal, as it is written."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream = stream or sys.stdout  # looked up now, not at import: tests and notebooks replace it
 
     def feed(self, event: Event) -> None:
         """One object per line, flushed, for machines."""
+        # A loss of NaN would make lines that strict JSON readers refuse: null stands for it, as in the journal.
         self._stream.write(json.dumps(plain(event.as_json()), allow_nan=False) + "\n")
         self._stream.flush()
 
@@ -42,7 +43,8 @@ class Lines:
     """A plain line for every start and end, and a summary now and then, for logs and pipes."""
 
     def __init__(self, view: SweepView, stream: IO[str] | None = None) -> None:
-        self._view, self._stream = view, stream or sys.stderr
+        self._view = view
+        self._stream = stream or sys.stderr  # standard output is for results
         self._said = time.monotonic()
 
     def feed(self, event: Event) -> None:
@@ -50,11 +52,11 @@ class Lines:
         text = self._text(event)
         if text is not None:
             self._say(text, event.at)
-        if not isinstance(event, Finished):
+        if not isinstance(event, Finished):  # the last word is followed by a summary anyway
             self.tick()
 
     def tick(self) -> None:
-        """Say where the sweep stands, every half a minute."""
+        """Say where the sweep stands, every half a minute: trials of hours would else look as if all hung."""
         if time.monotonic() - self._said < _EVERY_S:
             return
         self._said = time.monotonic()
@@ -67,7 +69,7 @@ class Lines:
         self._stream.flush()
 
     def close(self) -> None:
-        """The last word."""
+        """A last summary."""
         self._stream.write(self._view.summary() + "\n")
 
     def _text(self, event: Event) -> str | None:

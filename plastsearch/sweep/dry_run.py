@@ -51,15 +51,19 @@ def dry_run(
 ) -> Forecast:
     """Sample the space, count parameters in a child process, and predict."""
     space = space or open_space(spec)
+    # Drawn at random, not proposed: what a sampler will prefer depends on results that nobody has yet.
     rng = np.random.default_rng(spec.search.seed)
     configs = [space.config(space.draw(rng)) for _ in range(SAMPLED)]
     distinct = {config.trial_id(): config for config in configs}
     asked = ForecastRequest(configs=tuple(distinct.values()), time=measure, cache=cache, cache_max_gb=cache_max_gb)
     answer = _child(asked)
+    # By content, for small spaces repeat themselves; shares and medians are over all draws again.
     counts = dict(zip(distinct, answer.counts, strict=True))
     known = [count for config in configs if (count := counts[config.trial_id()]) is not None]
     totals = sorted(count.params_total for count in known)
-    steps, step_s = _steps(spec.base), answer.step_s
+    steps = _steps(spec.base)
+    step_s = answer.step_s
+    # Every method gets the same total of optimiser steps, so one trial's time stands for all.
     trial_s = steps * step_s if steps is not None and step_s is not None else None
     return Forecast(
         size=space.size,
@@ -104,6 +108,7 @@ def _infeasible(spec: SweepSpec, known: Sequence[Parameters]) -> float | None:
     limits = [one for one in spec.parsed_constraints if one.metric == "params_total"]
     if not limits or not known:
         return None
+    # A limit relative to the baseline's measurements is none of these: `params_total` alone is known beforehand.
     beyond = [any((one.violation(count.model_dump(), {}) or 0) > 0 for one in limits) for count in known]
     return sum(beyond) / len(beyond)
 
@@ -115,6 +120,7 @@ def _steps(config: TrialConfig) -> int | None:
 
 
 def _child(request: ForecastRequest) -> ForecastAnswer:
+    # A process of its own: torch takes 1.6 s and 650 MB, which the driver would carry through the whole sweep.
     done = subprocess.run(
         [sys.executable, "-m", "plastsearch.sweep.forecast_child"],
         input=request.model_dump_json(by_alias=True),

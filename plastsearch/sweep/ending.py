@@ -23,18 +23,26 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
-        self._last = -ECHO_S
+        self._last_s = -ECHO_S
         self._sweep: Sweep | None = None
         self._say: Callable[[str], None] = lambda text: None  # noqa: ARG005
-        self._raise_at: int | None = 1  # nothing has begun
+        self._raise_at: int | None = 1  # the signal that raises; nothing has begun, so the first may
         self._kept: dict[signal.Signals, Handler] = {}
         self._patience: threading.Timer | None = None
 
     def serve(self, sweep: Sweep, say: Callable[[str], None], *, patient: bool, grace_s: float = GRACE_S) -> None:
-        """From here on the sweep knows what to do; where trials run in this thread only an exception can stop them."""
-        self._sweep, self._say, self._raise_at = sweep, say, self.count + (3 if patient else 2)
+        """From here on the sweep knows what to do; `patient`: an executor asks it a few times a second.
+
+        One that is not patient runs trials in this very thread, where only an exception can stop them.
+        """
+        self._sweep = sweep
+        self._say = say
+        # The first signal parts in peace, the second stops. A patient executor sees that by itself, so only a third,
+        # from somebody for whom it takes too long, breaks it off.
+        self._raise_at = self.count + (3 if patient else 2)
         if not patient:
-            self._patience = threading.Timer(grace_s, _again)
+            # Nobody looks at the clock while a trial holds this thread: the grace ends by a signal to ourselves.
+            self._patience = threading.Timer(grace_s, _interrupt_main_thread)
             self._patience.daemon = True
 
     def hold(self) -> None:
@@ -48,6 +56,7 @@ class Interrupts:
         self._raise_at = self.count + 1
 
     def __enter__(self) -> Self:
+        # SIGTERM as well as Ctrl-C: it is what batch systems and Kubernetes send before they kill.
         self._kept = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -56,8 +65,9 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        before, self._last = self._last, time.monotonic()
-        if self._last - before < ECHO_S:
+        before_s = self._last_s
+        self._last_s = time.monotonic()
+        if self._last_s - before_s < ECHO_S:
             return
         self.count += 1
         if self._sweep is not None and self._sweep.interrupt() == 1 and self._raise_at is not None:
@@ -68,13 +78,13 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-def _again() -> None:
-    """Interrupt the main thread once more, also where it waits."""
+def _interrupt_main_thread() -> None:
+    """As one more Ctrl-C would, also where the main thread waits in a system call."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 class Ending:
-    """Knows all that is needed for it from the start: it may be another thread that has to speak, if ours hangs."""
+    """The end of a session, built before it begins: should the main thread hang in Ray, another one has to write it."""
 
     def __init__(
         self,
@@ -86,14 +96,20 @@ class Ending:
         command: str,
         seconds: Callable[[], float],
     ) -> None:
-        self._folder, self._state = folder, state
-        self._sweep, self._search, self._listeners = sweep, search, listeners
-        self._command, self._seconds = command, seconds
-        self._spoken = threading.Lock()
+        self._folder = folder
+        self._state = state
+        self._sweep = sweep
+        self._search = search
+        self._listeners = listeners
+        self._command = command
+        self._seconds = seconds
+        self._spoken = threading.Lock()  # taken once and never given back
         self._verdict: tuple[Status, str | None] = ("interrupted", None)
 
     def last_word(self) -> None:
-        """Write down how it ended; who comes second, comes from a thread that was given up, and stays here."""
+        """Write down how the session ended, once."""
+        # Whoever comes second is the thread that was given up, should Ray let go of it after all: it waits here until
+        # the process ends, for a second last word would contradict the first.
         self._spoken.acquire()
         self._verdict = status, reason = verdict(self._sweep, self._search)
         seconds = round(self._seconds(), 3)
@@ -121,8 +137,10 @@ def leave(listeners: Sequence[Closing]) -> list[str]:
 
 def verdict(sweep: Sweep, search: SearchPhase) -> tuple[Status, str | None]:
     """done, budget, failures or interrupted, and why."""
+    # Failures come before an interrupt: to go on with the same space would fail again.
     if sweep.failure:
         return "failures", sweep.failure
+    # Not over and nobody interrupted: the executor gave up, because Ray died, say. That can be resumed, too.
     if sweep.interrupted or not sweep.over:
         return "interrupted", None
     too_many = sweep.too_many_failures()

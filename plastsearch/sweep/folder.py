@@ -45,11 +45,14 @@ def open_folder(
     if name in SHARED:
         raise PlastsearchError(f"a sweep cannot be called '{name}': that folder is shared by all sweeps; use --name")
     folder = root / name
+    # Typed again, a command must neither destroy results nor silently return old ones: it gets a folder beside them.
     while not resume and _status(folder) in FINISHED:
         folder = _successor(folder)
-    journal = Journal(folder)
+    journal = Journal(folder)  # the lock comes first: what is read below may not change any more
     try:
         events = read(folder)
+        # Nothing proposed: a session that failed while its corpus was prepared, say. There is nothing to keep, and
+        # the user may have mended the space meanwhile.
         if not any(isinstance(event, Proposed) for event in events):
             journal.clear()
             _head(journal, spec, overrides, name=folder.name)
@@ -90,6 +93,7 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
     head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
+    # Compared by content, not by the spec's hash: a message that names the keys is worth more than "differs".
     changed = _differences(_question(head.spec), _question(spec.plain()))
     if changed:
         raise SpecError(

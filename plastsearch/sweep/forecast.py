@@ -83,16 +83,29 @@ class CachedPrefix:
 
 def kept(config: TrialConfig, answer: Activations) -> CachedPrefix:
     """From what the child that counts has found of bytes, types and disk."""
-    clips, crops = clip_counts(config.data), config.data.crops
-    changing = "data.augment" if config.data.augment else "data.crops: fresh" if crops == "fresh" else ""
-    augmented = f"{changing} makes new waveforms in every epoch" if changing else ""
-    found, crops = ({}, 1) if changing or crops == "fresh" else (answer.bytes, crops)
+    clips = clip_counts(config.data)
+    changing = _changing(config)
+    crops = 1 if changing or config.data.crops == "fresh" else config.data.crops
+    # Activations are kept per waveform: where every epoch makes new ones, none is ever asked for twice.
+    found = {} if changing else answer.bytes
+    # Training clips at every crop, search-dev clips at their one place.
     items = crops * clips[0] + clips[1]
     gb = {cut: items * size * (0.5 if answer.half else 1.0) / 1e9 for cut, size in found.items()}
     budget_gb = answer.budget / 1e9
-    taken, fit = 0.0, 0
+    # The smallest first: how many fit at most. Which ones stay in the end is decided by seconds saved per byte.
+    taken_gb = 0.0
+    fit = 0
     for size in sorted(gb.values()):
-        taken += size
-        fit += taken <= budget_gb
-    none = "" if gb else augmented or "no part of a network is frozen"
+        taken_gb += size
+        fit += taken_gb <= budget_gb
+    none = ""
+    if not gb:
+        none = f"{changing} makes new waveforms in every epoch" if changing else "no part of a network is frozen"
     return CachedPrefix(clips, crops, answer.half, gb, budget_gb, fit, none)
+
+
+def _changing(config: TrialConfig) -> str:
+    """The setting that makes every epoch's waveforms new ones; empty if they stay the same."""
+    if config.data.augment:
+        return "data.augment"
+    return "data.crops: fresh" if config.data.crops == "fresh" else ""

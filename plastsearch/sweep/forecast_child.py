@@ -40,7 +40,7 @@ def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mappi
     unread = 0
     for name, neurons in growth.items():
         site = sites[name]
-        units = neurons // site.step
+        units = neurons // site.step  # an attention site counts in widths, its unit map in heads
         heads = name.replace("head_width", "attention")
         # Wider heads are wider in the heads that the same growth adds, too.
         more = growth.get(heads, 0) // sites[heads].step if site.kind == "head_width" else 0
@@ -75,6 +75,7 @@ def _step_seconds(config: TrialConfig) -> float:
     module = _untrained(config.model, config.data.rate_hz).to(device)
     optimizer = torch.optim.AdamW(module.parameters())
 
+    # Silence will do: a step takes as long on zeros, and no corpus need be here.
     def timed(clips: int, accumulate: int) -> float:
         wave_BT = torch.zeros(clips, config.data.length_samples, device=device)
         start = time.perf_counter()
@@ -86,8 +87,11 @@ def _step_seconds(config: TrialConfig) -> float:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    batch, accumulate = config.train.batch_size, config.train.accumulate
+    batch = config.train.batch_size
+    accumulate = config.train.accumulate
     few = min(FEW, batch)
+    # The second of two, for the first allocates and, on a GPU, chooses kernels. Four full steps of the base preset
+    # take minutes on a CPU; with this estimate a whole dry run takes 14 s.
     whole = [timed(few, 1) for _ in range(2)][1] * batch / few
     if whole > PATIENCE_S:
         return whole
@@ -96,6 +100,7 @@ def _step_seconds(config: TrialConfig) -> float:
 
 def cut_of(config: TrialConfig, module: Detector) -> str | None:
     """The cut below which nothing learns after `train`, so that activations can be kept; None if all learns."""
+    # As the trial does it (trial/cached_prefix.py); test_forecast.py compares the two byte for byte.
     blocks = module.layers()
     match config.method:
         case "dropin" | "plasticity" | "stack" if config.regime == "frozen" and config.growth():
@@ -111,6 +116,7 @@ def cut_of(config: TrialConfig, module: Detector) -> str | None:
 
 def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
     """What one clip's activations take at every cut, in float32."""
+    # Also on the meta device: shapes flow through a network that has no weights, and cost nothing.
     device = next(module.parameters()).device
     with torch.inference_mode():
         hidden = module.eval().stem(torch.zeros(1, config.data.length_samples, device=device))
@@ -124,6 +130,7 @@ def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
 def _kept(request: ForecastRequest, cache: Path, networks: Networks) -> Activations:
     first = request.configs[0]
     module = networks[first.model.model_dump_json()][0]
+    # Of the first network alone: a space that searches networks or corpora would need a forecast for each of them.
     alike = [config for config in request.configs if _same(config, first)]
     cuts = {cut_of(config, networks[config.model.model_dump_json()][0]) for config in alike}
     bf16 = first.train.precision == "bf16" or (first.train.precision == "auto" and torch.cuda.is_available())

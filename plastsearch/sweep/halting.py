@@ -24,7 +24,7 @@ Scores = dict[str, float]
 
 @dataclass
 class Halting:
-    """Remembers what every trial had reached at each rung; `halves` and `median` look at the first one only."""
+    """Remembers what every trial had reached at each rung; `asha` and `median` look at the first objective only."""
 
     rule: Rule
     objectives: Sequence[Objective]
@@ -39,6 +39,7 @@ class Halting:
 
     def replay(self, records: Iterable[TrialRecord]) -> set[int]:
         """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
+        # A rule sees who reached a rung before: reports of two trials in another order may halt the other one.
         reports = [(report.at, r.number, i, r) for r in records for i, report in enumerate(r.history)]
         condemned = set()
         for _, number, i, record in sorted(reports, key=lambda entry: entry[:3]):
@@ -51,7 +52,7 @@ class Halting:
         return self._decide(record, record.history)
 
     def _decide(self, record: TrialRecord, history: Sequence[Reported]) -> bool:
-        rung = self._note(record, history)
+        rung = self._note(record, history)  # also where nothing is decided: later trials are compared with this one
         if rung is None or len(self._reached[rung]) < self.least:
             return False
         return self._worse(rung, record.number)
@@ -63,6 +64,7 @@ class Halting:
             return None
         scores = self._scores(history)
         crossed = None
+        # One report may cross several rungs, and a trial that began again crosses some anew: the first time counts.
         for i, rung in enumerate(self.rungs):
             if done >= rung and scores and record.number not in self._reached[i]:
                 self._reached[i][record.number] = scores
@@ -70,6 +72,7 @@ class Halting:
         return crossed
 
     def _scores(self, history: Sequence[Reported]) -> Scores:
+        # Costs are reported once, at an early stage, and errors at every evaluation: the latest of each is what holds.
         latest: Scores = {}
         for report in history:
             latest.update(known(report.metrics))
@@ -80,6 +83,8 @@ class Halting:
         reached = self._reached[rung]
         if self.rule == "moasha":
             return self._dominated(reached, number)
+        # Decided as soon as a trial arrives, as ASHA does, not once a rung is full: no slot stands idle, at the price
+        # that early arrivals are judged by few others.
         one = self.objectives[0]
         sign = -1.0 if one.goal == "max" else 1.0
         values = {n: sign * scores[one.metric] for n, scores in reached.items()}
@@ -89,6 +94,8 @@ class Halting:
 
     def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
         """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
+        # A rank needs all values of all: Ray's ASHA takes one metric and Optuna prunes nothing with several objectives,
+        # so this rule is our own; costs are known from the first step, and stand beside the error reached so far.
         common = [one for one in self.objectives if all(one.metric in scores for scores in reached.values())]
         if not common:
             return False
@@ -104,6 +111,7 @@ class Halting:
 def progress(history: Sequence[Reported]) -> float | None:
     """The share of the steps after growth that are done; None while the original network trains."""
     last = history[-1]
+    # Trials that agree on `train` share it, and with it these very reports: to compare them says nothing.
     if last.stage == "train":
         return None
     base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
@@ -112,9 +120,10 @@ def progress(history: Sequence[Reported]) -> float | None:
 
 
 class HaltedCheckpoints:
-    """Deletes them, since nobody goes on from them; whenever a trial ends, for a halted one lets go of its stage later.
+    """Deletes the checkpoints of halted trials: nobody goes on from them, and each holds a network and its optimiser.
 
-    Those that stay (a worker on another node was killed) go with the next session, or with `plastsearch store gc`.
+    A worker that is told to stop still holds its stage for a while, so they are asked for whenever a trial ends. Those
+    that stay (a worker on another node was killed) go with the next session, or with `plastsearch store gc`.
     """
 
     def __init__(self, store: Path, records: Mapping[int, TrialRecord]) -> None:
@@ -129,7 +138,7 @@ class HaltedCheckpoints:
             self._delete()
 
     def close(self) -> None:
-        """The last of them."""
+        """Delete what is left, now that nothing runs any more."""
         self._delete()
 
     def _delete(self) -> None:

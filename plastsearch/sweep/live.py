@@ -25,7 +25,10 @@ class Live:
     def __init__(self, view: SweepView, console: "Console") -> None:
         from rich.live import Live as RichLive
 
-        self._view, self._console = view, console
+        self._view = view
+        self._console = console
+        # Redrawn by rich's own thread, so that ages go on while the driver waits. Standard output is left alone, for
+        # it may be a pipe; transient, since the report that follows says all of it better.
         self._live = RichLive(
             console=console, get_renderable=self._draw, refresh_per_second=2, redirect_stdout=False, transient=True
         )

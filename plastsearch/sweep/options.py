@@ -44,12 +44,13 @@ class Options:
 
     def command(self, folder: Path) -> str:
         """What to type to go on with it."""
+        # All that was typed and is not in the journal; `--set` too, else the space would differ and be refused.
         words = ["plastsearch", "sweep", str(self.space_file or "SPACE"), "--out", str(folder.parent)]
         words += ["--name", folder.name, "--resume"]
         words += [word for text in self.overrides for word in ("--set", text)]
         if self.executor != "tune":
             words += ["--executor", self.executor]
-        mlflow = self.mlflow and typed(self.mlflow)
+        mlflow = self.mlflow and typed(self.mlflow)  # never the password of an address: this is printed and logged
         given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": mlflow}
         words += [word for key, value in given.items() if value for word in (key, str(value))]
         limits = {"--cache-max-gb": self.cache_max_gb, "--store-max-gb": self.store_max_gb,

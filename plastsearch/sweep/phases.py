@@ -52,7 +52,7 @@ class Phase(Protocol):
 
 
 class SearchPhase:
-    """Whatever the proposer says, until the budget is spent or the space is."""
+    """What the proposer proposes, until the budget is spent or the space is exhausted."""
 
     barrier = False
     alone = False
@@ -64,6 +64,7 @@ class SearchPhase:
 
     def next(self, number: int, records: Records) -> PlannedTrial | None:
         """Ask the proposer."""
+        # Asked before every proposal, so that what is already running when a budget is spent may finish.
         self.ended_by = self._exhausted(records)
         if self.ended_by is not None:
             return None
@@ -89,6 +90,7 @@ class ListedPhase:
 
     def next(self, number: int, records: Records) -> PlannedTrial | None:  # noqa: ARG002
         """The next that the journal does not have yet."""
+        # Not when the session opens: controls answer to the best trial, which only the end of the search can tell.
         if self._queue is None:
             known = {_key(record) for record in records.values()}
             self._queue = [trial for trial in self._listed(records) if _key(trial) not in known]
@@ -97,6 +99,7 @@ class ListedPhase:
 
 def _key(one: PlannedTrial | TrialRecord) -> tuple[Role, str | None, int | None, int | None]:
     """What makes two of them the same run: a control of another trial, or of another seed, is another one."""
+    # A resume with more trials may find another best one; its controls are then run, not those of the old one kept.
     return one.role, one.control, one.of, one.seed
 
 
@@ -136,7 +139,7 @@ def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> 
     sites = sorted(set(candidates) | set(growth))
     if len(sites) == len(growth):
         return None
-    rng = random.Random(f"random sites {seed}")
+    rng = random.Random(f"random sites {seed}")  # by text: the same in every Python, and no other draw's stream
     chosen = sorted(growth)
     while chosen == sorted(growth):
         chosen = sorted(rng.sample(sites, len(growth)))
@@ -155,7 +158,7 @@ def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], lis
 
     def plans(records: Records) -> list[PlannedTrial]:
         members = choose(ranking, [r for r in records.values() if r.role == "search"], top)
-        entrants = members + [r for r in records.values() if _stands_beside(r)]
+        entrants = members + [r for r in records.values() if _is_repeated(r)]
         if not members:
             return []
         groups = (entrants[:1], entrants[1:])
@@ -164,8 +167,10 @@ def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], lis
     return plans
 
 
-def _stands_beside(record: TrialRecord) -> bool:
-    """Whether it is a control to run again; a finalist of a control bears its name, too, and is not run yet again."""
+def _is_repeated(record: TrialRecord) -> bool:
+    """Whether a control is run again with the finalists."""
+    # By role, for finalists of a control bear its name: a resume once took those of the baseline for baselines and ran
+    # finalists of finalists on the evaluation split.
     facts = CONTROLS.get(record.control) if record.role == "control" else None  # type: ignore[call-overload]
     return facts is not None and facts.finalist and record.state == "done"
 
@@ -230,6 +235,7 @@ def task_of(
         store_max_gb=options.store_max_gb,
         **given,
     )
+    # Beside the store, the one folder that a driver and workers on other nodes both reach.
     notes = settings.store / "waits" / content_id(str(folder.resolve()))
     shutil.rmtree(notes, ignore_errors=True)  # of attempts that were killed
 

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
-from pathlib import Path
+from itertools import product
 
-from plastsearch.errors import DataError, PlastsearchError, SpecError
+from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
-from plastsearch.search.space import Space, notes_on
+from plastsearch.search.space import Space
 from plastsearch.spec.coherence import Mistake, set_at
-from plastsearch.spec.config import DataConfig, ModelConfig, TrialConfig
+from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
-
-WITHOUT_FINALISTS = "finalists need the evaluation split; without them: `finalists.top: 0`"
-MOST_DATA = 16  # data sections of one space that are looked at
+from plastsearch.sweep.preflight_data import has_finalists, places, unusable_clips
 
 SAMPLED = 200  # points that are asked whether they could run
 
@@ -41,9 +38,10 @@ def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) ->
 def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
     """The same without raising, for `check`, which adds lines to the places."""
     found = Findings()
-    found.mistakes += _places(spec.base.data, look=data)
+    # All mistakes at once, but none that follows from another: a corpus without a place is not asked for its clips.
+    found.mistakes += places(spec.base.data, look=data)
     if data and not found.mistakes:
-        found.mistakes += _clips(spec, evaluation and has_finalists(spec))
+        found.mistakes += unusable_clips(spec, evaluation=evaluation and has_finalists(spec))
     try:
         found.rows, assumed = sites_of(spec.base.model)
         found.notes += [assumed] if assumed else []
@@ -56,7 +54,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> F
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
     missing += _compiling(spec)
     found.mistakes += missing
-    if not missing:
+    if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
     return found
 
@@ -73,76 +71,12 @@ def sites_of(model: ModelConfig) -> tuple[list[SiteRow], str | None]:
         )
 
 
-def has_finalists(spec: SweepSpec) -> bool:
-    """Whether the evaluation split will be opened at the end."""
-    return spec.finalists.top * spec.finalists.seeds > 0
-
-
-def data_of(spec: SweepSpec) -> list[DataConfig]:
-    """Every data section the space can choose, the base's first."""
-    keys = [key for key, domain in spec.space.items() if key.startswith("data.") and isinstance(domain, Choice)]
-    options = [spec.space[key].of for key in keys]  # type: ignore[union-attr]
-    chosen = (set_at(spec.base, dict(zip(keys, values, strict=True))).data for values in product(*options))
-    return list(dict.fromkeys([spec.base.data, *islice(chosen, MOST_DATA)]))
-
-
-def _clips(spec: SweepSpec, evaluation: bool) -> list[Mistake]:
-    """What is wrong with protocols, files, held-out attacks and augmentations; no audio is read."""
-    found: dict[str, None] = {}
-    for config in data_of(spec):
-        own = _refused(config, evaluation=False)
-        message = _refused(config, evaluation=True) if evaluation else own
-        if own and message and "\n" not in message:  # it ended early, before the clips of other splits were listed
-            found[own] = None
-        if message:
-            found[message if own else f"{message}\n{WITHOUT_FINALISTS}"] = None
-    return [(("base", "data"), message) for message in found]
-
-
-def _refused(config: DataConfig, *, evaluation: bool) -> str | None:
-    from plastsearch.data.choice import check_data
-
-    try:
-        check_data(config, evaluation=evaluation)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def _places(config: DataConfig, *, look: bool) -> list[Mistake]:
-    """Corpora have a place, and there is something at it."""
-    found: list[Mistake] = []
-    wanted: list[tuple[Sequence[str], str | None, str, bool]] = []
-    if config.corpus == "manifest":
-        wanted.append((("base", "data", "manifest"), config.manifest, "a CSV or Parquet table of clips", False))
-    elif config.corpus != "synthetic":
-        wanted.append((("base", "data", "root"), config.root, "the corpus's folder", True))
-    dev = config.search_dev
-    if dev.policy == "second_corpus":
-        if dev.corpus is None:
-            found.append(
-                (("base", "data", "search_dev", "corpus"), "missing; policy second_corpus needs to know which")
-            )
-        elif dev.corpus != "synthetic":
-            wanted.append((("base", "data", "search_dev", "root"), dev.root, "the second corpus's folder", True))
-    if dev.policy == "held_out_attacks" and not dev.attacks:
-        found.append(
-            (("base", "data", "search_dev", "attacks"), "missing; name the attacks to hold out, e.g. [A05, A06]")
-        )
-    for path, place, meaning, folder in wanted:
-        if place is None:
-            found.append((tuple(path), f"missing; give {meaning}, e.g. --set {'.'.join(path)}=/data/…"))
-        elif look and not (Path(place).expanduser().is_dir() if folder else Path(place).expanduser().is_file()):
-            problem = "is no folder" if folder else "is no file"
-            found.append((tuple(path), f"{place} {problem} here; set it to {meaning} (check --no-data skips this)"))
-    return found
-
-
 def _compiling(spec: SweepSpec) -> list[Mistake]:
     """Compilation asked of a network that has nothing to compile; where the network is searched, some points fail."""
     reason = NOT_COMPILED.get(spec.base.model.name)
     if reason is None or "model.name" in spec.space:
         return []
+    # Told before a sweep begins, since torch would say it in a worker, after seconds of tracing.
     searched = spec.space.get("train.compile")
     if isinstance(searched, Choice):
         return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
@@ -217,6 +151,7 @@ def _widths(spec: SweepSpec, rows: Sequence[SiteRow]) -> list[Mistake]:
         return []
     steps = {row.step: row for row in rows if row.name in names and row.step > 1}
     found: list[Mistake] = []
+    # One site speaks for all that count in the same step, and one width for all that do not fit it.
     for step, row in steps.items():
         for path, value in _counts(spec.base, searched):
             if value % step:
@@ -265,7 +200,7 @@ def _points(spec: SweepSpec, found: Findings) -> None:
             found.mistakes.append((("try_first", at), str(error)))
     if spec.search.sampler == "grid" and found.space.size is None:
         found.mistakes.append((("search", "sampler"), "grid needs a finite space; give every float range a `step:`"))
-    found.notes += notes_on(spec, found.space)
+    found.notes += _sampler_notes(spec, found.space)
     _runnable(found, found.space)
 
 
@@ -275,6 +210,8 @@ def _runnable(found: Findings, space: Space) -> None:
 
     from plastsearch.trial.methods import check
 
+    # Drawn, not counted: a space may have more points than anyone can list. A rare one may go unseen, and fails
+    # before it trains.
     rng = np.random.default_rng(0)
     reasons: list[str] = []
     for _ in range(SAMPLED):
@@ -287,3 +224,21 @@ def _runnable(found: Findings, space: Space) -> None:
     elif reasons:
         share = f"{100 * len(reasons) / SAMPLED:.0f} % of points drawn at random"
         found.notes.append(f"{share} cannot run and will fail at once, before training, e.g.: {reasons[0]}")
+
+
+def _sampler_notes(spec: SweepSpec, space: Space) -> list[str]:
+    """What the choice of a sampler means for this space."""
+    search, found = spec.search, []
+    binary = sum(len(one.labels) == 2 for one in space.parameters.values())
+    if search.sampler == "gp":
+        found.append(
+            f"sampler gp imports torch into the driver and takes seconds per proposal with {len(space.parameters)} "
+            f"parameters ({binary} of them switches); sampler auto takes milliseconds"
+        )
+    if search.sampler == "grid" and space.size is not None and space.size > search.trials:
+        found.append(
+            f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
+        )
+    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+        found.append(f"the space has {space.size} points, so the search ends after that many trials")
+    return found

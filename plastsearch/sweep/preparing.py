@@ -19,7 +19,9 @@ class CorpusPreparation:
 
     def __init__(self, configs: Sequence[DataConfig], cache: Path, *, evaluation: bool = False) -> None:
         self._names = ", ".join(dict.fromkeys(config.corpus for config in configs))
+        # A file, not a pipe: nobody reads it until the child is gone, and a full pipe would stop the child.
         self._trouble = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the child
+        # A process, since decoding imports torch: the driver, which lives as long as the sweep, never does.
         self._child = subprocess.Popen(
             [sys.executable, "-m", "plastsearch.sweep.preparing", str(cache)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._trouble, text=True,

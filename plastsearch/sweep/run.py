@@ -1,24 +1,34 @@
-"""A sweep as a state machine on its journal: what runs next, and what becomes of what was heard. Executors serve it."""
+"""A sweep as a state machine on its journal: what runs next, and what becomes of what was heard. Executors serve it.
+
+How a decision is worded for the journal: entries.py. Who waits for whom: waiting.py.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Attempt
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.search.proposer import Proposer
+from plastsearch.sweep import entries
 from plastsearch.sweep.budget import Limits, failing
+from plastsearch.sweep.entries import TrialEnd
 from plastsearch.sweep.halting import Halting
-from plastsearch.sweep.phases import Phase, PlannedTrial
+from plastsearch.sweep.phases import Phase
 from plastsearch.sweep.state import SweepState
 from plastsearch.sweep.waiting import FirstStages, WaitingTrials
-from plastsearch.tracking.events import Ended, EndState, Proposed, Reported, Retried, Started
+from plastsearch.tracking.events import Retried, Started
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
-INTERRUPTED = "the driver was interrupted"
 GRACE_S = 20.0  # between a first interrupt and the end of who has not reported
+
+
+@dataclass(frozen=True)
+class _HandedOut:
+    attempt: Attempt
+    since_s: float  # by the monotonic clock: a corrected wall clock must not make a trial negative
 
 
 class Sweep:
@@ -39,31 +49,39 @@ class Sweep:
         gpus: float = 0.0,
         grace_s: float = GRACE_S,
     ) -> None:
-        self.records, self._state, self._write = state.records, state, state.write
-        self._phases, self._ranking, self._limits, self._task = list(phases), ranking, limits, task
-        self._proposer, self._halting = proposer, halting
+        self.records = state.records
+        self.slots = slots
+        self.failure: str | None = None  # why the sweep ends although there is more to run
+        self._state = state
+        self._write = state.write
+        self._phases = list(phases)
+        self._ranking = ranking
+        self._limits = limits
+        self._task = task
+        self._proposer = proposer
+        self._halting = halting
         self._first_stages = first_stages or FirstStages(state.records, lambda _: None)
-        self.slots, self._gpus, self._grace_s = slots, gpus, grace_s
-        self._running: dict[int, tuple[Attempt, float]] = {}  # and when it was handed out
+        self._gpus = gpus
+        self._grace_s = grace_s
+        self._running: dict[int, _HandedOut] = {}
         self._waiting = WaitingTrials()
-        self._twins: list[int] = []  # take over a result that is still to come
+        self._duplicates: list[int] = []  # take over a result that is still to come
         self._ended = 0
         self._interrupts = 0
         self._interrupted_at = 0.0
         self._phase: Phase | None = None  # the one that has begun
-        self.failure: str | None = None
         self._resume()
 
     # what executors call
 
     def next(self) -> Attempt | None:
         """The attempt to start now."""
-        alone = self._phase is not None and self._phase.alone
-        if self._interrupts or self.failure or len(self._running) >= (1 if alone else self.slots):
+        if self._interrupts or self.failure or self._full:
             return None
         chosen = self._waiting.ready(self._ended, self.slots)
         if chosen is None:
             record = self._new()
+            # Nothing new to propose, or not yet: then who was deferred has a slot to wait in, and no process idles.
             chosen = (record.number, True) if record is not None else self._waiting.longest()
         return self._hand_out(*chosen) if chosen is not None else None
 
@@ -72,7 +90,7 @@ class Sweep:
         """Nothing runs, and nothing is left to run."""
         if self._running:
             return False
-        left = self._phases or self._waiting or self._twins
+        left = self._phases or self._waiting or self._duplicates
         return bool(self._interrupts or self.failure) or not left
 
     @property
@@ -80,6 +98,7 @@ class Sweep:
         """Drop what runs: a second interrupt, or the grace after the first is over."""
         if self._interrupts > 1 or self.failure:
             return True
+        # Handed out is not started: Ray may still look for a node, and nothing is lost if such an attempt is dropped.
         at_work = any(self.records[number].state == "running" for number in self._running)
         patient = at_work and time.monotonic() - self._interrupted_at < self._grace_s
         return self._interrupts == 1 and not patient
@@ -90,8 +109,7 @@ class Sweep:
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Write down what a worker said; False: drop the attempt."""
-        held = self._running.get(attempt.trial)
-        if held is None or held[0] != attempt:
+        if not self._current(attempt):
             return False
         if not isinstance(message, Progress):
             if self._interrupts and isinstance(message, Failed):  # it may have been told to stop, too: not its failure
@@ -99,17 +117,11 @@ class Sweep:
             else:
                 self._close(attempt, message)
             return False
-        boundary = {"boundary": True} if message.boundary else {}
-        self._write(
-            Reported(
-                trial=attempt.trial, attempt=attempt.attempt, stage=message.stage, step=message.step,
-                steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **boundary,
-            )
-        )  # fmt: skip
+        self._write(entries.reported(attempt, message))
         record = self.records[attempt.trial]
         self._first_stages.hear(record)
         if record.role == "search" and self._halting is not None and self._halting.halts(record):
-            self._halt(record)
+            self._halt(record, self._halting.rule)
             return False
         if self._interrupts:  # a report is a good moment to part: the stage store and checkpoints have the rest
             del self._running[attempt.trial]
@@ -118,8 +130,7 @@ class Sweep:
 
     def lost(self, attempt: Attempt, reason: str, *, blameless: bool = False) -> None:
         """A worker died or was killed: again elsewhere, or failed."""
-        held = self._running.get(attempt.trial)
-        if held is not None and held[0] == attempt and not self.stopping:  # what we end ourselves is not its failure
+        if self._current(attempt) and not self.stopping:  # what we end ourselves is not its failure
             self._close(attempt, Failed(reason=reason, again=True, blameless=blameless))
 
     def overdue(self) -> list[tuple[Attempt, str]]:
@@ -127,13 +138,18 @@ class Sweep:
         limit = self._limits.trial_timeout_s
         if limit is None:
             return []
-        reason, now = f"no end after {limit:g} s (the limit for one trial)", time.time()
-        started = [(attempt, self.records[attempt.trial]) for attempt, _ in self._running.values()]
-        since = [
-            (attempt, now - (record.started_at or now)) for attempt, record in started if record.state == "running"
-        ]
-        late = [attempt for attempt, spent in since if spent > limit and worker.own_s(attempt.task, spent) > limit]
-        return [(attempt, reason) for attempt in late]
+        now = time.time()
+        late = []
+        for handed_out in self._running.values():
+            attempt = handed_out.attempt
+            record = self.records[attempt.trial]
+            # From its start on: the time that Ray took to find a place for it is not the trial's.
+            spent_s = now - (record.started_at or now)
+            if record.state != "running" or spent_s <= limit:
+                continue
+            if worker.own_s(attempt.task, spent_s) > limit:  # last, since it reads a file that may be on NFS
+                late.append((attempt, f"no end after {limit:g} s (the limit for one trial)"))
+        return late
 
     def tick(self) -> None:
         """Let those know who look at the clock: budgets are looked at when a trial is proposed."""
@@ -143,6 +159,7 @@ class Sweep:
 
     def interrupt(self) -> int:
         """The first time: hand out nothing more, part at the next report; from the second: stop. How often so far."""
+        # Called from a signal handler, perhaps in the middle of `heard`: it sets two numbers and writes nothing.
         self._interrupts += 1
         self._interrupted_at = time.monotonic()
         return self._interrupts
@@ -159,43 +176,45 @@ class Sweep:
 
     # choosing
 
+    @property
+    def _full(self) -> bool:
+        alone = self._phase is not None and self._phase.alone
+        return len(self._running) >= (1 if alone else self.slots)
+
     def _new(self) -> TrialRecord | None:
         """The next trial of the current phase, duplicates settled on the way."""
         while self._phases:
             phase = self._phases[0]
-            if phase is not self._phase and phase.barrier and (self._running or self._waiting or self._twins):
+            # Only on the way into a phase: its own trials would else wait for each other and use one slot.
+            if phase is not self._phase and phase.barrier and (self._running or self._waiting or self._duplicates):
                 return None
             self._phase = phase
-            planned = phase.next(len(self.records), self.records)
+            number = len(self.records)
+            planned = phase.next(number, self.records)
             if planned is None:
                 self._phases.pop(0)
                 continue
-            record = self._propose(planned)
+            self._write(entries.proposed(number, planned))
+            record = self.records[number]
             if record.reuse_of is None:
                 return record
             self._take_over(record)
         return None
 
-    def _propose(self, planned: PlannedTrial) -> TrialRecord:
-        again = {name: value for name, value in (("of", planned.of), ("seed", planned.seed)) if value is not None}
-        number = len(self.records)
-        config = planned.config.model_dump(mode="json", by_alias=True)
-        self._write(
-            Proposed(
-                trial=number, id=planned.config.trial_id(), role=planned.role, control=planned.control,
-                params=dict(planned.params), config=config, origin=planned.origin, reuse_of=planned.reuse_of, **again,
-            )
-        )  # fmt: skip
-        return self.records[number]
-
     def _hand_out(self, number: int, may_defer: bool) -> Attempt:
         record = self.records[number]
+        # Giving way serves only if others have work for the slot, and nobody has while all begin with the same stage.
         defer = may_defer and self.slots > 1 and not self._first_stages.all_wait(record)
         attempt = Attempt(number, record.attempts + 1, self._task(record, defer))
-        self._running[number] = (attempt, time.monotonic())
+        self._running[number] = _HandedOut(attempt, time.monotonic())
         return attempt
 
     # what becomes of an attempt
+
+    def _current(self, attempt: Attempt) -> bool:
+        """Whether it is the one we listen to: a worker that was given up may speak after its trial began again."""
+        held = self._running.get(attempt.trial)
+        return held is not None and held.attempt == attempt
 
     def _close(self, attempt: Attempt, end: End) -> None:
         record = self.records[attempt.trial]
@@ -203,59 +222,34 @@ class Sweep:
             case Busy():
                 self._retry(attempt, end.reason, waits=True)
                 self._waiting.defer(record.number, self._ended)
-            case Failed() if end.again and self._bears(record, end):
+            case Failed() if end.again and self._limits.bear(record, blameless=end.blameless):
                 self._retry(attempt, end.reason, **{"lost" if end.blameless else "failure": True})
                 self._waiting.again(record.number)
             case Failed():
-                self._end(record, "failed", {}, end.details, end.reason, end)
+                self._end(record, TrialEnd("failed", {}, end.details, end.reason, end))
             case Done() if lacking := self._ranking.missing(end.metrics):
+                # No default in its place: an invented number would win or lose a comparison.
                 reason = f"the trial ended without '{lacking}'"
-                self._end(record, "failed", end.metrics, end.details, reason, end)
+                self._end(record, TrialEnd("failed", end.metrics, end.details, reason, end))
             case Done():
-                self._end(record, "done", end.metrics, end.details, None, end)
-
-    def _bears(self, record: TrialRecord, end: Failed) -> bool:
-        """Whether the trial may run once more; nodes that went down under it are counted apart from its failures."""
-        if end.blameless:
-            return record.losses < self._limits.max_losses
-        return record.failures < self._limits.max_failures
+                self._end(record, TrialEnd("done", end.metrics, end.details, told=end))
 
     def _retry(self, attempt: Attempt, reason: str, **why: bool) -> None:
         """Write down that an attempt is over and the trial is not; `why`: waits, failure or lost."""
-        _, since = self._running.pop(attempt.trial)
-        spent = round((time.monotonic() - since) * self._gpus, 3)
+        since_s = self._running.pop(attempt.trial).since_s
+        spent = round((time.monotonic() - since_s) * self._gpus, 3)
         why = {"failure": False, **why}
         self._write(Retried(trial=attempt.trial, attempt=attempt.attempt, reason=reason, gpu_seconds=spent, **why))
 
-    def _halt(self, record: TrialRecord) -> None:
-        rule = self._halting.rule if self._halting is not None else ""
+    def _halt(self, record: TrialRecord, rule: str) -> None:
         reason = f"halted at step {record.step} of {record.steps_total} ({rule})"
-        self._end(record, "halted", record.metrics, {}, reason)
+        self._end(record, TrialEnd("halted", record.metrics, reason=reason))
 
-    def _end(
-        self,
-        record: TrialRecord,
-        state: EndState,
-        found: Mapping[str, float],
-        details: dict[str, Any],
-        reason: str | None,
-        told: End | None = None,
-    ) -> None:
-        """Write down that a trial is over; `told`: what its worker said, which has the better clock."""
-        _, since = self._running.pop(record.number, (None, time.monotonic()))
-        seconds = (told.seconds if told is not None else None) or time.monotonic() - since
-        metrics: dict[str, float | None] = dict(found)
+    def _end(self, record: TrialRecord, end: TrialEnd) -> None:
+        held = self._running.pop(record.number, None)  # none on resuming, where a halt is only made up for
+        since_s = held.since_s if held is not None else time.monotonic()
         waited_s = self._waiting.waited_s(record.number)
-        if waited_s is not None:
-            metrics["waited_seconds"] = found.get("waited_seconds", 0.0) + waited_s
-        self._write(
-            Ended(
-                trial=record.number, attempt=record.attempts, state=state, metrics=metrics, details=details,
-                reason=reason, seconds=round(seconds, 3),
-                gpu_seconds=round(found.get("gpu_seconds", seconds * self._gpus), 3),
-                fidelity=1.0 if state == "done" else _share(record), node=told.node if told is not None else None,
-            )
-        )  # fmt: skip
+        self._write(entries.ended(record, end, since_s=since_s, waited_s=waited_s, gpus=self._gpus))
         self._settle(record)
 
     def _settle(self, record: TrialRecord) -> None:
@@ -264,9 +258,10 @@ class Sweep:
         self._ranking.note(record)
         if record.role == "search" or record.yardstick:
             self._proposer.tell(record)  # limits relative to the baseline need that one, too
-        for number in [n for n in self._twins if self.records[n].reuse_of == record.number]:
-            self._twins.remove(number)
+        for number in [n for n in self._duplicates if self.records[n].reuse_of == record.number]:
+            self._duplicates.remove(number)
             self._take_over(self.records[number])
+        # A finalist repeats what has run already: its failures say nothing about the space, and nothing follows them.
         if record.role != "finalist":
             self.failure = self.failure or failing(self._limits, list(self.records.values()))
 
@@ -275,48 +270,28 @@ class Sweep:
         assert record.reuse_of is not None
         original = self.records[record.reuse_of]
         if not original.ended:
-            self._twins.append(record.number)
+            self._duplicates.append(record.number)
             return
-        state: EndState = "reused"
-        if original.state == "failed" or original.state == "halted":
-            state = original.state
-        reason = original.reason and f"as trial {original.number}: {original.reason}"
-        self._write(
-            Ended(
-                trial=record.number, attempt=0, state=state, metrics=dict(original.metrics), reason=reason,
-                details={"reused": original.number}, seconds=0.0, gpu_seconds=0.0, fidelity=original.fidelity,
-            )
-        )  # fmt: skip
+        self._write(entries.taken_over(record, original))
         self._settle(record)
 
     # the journal
 
     def _resume(self) -> None:
         """Pick up what an earlier driver left open."""
+        # A driver may be killed between a report and the halt that follows from it: such trials must not run on.
         condemned = self._halting.replay(self.records.values()) if self._halting is not None else set()
+        # By number, so that who was proposed first runs first again, whatever was killed.
         for record in sorted(self.records.values(), key=lambda r: r.number):
             if record.ended:
+                # The proposer was opened with these records: to tell it again would count every result twice.
                 self._ended += 1
                 self._ranking.note(record)
             elif record.reuse_of is not None:
                 self._take_over(record)
-            elif record.number in condemned:
-                self._halt(record)
+            elif record.number in condemned and self._halting is not None:
+                self._halt(record, self._halting.rule)
             else:
-                self._reopen(record)
-
-    def _reopen(self, record: TrialRecord) -> None:
-        if record.state == "running":
-            heard = record.history[-1].at if record.history else record.started_at
-            spent = max(0.0, (heard or 0.0) - (record.started_at or 0.0)) * self._gpus
-            self._write(
-                Retried(
-                    trial=record.number, attempt=record.attempts, reason=INTERRUPTED, failure=False,
-                    gpu_seconds=round(spent, 3),
-                )
-            )  # fmt: skip
-        self._waiting.again(record.number)
-
-
-def _share(record: TrialRecord) -> float:
-    return record.step / record.steps_total if record.steps_total else 0.0
+                if record.state == "running":
+                    self._write(entries.left_open(record, self._gpus))
+                self._waiting.again(record.number)

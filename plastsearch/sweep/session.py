@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
@@ -19,8 +18,8 @@ from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import SearchPhase, halting_of, limits_of, phases_of, task_of
-from plastsearch.sweep.preflight import data_of, has_finalists
+from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
+from plastsearch.sweep.preflight_data import data_of, has_finalists
 from plastsearch.sweep.preparing import CorpusPreparation
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
@@ -29,9 +28,6 @@ from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
-
-if TYPE_CHECKING:
-    from plastsearch.search.study import Study
 
 
 def run_sweep(
@@ -47,10 +43,15 @@ def run_sweep(
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
     opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
+    # The clips are prepared while Ray starts, which takes 3 to 9 s. Handlers stand before either: an interrupt then
+    # unwinds through here and leaves no process.
     with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
         executor = open_executor(spec, options, opened.folder)
         try:
-            return _session(spec, options, opened, executor, listen, tell or _tell, interrupts, preparing)
+            session = _Session(spec, options, opened, executor, listen)
+            session.prepare(preparing)
+            session.announce()
+            return session.run(interrupts, tell or _tell)
         finally:
             interrupts.hold()
             executor.close()
@@ -74,13 +75,14 @@ def _tell(outcome: Outcome) -> None:
 
 def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[Outcome], None]) -> None:
     """The last resort, from another thread: everything that an end has, since the main thread may never come back."""
+    # The journal first, then the user, then Ray: whatever of these hangs, what stands before it is done.
     ending.last_word()
     outcome = ending.outcome(trouble)
     try:
         tell(outcome)
         executor.close()
     finally:
-        os._exit(outcome.exit_code)
+        os._exit(outcome.exit_code)  # sys.exit would wait for the thread that hangs in Ray
 
 
 def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
@@ -95,97 +97,122 @@ def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
     return RayExecutor(folder, request, parallel=spec.search.parallel, address=options.address)
 
 
-def _session(
-    spec: SweepSpec,
-    options: Options,
-    opened: OpenedFolder,
-    executor: Executor,
-    listen: Callable[[Path, SweepView], Sequence[Closing]],
-    tell: Callable[[Outcome], None],
-    interrupts: Interrupts,
-    preparing: CorpusPreparation | None,
-) -> Outcome:
-    from plastsearch.search.space import open_space
-    from plastsearch.search.study import open_study
+class _Session:
+    """What one session is put together from, and its steps in order: `prepare`, `announce`, `run`."""
 
-    state = SweepState(opened.journal, opened.events)
-    records = state.records
-    began, spent_s = time.time(), seconds_so_far(opened.events)
-    ranking = ranking_of(spec.plain())
-    limits = limits_of(spec)
-    on_cluster = options.address is not None  # nobody prepares clips ahead there: each worker looks at them first
-    study = open_study(spec, opened.folder, list(records.values()))
+    def __init__(
+        self,
+        spec: SweepSpec,
+        options: Options,
+        opened: OpenedFolder,
+        executor: Executor,
+        listen: Callable[[Path, SweepView], Sequence[Closing]],
+    ) -> None:
+        from plastsearch.search.study import open_study  # here, for `--help` and a refused folder need no optuna
 
-    def elapsed_s() -> float:
-        return spent_s + time.time() - began
+        self._spec = spec
+        self._options = options
+        self._opened = opened
+        self._executor = executor
+        self._began = time.time()
+        self._spent_s = seconds_so_far(opened.events)  # by earlier sessions: budgets are on the sweep
+        self._state = SweepState(opened.journal, opened.events)
+        records = self._state.records
+        self._ranking = ranking_of(spec.plain())
+        self._limits = limits_of(spec)
+        self._study = open_study(spec, opened.folder, list(records.values()))
+        self._search = SearchPhase(self._study, self._exhausted)
+        self._first_stages = FirstStages(records)
+        self._view = SweepView(
+            records,
+            self._ranking,
+            spec.search.trials,
+            slots=executor.slots,
+            wall_s=self._spent_s,
+            began=self._began,
+            first_stages=self._first_stages,
+        )
+        # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
+        halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
+        self._listeners = [*listen(opened.folder, self._view), halted]
+        self._state.listeners.extend(self._listeners)
 
-    search = SearchPhase(study, lambda now: exhausted(limits, ranking, Spent(list(now.values()), elapsed_s())))
-    first_stages = FirstStages(records)
-    view = SweepView(records, ranking, spec.search.trials, executor.slots, spent_s, began, first_stages)
-    listeners = [*listen(opened.folder, view), HaltedCheckpoints(options.store_of(opened.folder.parent), records)]
-    state.listeners.extend(listeners)
-    try:
-        _prepare(preparing, study, state)
-    except BaseException:
-        leave(listeners)
-        raise
-    _announce(opened, state)
-    sweep = Sweep(
-        state,
-        phases_of(spec, options, open_space(spec), ranking, search, shared_gpu=executor.gpus % 1 > 0),
-        ranking,
-        limits,
-        task_of(
+    def prepare(self, preparing: CorpusPreparation | None) -> None:
+        """Wait for the clips, saying so; no session is in the journal yet if they cannot be used."""
+        try:
+            if self._study.rebuilt:
+                self._say("optuna.log did not agree with trials.jsonl and was made anew from it")
+            if preparing is not None:
+                preparing.wait(self._say)
+        except BaseException:
+            leave(self._listeners)  # a live table, say, would keep the terminal
+            raise
+
+    def announce(self) -> None:
+        """Open a session in the journal; who listens to the first session hears of the sweep itself, too."""
+        events = self._opened.events
+        resumed = any(isinstance(event, SessionBegun) for event in events)
+        if not resumed:
+            # The head was written when the folder was opened, before anybody could listen.
+            for event in events:
+                if isinstance(event, Opened):
+                    self._state.tell(event)
+        host, session = socket.gethostname(), uuid.uuid4().hex[:8]
+        self._state.write(SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed))
+
+    def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:
+        """Serve the driver until it is over or stopped, then write the last word."""
+        sweep = self._driver()
+        folder = self._opened.folder
+        command = self._options.command(folder)
+        ending = Ending(folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s)
+        # Trials of an inline executor run in this very thread: only an exception in it can stop them.
+        interrupts.serve(sweep, self._view.hint, patient=self._options.executor != "inline")
+        try:
+            self._executor.run(sweep, lambda trouble: _abandon(trouble, self._executor, ending, tell))
+        except KeyboardInterrupt:
+            if not sweep.interrupted:  # raised by something else than our handler
+                sweep.interrupt()
+        finally:
+            interrupts.hold()
+            ending.last_word()
+        interrupts.release()  # trackers may wait a minute for a server; whoever is tired of it may break that off
+        return ending.outcome(self._executor.trouble)
+
+    def _driver(self) -> Sweep:
+        """The sweep's state machine, resumed from the journal."""
+        from plastsearch.search.space import open_space
+
+        spec, options, executor = self._spec, self._options, self._executor
+        shared_gpu = executor.gpus % 1 > 0
+        phases = phases_of(spec, options, open_space(spec), self._ranking, self._search, shared_gpu=shared_gpu)
+        # On a cluster nobody prepares clips ahead: each worker looks at those of the evaluation split first.
+        on_cluster = options.address is not None
+        task = task_of(
             options,
             executor,
-            opened.folder,
+            self._opened.folder,
             check_evaluation=on_cluster and _opens_evaluation(spec, options),
             limited=spec.trial_timeout_s is not None,
-        ),
-        proposer=study,
-        halting=halting_of(spec, ranking),
-        first_stages=first_stages,
-        slots=executor.slots,
-        gpus=executor.gpus,
-    )
-    command = options.command(opened.folder)
-    ending = Ending(opened.folder, state, sweep, search, listeners, command, elapsed_s)
-    interrupts.serve(sweep, view.hint, patient=options.executor != "inline")
-    try:
-        _serve(executor, sweep, lambda trouble: _abandon(trouble, executor, ending, tell))
-    finally:
-        interrupts.hold()
-        ending.last_word()
-    interrupts.release()
-    return ending.outcome(executor.trouble)
+        )
+        return Sweep(
+            self._state,
+            phases,
+            self._ranking,
+            self._limits,
+            task,
+            proposer=self._study,
+            halting=halting_of(spec, self._ranking),
+            first_stages=self._first_stages,
+            slots=executor.slots,
+            gpus=executor.gpus,
+        )
 
+    def _exhausted(self, records: Records) -> str | None:
+        return exhausted(self._limits, self._ranking, Spent(list(records.values()), self._elapsed_s()))
 
-def _prepare(preparing: CorpusPreparation | None, study: "Study", state: SweepState) -> None:
-    """Wait for the clips, saying so."""
+    def _elapsed_s(self) -> float:
+        return self._spent_s + time.time() - self._began
 
-    def say(text: str) -> None:
-        state.tell(note(text))
-
-    if study.rebuilt:
-        say("optuna.log did not agree with trials.jsonl and was made anew from it")
-    if preparing is not None:
-        preparing.wait(say)
-
-
-def _announce(opened: OpenedFolder, state: SweepState) -> None:
-    """Open a session in the journal; who listens to the first session hears of the sweep itself, too."""
-    resumed = any(isinstance(event, SessionBegun) for event in opened.events)
-    if not resumed:
-        for event in opened.events:
-            if isinstance(event, Opened):
-                state.tell(event)
-    host, session = socket.gethostname(), uuid.uuid4().hex[:8]
-    state.write(SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed))
-
-
-def _serve(executor: Executor, sweep: Sweep, abandon: Callable[[str], None]) -> None:
-    try:
-        executor.run(sweep, abandon)
-    except KeyboardInterrupt:
-        if not sweep.interrupted:
-            sweep.interrupt()
+    def _say(self, text: str) -> None:
+        self._state.tell(note(text))

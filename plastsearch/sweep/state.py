@@ -34,10 +34,11 @@ class Closing(Listener, Protocol):
 
 
 class SweepState:
-    """The journal, the records it adds up to, and those who listen. Everybody else only reads the records."""
+    """The journal, the records it adds up to, and the listeners. Whoever else has the records can only read them."""
 
     def __init__(self, journal: Journal, events: Sequence[Event], listeners: Sequence[Listener] = ()) -> None:
-        self._journal, self._records = journal, trials(events)
+        self._journal = journal
+        self._records = trials(events)
         self.listeners = list(listeners)
 
     @property
@@ -47,6 +48,7 @@ class SweepState:
 
     def write(self, event: E) -> E:
         """Write an event down, apply it, tell everybody."""
+        # In this order: what a display shows or a decision rests on survives a kill, and a resume comes to the same.
         written = self._journal.append(event)
         apply(self._records, written)
         self.tell(written)

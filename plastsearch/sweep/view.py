@@ -1,4 +1,8 @@
-"""The numbers and words that every display draws from: who runs, what waits for what, the front, the footer."""
+"""The numbers and words that every display draws from: who runs, what waits for what, the front, the footer.
+
+A live table asks from a thread of its own while the driver adds records: whatever goes through them copies the list
+first, since a dictionary that grows meanwhile raises.
+"""
 
 import os
 import re
@@ -35,6 +39,7 @@ class SweepView:
         """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
         self.last_hint = text
         if not self.drawn:
+            # Past Python's buffered streams: a handler that interrupts a write to one of them may not write to it.
             os.write(2, f"\n{text}\n".encode())
 
     def awaited(self, record: TrialRecord) -> TrialRecord | None:
@@ -43,6 +48,7 @@ class SweepView:
 
     def front(self) -> tuple[list[TrialRecord], float | None]:
         """The front and its volume, worked out anew only when a trial has ended."""
+        # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
         records = list(self.records.values())
         ended = sum(record.ended for record in records)
         if self._known is None or self._known[0] != ended:
@@ -55,15 +61,16 @@ class SweepView:
 
     def summary(self) -> str:
         """The footer."""
-        records, counts = list(self.records.values()), self.counts()
+        records = list(self.records.values())
+        counts = self.counts()
         names = ("done", "running", "halted", "failed", "reused")
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
         volume = self.front()[1]
         if volume:
             parts.append(f"hypervolume {volume:.4g}")
-        gpu = sum(record.gpu_seconds for record in records)
-        spent = sum(record.seconds for record in records)
-        parts.append(f"cost {gpu / 3600:.2f} GPU-h" if gpu else f"cost {duration(spent)} of trials")
+        gpu_s = sum(record.gpu_seconds for record in records)
+        trials_s = sum(record.seconds for record in records)
+        parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
         parts.append(f"elapsed {duration(self.wall_s + time.time() - self.began)}")
         left = self.left_s(records)
         if left is not None:
@@ -72,6 +79,8 @@ class SweepView:
 
     def left_s(self, records: list[TrialRecord]) -> float | None:
         """Trials to come × their mean time ÷ slots."""
+        # Without waits, which are another trial's time, and without halted and failed trials, which end too early to
+        # tell; that makes it late rather than early. Controls and finalists are left out: their number follows.
         took = [
             record.seconds - record.metrics.get("waited_seconds", 0.0)
             for record in records
@@ -115,25 +124,37 @@ def brief(record: TrialRecord) -> str:
     """As `describe`, for a column: sites that differ in a number only are named once, the usual method not at all."""
     words = describe(record).removeprefix("plasticity ")
     layers = record.trial_config.layers
+    # encoder.3.ffn, encoder.7.ffn → encoder.{3,7}.ffn
     parts = [_NUMBER.split(site, maxsplit=1) for site in layers]
     numbers = [number.group() for site in layers if (number := _NUMBER.search(site))]
     alike = len(numbers) == len(layers) > 1 and all(part == parts[0] for part in parts)
-    return words.replace(", ".join(layers), f"{{{','.join(numbers)}}}".join(parts[0])) if alike else words
+    if not alike:
+        return words
+    together = f"{{{','.join(numbers)}}}".join(parts[0])
+    return words.replace(", ".join(layers), together)
 
 
 def scores(metrics: Mapping[str, float], *, short: bool = False) -> tuple[str, str, str]:
     """EER in percent, backward ratio, parameters; empty where not known yet."""
-    eer, ratio, size = (metrics.get(name) for name in ("dev_eer", "backward_ratio", "params_total"))
+    eer = metrics.get("dev_eer")
+    ratio = metrics.get("backward_ratio")
+    size = metrics.get("params_total")
+    if size is None:
+        parameters = ""
+    else:
+        parameters = _rounded(size) if short else f"{size:,.0f}"
     return (
         f"{eer:.2f} %" if eer is not None else "",
         f"{ratio:.3f}" if ratio is not None else "",
-        "" if size is None else _rounded(size) if short else f"{size:,.0f}",
+        parameters,
     )
 
 
 def _rounded(size: float) -> str:
-    unit, name = next((unit, name) for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")) if size >= unit)
-    return f"{size / (unit or 1):.3g}{name}"
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= unit:
+            return f"{size / unit:.3g}{name}"
+    return f"{size:.3g}"
 
 
 def clock(seconds: float) -> str:

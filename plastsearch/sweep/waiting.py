@@ -9,7 +9,7 @@ from plastsearch.tracking.records import TrialRecord
 from plastsearch.trial.keys import foreseen, stage_keys
 from plastsearch.trial.methods import stages_of
 
-_SOME = 1000  # clips: their number is the same for all
+_SOME = 1000  # clips: their number is the same for all, so the names only differ where the trials do
 FirstStage = Callable[[TrialRecord], str | None]
 
 
@@ -29,7 +29,7 @@ class FirstStages:
     def __init__(self, records: Mapping[int, TrialRecord], name: FirstStage = first_stage) -> None:
         self._records, self._name = records, name
         self._names: dict[int, str | None] = {}
-        self._finished: set[str] = set()
+        self._finished: set[str] = set()  # by what was heard: the driver never looks into the store, which may be far
         for record in list(records.values()):
             self.hear(record)
 
@@ -46,6 +46,7 @@ class FirstStages:
         name = self._of(record)
         if name is None or name in self._finished or record.state != "running" or record.stage is not None:
             return None
+        # The first to start holds the stage's lease; the others ask for it, one after the other.
         running = [one for one in list(self._records.values()) if one.state == "running" and self._of(one) == name]
         first = min(running, key=lambda one: (one.started_at or 0.0, one.number))
         return None if first is record else first
@@ -72,7 +73,11 @@ class Deferred:
 
 
 class WaitingTrials:
-    """First come, first served; a trial taken from it may be deferred once more, or must wait in its own slot."""
+    """Trials that were proposed and wait for a slot: those to run again, and those deferred for a stage they need.
+
+    A slot is rather given to others than left waiting for a stage; but somebody has to ask for the stage, so the
+    longest deferred trial waits in a slot of its own once nothing else is to be done.
+    """
 
     def __init__(self) -> None:
         self._again: list[int] = []
@@ -94,9 +99,11 @@ class WaitingTrials:
         """A trial to run now, before any new one, and whether it may be deferred again."""
         if self._again:
             return self._again.pop(0), True
+        # While no trial has ended, the stage it needs is most likely still being computed: it would be Busy again.
         for number, deferred in self._deferred.items():
-            if deferred.ended < ended:  # some trial has ended since
+            if deferred.ended < ended:
                 return self._leave(number), True
+        # More deferred trials than slots would only add proposals that know no results.
         return self.longest() if len(self._deferred) >= slots else None
 
     def longest(self) -> tuple[int, bool] | None:
@@ -104,7 +111,7 @@ class WaitingTrials:
         return (self._leave(next(iter(self._deferred))), False) if self._deferred else None
 
     def waited_s(self, number: int) -> float | None:
-        """How long it has been deferred in all; told once."""
+        """How long it has been deferred in all; forgotten with the answer, which goes into the journal."""
         return self._waited_s.pop(number, None)
 
     def _leave(self, number: int) -> int:
