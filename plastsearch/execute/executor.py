@@ -16,6 +16,7 @@ class Attempt:
     task: Task
 
 
+# The two sides are protocols, so that the driver can be tested without Ray and both executors against one driver.
 class Driver(Protocol):
     """The sweep's side: hands out attempts and takes down what becomes of them. Called from one thread only."""
 

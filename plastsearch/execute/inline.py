@@ -20,8 +20,12 @@ class InlineExecutor:
 
     def __init__(self, timeout_s: float | None = None, cpus: float = 1.0, gpus: float | None = None) -> None:
         self._timeout_s = timeout_s
-        self.cpus, self.gpus = cpus, gpus or 0.0
-        self.device = "auto" if gpus is None else "cuda" if gpus else "cpu"
+        self.cpus = cpus
+        self.gpus = gpus or 0.0
+        if gpus is None:
+            self.device = "auto"
+        else:
+            self.device = "cuda" if gpus else "cpu"
         self.trouble: str | None = None
 
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
@@ -38,7 +42,8 @@ class InlineExecutor:
         """Nothing was opened."""
 
     def _follow(self, driver: Driver, attempt: Attempt) -> None:
-        limit, began = self._timeout_s, time.monotonic()
+        limit = self._timeout_s
+        began = time.monotonic()
 
         def left() -> float:
             return (limit or 0.0) - worker.own_s(attempt.task, time.monotonic() - began)
@@ -47,13 +52,14 @@ class InlineExecutor:
         try:
             while (message := _next(stream, None if limit is None else left)) is not None:
                 if not isinstance(message, Progress) and message.spent:
+                    # There is no other process to go on in: every later trial would fail at its first CUDA call.
                     self.trouble = worker.SPENT
                 if not driver.heard(attempt, message):
                     return
         except _OverdueError:
             driver.lost(attempt, f"no end after {limit:g} s (the limit for one trial)")
         finally:
-            stream.close()
+            stream.close()  # releases the trial's leases and locks, also where it is halted half-way
 
 
 def _next(stream: Generator[Message], left: Callable[[], float] | None) -> Message | None:
@@ -81,6 +87,7 @@ def _alarm(left: Callable[[], float] | None) -> Iterator[None]:
             raise _OverdueError
         signal.setitimer(signal.ITIMER_REAL, max(1e-3, more))  # it waited meanwhile, which does not count
 
+    # At least a millisecond, for a timer set to zero never rings.
     previous = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(1e-3, left()))
     try:

@@ -21,18 +21,18 @@ from types import FrameType
 
 # Read when ray is imported: silence, no telemetry, no loggers that would import torch into the driver.
 _QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a box per trial even with verbose=0
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # TensorBoardX's imports torch into the driver: 222 MB become 703
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a result without the metric it looks for would end the whole sweep
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # between snapshots, which nobody reads
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",  # by default a worker that does not end would keep its GPU for ten minutes
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",  # spelt as Ray spells it
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",  # without its server Ray ends us: there is a report to be written
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # else every relative path of a space means another place in a worker
     "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # who asks for no GPU still sees those there are
 }
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
@@ -47,7 +47,7 @@ from plastsearch.execute.resources import Shape  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
 
 SILENT = 100  # above every log level
-_KNOCK_S = 10.0
+_CONNECT_S = 10.0
 _UNBOUNDED = 64  # nodes of a group without a limit
 # Meant for systems whose firewalls ask about every open port, this is Ray's one switch that keeps all of its processes
 # on loopback; a loopback `_node_ip_address` it replaces by the machine's own.
@@ -70,6 +70,7 @@ class Cluster:
     def shapes(self) -> list[Shape]:
         """The nodes there are, or all those that the cluster's autoscaler may bring."""
         with hush():
+            # A scaled-down cluster has no GPU node at all: what counts is what the autoscaler may bring.
             config = ray._private.state.state.get_cluster_config()
         groups = config.node_group_configs if config is not None else []
         if groups:
@@ -81,6 +82,7 @@ class Cluster:
         """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
         if not self.own:
             return None
+        # Asked of the system, not of Ray, which needs its server and its node, and goes on without its monitors.
         dead = [kind for kind, process in _daemons().items() if process.poll() is not None]
         vital = [kind for kind in dead if kind in {"gcs_server", "raylet"}]
         return f"Ray's {vital[0]} on this machine was killed; what ran goes on with the next session" if vital else None
@@ -88,7 +90,7 @@ class Cluster:
     def close(self, *, dead: bool = False) -> None:
         """End our own Ray; leave a foreign one alone."""
         if self.own and dead:
-            _bury()
+            _kill_daemons()  # ray.shutdown would ask the dead server, and wait
         elif self.own and ray.is_initialized():
             ray.shutdown()
         self._leaving.close()
@@ -96,14 +98,15 @@ class Cluster:
     def _open(self, address: str | None) -> None:
         quiet: dict[str, bool | int] = {"log_to_driver": False, "logging_level": SILENT, "configure_logging": True}
         # Ray prints what its daemons say on standard output, where results are, and has no switch for it.
-        ray._private.worker.print_to_stdstream = _swallow
+        ray._private.worker.print_to_stdstream = _print_nothing
         with own_signals(), _own_session(), hush():
             if address is not None:
                 _connect(address, quiet)
                 return
             folder = self._leaving.enter_context(_session_folder())
-            self._leaving.enter_context(_secluded(folder / "token"))
-            # `local`: a Ray that somebody else started on this machine is none of our business.
+            self._leaving.enter_context(_for_this_user_alone(folder / "token"))
+            # `local`: without an address Ray joins any that was started on this machine, which is none of our business.
+            # The object store is small, where Ray would take 30 % of the memory: all that crosses here is text.
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -113,13 +116,13 @@ class Cluster:
             )
 
 
-def _swallow(data: object, ignore_prefix: bool) -> None:
-    """Print nothing."""
+def _print_nothing(data: object, ignore_prefix: bool) -> None:
+    """In the place of Ray's own, with its arguments."""
 
 
 def _connect(address: str, quiet: dict[str, bool | int]) -> None:
     try:
-        _knock(address)
+        _refuse_silence(address)
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         reason = f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]})"
@@ -128,16 +131,17 @@ def _connect(address: str, quiet: dict[str, bool | int]) -> None:
         ) from None
 
 
-def _knock(address: str) -> None:
-    """Ray itself tries for minutes, saying so, before it admits that nobody listens there."""
+def _refuse_silence(address: str) -> None:
+    """OSError if nobody listens there: Ray itself tries for eight minutes, saying so, before it admits it."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 @contextmanager
 def _session_folder() -> Iterator[Path]:
-    """Where everything of this process's Ray lies, its sockets too. HaltedCheckpoints of dead drivers are removed."""
+    """Where everything of this process's Ray lies, its sockets too; what killed drivers left there is removed."""
+    # Named by process id and in a folder with a short path: a socket's path may have no more than 107 characters.
     root = private_folder()
     for old in root.iterdir():
         if old.name.isdigit() and not Path("/proc", old.name).exists():
@@ -152,11 +156,13 @@ def _session_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _secluded(token: Path) -> Iterator[None]:
+def _for_this_user_alone(token: Path) -> Iterator[None]:
     """A Ray that starts within is bound to loopback, and serves only who can read this file, made here.
 
     All accounts of a machine share its loopback, and whoever Ray serves may run code as this user.
     """
+    # Ray 2.60 would make a token by itself, but under the user's home, one for all clusters, and fail where no home
+    # can be written. Never a file that is there already: whoever made it could read it.
     token.touch(mode=0o600, exist_ok=False)
     token.write_text(secrets.token_hex(32))
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), _LOOPBACK: "0"}
@@ -206,8 +212,9 @@ def _daemons() -> dict[str, subprocess.Popen[bytes]]:
     return {} if node is None else {kind: entry.process for kind, some in node.all_processes.items() for entry in some}
 
 
-def _bury() -> None:
+def _kill_daemons() -> None:
     """End what is left of a Ray that can no longer be asked to end."""
+    # Ray registers its shutdown to run at exit, where it would hang like any other call.
     atexit.unregister(ray._private.worker.shutdown)
     for process in _daemons().values():
         if process.poll() is None:
@@ -228,6 +235,7 @@ def own_signals() -> Iterator[None]:
 
 
 def _restore(handlers: Mapping[signal.Signals, Handler]) -> None:
+    # Python lets no thread but the main one touch handlers.
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -69,29 +69,32 @@ class RayExecutor:
 
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
         """Serve the driver until it is over or stopping."""
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)  # ask the autoscaler for all at once
-        scratch = self._folder / ".tune"
+        # With a searcher Tune keeps one trial pending, so that an autoscaled cluster would grow one node at a time: ask
+        # for all at once.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
+        scratch = self._folder / ".tune"  # in the sweep's folder: Tune's own under the home nobody would clean
         bridge = Bridge(driver, self._cluster)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
                 search_alg=Proposals(bridge),
                 scheduler=Verdicts(bridge),
-                num_samples=-1,
+                num_samples=-1,  # until the searcher says that it has finished
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
                 trial_dirname_creator=lambda _: "attempt",  # one for all: nothing stays there but the last error
             ),
             run_config=tune.RunConfig(
                 name="attempts",
-                storage_path=str(scratch.resolve()),
+                storage_path=str(scratch.resolve()),  # pyarrow refuses relative paths
                 verbose=0,
                 stop=Stop(bridge),
                 callbacks=[Watch(bridge)],
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=0),  # the driver retries: it tells nodes from failures
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
+        # Never Tuner.restore: what is to be run follows from the journal, and here it is handed out anew.
         try:
             with own_signals(), hush(), mended(bridge.spent), self._watch(bridge, abandon):
                 tuner.fit()
@@ -107,11 +110,13 @@ class RayExecutor:
         """Tune asks Ray in calls that do not return once Ray is dead: then only another thread can say so."""
         done = threading.Event()
 
+        # It looks at processes and at a clock and asks Ray nothing: its call would hang as well.
         def watch() -> None:
             while abandon is not None and not done.wait(_LOOK_S):
                 trouble = self._cluster.fallen()
                 if trouble is not None and done.wait(_PATIENCE_S):
                     return
+                # An interrupt makes impatient: after a SIGTERM to every process Ray may live on and never answer.
                 silent_s = time.monotonic() - bridge.alive_at
                 if trouble is None and silent_s > (_PARTING_S if bridge.driver.interrupted else _SILENT_S):
                     trouble = _HANGS

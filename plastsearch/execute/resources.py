@@ -20,6 +20,7 @@ class Request:
     def on(self, shapes: "Sequence[Shape]") -> dict[str, float]:
         """The request in Ray's words, for a cluster of these nodes."""
         cpus, gpus = (sum(shape.resources.get(name, 0.0) * shape.count for shape in shapes) for name in ("CPU", "GPU"))
+        # A trial uses one GPU and no more, whatever a node has; fewer cores than its share would leave some idle.
         gpu = self.gpu if self.gpu is not None else min(1.0, gpus)
         share = cpus * gpu / gpus if gpu and gpus else 1.0
         wanted = {"CPU": self.cpu if self.cpu is not None else max(1.0, float(int(share)))}
@@ -39,12 +40,14 @@ class Shape:
 
     def holds(self, request: Mapping[str, float]) -> int:
         """How many such requests all its nodes take together."""
+        # In floats 0.3 / 0.1 falls short of 3, hence the small surplus.
         fits = min((int(self.resources.get(k, 0) / v + 1e-9) for k, v in request.items() if v), default=1)
         return fits * self.count
 
 
 def check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
     """Refuse a request that no node can ever meet: Ray would wait for ever."""
+    # By kind of node, not by the cluster's sum: one trial runs on one node.
     if any(shape.holds(request) for shape in shapes):
         return
     best = {name: max((shape.resources.get(name, 0.0) for shape in shapes), default=0.0) for name in request}

@@ -31,13 +31,15 @@ TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
 
 def messages(task: Task) -> Generator[Message]:
     """Run the attempt; any number of reports, then exactly one end."""
-    began, node = time.monotonic(), f"{socket.gethostname()}:{os.getpid()}"
+    began = time.monotonic()
+    node = f"{socket.gethostname()}:{os.getpid()}"
     final: Report | None = None
     end: End
     try:
+        # By name, resolved in the worker: to send the function itself the driver would have to import torch with it.
         for report in resolve(task.function)(task.config, task.settings):
             if report.final:
-                final = report
+                final = report  # held back until the trial has cleaned up: whatever fails there is its failure
             else:
                 yield _progress(report, node)
         end = _done(final)
@@ -89,8 +91,10 @@ def _failed(error: Exception, device: str) -> Failed | Busy:
         return Busy(reason=str(error), spent=spent)
     expected = isinstance(error, PlastsearchError)
     reason = str(error) if expected else f"{type(error).__name__}: {error}"
+    # An accident of who ran beside it: the configuration may well fit where it is alone.
     if out_of_memory(error):
         reason = f"out of memory ({reason}); {MORE_MEMORY}"
+    # A user's mistake is a message; a bug keeps its traceback, cut, since it stands in the journal.
     details = {} if expected else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
     return Failed(reason=reason, again=_may_pass(error), details=details, spent=spent)
 
