@@ -27,6 +27,7 @@ class Event(BaseModel):
 
     def as_json(self) -> dict[str, JsonValue]:
         """The line as an object: its kind first, and only what its writer said."""
+        # Unset fields stay out: defaults may change with the program, what a writer said may not.
         said = self.model_dump(mode="json", exclude_unset=True, exclude={"at"})
         return {"event": self.kind, "at": self.at, **said}
 
@@ -163,6 +164,7 @@ def parse(line: bytes) -> Event:
     if lacking:
         raise ValueError(f"no '{lacking[0]}'")
     try:
+        # A kind that only a later version knows is an event of no consequence, not a broken journal.
         return KINDS.get(found.pop("event"), Unknown).model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

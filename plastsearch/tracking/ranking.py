@@ -33,11 +33,13 @@ class Ranking:
 
     def allowed(self, metrics: Metrics) -> bool:
         """Whether it keeps within all limits; one that cannot be measured yet does not count."""
+        # A limit relative to the baseline cannot be judged before that has ended; until then nobody is turned away.
         violations = [limit.violation(metrics, self.baseline) for limit in self.constraints]
         return all(violation is None or violation <= 0 for violation in violations)
 
     def missing(self, metrics: Metrics) -> str | None:
         """The first metric without which a finished trial is no result."""
+        # Limits, too: a trial that could not be measured against one must not win by that.
         names = [one.metric for one in self.objectives] + [limit.metric for limit in self.constraints]
         return next((name for name in names if not math.isfinite(metrics.get(name, math.nan))), None)
 
@@ -75,6 +77,7 @@ class Ranking:
         known = [value for value in corner if value is not None]
         if len(known) < len(corner):
             return None
+        # The search alone: with controls in it a volume would rise without anything having been found.
         values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
         return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
 

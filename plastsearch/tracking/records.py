@@ -83,6 +83,7 @@ def trials(events: Iterable[Event]) -> dict[int, TrialRecord]:
 
 def apply(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:
     """Apply one event to the records in place; the record it touched, if any."""
+    # A trial keeps all of its reports: halting rules are replayed from them, and curves are drawn from them.
     if isinstance(event, Proposed):
         records[event.trial] = _proposed(event)
     elif isinstance(event, TrialEvent):
