@@ -24,6 +24,7 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
 
 
 def _growth(growth: Mapping[str, int], order: Sequence[str]) -> dict[str, object]:
+    # Order and form carry no meaning: one width for all and the same width for each are one trial.
     place = {name: at for at, name in enumerate(order)}
     names = tuple(sorted(growth, key=lambda name: place.get(name, len(place))))
     widths = set(growth.values())

@@ -21,26 +21,30 @@ FILE = "optuna.log"
 NUMBER = "plastsearch.trial"
 
 
-_OVER = optuna.trial.create_trial(state=TrialState.FAIL)
+_FORGOTTEN = optuna.trial.create_trial(state=TrialState.FAIL)  # stands for every trial that is over
 
 
-class _File(BaseJournalBackend):  # type: ignore[misc] # optuna is untyped here
-    """Appends without a lock of its own and without waiting for the disk: the sweep folder is locked, and what a power
-    cut takes is written again from trials.jsonl. Remembers how far it was read, not where each line begins."""
+class _UnlockedFile(BaseJournalBackend):  # type: ignore[misc] # optuna is untyped here
+    """Optuna's journal without a lock of its own and without waiting for the disk.
+
+    The sweep folder is locked already, and what a power cut takes is written again from trials.jsonl.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.touch()
-        self._read, self._offset = 0, 0  # whole lines, and where they end
+        # How far it was read, not where each line begins, as Optuna's own file remembers: that grows with the sweep.
+        self._read = 0  # whole lines
+        self._offset = 0  # where they end
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, JsonValue]]:
         """Whole lines from that number on."""
         if log_number_from < self._read:
-            self._read, self._offset = 0, 0
+            self._read = self._offset = 0
         with self._path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n"):  # unfinished; `mend` cuts such a line before anything is appended to it
                     return
                 self._read, self._offset = self._read + 1, self._offset + len(line)
                 if self._read > log_number_from:
@@ -58,7 +62,7 @@ class _Storage(JournalStorage):  # type: ignore[misc] # optuna is untyped here
     def forget(self, trial_id: int) -> None:
         """Free what a finished trial takes; the file has it."""
         with self._thread_lock:
-            self._replay_result._trials[trial_id] = _OVER
+            self._replay_result._trials[trial_id] = _FORGOTTEN
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class OptunaLog:
         """Bring the study in line with the journal's trials, once, after opening; True if it had to be made anew."""
         wanted = {entry.number: entry for entry in entries}
         kept = self._study.get_trials(deepcopy=False)
+        # One contradiction is enough: what stands in Optuna's journal cannot be changed, only added to.
         anew = any(self._contradicts(trial, wanted) for trial in kept)
         if anew:
             self._path.unlink()
@@ -125,7 +130,7 @@ class OptunaLog:
             if writer.user_attrs.get(key) != value:
                 writer.set_user_attr(key, value)
         for key, value in entry.violations.items():
-            writer.set_constraint(key, value)
+            writer.set_constraint(key, value)  # before the end: Optuna takes none afterwards
         if entry.violations:  # optuna-dashboard reads only this older form, without names
             self._storage.set_trial_system_attr(trial_id, "constraints", list(entry.violations.values()))
         self._settle(trial_id, entry.values)
@@ -144,13 +149,14 @@ class OptunaLog:
         except Exception:  # noqa: BLE001 whatever is wrong with the file, the journal can replace it
             self._set_aside()
             study, storage = self._loaded()
+        # Optuna opens a study of that name whatever its directions are; ours would be ignored without a word.
         if [one.name for one in study.directions] != [name.upper() for name in self._directions]:
             self._set_aside()
             study, storage = self._loaded()
         return study, storage
 
     def _loaded(self) -> tuple["optuna.Study", _Storage]:
-        storage = _Storage(_File(self._path))
+        storage = _Storage(_UnlockedFile(self._path))
         study = optuna.create_study(
             study_name=self._name, storage=storage, directions=self._directions, load_if_exists=True
         )

@@ -34,15 +34,24 @@ class Parameter:
         if self.labels:
             return self.labels[int(unit * len(self.labels))]
         if self.log:
-            low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
-            value = math.exp(math.log(max(low, 0.5 if self.whole else low)) * (1 - unit) + math.log(high) * unit)
-            return int(min(max(round(value), self.low), self.high)) if self.whole else min(value, self.high)
+            return self._whole_log(unit) if self.whole else min(_between(self.low, self.high, unit), self.high)
         if self.whole or self.step:
+            # Equal shares for the steps, instead of rounding: that would give both ends half a share.
             step = self.step or 1
             count = 1 + math.floor((self.high - self.low) / step + 1e-9)
             value = self.low + step * int(unit * count)
             return int(value) if self.whole else value
         return self.low + unit * (self.high - self.low)
+
+    def _whole_log(self, unit: float) -> int:
+        # Half a step beyond both ends, as Optuna does, so that they are drawn as often as what lies between them.
+        value = _between(max(self.low - 0.5, 0.5), self.high + 0.5, unit)
+        return int(min(max(round(value), self.low), self.high))
+
+
+def _between(low: float, high: float, unit: float) -> float:
+    """The point on a logarithmic scale."""
+    return math.exp(math.log(low) * (1 - unit) + math.log(high) * unit)
 
 
 def parameter(name: str, key: str, domain: Choice | IntRange | FloatRange) -> Parameter:
@@ -66,6 +75,7 @@ def flat(params: Mapping[str, JsonValue]) -> Params:
 
 def unlabel(domain: Choice, chosen: Value) -> JsonValue:
     """The choice a label stands for."""
+    # By type as well: in Python 1, 1.0 and True are equal, and a choice may hold all of them.
     found = [value for value in domain.of if label(value) == chosen and type(label(value)) is type(chosen)]
     return found[0] if found else chosen
 

@@ -34,12 +34,15 @@ class OptunaSampler:
     """Proposes flat parameters and learns from values; trials are counted in the order in which they were asked."""
 
     def __init__(self, space: Space, goals: Sequence[str], sampler: str, seed: int, startup: int) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self._name, self._seed, self._startup = space, sampler, seed, startup
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # else it says a line per trial
+        self.space = space
+        self._name = sampler
+        self._seed = seed
+        self._startup = startup
         self._distributions = {name: _distribution(one) for name, one in space.parameters.items()}
-        self._bridge = _Bridge(self._distributions)
+        self._given = _GivenValues(self._distributions)
         self._study = optuna.create_study(
-            directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._bridge
+            directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._given
         )
         self._told = 0
         self._memory = Memory(self._distributions, [-1.0 if goal == "max" else 1.0 for goal in goals])
@@ -50,11 +53,13 @@ class OptunaSampler:
     def ask(self, choose: Callable[[Draw], Params]) -> Params:
         """Add a trial; `choose` may draw several times and returns what it settles on."""
         order = len(self)
+        # From the place alone: a generator that went on from proposal to proposal could not be found again on resuming.
         rng = np.random.default_rng([self._seed, order])
         inner = self._inner(order)
-        self._bridge.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, rng))
+        self._given.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, rng))
         trial = self._study.ask()
         params = dict(trial.relative_params)
+        # Optuna writes a parameter down when an objective asks for it; nobody asks here, so it is done for it.
         for name, value in params.items():
             self._study._storage.set_trial_param(
                 trial._trial_id, name, self._distributions[name].to_internal_repr(value), self._distributions[name]
@@ -80,7 +85,7 @@ class OptunaSampler:
         if values is not None:
             writer = optuna.trial.Trial(self._study, trial._trial_id)
             for key, value in violations.items():
-                writer.set_constraint(key, value)
+                writer.set_constraint(key, value)  # before the end: Optuna takes none afterwards
             self._told += 1
         settle(self._study, trial._trial_id, values)
 
@@ -90,8 +95,9 @@ class OptunaSampler:
         self._mark(trial, order)
         if inner is None:
             unit = _sobol(len(self._distributions) + 1, self._seed, order) if self._name == "qmc" else None
-            chooser = RandomValues(rng) if unit is None else _Units(list(self._distributions), unit, rng)
+            chooser = RandomValues(rng) if unit is None else _CubePoint(list(self._distributions), unit, rng)
             return self.space.walk(chooser)[0]
+        # What every point has is proposed jointly; parameters that hang on others one by one, as they come to count.
         fixed = {
             name: one for name, one in self._distributions.items() if name in self.space.always and not one.single()
         }
@@ -100,7 +106,7 @@ class OptunaSampler:
             relative = inner.sample_relative(study, trial, fixed)
         if self._told < self._startup or (not relative and fixed):
             return self.space.draw(rng)
-        return self.space.walk(_Sampled(inner, study, trial, self._distributions, relative, rng))[0]
+        return self.space.walk(_SampledValues(inner, study, trial, self._distributions, relative, rng))[0]
 
     def _inner(self, order: int) -> BaseSampler | None:
         """A sampler with the proposal's own seed; what it knows is in the study."""
@@ -108,6 +114,7 @@ class OptunaSampler:
         name = self._name
         if name == "auto":
             name = "tpe" if order < SWITCH else "nsga2"
+        # Made anew for each proposal: whatever a sampler keeps to itself would be lost with a killed driver.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             match name:
@@ -118,11 +125,13 @@ class OptunaSampler:
                 case "nsga3":
                     return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
                 case "gp":
+                    # With 24 switches it takes 7 to 9 s a proposal, and imports torch: `check` says so.
                     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
         return None
 
     def _mark(self, trial: FrozenTrial, order: int) -> None:
         """Trials that `auto` took from TPE are the first generation of NSGA-II."""
+        # It would else begin again at random after 250 trials, for it only knows those that it has numbered.
         if self._name == "auto" and order < SWITCH:
             self._study._storage.set_trial_system_attr(trial._trial_id, _GENERATION, 0)
 
@@ -139,6 +148,7 @@ def _enter_generation(inner: BaseSampler | None, study: optuna.Study, trial: Fro
 
 def settle(study: optuna.Study, trial_id: int, values: Sequence[float] | None) -> None:
     """`Study.tell` without the copies it makes of the trial; None: the trial failed."""
+    # The study caches its list of trials per thread; its own `tell` would drop that.
     state = TrialState.COMPLETE if values is not None else TrialState.FAIL
     study._thread_local.cached_all_trials = None
     study._storage.set_trial_state_values(trial_id, state, [float(value) for value in values] if values else None)
@@ -173,6 +183,7 @@ def _sobol(dimensions: int, seed: int, order: int) -> list[float]:
     """The point number `order` of a scrambled low-discrepancy sequence."""
     from scipy.stats.qmc import Sobol
 
+    # Made anew and wound forward for each point, so that a resumed sweep goes on in the very same sequence.
     engine = Sobol(dimensions, scramble=True, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # single points need no power of two
@@ -180,8 +191,8 @@ def _sobol(dimensions: int, seed: int, order: int) -> list[float]:
         return [float(value) for value in engine.random(1)[0]]
 
 
-class _Bridge(BaseSampler):  # type: ignore[misc] # optuna is untyped here
-    """Lets Optuna record what we settled on, as if a sampler had proposed all of it at once."""
+class _GivenValues(BaseSampler):  # type: ignore[misc] # optuna is untyped here
+    """A sampler that proposes what we settled on, so that Optuna records it like any joint proposal."""
 
     def __init__(self, known: dict[str, BaseDistribution]) -> None:
         self._known = known
@@ -201,8 +212,8 @@ class _Bridge(BaseSampler):  # type: ignore[misc] # optuna is untyped here
         )
 
 
-class _Sampled:
-    """A sampler's joint proposal, its single ones for parameters that only count now, repaired."""
+class _SampledValues:
+    """What an Optuna sampler proposes: jointly, or one by one where a parameter only counts now; subsets repaired."""
 
     def __init__(
         self,
@@ -213,8 +224,12 @@ class _Sampled:
         relative: Mapping[str, Value],
         rng: Generator,
     ) -> None:
-        self._inner, self._study, self._trial = inner, study, trial
-        self._known, self._relative, self._rng = known, relative, rng
+        self._inner = inner
+        self._study = study
+        self._trial = trial
+        self._known = known
+        self._relative = relative
+        self._rng = rng
 
     def value(self, one: Parameter) -> Value:
         """From the joint proposal if it has the parameter."""
@@ -229,8 +244,8 @@ class _Sampled:
         return sites.repair({one.name: self.value(one) for one in sites.parameters}, self._rng)
 
 
-class _Units(RandomValues):
-    """A point of the unit cube; of on/off sites the size is drawn first, then those with the highest coordinates."""
+class _CubePoint(RandomValues):
+    """Values from a point of the unit cube, one coordinate for each parameter and one for the size of a subset."""
 
     def __init__(self, names: Sequence[str], unit: Sequence[float], rng: Generator) -> None:
         super().__init__(rng)
@@ -242,7 +257,8 @@ class _Units(RandomValues):
         return one.at(self._unit[one.name])
 
     def subset(self, sites: Encoding) -> Params:
-        """Each size as likely."""
+        """Each size as likely: it is drawn first, then the sites with the highest coordinates are on."""
+        # A threshold for each site would make sizes binomial: of 24 sites hardly ever fewer than 6.
         if not isinstance(sites, OnOff):
             return sites.repair({one.name: self.value(one) for one in sites.parameters}, self._rng)
         size = sites.least + int(self._size * (sites.most - sites.least + 1))
@@ -251,6 +267,7 @@ class _Units(RandomValues):
 
 
 def _native(value: Value | np.generic) -> Value:
+    # Samplers return numpy's numbers, and the journal's JSON knows no numpy.int64.
     if isinstance(value, np.generic):
         plain: Value = value.item()
         return plain

@@ -36,6 +36,7 @@ class Space:
         self.sites = tuple(row.name for row in rows)
         self._tables = {spec.base.model.model_dump_json(): {row.name: row for row in rows}}
         base = spec.base
+        # Patterns become names here, once: a trial's id must not depend on how its sites were written.
         fixed = {"layers": tuple(match_sites(base.layers, self.sites))} if base.layers else {}
         self.base = base.model_copy(update=fixed)
         self.domains: dict[str, Domain] = {key: spec.space[key] for key in _parents_first(spec.space)}
@@ -92,9 +93,9 @@ class Space:
 
     def walk(self, chooser: ValueSource) -> tuple[Params, Point]:
         """Ask for each parameter that counts, parents first; the flat parameters, and what they mean."""
-        params: Params = {}
-        values = dict(self._rest)
-        point: Point = {}
+        params: Params = {}  # as a sampler sees them
+        point: Point = {}  # as a person would write them
+        values = dict(self._rest)  # the point and what the base says of the rest: conditions ask for both
         for key, domain in self.domains.items():
             if not self._counts(key, domain, values):
                 continue
@@ -110,7 +111,7 @@ class Space:
             else:
                 value = chooser.value(self.parameters[key])
                 if isinstance(domain, FloatRange) and isinstance(value, int | float):
-                    value = domain.nearest(value)
+                    value = domain.nearest(value)  # 0.6000000000000001 would be another trial than 0.6
                 params[key] = value
                 point[key] = self._resolved(key, _meaning(domain, params[key]))
             values[key] = point[key]
@@ -139,6 +140,7 @@ class Space:
 
     def neighbour(self, params: Mapping[str, Value], rng: Generator) -> Params:
         """The same point but for one parameter."""
+        # One parameter, but a new walk: a change of the method, say, makes other parameters count.
         free = [name for name in params if not self.parameters[name].single]
         if not free:
             return dict(params)
@@ -147,6 +149,7 @@ class Space:
     @cached_property
     def size(self) -> int | None:
         """How many points there are, exactly; None if a range has no steps."""
+        # Counted by domains, not by listing: the switches of 24 sites alone make 16 million points.
         return self._size(list(self.domains), dict(self._rest))
 
     def points(self) -> Iterator[Point]:
@@ -192,6 +195,7 @@ class Space:
             return self._size(rest, values)
         if isinstance(domain, Subset):
             assert self.subset is not None
+            # How many sites are chosen matters for what follows, which they are does not.
             return _sum(
                 _times(count, self._size(rest, {**values, key: [""] * size}))
                 for size, count in self.subset.counts().items()
@@ -203,7 +207,7 @@ class Space:
             return _times(len(options) ** len(self._chosen_sites(values)), self._size(rest, values))
         if key in self._controlling() or key == "layers":
             return _sum(self._size(rest, {**values, key: self._resolved(key, value)}) for value in options)
-        return _times(len(options), self._size(rest, values))
+        return _times(len(options), self._size(rest, values))  # nothing that follows depends on this value
 
     def _points(self, keys: list[str], values: dict[str, JsonValue]) -> Iterator[Point]:
         if not keys:
@@ -235,6 +239,7 @@ class Space:
 
 def snapped(count: int, step: int) -> int:
     """The nearest multiple of a site's step, never none at all."""
+    # In whole numbers: Python's round() takes halves to the even neighbour, so 24 and 40 would meet at 32 of step 16.
     return count if count == 0 else max(1, (2 * count + step) // (2 * step)) * step
 
 

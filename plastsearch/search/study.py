@@ -37,25 +37,29 @@ class Study:
     """Proposes trials and learns from them; every proposal is a function of the seed and of what was told before."""
 
     def __init__(self, spec: SweepSpec, space: Space, folder: Path | None, records: Iterable[TrialRecord]) -> None:
-        self.spec, self.space = spec, space
+        self.spec = spec
+        self.space = space
         search = spec.search
         self._metrics = [one.metric for one in spec.objectives]
         goals = [one.goal for one in spec.objectives]
+        # At random first: a model of very few results follows their noise. A population only selects, and needs none.
         startup = 1 if search.sampler in ("nsga2", "nsga3") else min(10, max(4, search.trials // 4))
         self._sampler = OptunaSampler(space, goals, search.sampler, search.seed, startup)
-        self._openings = self._opened()
+        self._openings = self._opening_points()
         self._grid = iter(space.points()) if search.sampler == "grid" else None
         self._orders: dict[int, int] = {}  # journal's number → place among the proposals
         self._seen: dict[str, int] = {}  # content, replicates' seeds aside → the first trial with it
-        self._copies: dict[str, int] = {}
-        self._useless: set[int] = set()  # ended without a result
-        self._untouched: Mapping[str, float] = {}
+        self._copies: dict[str, int] = {}  # content → how many trials have it
+        self._without_result: set[int] = set()
+        self._baseline: Mapping[str, float] = {}  # metrics of the control that relative limits refer to
+        # Parameters of the untouched network stand in every result; anything else needs the baseline to be measured.
         relative = any(one.relative and not one.metric.startswith("params") for one in spec.parsed_constraints)
-        self._unknown = relative and YARDSTICK in spec.controls  # limits, until the baseline has ended
-        self._early: list[TrialRecord] = []  # ended before it
+        self._awaits_baseline = relative and YARDSTICK in spec.controls
+        self._before_baseline: list[TrialRecord] = []  # ended, and told only once the limits are known
         records = sorted(records, key=lambda record: record.number)
+        # The baseline first: it may have ended after trials of smaller numbers, whose limits it decides.
         for record in records:
-            self._is_yardstick(record)
+            self._take_baseline(record)
         entries = [entry for record in records if (entry := self._recall(record)) is not None]
         self._log = OptunaLog(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
         self.rebuilt = self._log.reconcile(entries) if self._log is not None else False
@@ -63,42 +67,44 @@ class Study:
     def ask(self, number: int) -> Proposal | None:
         """Propose the trial that the journal will call `number`; None when there is nothing new in the space."""
         order = len(self._sampler)
-        made = self._made(order)
-        if made is None:
+        proposal = self._propose(order)
+        if proposal is None:
             return None
-        origin, params, config, reuse_of = made
         self._orders[number] = order
-        self._note(config, number)
+        self._note(proposal.config, number)
         if self._log is not None:
-            notes = {"id": config.trial_id(), "origin": origin}
-            self._log.add(Entry(number, params, notes=notes))
-        return Proposal(params, config, origin, reuse_of)
+            notes = {"id": proposal.config.trial_id(), "origin": proposal.origin}
+            self._log.add(Entry(number, proposal.params, notes=notes))
+        return proposal
 
     def tell(self, record: TrialRecord) -> None:
         """Learn from a trial that ended. Of the controls only the baseline matters: constraints refer to it."""
-        if self._is_yardstick(record):
-            early, self._early = self._early, []
-            for one in early:
+        if self._take_baseline(record):
+            waiting = self._before_baseline
+            self._before_baseline = []
+            for one in waiting:
                 self.tell(one)
         if record.role != "search" or record.number not in self._orders:
             return
-        if self._unknown:
-            self._early.append(record)
+        if self._awaits_baseline:  # told now, it would count as allowed, and as something else after a resume
+            self._before_baseline.append(record)
             return
         entry = self._learn(record)
         if self._log is not None:
             self._log.end(entry)
 
-    def _made(self, order: int) -> tuple[str, Params, TrialConfig, int | None] | None:
+    def _propose(self, order: int) -> Proposal | None:
         """Ask the sampler, under the policy on duplicates."""
-        found: list[tuple[str, Params, TrialConfig, int | None]] = []
+        found: list[Proposal] = []
 
+        # Decided while Optuna asks, before it records anything. To record a duplicate and tell it as failed is a trap:
+        # 130 failed records for 18 real trials on a space of 48 points, and a sampler learns nothing from any of them.
         def choose(draw: Draw) -> Params:
             settled = self._settle(order, draw)
             if settled is None:
                 raise _NothingNewError
             found.append(settled)
-            return settled[1]
+            return settled.params
 
         try:
             self._sampler.ask(choose)
@@ -107,25 +113,27 @@ class Study:
             return None
         return found[0]
 
-    def _settle(self, order: int, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
+    def _settle(self, order: int, draw: Draw) -> Proposal | None:
+        """What to propose at this place: the grid's next point, an opening, or what was drawn, unless it is known."""
         if self._grid is not None and order >= len(self._openings):
             return self._next_point(self._grid)
-        origin, params = ("sampler", draw())  # drawn even for an opening: the sampler keeps its count
+        origin = "sampler"
+        params = draw()  # also for an opening: the sampler keeps its count
         if order < len(self._openings):
             origin, params = self._openings[order]
         config = self.space.config(params)
         first = self._seen.get(config.trial_id())
         if first is None:
-            return origin, params, config, None
+            return Proposal(params, config, origin)
         policy = self.spec.search.duplicates
         if policy == "replicate":
             copies = self._copies[config.trial_id()]
-            return origin, params, config.model_copy(update={"seed": config.seed + copies}), None
-        if policy == "reuse" and first not in self._useless:
-            return origin, params, config, first
+            return Proposal(params, config.model_copy(update={"seed": config.seed + copies}), origin)
+        if policy == "reuse" and first not in self._without_result:
+            return Proposal(params, config, origin, reuse_of=first)
         return self._new(order, params, draw)
 
-    def _new(self, order: int, params: Params, draw: Draw) -> tuple[str, Params, TrialConfig, int | None] | None:
+    def _new(self, order: int, params: Params, draw: Draw) -> Proposal | None:
         """A point that has not been tried: draw again, then look next door, then anywhere."""
         rng = np.random.default_rng([self.spec.search.seed, order, 2])
         tries: list[Callable[[Params], Params]] = [lambda _: draw()] * 3
@@ -134,22 +142,23 @@ class Study:
             params = attempt(params)
             config = self.space.config(params)
             if config.trial_id() not in self._seen:
-                return "sampler", params, config, None
+                return Proposal(params, config)
+        # A small space that is nearly used up hides its last points from chance: look through all of it.
         size = self.space.size
         if size is None or size > MOST_SCANNED:
             return None
         return self._next_point(self.space.points())
 
-    def _next_point(self, points: Iterator[Point]) -> tuple[str, Params, TrialConfig, int | None] | None:
+    def _next_point(self, points: Iterator[Point]) -> Proposal | None:
         rng = np.random.default_rng(0)  # a whole point leaves nothing open
         for point in points:
             params = self.space.flat(point, rng)
             config = self.space.config(params)
             if config.trial_id() not in self._seen:
-                return "sampler", params, config, None
+                return Proposal(params, config)
         return None
 
-    def _opened(self) -> list[tuple[str, Params]]:
+    def _opening_points(self) -> list[tuple[str, Params]]:
         """Points a person wrote, then known designs, each once."""
         rng = np.random.default_rng([self.spec.search.seed, 3])
         search = self.spec.search
@@ -168,19 +177,19 @@ class Study:
         self._orders[record.number] = len(self._sampler)
         self._sampler.restore(flat(record.params))
         self._note(record.trial_config, record.number)
-        if record.ended and not self._unknown:
+        if record.ended and not self._awaits_baseline:
             return self._learn(record)
         if record.ended:
-            self._early.append(record)
+            self._before_baseline.append(record)
         return Entry(record.number, flat(record.params), notes={"id": record.id, "origin": record.origin})
 
-    def _is_yardstick(self, record: TrialRecord) -> bool:
-        """Whether this is the baseline that limits refer to, and it has ended: then they are known."""
+    def _take_baseline(self, record: TrialRecord) -> bool:
+        """Take in the baseline that limits refer to, if this is it and it has ended: then they are known."""
         if not record.yardstick or not record.ended:
             return False
         if record.state == "done":
-            self._untouched = dict(record.metrics)
-        self._unknown = False
+            self._baseline = dict(record.metrics)
+        self._awaits_baseline = False  # also if it failed: nothing would be gained by waiting on
         return True
 
     def _note(self, config: TrialConfig, number: int) -> None:
@@ -202,11 +211,11 @@ class Study:
             self._sampler.tell(self._orders[record.number], values, {**violations, _HALTED: 1.0 - record.fidelity / 2})
             notes["fidelity"] = record.fidelity
         else:
-            # A reused result stands once already.
+            # A reused result stands once already: told twice, one lucky measurement would weigh double.
             self._sampler.tell(self._orders[record.number], values if finished else None, violations)
         copied = record.state == "reused" and values is not None
         if not finished and not copied:
-            self._useless.add(record.number)
+            self._without_result.add(record.number)
         if record.reason:
             notes["reason"] = record.reason[:200]
         return Entry(
@@ -214,12 +223,13 @@ class Study:
         )
 
     def _values(self, record: TrialRecord) -> list[float] | None:
+        # All or none: Optuna refuses a NaN, and would keep such a trial as running for ever.
         values = [record.metrics.get(name, math.nan) for name in self._metrics]
         return [float(value) for value in values] if all(math.isfinite(value) for value in values) else None
 
     def _violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
         texts = zip(self.spec.constraints, self.spec.parsed_constraints, strict=True)
-        measured = {text: limit.violation(metrics, self._untouched) for text, limit in texts}
+        measured = {text: limit.violation(metrics, self._baseline) for text, limit in texts}
         return {text: value for text, value in measured.items() if value is not None and math.isfinite(value)}
 
 

@@ -63,6 +63,7 @@ class PointValues(RandomValues):
         """The point's value, which may be one for all sites or one for each."""
         if one.key not in self._point:
             return super().value(one)
+        # One value for all sites or a table of sites; what a table leaves out is drawn like any other parameter.
         value = self._point[one.key]
         site = one.name.removeprefix(one.key + ".")
         if isinstance(value, dict) and one.name != one.key:
@@ -100,6 +101,7 @@ class MutatedValues(RandomValues):
         """Another value for the one, drawn where the change makes new parameters count."""
         if one.name != self._name:
             return self._params[one.name] if one.name in self._params else super().value(one)
+        # Of two labels every other draw is the old one again; after sixteen the neighbour is the point itself.
         old = self._params[one.name]
         return next((new for _ in range(16) if (new := super(MutatedValues, self).value(one)) != old), old)
 
