@@ -39,7 +39,7 @@ class InlineExecutor:
             driver.tick()
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Nothing: no process and no file was opened."""
 
     def _follow(self, driver: Driver, attempt: Attempt) -> None:
         limit = self._timeout_s
@@ -51,9 +51,9 @@ class InlineExecutor:
         stream = worker.messages(attempt.task)
         try:
             while (message := _next(stream, None if limit is None else left)) is not None:
-                if not isinstance(message, Progress) and message.spent:
+                if not isinstance(message, Progress) and message.gpu_lost:
                     # There is no other process to go on in: every later trial would fail at its first CUDA call.
-                    self.trouble = worker.SPENT
+                    self.trouble = worker.GPU_LOST
                 if not driver.heard(attempt, message):
                     return
         except _OverdueError:
@@ -69,7 +69,7 @@ def _next(stream: Generator[Message], left: Callable[[], float] | None) -> Messa
 
 
 class _OverdueError(BaseException):
-    """Out of reach of a trial's `except Exception`."""
+    """The time is up. No Exception, so that no handler in a trial takes it for a failure of its own."""
 
 
 @contextmanager

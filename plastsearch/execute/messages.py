@@ -20,7 +20,7 @@ class Task(_Plain):
     settings: RunSettings
 
     def as_text(self) -> str:
-        """For `task_from`."""
+        """The text that `task_from` reads."""
         return self.model_dump_json(by_alias=True)
 
 
@@ -37,9 +37,11 @@ class Progress(_Plain):
 
 
 class _End(_Plain):
+    """What every end of an attempt says."""
+
     node: str | None = None
     seconds: float | None = None  # of the attempt, by the worker's clock; None: there was no worker to tell
-    spent: bool = False  # this process can run nothing more on its GPU
+    gpu_lost: bool = False  # this process can run nothing more on its GPU
 
 
 class Done(_End):
@@ -78,7 +80,7 @@ def task_from(text: str) -> Task:
 
 
 def message_as_text(message: Message) -> str:
-    """For `message_from`."""
+    """The text that `message_from` reads."""
     return _MESSAGE.dump_json(message).decode()
 
 

@@ -1,4 +1,4 @@
-"""The Ray that attempts run on: one of our own on this machine, or a running cluster; silent, watched, gone at the end.
+"""The Ray that attempts run on: one of our own on this machine, which ends with us, or a running cluster.
 
 The only door to ray, with ray_hooks.py and ray_tune.py, which take it from here: it must be imported
 with an environment that is set beforehand.
@@ -43,7 +43,7 @@ with warnings.catch_warnings():
 
 from plastsearch.addresses import without_secrets  # noqa: E402
 from plastsearch.errors import ClusterError  # noqa: E402
-from plastsearch.execute.resources import Shape  # noqa: E402
+from plastsearch.execute.resources import NodeKind  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
 
 SILENT = 100  # above every log level
@@ -67,7 +67,7 @@ class Cluster:
                 self.close()
                 raise
 
-    def shapes(self) -> list[Shape]:
+    def node_kinds(self) -> list[NodeKind]:
         """The nodes there are, or all those that the cluster's autoscaler may bring."""
         with hush():
             # A scaled-down cluster has no GPU node at all: what counts is what the autoscaler may bring.
@@ -75,8 +75,8 @@ class Cluster:
         groups = config.node_group_configs if config is not None else []
         if groups:
             most = ((group, group.max_count if group.max_count >= 0 else _UNBOUNDED) for group in groups)
-            return [Shape(dict(group.resources), count) for group, count in most]
-        return [Shape(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
+            return [NodeKind(dict(group.resources), count) for group, count in most]
+        return [NodeKind(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
 
     def fallen(self) -> str | None:
         """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
@@ -170,7 +170,8 @@ def _for_this_user_alone(token: Path) -> Iterator[None]:
     kept = {name: os.environ.pop(name, None) for name in (*ours, "RAY_AUTH_TOKEN")}  # a token itself would come first
     os.environ |= ours
     constants = ray._private.ray_constants
-    anywhere, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False  # read when ray was imported
+    anywhere = constants.ENABLE_RAY_CLUSTER
+    constants.ENABLE_RAY_CLUSTER = False  # the environment's word was read when ray was imported
     _read_authentication()
     try:
         yield
@@ -184,7 +185,7 @@ def _for_this_user_alone(token: Path) -> Iterator[None]:
 
 
 def _read_authentication() -> None:
-    """Mode and token, too, have been read and kept."""
+    """Make Ray read mode and token again, which it did when it was imported, and keeps."""
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
@@ -226,7 +227,7 @@ Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` 
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """Ray and Tune put their own handlers in place; ours, which part in peace, come back at once."""
+    """Keep our signal handlers, which let trials part at a report, where Ray and Tune put their own in place."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

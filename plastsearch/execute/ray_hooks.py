@@ -75,25 +75,26 @@ class Bridge:
     cluster: Cluster
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
-    spent: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
+    gpu_lost: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, object]:
         return {}  # what Tune pickles is never read
 
     def hear(self, trial: Trial, result: Mapping[str, object]) -> bool:
+        """Pass a worker's message on to the driver; False: the trial is to be stopped."""
         attempt = self.attempts.get(trial.trial_id)
         text = result.get("message")
         if attempt is None or not isinstance(text, str):
             return False
         message = message_from(text)
-        if not isinstance(message, Progress) and message.spent:
-            self.spent.add(trial.trial_id)
+        if not isinstance(message, Progress) and message.gpu_lost:
+            self.gpu_lost.add(trial.trial_id)
         return self.driver.heard(attempt, message)
 
 
-class Proposals(Searcher):
-    """Tune asks; the driver answers."""
+class DriverSearcher(Searcher):
+    """What Tune takes for a search algorithm: it asks for a configuration and gets the driver's next attempt."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -108,14 +109,17 @@ class Proposals(Searcher):
         return {"task": attempt.task.as_text()}
 
     def on_trial_complete(self, trial_id: str, result: Result | None = None, error: bool = False) -> None:
-        """Heard through the scheduler already."""
+        """Nothing: the scheduler has passed the end on already."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """The journal knows."""
+        """Nothing: there is no state beside the journal's."""
 
 
-class Verdicts(FIFOScheduler):
-    """Passes on the driver's decisions to halt; Tune's own rules know one metric, and forget all on a resume."""
+class DriverScheduler(FIFOScheduler):
+    """What Tune takes for a scheduler: it passes on what workers say, and the driver's decisions to halt.
+
+    Tune's own rules know one metric, and have forgotten everything after a resume.
+    """
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -140,8 +144,8 @@ class Verdicts(FIFOScheduler):
         self.bridge.driver.lost(attempt, reason, blameless=blameless)
 
 
-class Watch(tune.Callback):
-    """Starts are noted, overdue workers killed."""
+class DriverCallback(tune.Callback):
+    """Tells the driver of starts and of passing time, and kills the workers that it calls overdue."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -176,7 +180,7 @@ class Watch(tune.Callback):
             ray.kill(actor)  # even if it holds the interpreter lock
 
 
-class Stop(tune.Stopper):
+class DriverStopper(tune.Stopper):
     """Ends the whole run when the driver says so."""
 
     def __init__(self, bridge: Bridge) -> None:

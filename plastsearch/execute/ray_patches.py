@@ -1,4 +1,4 @@
-"""What of Tune is mended while it runs: costs that serve nobody here, and a death it does not expect.
+"""What of Tune is patched while it runs: costs that serve nobody here, and a death it does not expect.
 
 All of it is private to Ray: tests/execute/test_private_names.py says which names a new version has moved.
 """
@@ -18,14 +18,14 @@ Answer = object  # of Tune's registry: whatever was registered
 
 
 @contextmanager
-def mended(spent: Container[str]) -> Iterator[None]:
-    """Tune as we need it; as it was, afterwards. The workers of the trials `spent` are ended with them."""
+def patched(gpu_lost: Container[str]) -> Iterator[None]:
+    """Patch Tune for as long as it runs; the workers of the trials `gpu_lost` are ended with them."""
     with ExitStack() as patches:
         for patch in (
             _callbacks_not_counted, _nothing_saved, _registry_asked_once, _workers_kept, _deaths_expected,
         ):  # fmt: skip
             patches.enter_context(patch())
-        patches.enter_context(_workers_ended(spent))
+        patches.enter_context(_workers_ended(gpu_lost))
         yield
 
 
@@ -118,14 +118,14 @@ def _workers_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _workers_ended(spent: Container[str]) -> Iterator[None]:
+def _workers_ended(gpu_lost: Container[str]) -> Iterator[None]:
     """Tune gives a worker whose trial ended in order to the next one, also when its process has lost its GPU."""
     from ray.tune.execution.tune_controller import TuneController
 
     keep = TuneController._maybe_cache_trial_actor
 
     def kept(self: "TuneController", trial: "Trial") -> bool:
-        return trial.trial_id not in spent and bool(keep(self, trial))
+        return trial.trial_id not in gpu_lost and bool(keep(self, trial))
 
     with _swapped(TuneController, _maybe_cache_trial_actor=kept):
         yield
@@ -138,7 +138,8 @@ def _deaths_expected() -> Iterator[None]:
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.tune.experiment.trial import Trial
 
-    plain, first_result = RayActorManager._actor_task_failed, Trial._get_default_result_or_future
+    plain = RayActorManager._actor_task_failed
+    first_result = Trial._get_default_result_or_future
 
     def failed(self: "RayActorManager", tracked_actor_task: "TrackedActorTask", exception: Exception) -> None:
         if isinstance(exception, failures.OutOfMemoryError | failures.NodeDiedError):

@@ -15,8 +15,15 @@ from pathlib import Path
 
 from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
-from plastsearch.execute.ray_hooks import AttemptTrainable, Bridge, Proposals, Stop, Verdicts, Watch
-from plastsearch.execute.ray_patches import mended
+from plastsearch.execute.ray_hooks import (
+    AttemptTrainable,
+    Bridge,
+    DriverCallback,
+    DriverScheduler,
+    DriverSearcher,
+    DriverStopper,
+)
+from plastsearch.execute.ray_patches import patched
 from plastsearch.execute.resources import Request, check_fit
 
 with warnings.catch_warnings():
@@ -25,7 +32,8 @@ with warnings.catch_warnings():
 
 _LOOK_S = 1.0
 _PATIENCE_S = 5.0  # for Tune to notice by itself that Ray is dead
-_SILENT_S, _PARTING_S = 240.0, 15.0  # without a step of Tune: Ray hangs; some of its processes die without ending
+_SILENT_S = 240.0  # without a step of Tune: Ray hangs, for some of its processes die without ending
+_PARTING_S = 15.0  # the same after an interrupt
 _HANGS = "Ray does not answer any more; what ran goes on with the next session"
 
 
@@ -44,10 +52,10 @@ class RayExecutor:
         self.trouble: str | None = None
         self._cluster = Cluster(address)
         try:
-            shapes = self._cluster.shapes()
-            self.request = request.on(shapes)
-            check_fit(self.request, shapes)
-            self.slots = parallel or max(1, sum(shape.holds(self.request) for shape in shapes))
+            node_kinds = self._cluster.node_kinds()
+            self.request = request.on(node_kinds)
+            check_fit(self.request, node_kinds)
+            self.slots = parallel or max(1, sum(kind.holds(self.request) for kind in node_kinds))
         except BaseException:
             self.close()
             raise
@@ -64,7 +72,7 @@ class RayExecutor:
 
     @property
     def device(self) -> str:
-        """A trial that was given a GPU must find it."""
+        """`cuda` for a trial with a GPU, which then fails where it finds none, instead of training on a core."""
         return "cuda" if self.gpus else "cpu"
 
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
@@ -77,8 +85,8 @@ class RayExecutor:
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(bridge),
-                scheduler=Verdicts(bridge),
+                search_alg=DriverSearcher(bridge),
+                scheduler=DriverScheduler(bridge),
                 num_samples=-1,  # until the searcher says that it has finished
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
@@ -88,15 +96,15 @@ class RayExecutor:
                 name="attempts",
                 storage_path=str(scratch.resolve()),  # pyarrow refuses relative paths
                 verbose=0,
-                stop=Stop(bridge),
-                callbacks=[Watch(bridge)],
+                stop=DriverStopper(bridge),
+                callbacks=[DriverCallback(bridge)],
                 failure_config=tune.FailureConfig(max_failures=0),  # the driver retries: it tells nodes from failures
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         # Never Tuner.restore: what is to be run follows from the journal, and here it is handed out anew.
         try:
-            with own_signals(), hush(), mended(bridge.spent), self._watch(bridge, abandon):
+            with own_signals(), hush(), patched(bridge.gpu_lost), self._watch(bridge, abandon):
                 tuner.fit()
         except Exception:
             self.trouble = self._cluster.fallen()

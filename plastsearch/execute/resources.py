@@ -17,9 +17,10 @@ class Request:
     memory_gb: float | None = None
     custom: Mapping[str, float] = field(default_factory=dict)
 
-    def on(self, shapes: "Sequence[Shape]") -> dict[str, float]:
+    def on(self, node_kinds: "Sequence[NodeKind]") -> dict[str, float]:
         """The request in Ray's words, for a cluster of these nodes."""
-        cpus, gpus = (sum(shape.resources.get(name, 0.0) * shape.count for shape in shapes) for name in ("CPU", "GPU"))
+        cpus = sum(kind.resources.get("CPU", 0.0) * kind.count for kind in node_kinds)
+        gpus = sum(kind.resources.get("GPU", 0.0) * kind.count for kind in node_kinds)
         # A trial uses one GPU and no more, whatever a node has; fewer cores than its share would leave some idle.
         gpu = self.gpu if self.gpu is not None else min(1.0, gpus)
         share = cpus * gpu / gpus if gpu and gpus else 1.0
@@ -32,7 +33,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Shape:
+class NodeKind:
     """A kind of node: what it has, and how many there are or may be."""
 
     resources: Mapping[str, float]
@@ -45,12 +46,12 @@ class Shape:
         return fits * self.count
 
 
-def check_fit(request: Mapping[str, float], shapes: Sequence[Shape]) -> None:
+def check_fit(request: Mapping[str, float], node_kinds: Sequence[NodeKind]) -> None:
     """Refuse a request that no node can ever meet: Ray would wait for ever."""
     # By kind of node, not by the cluster's sum: one trial runs on one node.
-    if any(shape.holds(request) for shape in shapes):
+    if any(kind.holds(request) for kind in node_kinds):
         return
-    best = {name: max((shape.resources.get(name, 0.0) for shape in shapes), default=0.0) for name in request}
+    best = {name: max((kind.resources.get(name, 0.0) for kind in node_kinds), default=0.0) for name in request}
     short = [f"{v:g} {_word(k, v)} (the largest node has {best[k]:g})" for k, v in request.items() if best[k] < v]
     lacking = " and ".join(short) or "all of it on one node"
     lower = ", ".join(f"resources.{_SPELT.get(k, f'custom.{k}')}" for k, v in request.items() if best[k] < v)

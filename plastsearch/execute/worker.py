@@ -24,7 +24,7 @@ TRIAL = "plastsearch.trial.run:run_trial"
 FINALIST = "plastsearch.trial.finalist:run_finalist"
 
 CPU = "cpu"
-SPENT = "this process has lost its GPU (the last failure says why); a new one, with --resume, goes on"
+GPU_LOST = "this process has lost its GPU (the last failure says why); a new one, with --resume, goes on"
 MORE_MEMORY = "run fewer at a time (--parallel), or let each ask for more (resources.memory_gb)"
 TrialFunction = Callable[[TrialConfig, RunSettings], Iterator[Report]]
 
@@ -86,9 +86,9 @@ def _done(final: Report | None) -> Done:
 
 
 def _failed(error: Exception, device: str) -> Failed | Busy:
-    spent = _spent(error, device)
+    gpu_lost = _gpu_lost(error, device)
     if isinstance(error, StageBusyError):
-        return Busy(reason=str(error), spent=spent)
+        return Busy(reason=str(error), gpu_lost=gpu_lost)
     expected = isinstance(error, PlastsearchError)
     reason = str(error) if expected else f"{type(error).__name__}: {error}"
     # An accident of who ran beside it: the configuration may well fit where it is alone.
@@ -96,10 +96,10 @@ def _failed(error: Exception, device: str) -> Failed | Busy:
         reason = f"out of memory ({reason}); {MORE_MEMORY}"
     # A user's mistake is a message; a bug keeps its traceback, cut, since it stands in the journal.
     details = {} if expected else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
-    return Failed(reason=reason, again=_may_pass(error), details=details, spent=spent)
+    return Failed(reason=reason, again=_may_pass(error), details=details, gpu_lost=gpu_lost)
 
 
-def _spent(error: Exception, device: str) -> bool:
+def _gpu_lost(error: Exception, device: str) -> bool:
     """Whether this process can do nothing more on its GPU: after a stray access, say, every call there fails."""
     if "CUDA error" in str(error) and not out_of_memory(error):
         return True

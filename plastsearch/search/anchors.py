@@ -64,7 +64,8 @@ class _LatinHypercube:
     """One permutation of strata for each parameter, so that a handful of designs covers each range evenly."""
 
     def __init__(self, count: int, rng: Generator) -> None:
-        self._count, self._rng = count, rng
+        self._count = count
+        self._rng = rng
         self._orders: dict[str, list[int]] = {}
 
     def unit(self, name: str, at: int) -> float:

@@ -46,7 +46,8 @@ class _UnlockedFile(BaseJournalBackend):  # type: ignore[misc] # optuna is untyp
             for line in file:
                 if not line.endswith(b"\n"):  # unfinished; `mend` cuts such a line before anything is appended to it
                     return
-                self._read, self._offset = self._read + 1, self._offset + len(line)
+                self._read += 1
+                self._offset += len(line)
                 if self._read > log_number_from:
                     yield json.loads(line)
 
@@ -82,7 +83,8 @@ class OptunaLog:
 
     def __init__(self, folder: Path, name: str, space: Space, metrics: Sequence[str], goals: Sequence[str]) -> None:
         self._path = folder / FILE
-        self._name, self._metrics = name, list(metrics)
+        self._name = name
+        self._metrics = list(metrics)
         self._directions = ["maximize" if goal == "max" else "minimize" for goal in goals]
         self._distributions = distributions(space)
         self._open: dict[int, int] = {}  # trials that run → Optuna's ids

@@ -97,7 +97,7 @@ class Study:
         """Ask the sampler, under the policy on duplicates."""
         found: list[Proposal] = []
 
-        # Decided while Optuna asks, before it records anything. To record a duplicate and tell it as failed is a trap:
+        # Decided while Optuna asks, before it records any value. To record a duplicate and tell it as failed is a trap:
         # 130 failed records for 18 real trials on a space of 48 points, and a sampler learns nothing from any of them.
         def choose(draw: Draw) -> Params:
             settled = self._settle(order, draw)

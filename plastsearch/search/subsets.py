@@ -77,7 +77,7 @@ class OnOff(Encoding):
         return tuple(name for name, switch in self.switches.items() if params[switch])
 
     def encode(self, chosen: Sequence[str]) -> Params | None:
-        """Every subset has a form."""
+        """A switch for each site: there is no subset that cannot be written so."""
         return {switch: name in chosen for name, switch in self.switches.items()}
 
     def repair(self, params: Params, rng: Generator) -> Params:
@@ -121,7 +121,7 @@ class Blocks(Encoding):
         return tuple(name for at, block in enumerate(self.blocks) if params[f"layers.block.{at}"] for name in block)
 
     def encode(self, chosen: Sequence[str]) -> Params | None:
-        """Whole blocks only."""
+        """The switches of the blocks; None for a subset that is no union of blocks."""
         wanted = set(chosen)
         on = [set(block) <= wanted for block in self.blocks]
         covered = {name for block, whole in zip(self.blocks, on, strict=True) if whole for name in block}
@@ -211,14 +211,14 @@ class Window(Encoding):
         return min(start, len(self.names) - width), width
 
     def encode(self, chosen: Sequence[str]) -> Params | None:
-        """Windows only."""
+        """Start and width; None for a subset with gaps."""
         places = sorted(self.names.index(name) for name in chosen)
         if not places or places != list(range(places[0], places[0] + len(places))):
             return None
         return {"layers.start": places[0], "layers.width": len(places)}
 
     def repair(self, params: Params, rng: Generator) -> Params:  # noqa: ARG002 only others draw
-        """Write down where the window lies in the end."""
+        """The window moved to where it fits, so that equal windows have equal parameters."""
         return {**params, "layers.start": self._place(params)[0]}
 
     def draw(self, rng: Generator) -> Params:

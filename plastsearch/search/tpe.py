@@ -32,7 +32,7 @@ Spread = Callable[[Floats, int], Places]  # how to choose some of many that are 
 
 
 class Memory:
-    """The trials of a study in numbers, each read once: parameters (NaN: it has none), losses, excess over limits."""
+    """A study's finished trials as arrays, each read once: parameters (NaN: not used), losses, excess over limits."""
 
     def __init__(self, known: Mapping[str, BaseDistribution], signs: Sequence[float]) -> None:
         self.places = {name: at for at, name in enumerate(known)}
@@ -64,7 +64,7 @@ class Memory:
         return running
 
     def row(self, params: Mapping[str, Value]) -> Floats:
-        """Parameters in Optuna's numbers."""
+        """Parameters as the numbers that Optuna computes with."""
         found = np.full(len(self.places), np.nan)
         for name, value in params.items():
             found[self.places[name]] = self._known[name].to_internal_repr(value)
@@ -75,15 +75,15 @@ class Memory:
         rows: Places = np.argsort(self.numbers)
         if len(rows) <= MOST:
             return rows
-        # Half for what is known to be good, half for what was found out last. Evenly, not by volume as Optuna chooses
-        # among equals: this choice is made anew at every proposal, and is our own anyway.
+        # Half for what is known to be good, half for what was found out last. Among equals evenly: to choose by volume,
+        # as `split` must, takes a third of a proposal's time already, though it takes far fewer.
         counts = np.zeros(len(rows), dtype=np.bool_)
         counts[self._best(rows, MOST // 2, evenly)] = True
         counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
         return rows[counts]
 
     def split(self, rows: Places) -> tuple[Places, Places]:
-        """The good ones and the rest."""
+        """The trials that count as good, and the others: TPE models each of the two."""
         count = math.ceil(_GOOD * len(rows))
         if len(self._signs) == 1:
             count = min(count, _MOST_GOOD)
@@ -131,7 +131,7 @@ def evenly(losses: Floats, count: int) -> Places:
 
 
 class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped here
-    """A proposal that is drawn several times is worked out once."""
+    """Optuna's TPE on a bounded number of trials; a proposal that is drawn several times is worked out once."""
 
     def __init__(self, seed: int, memory: Memory) -> None:
         super().__init__(seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES)
@@ -178,7 +178,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         if names not in self._mixtures:
             good, bad = (self._observed(rows, names) for rows in self._rows)
             alike = np.ones(len(good[names[0]])) if several else None  # old or new, a good trial is a good trial
-            self._mixtures[names] = self._mixture(good, space, alike), self._mixture(bad, space, None)
+            self._mixtures[names] = (self._mixture(good, space, alike), self._mixture(bad, space, None))
         below, above = self._mixtures[names]
         samples = below.sample(self._rng.rng, self._n_ei_candidates)
         best = self._compare(samples, self._compute_acquisition_func(samples, below, above))

@@ -95,7 +95,8 @@ class MutatedValues(RandomValues):
 
     def __init__(self, params: Mapping[str, Value], name: str, rng: Generator) -> None:
         super().__init__(rng)
-        self._params, self._name = params, name
+        self._params = params
+        self._name = name
 
     def value(self, one: Parameter) -> Value:
         """Another value for the one, drawn where the change makes new parameters count."""
@@ -106,5 +107,5 @@ class MutatedValues(RandomValues):
         return next((new for _ in range(16) if (new := super(MutatedValues, self).value(one)) != old), old)
 
     def subset(self, sites: Encoding) -> Params:
-        """One switch the other way, and the size mended."""
+        """One switch the other way, then other switches until the size is allowed."""
         return sites.repair({one.name: self.value(one) for one in sites.parameters}, self._rng)

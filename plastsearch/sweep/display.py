@@ -17,10 +17,10 @@ class Silent:
     """No display, for `--quiet`, and beside `--json`."""
 
     def feed(self, event: Event) -> None:
-        """Say nothing."""
+        """Nothing to say."""
 
     def close(self) -> None:
-        """Nothing was drawn."""
+        """Nothing to clear."""
 
 
 class JsonLines:
@@ -36,7 +36,7 @@ class JsonLines:
         self._stream.flush()
 
     def close(self) -> None:
-        """Lines need no end."""
+        """Nothing to write: every line was flushed."""
 
 
 class Lines:
@@ -48,7 +48,7 @@ class Lines:
         self._said = time.monotonic()
 
     def feed(self, event: Event) -> None:
-        """Say what happened, if a person cares."""
+        """Say what happened, if it is of interest to a person."""
         text = self._text(event)
         if text is not None:
             self._say(text, event.at)

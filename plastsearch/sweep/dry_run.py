@@ -84,7 +84,7 @@ def dry_run(
 
 
 def plain(forecast: Forecast) -> dict[str, object]:
-    """The same as plain data."""
+    """The forecast as plain data, for `--json`."""
     return asdict(forecast)
 
 

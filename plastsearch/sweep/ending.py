@@ -46,13 +46,13 @@ class Interrupts:
             self._patience.daemon = True
 
     def hold(self) -> None:
-        """What follows is short and must not be broken."""
+        """Raise no more: what follows is short and must be done whole."""
         self._raise_at = None
         if self._patience is not None:
             self._patience.cancel()
 
     def release(self) -> None:
-        """What follows may be broken off by the next signal."""
+        """Raise at the next signal: what follows may take long, and may be broken off."""
         self._raise_at = self.count + 1
 
     def __enter__(self) -> Self:

@@ -102,7 +102,7 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
 
 
 def _question(plain: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """What of a spec makes it another sweep."""
+    """A spec without what may change on a resume."""
     kept: dict[str, JsonValue] = {}
     for key, value in plain.items():
         freed = _MAY_CHANGE.get(key, set())

@@ -23,7 +23,7 @@ class ForecastRequest(BaseModel):
 
 
 class Parameters(BaseModel):
-    """Of one configuration."""
+    """How many one configuration has, before growth and at its largest."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -41,11 +41,11 @@ class Halting:
         """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
         # A rule sees who reached a rung before: reports of two trials in another order may halt the other one.
         reports = [(report.at, r.number, i, r) for r in records for i, report in enumerate(r.history)]
-        condemned = set()
+        to_halt = set()
         for _, number, i, record in sorted(reports, key=lambda entry: entry[:3]):
             if record.role == "search" and self._decide(record, record.history[: i + 1]):
-                condemned.add(number)
-        return condemned
+                to_halt.add(number)
+        return to_halt
 
     def halts(self, record: TrialRecord) -> bool:
         """Take in the record's last report; True if it should not go on."""
@@ -72,7 +72,7 @@ class Halting:
         return crossed
 
     def _scores(self, history: Sequence[Reported]) -> Scores:
-        # Costs are reported once, at an early stage, and errors at every evaluation: the latest of each is what holds.
+        # Reports differ in what they hold (an evaluation's error, a stage's size): the latest of each metric counts.
         latest: Scores = {}
         for report in history:
             latest.update(known(report.metrics))
@@ -94,8 +94,8 @@ class Halting:
 
     def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
         """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
-        # A rank needs all values of all: Ray's ASHA takes one metric and Optuna prunes nothing with several objectives,
-        # so this rule is our own; costs are known from the first step, and stand beside the error reached so far.
+        # Our own rule: Ray's ASHA takes one metric, and Optuna prunes nothing where there are several objectives. Ranks
+        # need the same values of all, so an objective that somebody has not reported yet is left out.
         common = [one for one in self.objectives if all(one.metric in scores for scores in reached.values())]
         if not common:
             return False
@@ -127,7 +127,8 @@ class HaltedCheckpoints:
     """
 
     def __init__(self, store: Path, records: Mapping[int, TrialRecord]) -> None:
-        self._store, self._records = store, records
+        self._store = store
+        self._records = records
         self._halted = {record.id for record in records.values() if record.state == "halted"}
 
     def feed(self, event: Event) -> None:

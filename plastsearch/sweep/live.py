@@ -108,7 +108,8 @@ class Live:
         """Without lines; numbers to the right and always whole: only what a trial is gives way and is cut short."""
         from rich.table import Table
 
-        width, narrow = min(self._console.width, _WIDEST), self._console.width < _NARROW
+        width = min(self._console.width, _WIDEST)
+        narrow = self._console.width < _NARROW
         table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False,
                       header_style="dim", width=width, padding=(0, 1 if narrow else 2, 0, 0))  # fmt: skip
         for column in columns:

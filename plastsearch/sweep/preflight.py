@@ -228,7 +228,8 @@ def _runnable(found: Findings, space: Space) -> None:
 
 def _sampler_notes(spec: SweepSpec, space: Space) -> list[str]:
     """What the choice of a sampler means for this space."""
-    search, found = spec.search, []
+    search = spec.search
+    found = []
     binary = sum(len(one.labels) == 2 for one in space.parameters.values())
     if search.sampler == "gp":
         found.append(

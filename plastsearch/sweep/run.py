@@ -152,7 +152,7 @@ class Sweep:
         return late
 
     def tick(self) -> None:
-        """Let those know who look at the clock: budgets are looked at when a trial is proposed."""
+        """Pass on that some time has passed; budgets are looked at when a trial is proposed, not here."""
         self._state.tick()
 
     # what the owner calls
@@ -253,7 +253,7 @@ class Sweep:
         self._settle(record)
 
     def _settle(self, record: TrialRecord) -> None:
-        """Tell whom it concerns that a trial has ended."""
+        """Pass an end on: to the ranking, the proposer, and the duplicates that waited for this result."""
         self._ended += 1
         self._ranking.note(record)
         if record.role == "search" or record.yardstick:
@@ -280,7 +280,7 @@ class Sweep:
     def _resume(self) -> None:
         """Pick up what an earlier driver left open."""
         # A driver may be killed between a report and the halt that follows from it: such trials must not run on.
-        condemned = self._halting.replay(self.records.values()) if self._halting is not None else set()
+        to_halt = self._halting.replay(self.records.values()) if self._halting is not None else set()
         # By number, so that who was proposed first runs first again, whatever was killed.
         for record in sorted(self.records.values(), key=lambda r: r.number):
             if record.ended:
@@ -289,7 +289,7 @@ class Sweep:
                 self._ranking.note(record)
             elif record.reuse_of is not None:
                 self._take_over(record)
-            elif record.number in condemned and self._halting is not None:
+            elif record.number in to_halt and self._halting is not None:
                 self._halt(record, self._halting.rule)
             else:
                 if record.state == "running":

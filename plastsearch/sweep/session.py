@@ -75,7 +75,7 @@ def _tell(outcome: Outcome) -> None:
 
 def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[Outcome], None]) -> None:
     """The last resort, from another thread: everything that an end has, since the main thread may never come back."""
-    # The journal first, then the user, then Ray: whatever of these hangs, what stands before it is done.
+    # The journal first, then listeners and the user, then Ray: whatever of these hangs, what stands before it is done.
     ending.last_word()
     outcome = ending.outcome(trouble)
     try:

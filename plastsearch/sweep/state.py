@@ -60,7 +60,7 @@ class SweepState:
             listener.feed(event)
 
     def tick(self) -> None:
-        """Let those know who look at the clock."""
+        """Tell the journal and the listeners that some time has passed."""
         self._journal.tick()
         for listener in self.listeners:
             if isinstance(listener, Ticking):

@@ -27,7 +27,8 @@ class FirstStages:
     """Remembers what each trial begins with and which of these stages are finished."""
 
     def __init__(self, records: Mapping[int, TrialRecord], name: FirstStage = first_stage) -> None:
-        self._records, self._name = records, name
+        self._records = records
+        self._name = name  # of a trial's first stage
         self._names: dict[int, str | None] = {}
         self._finished: set[str] = set()  # by what was heard: the driver never looks into the store, which may be far
         for record in list(records.values()):

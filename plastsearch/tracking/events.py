@@ -33,7 +33,7 @@ class Event(BaseModel):
 
 
 class Opened(Event):
-    """The head: which question the sweep asks."""
+    """The first line: the sweep's specification, that is, which question it asks."""
 
     kind: ClassVar[str] = "sweep"
     version: int = 1
@@ -126,7 +126,7 @@ class Ended(TrialEvent):
 
 
 class Finished(Event):
-    """The last word of a session."""
+    """The last line of a session: how it ended."""
 
     kind: ClassVar[str] = "finish"
     status: Status

@@ -75,7 +75,7 @@ class Journal:
         self._file.truncate(0)
 
     def close(self) -> None:
-        """Let the next driver in."""
+        """Close the file and drop the lock, so that the next driver may write."""
         self._file.close()
         self._lock.close()
 
@@ -112,7 +112,9 @@ def read(folder: Path) -> list[Event]:
 
 def seconds_so_far(events: Iterable[Event]) -> float:
     """Wall time of all sessions, each from its opening to its last word."""
-    total, opened, last = 0.0, None, 0.0
+    total = 0.0
+    opened: float | None = None
+    last = 0.0
     for event in events:
         if isinstance(event, SessionBegun):
             total += last - opened if opened is not None else 0.0

@@ -43,12 +43,12 @@ def experiment_name(opening: Opened) -> str:
 
 
 def milliseconds(seconds: float) -> int:
-    """MLflow's clock."""
+    """A time as MLflow writes it."""
     return round(seconds * 1000)
 
 
 def sweep_tags(opening: Opened) -> dict[str, str]:
-    """How the parent run is found again."""
+    """Tags by which the parent run is found again."""
     return {
         "plastsearch.sweep": sweep_id(opening),
         "plastsearch.role": "sweep",
@@ -57,7 +57,7 @@ def sweep_tags(opening: Opened) -> dict[str, str]:
 
 
 def sweep_params(opening: Opened) -> dict[str, str]:
-    """What was asked for."""
+    """Parameters of the parent run: what the sweep was asked for."""
     goals = ", ".join(f"{one.goal} {one.metric}" for one in objectives_of(opening.spec))
     search = {f"search.{key}": value for key, value in section(opening.spec, "search").items()}
     space = {f"space.{key}": domain for key, domain in section(opening.spec, "space").items()}

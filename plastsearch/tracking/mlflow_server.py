@@ -46,15 +46,16 @@ def start(listener: socket.socket, uri: str, artifacts: Path, key: str, log: IO[
     )  # fmt: skip
 
 
-class Locked:
-    """An ASGI application for who knows the key: from the printed address, from then on in a cookie, or as a token."""
+class KeyedApp:
+    """An ASGI application that serves only who has the key: in the address first, then in a cookie, or as a token."""
 
     def __init__(self, app: App, key: str, port: int) -> None:
-        self._app, self._key = app, key
+        self._app = app
+        self._key = key
         self._cookie = f"plastsearch-{port}"  # browsers keep cookies by host, not by port
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-        """Pass on, remember, or refuse."""
+        """Pass a request on, set the cookie for one that had the key in its address, refuse one without it."""
         # Not by MLflow's own login, which needs a user's password in a database and hashes it at every request.
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -109,7 +110,10 @@ def main() -> None:
     initialize_backend_stores(uri, uri, artifacts)
     # No log of requests: the first one's address holds the key.
     config = uvicorn.Config(
-        Locked(app, key, listener.getsockname()[1]), access_log=False, log_level="warning", timeout_graceful_shutdown=3
+        KeyedApp(app, key, listener.getsockname()[1]),
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

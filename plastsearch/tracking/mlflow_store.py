@@ -40,7 +40,7 @@ class Store:
     front: set[int] = field(default_factory=set)
 
     def set_status(self, run: str, status: str, at: float) -> None:
-        """One request if it differs, none if not."""
+        """Set a run's status, in one request, if it has another one."""
         if self.statuses.get(run) == status:
             return
         # Nobody but us ends a run: MLflow shows one whose process was killed as running for ever.
@@ -57,7 +57,7 @@ class Store:
         params: dict[str, str] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
-        """One request, or as few as the limits allow."""
+        """Write metrics, parameters and tags of a run, in as few requests as the limits allow."""
         from mlflow.entities import Metric, Param, RunTag
 
         # Cost is per request: on a server 100 metrics take 43 ms together, one alone 31 ms. Metrics are written with
@@ -98,7 +98,7 @@ def open_store(uri: str) -> "MlflowClient":
 
 
 def database_of(folder: Path) -> Path:
-    """The file of that store."""
+    """The SQLite file of a sweep that names no server."""
     return Path(folder).resolve() / "mlflow" / "mlflow.db"
 
 

@@ -61,15 +61,15 @@ class MlflowTracker(Follower):
         return None if self._store is None else Place(self.uri, self._store.experiment, self._store.parent)
 
     def reason(self, error: Exception) -> str:
-        """Nothing of this address's login."""
+        """What went wrong, without the login that the address may hold."""
         return in_a_line(error, self.uri)
 
     def remedy(self) -> str:
-        """A server has to be named again."""
+        """What to type to catch up; a server has to be named again."""
         return f"{super().remedy()} {shlex.join(['--mlflow', self._typed])}" if self._typed else super().remedy()
 
     def disconnect(self) -> None:
-        """Look everything up again next time."""
+        """Forget the open store, so that everything is looked up again next time."""
         self._store = None
 
     def update(self, opening: Opened, last: bool) -> None:

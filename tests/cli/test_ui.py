@@ -16,7 +16,7 @@ import pytest
 
 from plastsearch.cli.ui import HOST, _bound, _end, _server
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.mlflow_server import Locked
+from plastsearch.tracking.mlflow_server import KeyedApp
 from tests.doors import command_lines, doors, tree
 from tests.made_sweep import make_sweep
 
@@ -153,7 +153,7 @@ def test_only_the_key_itself_opens_the_server(carried):
             said.append(message)
 
         scope = {"type": "http", "headers": headers, "query_string": query}
-        asyncio.run(Locked(app, "right", 5000)(scope, None, send))
+        asyncio.run(KeyedApp(app, "right", 5000)(scope, None, send))
         return said[0]["status"], dict(said[0]["headers"]).get(b"set-cookie")
 
     cookie = b"plastsearch-5000=right; HttpOnly; SameSite=Strict; Path=/" if carried == "query_string" else None
@@ -168,7 +168,7 @@ def test_other_protocols_are_turned_away():
     async def send(message):
         said.append(message)
 
-    asyncio.run(Locked(None, "right", 5000)({"type": "websocket"}, None, send))
+    asyncio.run(KeyedApp(None, "right", 5000)({"type": "websocket"}, None, send))
     assert said == [{"type": "websocket.close", "code": 1008}]
 
 

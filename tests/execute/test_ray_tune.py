@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from plastsearch.errors import ClusterError
-from plastsearch.execute.resources import Request, Shape
+from plastsearch.execute.resources import NodeKind, Request
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.tracking.journal import read
@@ -105,11 +105,11 @@ def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
 
 
 def test_requests_follow_the_cluster():
-    assert Request().on([Shape({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
-    growing = Shape({"CPU": 8.0, "GPU": 2.0}, 3)
+    assert Request().on([NodeKind({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
+    growing = NodeKind({"CPU": 8.0, "GPU": 2.0}, 3)
     assert Request().on([growing]) == {"CPU": 4.0, "GPU": 1.0}
     assert growing.holds({"CPU": 4.0, "GPU": 1.0}) == 6
-    assert Shape({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
+    assert NodeKind({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
 
 
 DRIVER = """

@@ -23,12 +23,12 @@ STICKY = "CUDA error: device-side assert triggered\nCUDA kernel errors might be 
 @pytest.mark.parametrize("words", [STICKY, "CUDA error: an illegal memory access was encountered"])
 def test_a_cuda_error_that_stays_is_the_end_of_its_process(words, monkeypatch):
     end = end_of(monkeypatch, RuntimeError(words))
-    assert (end.kind, end.again, end.spent) == ("failed", True, True)
+    assert (end.kind, end.again, end.gpu_lost) == ("failed", True, True)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: out of memory"), ValueError("a bug"), MemoryError()])
 def test_other_failures_leave_it_usable(error, monkeypatch):
-    assert not end_of(monkeypatch, error).spent
+    assert not end_of(monkeypatch, error).gpu_lost
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -39,7 +39,7 @@ def test_whatever_the_words_the_gpu_itself_is_asked(answers, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
-    assert end_of(monkeypatch, RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")).spent is not answers
+    assert end_of(monkeypatch, RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")).gpu_lost is not answers
 
 
 def test_a_sweep_in_one_process_parts_there_and_loses_nothing(rig, tmp_path):
@@ -48,7 +48,7 @@ def test_a_sweep_in_one_process_parts_there_and_loses_nothing(rig, tmp_path):
     executor = InlineExecutor()
     executor.run(sweep)
     it.journal.close()
-    assert executor.trouble == worker.SPENT
+    assert executor.trouble == worker.GPU_LOST
     assert not sweep.over
     states = [record.state for record in it.records().values()]
     assert states.count("done") == 1
@@ -96,4 +96,4 @@ def test_a_worker_without_the_gpu_it_was_promised_fails_and_is_tried_elsewhere(t
     *_, end = worker.messages(Task(function=worker.TRIAL, config=TrialConfig(method="baseline"), settings=settings))
     assert (end.kind, end.again) == ("failed", True)
     assert end.reason.startswith("a GPU was asked for (device 'cuda'), but torch")
-    assert not end.spent
+    assert not end.gpu_lost
