@@ -16,7 +16,8 @@ CROPS = 4  # measured: see benchmarks/RESULTS.md
 class Closed(BaseModel):
     """A typed, frozen section that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # As text an infinity (`--checkpoint-s inf`: never) stays one; by default it would become null.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="constants")
 
 
 class ModelConfig(Closed):

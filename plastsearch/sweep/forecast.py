@@ -10,11 +10,13 @@ from plastsearch.data.choice import clip_counts
 from plastsearch.spec.config import TrialConfig
 from plastsearch.words import sized
 
+_PLAIN = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # a budget may be infinite: `--cache-max-gb inf`
+
 
 class ForecastRequest(BaseModel):
     """What to count; with `time` one network is run, with `cache` the room for kept activations is looked at."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _PLAIN
 
     configs: tuple[TrialConfig, ...]
     time: bool = False
@@ -34,7 +36,7 @@ class Parameters(BaseModel):
 class Activations(BaseModel):
     """What keeping them would take: bytes of a clip in float32 at every cut that is used, and what is allowed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _PLAIN
 
     bytes: dict[str, int]
     half: bool  # they are kept in float16

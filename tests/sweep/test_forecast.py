@@ -1,5 +1,6 @@
 """The dry run says which activations will fit: its sizes are those that a trial really keeps."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from plastsearch.data.choice import clip_counts
 from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import build
 from plastsearch.spec.config import DataConfig, TrialConfig
-from plastsearch.sweep.forecast import ForecastRequest, kept
+from plastsearch.sweep.forecast import Activations, ForecastAnswer, ForecastRequest, kept
 from plastsearch.sweep.forecast_child import answer, cut_of, item_bytes
 from plastsearch.trial.run import run_trial
 
@@ -123,3 +124,10 @@ def test_a_dry_run_says_it_and_makes_no_cache_for_it(tmp_path):
 def test_by_default_half_of_the_free_disk_is_allowed(tmp_path):
     found = forecast(config(), cache=tmp_path / "not" / "there", most=None)
     assert found.budget_gb == pytest.approx(shutil.disk_usage(tmp_path).free / 2e9, rel=0.2)
+
+
+def test_a_budget_without_end_crosses_to_the_child_and_back(tmp_path):
+    asked = ForecastRequest(configs=(TrialConfig(),), cache=tmp_path, cache_max_gb=math.inf)
+    assert ForecastRequest.model_validate_json(asked.model_dump_json(by_alias=True)) == asked
+    found = ForecastAnswer(kept=Activations(bytes={"gru.1": 4}, half=False, budget=math.inf))
+    assert ForecastAnswer.model_validate_json(found.model_dump_json()) == found
