@@ -66,8 +66,10 @@ def tidy(task: Task) -> None:
     """Give back what a trial left in this process, for whoever comes next."""
     gc.collect()  # cycles may hold networks
     if task.settings.device != CPU:
-        from plastsearch.trial.device import release_memory
-
+        try:
+            from plastsearch.trial.device import release_memory
+        except (ImportError, OSError):  # nothing was computed, then
+            return
         release_memory()
 
 
@@ -105,8 +107,10 @@ def _gpu_lost(error: Exception, device: str) -> bool:
         return True
     if device == CPU:  # nor is torch imported for the sake of asking: fake trials have none
         return False
-    from plastsearch.trial.device import lost
-
+    try:
+        from plastsearch.trial.device import lost
+    except (ImportError, OSError):  # which may be the very failure: torch, or a library of it, is not usable here
+        return False
     return lost()
 
 

@@ -1,5 +1,7 @@
 """What a worker says of a failure: whose fault it is, and whether it may pass."""
 
+import sys
+
 import pytest
 import torch
 
@@ -40,3 +42,12 @@ def test_memory_that_is_lacking_is_named_and_may_be_there_next_time(monkeypatch,
 @pytest.mark.parametrize("error", [TrialError("no such site"), ZeroDivisionError("a bug")])
 def test_a_failure_of_the_configuration_comes_again_and_is_not_repeated(monkeypatch, error):
     assert end_of(monkeypatch, error).again is False
+
+
+def test_where_torch_cannot_be_imported_the_trial_says_so(monkeypatch):
+    """To ask the GPU whether it answers takes torch, too: that must not end the process that has to report."""
+    monkeypatch.setitem(sys.modules, "plastsearch.trial.device", None)
+    end = end_of(monkeypatch, ImportError("libcudart.so.13: cannot open shared object file"))
+    assert (end.kind, end.spent) == ("failed", False)
+    assert end.reason.startswith("ImportError: libcudart.so.13")
+    worker.tidy(Task(function="any", config=TrialConfig(), settings=RunSettings(store="s", cache="c")))
