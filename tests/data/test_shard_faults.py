@@ -16,6 +16,7 @@ from plastsearch.data import index as clip_index
 from plastsearch.data.cache import Decoder, Shards, clip_keys, fill, stat_all
 from plastsearch.data.index import read_clip_index
 from plastsearch.errors import StorageError
+from plastsearch.execute.messages import Failed
 from plastsearch.execute.worker import _failed
 
 SHARDS = Shards("noise", "train", 16_000, "int16")
@@ -46,7 +47,9 @@ def test_a_shard_that_cannot_be_read_now_is_kept_and_the_trial_may_run_again(num
         patch.setattr(clip_index, "read_index", troubled)
         with pytest.raises(StorageError, match=r"cannot be read now .* nothing was deleted") as raised:
             fill(SHARDS, Decoder(tmp_path / "cache", 1), tmp_path / "audio", paths, keys)
-    assert _failed(raised.value)["again"]
+    end = _failed(raised.value, "cpu")
+    assert isinstance(end, Failed)
+    assert end.again
     assert [path.read_bytes() for path in shards] == contents
     decoded_again: list[int] = []
     decoder = Decoder(tmp_path / "cache", 1, progress=lambda what, done, total: decoded_again.append(total))
