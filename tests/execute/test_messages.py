@@ -15,7 +15,7 @@ ODD = {"nan": math.nan, "inf": math.inf, "less": -math.inf, "one": 1.0}
     [
         Progress(stage="train", step=1, steps_total=2, metrics=ODD, node="here:1", boundary=True),
         Done(metrics=ODD, details={"deep": [ODD, {"none": None}]}, seconds=1.5, node="here:1"),
-        Failed(reason="why", again=True, details={"traceback": "…"}, spent=True),
+        Failed(reason="why", again=True, details={"traceback": "…"}, gpu_lost=True),
         Busy(reason="stage ab is busy"),
     ],
     ids=lambda message: message.kind,

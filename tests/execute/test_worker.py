@@ -48,6 +48,6 @@ def test_where_torch_cannot_be_imported_the_trial_says_so(monkeypatch):
     """To ask the GPU whether it answers takes torch, too: that must not end the process that has to report."""
     monkeypatch.setitem(sys.modules, "plastsearch.trial.device", None)
     end = end_of(monkeypatch, ImportError("libcudart.so.13: cannot open shared object file"))
-    assert (end.kind, end.spent) == ("failed", False)
+    assert (end.kind, end.gpu_lost) == ("failed", False)
     assert end.reason.startswith("ImportError: libcudart.so.13")
     worker.tidy(Task(function="any", config=TrialConfig(), settings=RunSettings(store="s", cache="c")))
