@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
@@ -64,12 +65,12 @@ def resolve(reference: str) -> TrialFunction:
 
 def tidy(task: Task) -> None:
     """Give back what a trial left in this process, for whoever comes next."""
+    if "torch" not in sys.modules:  # nothing was computed, and to look for cycles takes a fake trial 0.1 s
+        return
     gc.collect()  # cycles may hold networks
     if task.settings.device != CPU:
-        try:
-            from plastsearch.trial.device import release_memory
-        except (ImportError, OSError):  # nothing was computed, then
-            return
+        from plastsearch.trial.device import release_memory
+
         release_memory()
 
 

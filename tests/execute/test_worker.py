@@ -50,4 +50,16 @@ def test_where_torch_cannot_be_imported_the_trial_says_so(monkeypatch):
     end = end_of(monkeypatch, ImportError("libcudart.so.13: cannot open shared object file"))
     assert (end.kind, end.gpu_lost) == ("failed", False)
     assert end.reason.startswith("ImportError: libcudart.so.13")
-    worker.tidy(Task(function="any", config=TrialConfig(), settings=RunSettings(store="s", cache="c")))
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_only_a_process_that_has_used_torch_is_tidied(monkeypatch, used):
+    """Looking for cycles takes 0.1 s in a worker of Ray: as long as all the rest that a trial costs the driver."""
+    collected = []
+    monkeypatch.setattr(worker.gc, "collect", lambda: collected.append(True))
+    settings = RunSettings(store="s", cache="c", device="cpu")
+    with monkeypatch.context() as patch:
+        if not used:
+            patch.delitem(sys.modules, "torch")
+        worker.tidy(Task(function="any", config=TrialConfig(), settings=settings))
+    assert bool(collected) is used
