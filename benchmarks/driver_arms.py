@@ -209,6 +209,7 @@ def run_ours(folder: Path, marks: Marks, mlflow: bool) -> None:
     from plastsearch.spec.load import load_sweep
     from plastsearch.sweep.options import Options
     from plastsearch.sweep.session import run_sweep
+    from plastsearch.tracking.events import Ended, Event, Proposed
 
     path = folder / "space.yaml"
     path.write_text(SPACE)
@@ -218,12 +219,12 @@ def run_ours(folder: Path, marks: Marks, mlflow: bool) -> None:
         def __init__(self, tracker: Any) -> None:
             self._tracker = tracker
 
-        def feed(self, event: dict[str, Any]) -> None:
-            if event["event"] == "propose":
+        def feed(self, event: Event) -> None:
+            if isinstance(event, Proposed):
                 marks.start()
             if self._tracker is not None:
                 self._tracker.feed(event)
-            if event["event"] == "end":
+            if isinstance(event, Ended):
                 marks.end()
 
         def close(self) -> str | None:

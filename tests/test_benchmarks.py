@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -65,3 +67,15 @@ def test_a_table_keeps_its_numbers_and_shows_them_as_it_should(
     assert results.page("before\n{{some/first}}\nafter").splitlines()[1] == said[0]
     with pytest.raises(SystemExit, match=r"some\.json has no such table"):
         results.page("{{some/third}}")
+
+
+@pytest.mark.ray
+def test_the_driver_is_measured_as_it_is() -> None:
+    """The one benchmark that listens to a sweep: it reads the events that the driver writes today."""
+    command = [sys.executable, "-m", "benchmarks.driver", "--arm", "ours", "--trials", "4"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["trials"] == 4
+    assert found["modules"] == []

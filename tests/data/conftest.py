@@ -1,4 +1,4 @@
-"""Small corpora of real audio files in the true layouts, with the quirks of each; quick, and free of synthetic.py."""
+"""Small corpora of real audio files in the true layouts, with the quirks of each; quick, and made without synth."""
 
 from collections.abc import Callable
 from pathlib import Path
