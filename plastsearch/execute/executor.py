@@ -47,6 +47,9 @@ class Driver(Protocol):
     def overdue(self) -> list[tuple[Attempt, str]]:
         """Attempts whose worker must be killed, each with the reason."""
 
+    def say(self, text: str) -> None:
+        """Something the user should know that is no part of the journal."""
+
     def tick(self) -> None:
         """Called a few times a second at least."""
 

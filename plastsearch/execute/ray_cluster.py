@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
@@ -40,15 +41,19 @@ for _name, _value in _QUIET.items():
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     import ray
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
 from plastsearch.addresses import without_secrets  # noqa: E402
 from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.execute.autoscaler import declared_groups  # noqa: E402
 from plastsearch.execute.resources import NodeKind  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
 
 SILENT = 100  # above every log level
 _CONNECT_S = 10.0
-_UNBOUNDED = 64  # nodes of a group without a limit
+_ASK_S = 10.0
+_HEAD = "node:__internal_head__"  # a resource that Ray gives its head and no other node
 # Meant for systems whose firewalls ask about every open port, this is Ray's one switch that keeps all of its processes
 # on loopback; a loopback `_node_ip_address` it replaces by the machine's own.
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -67,16 +72,30 @@ class Cluster:
                 self.close()
                 raise
 
-    def node_kinds(self) -> list[NodeKind]:
-        """The nodes there are, or all those that the cluster's autoscaler may bring."""
+    @cached_property
+    def autoscaled(self) -> bool:
+        """Whether more nodes may come than there are."""
         with hush():
-            # A scaled-down cluster has no GPU node at all: what counts is what the autoscaler may bring.
-            config = ray._private.state.state.get_cluster_config()
-        groups = config.node_group_configs if config is not None else []
-        if groups:
-            most = ((group, group.max_count if group.max_count >= 0 else _UNBOUNDED) for group in groups)
-            return [NodeKind(dict(group.resources), count) for group, count in most]
-        return [NodeKind(node["Resources"], 1) for node in ray.nodes() if node["Alive"]]
+            # From the server: this process's own environment says nothing about somebody else's cluster.
+            return bool(is_autoscaler_v2(fetch_from_server=True))
+
+    def node_kinds(self) -> list[NodeKind]:
+        """The nodes there are; with an autoscaler all that it may bring, if the manifest declares that."""
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        # A cluster that is scaled down has no GPU node at all: what counts is what may come.
+        declared = declared_groups() if self.autoscaled else []
+        # The head is in no group of workers, and stays whatever the autoscaler does.
+        staying = [resources for resources in alive if _HEAD in resources] if declared else alive
+        return [*declared, *(NodeKind(resources, 1) for resources in staying)]
+
+    def infeasible(self) -> list[dict[str, float]]:
+        """What the autoscaler says that no node of its groups could ever hold: one entry for each thing asked for."""
+        reply = GetClusterStatusReply()
+        address = ray.get_runtime_context().gcs_address
+        reply.ParseFromString(ray._raylet.GcsClient(address).get_cluster_status(timeout_s=_ASK_S))
+        state = reply.autoscaling_state
+        asked = [one for gang in state.infeasible_gang_resource_requests for one in gang.requests]
+        return [dict(one.resources_bundle) for one in (*asked, *state.infeasible_resource_requests)]
 
     def fallen(self) -> str | None:
         """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from plastsearch.errors import ClusterError
 from plastsearch.execute import worker
+from plastsearch.execute.autoscaler import NodeWait
 from plastsearch.execute.executor import Attempt, Driver
 from plastsearch.execute.messages import Message, Progress, Task, message_as_text, message_from, task_from
 from plastsearch.execute.ray_cluster import Cluster
@@ -76,6 +77,8 @@ class Bridge:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)  # Tune trial → why we killed its worker
     gpu_lost: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
+    node_wait: NodeWait | None = None
+    started: set[str] = field(default_factory=set)  # Tune trials whose worker has begun
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, object]:
@@ -153,6 +156,7 @@ class DriverCallback(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         attempt = self.bridge.attempts.get(trial.trial_id)
         if attempt is not None:
+            self.bridge.started.add(trial.trial_id)
             self.bridge.driver.started(attempt)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
@@ -162,11 +166,23 @@ class DriverCallback(tune.Callback):
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
             raise ClusterError(fallen)  # out of Tune
+        self._look_for_nodes()
         overdue = {attempt.trial: reason for attempt, reason in self.bridge.driver.overdue()}
         if self.bridge.driver.stopping:
             overdue = {attempt.trial: "stopped" for attempt in self.bridge.attempts.values()}
         if overdue:
             self._kill(overdue, trials)
+
+    def _look_for_nodes(self) -> None:
+        """Tune waits for ever without a word where no node takes up what it has asked for."""
+        bridge = self.bridge
+        if bridge.node_wait is None:
+            return
+        # One worker at work is enough: then the others only wait for their turn.
+        waiting = bool(bridge.attempts) and not bridge.started & bridge.attempts.keys()
+        said = bridge.node_wait.look(waiting, time.monotonic(), bridge.cluster.infeasible)
+        if said is not None:
+            bridge.driver.say(said)
 
     def _kill(self, overdue: dict[int, str], trials: list[Trial]) -> None:
         for trial in trials:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from plastsearch.execute.autoscaler import NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
 from plastsearch.execute.ray_hooks import (
@@ -54,8 +55,12 @@ class RayExecutor:
         try:
             node_kinds = self._cluster.node_kinds()
             self.request = request.on(node_kinds)
-            check_fit(self.request, node_kinds)
-            self.slots = parallel or max(1, sum(kind.holds(self.request) for kind in node_kinds))
+            most = sum(kind.holds(self.request) for kind in node_kinds)
+            # Where nobody declares what an autoscaler may bring, only the autoscaler can say what it cannot.
+            if declared_groups() or not self._cluster.autoscaled:
+                check_fit(self.request, node_kinds)
+            self.slots = parallel or max(1, most)
+            self._node_wait = NodeWait(self.request, most, patience_s() if self._cluster.autoscaled else None)
         except BaseException:
             self.close()
             raise
@@ -81,7 +86,7 @@ class RayExecutor:
         # for all at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
         scratch = self._folder / ".tune"  # in the sweep's folder: Tune's own under the home nobody would clean
-        bridge = Bridge(driver, self._cluster)
+        bridge = Bridge(driver, self._cluster, node_wait=self._node_wait)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(

@@ -18,7 +18,7 @@ from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.phases import Phase
 from plastsearch.sweep.state import SweepState
 from plastsearch.sweep.waiting import FirstStages, WaitingTrials
-from plastsearch.tracking.events import Retried, Started
+from plastsearch.tracking.events import Retried, Started, note
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
@@ -150,6 +150,10 @@ class Sweep:
             if worker.own_s(attempt.task, spent_s) > limit:  # last, since it reads a file that may be on NFS
                 late.append((attempt, f"no end after {limit:g} s (the limit for one trial)"))
         return late
+
+    def say(self, text: str) -> None:
+        """Tell the user, and nobody else."""
+        self._state.tell(note(text))
 
     def tick(self) -> None:
         """Pass on that some time has passed; budgets are looked at when a trial is proposed, not here."""

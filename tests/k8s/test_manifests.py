@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 import plastsearch
+from plastsearch.execute.autoscaler import GROUPS, declared_groups
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -166,3 +167,19 @@ def test_dockerfile_copies_what_exists() -> None:
     for line in re.findall(r"^COPY(?: --\S+)* (.+)$", (K8S / "Dockerfile").read_text(), re.MULTILINE):
         *sources, _ = line.split()
         assert all((ROOT / source).exists() for source in sources), line
+
+
+def test_the_driver_is_told_what_its_worker_groups_may_bring() -> None:
+    """An empty cluster shows nothing but its head: what is declared must be what the same manifest may start."""
+    cluster = one("RayJob")["spec"]["rayClusterSpec"]
+    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
+    environment = {entry["name"]: entry.get("value") for entry in head["env"]}
+    declared = declared_groups({GROUPS: environment[GROUPS]})
+    assert len(declared) == len(cluster["workerGroupSpecs"])
+    for kind, group in zip(declared, cluster["workerGroupSpecs"], strict=True):
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        given = {
+            "CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"]),
+            "memory": float(limits["memory"].removesuffix("Gi")) * 2**30,
+        }  # fmt: skip
+        assert (dict(kind.resources), kind.count) == (given, group["maxReplicas"])

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from plastsearch.errors import PlastsearchError
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.display import JsonLines
@@ -40,13 +41,18 @@ def session(root: Path, *overrides: str, listen=lambda folder, view: [], **optio
 
 if __name__ == "__main__":
     root, resume, executor, *overrides = sys.argv[1:]
-    outcome = session(
-        Path(root),
-        *overrides,
-        listen=lambda folder, view: [JsonLines()],
-        resume=resume == "resume",
-        executor=executor,
-    )
+    try:
+        outcome = session(
+            Path(root),
+            *overrides,
+            listen=lambda folder, view: [JsonLines()],
+            resume=resume == "resume",
+            executor=executor,
+            address=os.environ.get("PLASTSEARCH_TEST_ADDRESS"),
+        )
+    except PlastsearchError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
     print(json.dumps({"outcome": outcome.status, "command": outcome.command}), flush=True)
     if outcome.stuck:
         os._exit(outcome.exit_code)
