@@ -55,7 +55,6 @@ def test_the_session_s_own_doors_are_there():
 
 
 def test_the_autoscaler_answers_as_before():
-    import ray
     from ray.autoscaler.v2.utils import is_autoscaler_v2
     from ray.core.generated.autoscaler_pb2 import AutoscalingState, GetClusterStatusReply
 
@@ -63,4 +62,3 @@ def test_the_autoscaler_answers_as_before():
     assert "autoscaling_state" in GetClusterStatusReply.DESCRIPTOR.fields_by_name
     for name in ("infeasible_gang_resource_requests", "infeasible_resource_requests"):
         assert name in AutoscalingState.DESCRIPTOR.fields_by_name, name
-    assert callable(ray._raylet.GcsClient.get_cluster_status)
