@@ -4,7 +4,6 @@ import gc
 import importlib
 import os
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
@@ -65,7 +64,7 @@ def resolve(reference: str) -> TrialFunction:
 
 def tidy(task: Task) -> None:
     """Give back what a trial left in this process, for whoever comes next."""
-    if "torch" not in sys.modules:  # nothing was computed, and to look for cycles takes a fake trial 0.1 s
+    if task.function not in (TRIAL, FINALIST):  # others train nothing, and to look for cycles takes them 0.1 s
         return
     gc.collect()  # cycles may hold networks
     if task.settings.device != CPU:
