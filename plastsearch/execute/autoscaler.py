@@ -19,6 +19,12 @@ SAY_FIRST_S, SAY_AGAIN_S = 10.0, 60.0
 ASK_EVERY_S = 5.0
 PATIENCE_S = 1800.0  # a GPU node of a cloud is there in minutes or, where there are none left, not for hours
 
+UNDECLARED = (
+    "the cluster has no worker now, and nobody says what its autoscaler may bring: declare the groups "
+    f'({GROUPS}=\'[{{"name": "gpu", "resources": {{"CPU": 8, "GPU": 1}}, "max": 4}}]\'), or say what one '
+    "trial asks for (--set resources.gpu=1, or 0)"
+)
+
 
 class WorkerGroup(BaseModel):
     """Nodes of one kind, in Ray's words; at most `max` of them."""

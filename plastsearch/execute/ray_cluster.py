@@ -92,7 +92,11 @@ class Cluster:
         """What the autoscaler says that no node of its groups could ever hold: one entry for each thing asked for."""
         reply = GetClusterStatusReply()
         address = ray.get_runtime_context().gcs_address
-        reply.ParseFromString(ray._raylet.GcsClient(address).get_cluster_status(timeout_s=_ASK_S))
+        try:
+            text = ray._raylet.GcsClient(address).get_cluster_status(timeout_s=_ASK_S)
+        except ray.exceptions.RpcError:
+            return []  # a server too busy to answer has called nothing infeasible; it is asked again
+        reply.ParseFromString(text)
         state = reply.autoscaling_state
         asked = [one for gang in state.infeasible_gang_resource_requests for one in gang.requests]
         return [dict(one.resources_bundle) for one in (*asked, *state.infeasible_resource_requests)]

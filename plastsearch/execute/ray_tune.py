@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from plastsearch.execute.autoscaler import NodeWait, declared_groups, patience_s
+from plastsearch.errors import ClusterError
+from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
 from plastsearch.execute.ray_hooks import (
@@ -56,11 +57,16 @@ class RayExecutor:
             node_kinds = self._cluster.node_kinds()
             self.request = request.on(node_kinds)
             most = sum(kind.holds(self.request) for kind in node_kinds)
-            # Where nobody declares what an autoscaler may bring, only the autoscaler can say what it cannot.
-            if declared_groups() or not self._cluster.autoscaled:
+            autoscaled = self._cluster.autoscaled
+            if declared_groups() or not autoscaled:
                 check_fit(self.request, node_kinds)
+            elif request.gpu is None and not most:
+                raise ClusterError(UNDECLARED)  # to choose a core where GPUs may come would be a silent fallback
+            # Else nobody has declared what may come, and only the autoscaler can say what cannot.
             self.slots = parallel or max(1, most)
-            self._node_wait = NodeWait(self.request, most, patience_s() if self._cluster.autoscaled else None)
+            # A Ray of our own has its one node at once: there only a slow start would be told as a wait.
+            waits_s = patience_s() if autoscaled else None
+            self._node_wait = NodeWait(self.request, most, waits_s) if address is not None else None
         except BaseException:
             self.close()
             raise

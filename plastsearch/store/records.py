@@ -1,12 +1,14 @@
 """What a stage store holds on its disk, without the weights: folders, records, who may drop what. Imports no torch.
 
-<root>/stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
-<root>/stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
-<root>/drafts/<token>/                    a stage that is being written
-<root>/work/<key>/                        checkpoints of a stage that is being computed
-<root>/leases/<key>                       who is computing it
-<root>/uses/<token>                       what a running trial rests on
-<root>/scores/                            scores of finalists; nothing of it is ever dropped here
+Below its root:
+
+stages/<key>/stage.json            what it is, what it read, its metrics, a digest of every tensor
+stages/<key>/weights.safetensors   the tensors that its parent stage does not already hold
+drafts/<token>/                    a stage that is being written
+work/<key>/                        checkpoints of a stage that is being computed
+leases/<key>                       who is computing it
+uses/<token>                       what a running trial rests on
+scores/                            scores of finalists; nothing of it is ever dropped here
 
 The weights, and the claims on stages: stages.py. How room is made again: room.py.
 """

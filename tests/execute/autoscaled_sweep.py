@@ -92,7 +92,10 @@ def main() -> None:
     began = time.monotonic()
     if scenario == "infeasible":  # nobody has declared what there may be: the autoscaler says it
         del environment["PLASTSEARCH_WORKER_GROUPS"]
-        session = driver(folder, environment, "", "tune", "resources.cpu=4")
+        session = driver(folder, environment, "", "tune", "resources.cpu=4", "resources.gpu=0")
+    elif scenario == "undeclared":
+        del environment["PLASTSEARCH_WORKER_GROUPS"]
+        session = driver(folder, environment, "", "tune")
     elif scenario == "restart":  # as when the head of a cluster is lost: the driver is back before any worker
         first = driver(folder, environment, "", "tune")
         for line in first.stdout or ():
@@ -109,10 +112,11 @@ def main() -> None:
     notes = [event["text"] for event in events if event["event"] == "note"]
     started = [event["at"] for event in events if event["event"] == "start"]
     ends = [event["trial"] for event in events if event["event"] == "end"]
-    nodes = sorted({event["node"] for event in events if event.get("node")})
+    kinds = [event["event"] for event in events]
+    at_once = kinds[: kinds.index("end")].count("propose") if "end" in kinds else 0
     print(json.dumps({
         "exit": session.returncode, "seconds": time.monotonic() - began, "notes": notes, "ends": ends,
-        "starts": len(started), "workers": len(nodes), "error": err[-2000:],
+        "starts": len(started), "at_once": at_once, "error": err[-2000:],
     }))  # fmt: skip
 
 

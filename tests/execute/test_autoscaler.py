@@ -87,7 +87,7 @@ def _isolated() -> bool:
 
 @pytest.mark.ray
 @pytest.mark.skipif(not _isolated(), reason="needs the right to make namespaces (unshare), as root has it")
-@pytest.mark.parametrize("scenario", ["empty", "restart", "infeasible"])
+@pytest.mark.parametrize("scenario", ["empty", "restart", "infeasible", "undeclared"])
 def test_a_sweep_on_a_cluster_without_nodes(scenario):
     """Ray's own autoscaler and real raylets; nothing but their machines is pretended."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -100,6 +100,11 @@ def test_a_sweep_on_a_cluster_without_nodes(scenario):
         assert (found["exit"], found["ends"]) == (3, []), found
         assert "the autoscaler has no group of nodes that holds 4 CPU; lower resources" in found["error"]
         return
+    if scenario == "undeclared":
+        assert (found["exit"], found["ends"]) == (3, []), found
+        assert "nobody says what its autoscaler may bring: declare the groups" in found["error"]
+        return
     assert found["exit"] == 0, found
     assert len(found["ends"]) == len(set(found["ends"])) >= 8
-    assert found["workers"] == 2, found  # two nodes with a core each, which nobody asked for with search.parallel
+    # Two nodes with a core each may come, and nobody set search.parallel: both are asked for before one has worked.
+    assert scenario == "restart" or found["at_once"] == 2, found
