@@ -66,7 +66,9 @@ def _nothing_saved() -> Iterator[None]:
     def saved(self: "TuneController") -> None:
         folder = Path(self._storage.experiment_driver_staging_path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.experiment_state_file_name).write_text("{}")  # it looks whether there is such a file
+        (folder / self.experiment_state_file_name).write_text(
+            '{"trial_data": []}'
+        )  # read if nothing was run
 
     nothing = _swapped(_TrainingRunMetadata, update_metric=lambda *_, **__: None)
     with nothing, _swapped(TuneController, save_to_dir=saved):

@@ -67,6 +67,13 @@ def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):
     assert records[2].metrics["waited_seconds"] > 0
 
 
+def test_a_session_that_finds_nothing_left_to_run_ends_in_order(rig, cluster):
+    """As after an interrupt that came while the last trials ended."""
+    first = run(rig, cluster, limits=Limits(trials=2))
+    again = run(rig, cluster, limits=Limits(trials=2))
+    assert {n: (r.state, r.attempts) for n, r in again.items()} == {n: (r.state, r.attempts) for n, r in first.items()}
+
+
 def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
     orders = {
         1: "error",
