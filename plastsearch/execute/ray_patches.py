@@ -66,9 +66,7 @@ def _nothing_saved() -> Iterator[None]:
     def saved(self: "TuneController") -> None:
         folder = Path(self._storage.experiment_driver_staging_path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.experiment_state_file_name).write_text(
-            '{"trial_data": []}'
-        )  # read if nothing was run
+        (folder / self.experiment_state_file_name).write_text('{"trial_data": []}')  # read if nothing was run
 
     nothing = _swapped(_TrainingRunMetadata, update_metric=lambda *_, **__: None)
     with nothing, _swapped(TuneController, save_to_dir=saved):
