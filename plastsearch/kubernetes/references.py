@@ -1,0 +1,146 @@
+"""Names by which objects refer to each other: each leads to an object that is there, and to a key inside it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from plastsearch.kubernetes.finding import Finding
+from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, text, words
+from plastsearch.kubernetes.pods import Pod, cluster_spec, pods, ray_pods
+from plastsearch.kubernetes.schema import alike
+
+MAKER = "plastsearch.kubernetes.credentials"  # the bootstrap Job's program, which makes the Secret `mlflow`
+MADE = {
+    "mlflow": {
+        "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    }
+}  # fmt: skip
+BUILT_IN_ACCOUNTS = {"", "default"}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Who names what, where, and which key of it is read."""
+
+    by: Object
+    at: str
+    kind: str
+    name: str
+    key: str | None = None
+
+
+def reference_findings(objects: Objects) -> Iterator[Finding]:
+    """Names that lead nowhere."""
+    for one in references(objects):
+        found = objects.find(one.kind, one.name, one.by.namespace)
+        keys = _keys(found) if found else _made(objects, one)
+        if keys is None:
+            yield Finding(one.by, one.at, _lost(one, objects))
+        elif one.key is not None and one.key not in keys:
+            known = sorted(keys)
+            yield Finding(one.by, one.at, f"{one.kind} {one.name} has no key {one.key}; {alike(one.key, known)}")
+    for job in ray_secrets(objects):
+        yield from _token_secret(job, objects)
+
+
+def references(objects: Objects) -> list[Reference]:
+    """Every name that Pods, bindings and budgets give of another object."""
+    found = [one for pod in pods(objects) for one in _of_pod(pod)]
+    for binding in objects.of("RoleBinding"):
+        role = table(binding.tree.get("roleRef"))
+        if role.get("kind") == "Role":
+            found.append(Reference(binding, "roleRef.name", "Role", text(role.get("name"))))
+        for number, subject in enumerate(rows(binding.tree.get("subjects"))):
+            if subject.get("kind") == "ServiceAccount" and text(subject.get("namespace")) in ("", binding.namespace):
+                at = f"subjects[{number}].name"
+                found.append(Reference(binding, at, "ServiceAccount", text(subject.get("name"))))
+    return found
+
+
+def _of_pod(pod: Pod) -> Iterator[Reference]:
+    account = text(pod.spec.get("serviceAccountName"))
+    if account not in BUILT_IN_ACCOUNTS:
+        yield Reference(pod.owner, f"{pod.at}.serviceAccountName", "ServiceAccount", account)
+    for container in pod.containers:
+        for name, entry in container.env.items():
+            yield from _of_key(pod, f"{container.at}.env.{name}.valueFrom", table(entry.get("valueFrom")))
+        for number, source in enumerate(rows(container.tree.get("envFrom"))):
+            for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+                if field in source and not dig(source, field, "optional"):
+                    at = f"{container.at}.envFrom[{number}].{field}.name"
+                    yield Reference(pod.owner, at, kind, text(dig(source, field, "name")))
+    for number, volume in enumerate(rows(pod.spec.get("volumes"))):
+        yield from _of_volume(pod, f"{pod.at}.volumes[{number}]", volume)
+        for place, source in enumerate(rows(dig(volume, "projected", "sources"))):
+            yield from _of_volume(pod, f"{pod.at}.volumes[{number}].projected.sources[{place}]", source)
+
+
+def _of_key(pod: Pod, at: str, source: Tree) -> Iterator[Reference]:
+    for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+        if field in source and not dig(source, field, "optional"):
+            name, key = text(dig(source, field, "name")), text(dig(source, field, "key"))
+            yield Reference(pod.owner, f"{at}.{field}", kind, name, key)
+
+
+def _of_volume(pod: Pod, at: str, volume: Tree) -> Iterator[Reference]:
+    claim = dig(volume, "persistentVolumeClaim", "claimName")
+    if claim is not None:
+        yield Reference(pod.owner, f"{at}.persistentVolumeClaim.claimName", "PersistentVolumeClaim", text(claim))
+    # A projected source calls a Secret's name `name`, a volume `secretName`.
+    for field, kind, named in (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"),
+                               ("secret", "Secret", "name")):  # fmt: skip
+        if named in table(volume.get(field)) and not dig(volume, field, "optional"):
+            name = text(dig(volume, field, named))
+            yield Reference(pod.owner, f"{at}.{field}.{named}", kind, name)
+            for item in rows(dig(volume, field, "items")):
+                yield Reference(pod.owner, f"{at}.{field}.items", kind, name, text(item.get("key")))
+
+
+def _keys(found: Object) -> set[str]:
+    return {key for field in ("data", "stringData", "binaryData") for key in table(found.tree.get(field))}
+
+
+def _made(objects: Objects, one: Reference) -> set[str] | None:
+    """The keys of a Secret that a Job of the same set makes when it is applied."""
+    if one.kind != "Secret" or one.name not in MADE or maker(objects, one.by.namespace) is None:
+        return None
+    return MADE[one.name]
+
+
+def maker(objects: Objects, namespace: str) -> Object | None:
+    """The Job that makes the credentials of a namespace."""
+    for pod in pods(objects):
+        if pod.owner.kind == "Job" and pod.owner.namespace == namespace:
+            for container in pod.containers:
+                if MAKER in " ".join([*words(container.tree.get("command")), *words(container.tree.get("args"))]):
+                    return pod.owner
+    return None
+
+
+def _lost(one: Reference, objects: Objects) -> str:
+    there = [other.name for other in objects.of(one.kind) if other.namespace == one.by.namespace]
+    hashed = next((name for name in there if name.startswith(f"{one.name}-")), None)
+    if hashed and one.kind in ("ConfigMap", "Secret"):
+        return (
+            f"names {one.kind} {one.name}, which is made here as {hashed}; "
+            "add this field to the kustomization's name references"
+        )
+    near = alike(one.name, there) if there else "add it"
+    return (
+        f"names {one.kind} {one.name or '(nothing)'}, which is not among these objects; {near} "
+        "(what the cluster has already: --beside)"
+    )
+
+
+def ray_secrets(objects: Objects) -> list[Object]:
+    """The Ray objects that name a Secret for their token."""
+    return [
+        one for one in objects.of("RayJob", "RayCluster")
+        if ray_pods(one) and dig(cluster_spec(one), "authOptions", "secretName")
+    ]  # fmt: skip
+
+
+def _token_secret(one: Object, objects: Objects) -> Iterator[Finding]:
+    name = text(dig(cluster_spec(one), "authOptions", "secretName"))
+    if objects.find("Secret", name, one.namespace) is None:
+        said = f"names Secret {name}, which is not among these objects; add it, or leave this out: KubeRay makes one"
+        yield Finding(one, "spec.rayClusterSpec.authOptions.secretName", said)
