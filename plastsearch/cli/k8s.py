@@ -1,6 +1,8 @@
 """`plastsearch k8s`: a sweep as manifests, and what a cluster makes of it."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +11,8 @@ import typer
 from plastsearch.cli import options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from plastsearch.kubernetes.sweep_rules import Command
 
 app = typer.Typer(
@@ -55,6 +59,96 @@ def check_manifests(
         typer.echo(f"Note: {note}.", err=True)
     if found:
         raise typer.Exit(2)
+
+
+Name = Annotated[str, typer.Argument(metavar="N", help="The sweep: the name of its RayJob.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace it runs in.")]
+
+
+@app.command("watch")
+def watch_sweep(
+    name: Name,
+    namespace: Namespace = "plastsearch",
+    once: Annotated[bool, typer.Option("--once", help="Look once and end with 0.")] = False,
+) -> None:
+    """Follow sweep N until it ends: its job, attempts, workers, trials and last events.
+
+    Exit status: that of the sweep (0 done, 2 bad input, 3 the cluster, 4 too many failures).
+    """
+    import sys
+    from datetime import UTC, datetime
+
+    from plastsearch.cli.output import console, print_error
+    from plastsearch.kubernetes.watching import Watch, follow
+
+    watch = Watch(name, namespace, read_command)
+    if once:
+        typer.echo("\n".join(watch.look().lines(datetime.now(UTC))))
+        return
+    with _screen(console(stderr=True)) as show:
+        try:
+            status, said = follow(watch, show)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"\nthe sweep goes on; again: plastsearch k8s watch {name} --namespace {namespace}\n")
+            raise typer.Exit(130) from None
+    if status:
+        print_error(said)
+    else:
+        typer.echo(said)
+    typer.echo(f"its folder: plastsearch k8s fetch {name} DIR --namespace {namespace}", err=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _screen(out: "Console") -> Iterator[Callable[[list[str]], None]]:
+    """On a terminal one screen that is drawn anew, elsewhere lines as they change."""
+    if not out.is_terminal:
+        before: list[str] = []
+
+        def tell(lines: list[str]) -> None:
+            # The age of an event changes with every look, and says nothing new.
+            changed = [line for line in lines if line[7:] not in [old[7:] for old in before]]
+            out.print("\n".join(line for line in changed if line), markup=False) if any(changed) else None
+            before[:] = lines
+
+        yield tell
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=out, auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
+
+
+@app.command("fetch")
+def fetch_sweep(
+    name: Name,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put it; there must be nothing yet.")],
+    namespace: Namespace = "plastsearch",
+    out: Annotated[Path | None, typer.Option(help="Root of all sweeps in the cluster; else as the job says.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy the folder of sweep N out of the cluster, without the store, through its head or the toolbox."""
+    from pathlib import PurePosixPath
+
+    from plastsearch.cli.output import print_json
+    from plastsearch.kubernetes import kubectl, running
+    from plastsearch.kubernetes.fetching import fetch
+    from plastsearch.words import sized
+
+    folder = PurePosixPath(out or running.ROOT) / name
+    if out is None:
+        with suppress(kubectl.MissingError):  # a job is removed some time after its end; what it wrote is not
+            folder = running.job(name, namespace).folder(read_command) or folder
+    place = running.some_place(name, namespace)
+    fetched = fetch(place, folder, target)
+    if as_json:
+        print_json({"folder": str(target), "from": str(folder), "pod": place.pod, **vars(fetched)})
+        return
+    typer.echo(f"{target}: {fetched.files} files, {sized(fetched.bytes)}, from {folder} in Pod {place.pod}")
+    if fetched.left_out:
+        typer.echo(f"{fetched.left_out} links were left out", err=True)
+    typer.echo(f"next: plastsearch report {shlex.quote(str(target))}")
 
 
 def read_command(words: Sequence[str]) -> "Command | str":
