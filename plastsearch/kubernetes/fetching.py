@@ -162,5 +162,5 @@ class _Patient:
         """The next bytes, not always as many as asked for; none at the end."""
         ready, _, _ = select.select([self._pipe], [], [], STALLED_S)
         if not ready:
-            raise CutError(f"nothing came for {STALLED_S:.0f} s; nothing was kept, try again")
+            raise CutError(f"nothing came for {STALLED_S:g} s; nothing was kept, try again")
         return self._pipe.read(size)

