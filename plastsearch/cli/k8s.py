@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plastsearch.cli import options
+from plastsearch.errors import PlastsearchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,8 +30,11 @@ def check_manifests(
         ),
     ],
     beside: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="What the cluster has already, such as the platform of a sweep; repeatable."),
+        list[str] | None,
+        typer.Option(metavar="DIR", help="What the cluster has already: other manifests, or KIND/NAME; repeatable."),
+    ] = None,
+    kuberay: Annotated[
+        list[str] | None, typer.Option(metavar="RELEASE", help="1.6 or 1.7; else both; repeatable.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -40,23 +44,31 @@ def check_manifests(
     """
     from plastsearch.cli.output import print_error, print_json
     from plastsearch.kubernetes.check import check
-    from plastsearch.kubernetes.manifests import Objects, read_objects
+    from plastsearch.kubernetes.manifests import Objects, read_beside, read_objects
+    from plastsearch.kubernetes.references import ABSENT
     from plastsearch.kubernetes.schema import releases
 
+    wanted = kuberay or releases()
+    unknown = [one for one in wanted if one not in releases()]
+    if unknown:
+        raise PlastsearchError(f"--kuberay {unknown[0]}: unknown; known: {', '.join(releases())}")
     objects = read_objects(manifests)
-    there = Objects(tuple(one for where in beside or () for one in read_objects(where).all))
-    found, note = check(objects, read_command, there)
+    there = Objects(tuple(one for said in beside or () for one in read_beside(said).all))
+    found, note = check(objects, read_command, there, wanted)
     if as_json:
-        said = [{"object": str(one.about), "field": one.field, "mistake": one.said} for one in found]
-        ok = {"ok": not found, "objects": len(objects.all), "kuberay": releases(), "note": note}
-        print_json({"manifests": str(manifests), **ok, "mistakes": said})
+        mistakes = [{"object": str(one.about), "field": one.field, "mistake": one.said} for one in found]
+        ok = {"ok": not found, "objects": len(objects.all), "kuberay": wanted, "note": note}
+        print_json({"manifests": str(manifests), **ok, "mistakes": mistakes})
     elif found:
         print_error("\n".join(map(str, found)))
     else:
-        known = " and ".join(reversed(releases()))
+        known = " and ".join(sorted(wanted))
         typer.echo(f"{manifests}: {len(objects.all)} objects, no mistakes (KubeRay {known})")
-    if note and not as_json:
-        typer.echo(f"Note: {note}.", err=True)
+    notes = [note] if note else []
+    if any(ABSENT in one.said for one in found):
+        notes.append("what the cluster has already is named with --beside, such as --beside k8s/platform")
+    for said in [] if as_json else notes:
+        typer.echo(f"Note: {said}.", err=True)
     if found:
         raise typer.Exit(2)
 

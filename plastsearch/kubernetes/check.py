@@ -1,5 +1,7 @@
 """Manifests looked at without a cluster: KubeRay's fields and rules, and whether the parts agree with each other."""
 
+from collections.abc import Sequence
+
 from plastsearch.kubernetes import (
     network_rules,
     object_rules,
@@ -7,6 +9,7 @@ from plastsearch.kubernetes import (
     policy_rules,
     ray_rules,
     references,
+    schema,
     sweep_rules,
 )
 from plastsearch.kubernetes.finding import Finding
@@ -14,12 +17,17 @@ from plastsearch.kubernetes.manifests import Objects
 from plastsearch.kubernetes.sweep_rules import Reader
 
 
-def check(objects: Objects, read: Reader, beside: Objects | None = None) -> tuple[list[Finding], str | None]:
-    """Every mistake once, in the objects' order, and what could not be looked at; `beside` is there already."""
+def check(
+    objects: Objects, read: Reader, beside: Objects | None = None, releases: Sequence[str] = ()
+) -> tuple[list[Finding], str | None]:
+    """Every mistake once, in the objects' order, and what could not be looked at.
+
+    What is `beside` them is in the cluster already; KubeRay's releases are all that are known, unless some are named.
+    """
     whole = Objects((*objects.all, *(beside.all if beside else ())))
     core, note = object_rules.core_findings(objects)
     rules = (
-        object_rules.object_findings(whole),
+        object_rules.object_findings(whole, releases or schema.releases()),
         object_rules.claim_findings(whole),
         core,
         object_rules.duplicate_entries(whole),

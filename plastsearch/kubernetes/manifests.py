@@ -14,6 +14,7 @@ from plastsearch.kubernetes import kubectl
 Tree = dict[str, Any]  # YAML below a key: whatever its writer put there
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+OUTSIDE = "\0outside"  # the namespace of what is known by name alone
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "StorageClass", "PersistentVolume"}
 
 
@@ -96,11 +97,25 @@ class Objects:
 
     def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object of that kind and name in the namespace of whoever refers to it."""
-        return next((one for one in self.of(kind) if one.name == name and one.namespace == namespace), None)
+        places = (namespace, OUTSIDE)
+        return next((one for one in self.of(kind) if one.name == name and one.namespace in places), None)
 
     def names(self, kind: str) -> list[str]:
         """The names there are of a kind."""
         return [one.name for one in self.of(kind)]
+
+
+def outside(kind: str, name: str) -> Object:
+    """An object of which no more is known than that the cluster has it."""
+    return Object({"kind": kind, "metadata": {"name": name, "namespace": OUTSIDE}})
+
+
+def read_beside(said: str) -> Objects:
+    """What a cluster has already: manifests, or the name of one object such as `Secret/s3`."""
+    kind, slash, name = said.partition("/")
+    if slash and kind[:1].isupper() and kind.isalpha() and name and not Path(said).exists():
+        return Objects((outside(kind, name),))
+    return read_objects(Path(said))
 
 
 def read_objects(where: Path) -> Objects:

@@ -5,9 +5,10 @@ from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, words
-from plastsearch.kubernetes.pods import HEAD, Container, Pod, pods, selected
+from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, Tree, dig, rows, table, text, words
+from plastsearch.kubernetes.pods import HEAD, SWEEP, Container, Pod, pods, selected
 from plastsearch.kubernetes.policy_rules import admitted
+from plastsearch.kubernetes.references import ABSENT
 from plastsearch.kubernetes.schema import alike
 
 MLFLOW_PORT = 5000  # of `mlflow server`, where it is not told another
@@ -42,9 +43,22 @@ def selector_findings(objects: Objects) -> Iterator[Finding]:
 
 
 def _meets(one: Object, at: str, selector: object, near: list[Pod]) -> Iterator[Finding]:
-    if not any(selected(pod.labels, selector) for pod in near):
+    # A platform comes before the sweeps that its policies speak of.
+    if not any(selected(pod.labels, selector) for pod in near) and (
+        any(pod.group for pod in near) or not _of_sweeps(selector)
+    ):
         said = f"meets no Pod of this set ({_shown(selector)}); give labels that its Pods bear"
         yield Finding(one, at, said)
+
+
+def _of_sweeps(selector: object) -> bool:
+    tree = table(selector)
+    keys = [
+        *tree,
+        *table(tree.get("matchLabels")),
+        *(text(rule.get("key")) for rule in rows(tree.get("matchExpressions"))),
+    ]
+    return any(key.startswith(("ray.io/", SWEEP)) for key in keys)
 
 
 def _peers(one: Object, near: list[Pod]) -> Iterator[Finding]:
@@ -123,8 +137,10 @@ def _called(objects: Objects, pod: Pod, container: Container, uri: str) -> Itera
     service = objects.find("Service", name, namespace or pod.owner.namespace)
     if service is None:
         known = objects.names("Service")
-        said = f"calls Service {host}, which is not among these objects; {alike(name, known) if known else 'add it'}"
-        yield Finding(pod.owner, at, f"{said} (what the cluster has already: --beside)")
+        said = f"calls Service {host}, which is {ABSENT}; {alike(name, known) if known else 'add it'}"
+        yield Finding(pod.owner, at, said)
+        return
+    if service.namespace == OUTSIDE:
         return
     ports = [one for one in rows(service.spec.get("ports")) if one.get("port") == port]
     if not ports:
@@ -152,7 +168,7 @@ def _answered(server: Pod, container: Container, number: int, called: str) -> It
     if host not in ("0.0.0.0", "::"):
         said_of = f"starts the server on {host}, where no other Pod reaches it; give --host=0.0.0.0"
         yield Finding(server.owner, f"{container.at}.args", said_of)
-    allowed = option(said, "--allowed-hosts") or container.value("MLFLOW_SERVER_ALLOWED_HOSTS")
+    allowed = container.put_in(option(said, "--allowed-hosts")) or container.value("MLFLOW_SERVER_ALLOWED_HOSTS")
     known = [one.strip() for one in allowed.split(",")]
     if not any(fnmatchcase(called, one) for one in known):
         have = allowed or "not set"

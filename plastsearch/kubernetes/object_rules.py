@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from plastsearch.kubernetes import schema
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import CLUSTER_WIDE, Object, Objects, dig, rows, table
+from plastsearch.kubernetes.manifests import CLUSTER_WIDE, OUTSIDE, Object, Objects, dig, rows, table
 from plastsearch.kubernetes.pods import pods
 from plastsearch.kubernetes.quantities import amount
 
@@ -29,14 +29,14 @@ _RAY = ("RayJob", "RayCluster")
 _MADE_BY_CONTROLLERS = {"labels", "annotations", "data", "stringData", "binaryData", "metadata", "matchLabels"}
 
 
-def object_findings(objects: Objects) -> Iterator[Finding]:
+def object_findings(objects: Objects, releases: Sequence[str]) -> Iterator[Finding]:
     """All of them, object by object."""
     counts = Counter((one.tree.get("apiVersion"), one.kind, one.namespace, one.name) for one in objects.all)
     for one in objects.all:
         if counts[(one.tree.get("apiVersion"), one.kind, one.namespace, one.name)] > 1:
             yield Finding(one, "metadata.name", "is there twice; leave one of the two out, or name it otherwise")
         yield from _naming(one, objects)
-        yield from _fields(one)
+        yield from _fields(one, releases)
         for at, said in _values(one.tree, ""):
             yield Finding(one, at, said)
     for pod in pods(objects):
@@ -60,11 +60,11 @@ def _naming(one: Object, objects: Objects) -> Iterator[Finding]:
             )
 
 
-def _fields(one: Object) -> Iterator[Finding]:
+def _fields(one: Object, releases: Sequence[str]) -> Iterator[Finding]:
     if one.kind in _RAY:
         if one.tree.get("apiVersion") != "ray.io/v1":
             yield Finding(one, "apiVersion", f"is {one.tree.get('apiVersion')}; use ray.io/v1")
-        for at, said in schema.check_kind(one.kind, one.tree.get("spec", {})):
+        for at, said in schema.check_kind(one.kind, one.tree.get("spec", {}), releases):
             yield Finding(one, at, said)
         known = ["apiVersion", "kind", "metadata", "spec", "status"]
         for key in one.tree:
@@ -115,6 +115,8 @@ def _amounts(listed: dict[str, object], at: str) -> Iterator[tuple[str, str]]:
 def claim_findings(objects: Objects) -> Iterator[Finding]:
     """Claims ask for a size and a way to be mounted."""
     for claim in objects.of("PersistentVolumeClaim"):
+        if claim.namespace == OUTSIDE:
+            continue
         if not claim.spec.get("accessModes"):
             yield Finding(claim, "spec.accessModes", f"is missing; give one of: {', '.join(ACCESS)}")
         if amount(dig(claim.spec, "resources", "requests", "storage")) is None:

@@ -1,5 +1,6 @@
 """Every Pod that a set of objects starts: of Ray groups, Deployments and Jobs, with the labels it will bear."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, t
 
 ANY = "\0any"  # the value of a label that the operator chooses
 HEAD = "head"
+_NAMED = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_DEPTH = 3  # a variable may name another that names a third
 SWEEP = "plastsearch.io/sweep"  # the label by which all of a sweep is found again
 _TEMPLATES = {
     "Deployment": ("spec", "template"), "StatefulSet": ("spec", "template"), "DaemonSet": ("spec", "template"),
@@ -21,7 +24,7 @@ class Container:
 
     tree: Tree
     at: str
-    starts_before: bool  # an init container
+    namespace: str
 
     @property
     def name(self) -> str:
@@ -34,8 +37,20 @@ class Container:
         return {text(entry.get("name")): entry for entry in rows(self.tree.get("env"))}
 
     def value(self, name: str) -> str:
-        """A variable given as plain text; empty if it is not."""
-        return text(self.env.get(name, {}).get("value"))
+        """A variable given as plain text, with the variables it names put in; empty if it is given otherwise."""
+        return self.put_in(text(self.env.get(name, {}).get("value")))
+
+    def put_in(self, said: str) -> str:
+        """A text of the container in which $(NAME) is what that variable holds, as far as this is known."""
+        for _ in range(_DEPTH):
+            said = _NAMED.sub(lambda found: self._plain(found[1]) or found[0], said)
+        return said
+
+    def _plain(self, name: str) -> str:
+        entry = self.env.get(name, {})
+        if dig(entry, "valueFrom", "fieldRef", "fieldPath") == "metadata.namespace":
+            return self.namespace
+        return text(entry.get("value"))
 
     @property
     def mounts(self) -> dict[str, Tree]:
@@ -87,7 +102,7 @@ class Pod:
 
     def _of(self, field: str) -> list[Container]:
         return [
-            Container(one, f"{self.at}.{field}[{number}]", field == "initContainers")
+            Container(one, f"{self.at}.{field}[{number}]", self.owner.namespace)
             for number, one in enumerate(rows(self.spec.get(field)))
         ]
 

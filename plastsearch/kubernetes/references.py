@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, text, words
+from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, Tree, dig, rows, table, text, words
 from plastsearch.kubernetes.pods import Pod, cluster_spec, pods, ray_pods
 from plastsearch.kubernetes.schema import alike
 
@@ -14,6 +14,7 @@ MADE = {
         "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
     }
 }  # fmt: skip
+ABSENT = "not among these objects"
 BUILT_IN_ACCOUNTS = {"", "default"}
 
 
@@ -32,6 +33,8 @@ def reference_findings(objects: Objects) -> Iterator[Finding]:
     """Names that lead nowhere."""
     for one in references(objects):
         found = objects.find(one.kind, one.name, one.by.namespace)
+        if found is not None and found.namespace == OUTSIDE:
+            continue
         keys = _keys(found) if found else _made(objects, one)
         if keys is None:
             yield Finding(one.by, one.at, _lost(one, objects))
@@ -125,10 +128,7 @@ def _lost(one: Reference, objects: Objects) -> str:
             "add this field to the kustomization's name references"
         )
     near = alike(one.name, there) if there else "add it"
-    return (
-        f"names {one.kind} {one.name or '(nothing)'}, which is not among these objects; {near} "
-        "(what the cluster has already: --beside)"
-    )
+    return f"names {one.kind} {one.name or '(nothing)'}, which is {ABSENT}; {near}"
 
 
 def ray_secrets(objects: Objects) -> list[Object]:
@@ -142,5 +142,5 @@ def ray_secrets(objects: Objects) -> list[Object]:
 def _token_secret(one: Object, objects: Objects) -> Iterator[Finding]:
     name = text(dig(cluster_spec(one), "authOptions", "secretName"))
     if objects.find("Secret", name, one.namespace) is None:
-        said = f"names Secret {name}, which is not among these objects; add it, or leave this out: KubeRay makes one"
+        said = f"names Secret {name}, which is {ABSENT}; add it, or leave this out: KubeRay makes one"
         yield Finding(one, "spec.rayClusterSpec.authOptions.secretName", said)

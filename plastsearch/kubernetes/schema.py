@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -24,11 +24,11 @@ def releases() -> list[str]:
     return [_data()["release"], *_data()["older"]]
 
 
-def check_kind(kind: str, spec: object) -> Iterator[Said]:
-    """The `spec` of a RayJob or RayCluster, for each known release."""
+def check_kind(kind: str, spec: object, wanted: Sequence[str]) -> Iterator[Said]:
+    """The `spec` of a RayJob or RayCluster, for each release of KubeRay that is to take it."""
     yield from _check(_data()["kinds"][kind], spec, "spec")
     for release, kinds in _data()["older"].items():
-        for how, path in kinds[kind]:
+        for how, path in kinds[kind] if release in wanted else ():
             steps = [part for piece in path.split(".") for part in re.findall(r"[^\[\]]+|\[\]", piece)]
             yield from _older(spec, steps, "spec", how, release)
 

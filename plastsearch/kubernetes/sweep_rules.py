@@ -11,7 +11,7 @@ from typing import Any
 from plastsearch.errors import ClusterError, SpecError
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import Object, Objects, rows, table, text, words
+from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, rows, table, text, words
 from plastsearch.kubernetes.pods import HEAD, SWEEP, Container, Pod, pods, ray_pods
 from plastsearch.kubernetes.quantities import amount
 from plastsearch.kubernetes.schema import alike
@@ -208,7 +208,7 @@ def _written(job: Object, group: list[Pod], what: str, where: Mapping[str, str],
         if name not in where:
             if shared:
                 said = f"{what} is not set in group {name}, but in others; give all the same"
-                yield Finding(job, f"{pod.at}.containers[0].env", said)
+                yield Finding(job, f"{pod.main[0].at}.env.{what}" if pod.main else pod.at, said)
             continue
         folder = where[name]
         home, wrong = _home(pod, folder, shared)
@@ -249,6 +249,8 @@ def _home(pod: Pod, folder: str, shared: bool) -> tuple[str, str | None]:
 def _shared_claims(objects: Objects) -> Iterator[Finding]:
     """A claim that Pods of several nodes write to must allow that."""
     for claim in objects.of("PersistentVolumeClaim"):
+        if claim.namespace == OUTSIDE:
+            continue
         modes = set(words(claim.spec.get("accessModes")))
         notes = table(table(claim.tree.get("metadata")).get("annotations"))
         if "ReadWriteMany" in modes or notes.get(ONE_NODE) == "true":
