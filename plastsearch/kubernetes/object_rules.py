@@ -1,8 +1,10 @@
 """What holds for every object: known fields, names, and words and amounts that Kubernetes can read."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from plastsearch.kubernetes import schema
 from plastsearch.kubernetes.finding import Finding
@@ -132,18 +134,24 @@ def core_findings(objects: Objects) -> tuple[list[Finding], str | None]:
             "the schemas of core kinds were not looked at: pip install 'plastsearch[kubernetes]' brings them "
             "(RayJobs, Pods and all cross-checks do not need them)"
         )
-    found = []
     version = kubernetes_validate.latest_version()
-    for one in objects.all:
-        try:
-            kubernetes_validate.validate(one.tree, version, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-            said = str(error.message).splitlines()[0][:200]
-            found.append(Finding(one, at.lstrip(".") or "(top)", f"{said}; write it as Kubernetes {version} does"))
-        except kubernetes_validate.SchemaNotFoundError:
-            continue  # a custom kind: KubeRay's are looked at above, others' operators answer for theirs
-    return found, None
+    said = ((one, _core_mistake(json.dumps(one.tree), version)) for one in objects.all)
+    return [Finding(one, *both) for one, both in said if both is not None], None
+
+
+@cache  # by content: the package reads its schemas anew for each object, 40 ms each time
+def _core_mistake(tree: str, version: str) -> tuple[str, str] | None:
+    import kubernetes_validate
+
+    try:
+        kubernetes_validate.validate(json.loads(tree), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+        words = str(error.message).splitlines()[0][:200]
+        return at.lstrip(".") or "(top)", f"{words}; write it as Kubernetes {version} does"
+    except kubernetes_validate.SchemaNotFoundError:
+        pass  # a custom kind: KubeRay's are looked at above, others' operators answer for theirs
+    return None
 
 
 def duplicate_entries(objects: Objects) -> Iterator[Finding]:

@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from plastsearch.kubernetes.credentials import KINDS
 from plastsearch.kubernetes.finding import Finding
 from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, Tree, dig, rows, table, text, words
 from plastsearch.kubernetes.pods import Pod, cluster_spec, pods, ray_pods
 from plastsearch.kubernetes.schema import alike
 
-MAKER = "plastsearch.kubernetes.credentials"  # the bootstrap Job's program, which makes the Secret `mlflow`
-MADE = {
-    "mlflow": {
-        "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
-    }
-}  # fmt: skip
+MAKER = "plastsearch.kubernetes.credentials"  # the program of a Job that makes a Secret when it is applied
 ABSENT = "not among these objects"
 BUILT_IN_ACCOUNTS = {"", "default"}
 
@@ -103,24 +99,25 @@ def _keys(found: Object) -> set[str]:
 
 
 def _made(objects: Objects, one: Reference) -> set[str] | None:
-    """The keys of a Secret that a Job of the same set makes when it is applied."""
-    if one.kind != "Secret" or one.name not in MADE or maker(objects, one.by.namespace) is None:
-        return None
-    return MADE[one.name]
+    return made_secrets(objects, one.by.namespace).get(one.name) if one.kind == "Secret" else None
 
 
-def maker(objects: Objects, namespace: str) -> Object | None:
-    """The Job that makes the credentials of a namespace."""
+def made_secrets(objects: Objects, namespace: str) -> dict[str, set[str]]:
+    """The Secrets that Jobs of a namespace make when they are applied, with their keys."""
+    found: dict[str, set[str]] = {}
     for pod in pods(objects):
         if pod.owner.kind == "Job" and pod.owner.namespace == namespace:
             for container in pod.containers:
-                if MAKER in " ".join([*words(container.tree.get("command")), *words(container.tree.get("args"))]):
-                    return pod.owner
-    return None
+                said = [*words(container.tree.get("command")), *words(container.tree.get("args"))]
+                kind, name = [*said[said.index(MAKER) + 1 :], "", ""][:2] if MAKER in said else ("", "")
+                if kind in KINDS:
+                    found[name] = set(KINDS[kind]())
+    return found
 
 
 def _lost(one: Reference, objects: Objects) -> str:
     there = [other.name for other in objects.of(one.kind) if other.namespace == one.by.namespace]
+    there += made_secrets(objects, one.by.namespace) if one.kind == "Secret" else []
     hashed = next((name for name in there if name.startswith(f"{one.name}-")), None)
     if hashed and one.kind in ("ConfigMap", "Secret"):
         return (
