@@ -21,6 +21,64 @@ app = typer.Typer(
 )
 
 
+@app.command("render")
+def render_sweep(
+    space: options.Space,
+    overlay: Annotated[str, typer.Option(metavar="KIND", help=options.listed("dev", "gpu", "spot", "kueue", "s3"))],
+    name: Annotated[str, typer.Option(help="The sweep: names its RayJob, its folder and all that belongs to it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
+    sets: options.Sets = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs at most, at a time; else as the overlay has it.")
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE", help="Where plastsearch:TAG and plastsearch-gpu:TAG are found; repeatable."),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Else plastsearch.")] = None,
+    platform: Annotated[bool, typer.Option("--platform", help="With what sweeps share: MLflow, storage, …")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write SPACE as a folder of manifests for `kubectl apply -k`, and check it. No cluster is asked."""
+    import time
+
+    from plastsearch.cli.output import print_json
+    from plastsearch.kubernetes.overlays import tree
+    from plastsearch.kubernetes.rendering import Wish, render
+    from plastsearch.kubernetes.running import NAMESPACE
+
+    submission = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    wish = Wish(space, overlay, name, out, submission, sets or (), gpus, image or (), namespace, platform)
+    made = render(wish, read_command)
+    where = shlex.quote(str(out))
+    todo = [
+        f"kubectl create secret generic {secret} --namespace {made.namespace} "
+        + " ".join(f"--from-literal={key}=…" for key in keys)
+        for secret, keys in made.by_hand.items()
+    ]
+    if not made.platform and made.namespace == NAMESPACE:
+        todo.append(f"kubectl apply -k {shlex.quote(str(tree() / 'platform'))}  # once, before the first sweep")
+    elif not made.platform:
+        todo.append(
+            f"# before the first sweep in {made.namespace}, once: this command with --platform and another --out"
+        )
+    todo += [
+        f"kubectl apply -k {where}",
+        f"plastsearch k8s watch {name} --namespace {made.namespace}",
+        f"plastsearch k8s fetch {name} {name} --namespace {made.namespace}",
+    ]
+    if as_json:
+        print_json({"folder": str(out), "name": name, "submission": submission, **vars(made), "next": todo})
+        return
+    typer.echo(
+        f"{out}: {made.objects} objects for {made.trials} trials ({made.runs} runs with controls and finalists), "
+        f"{made.parallel} at a time; no mistakes"
+    )
+    for note in made.notes:
+        typer.echo(f"Note: {note}.", err=True)
+    typer.echo("next:\n" + "\n".join(f"  {line}" for line in todo))
+
+
 @app.command("check")
 def check_manifests(
     manifests: Annotated[

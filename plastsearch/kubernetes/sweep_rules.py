@@ -68,6 +68,7 @@ def _job(objects: Objects, job: Object, read: Reader) -> Iterator[Finding]:
     head = heads[0]
     yield from _labels(job, group)
     yield from _declared(job, head, [pod for pod in group if pod.group != HEAD])
+    yield from _affordable(objects, job, group)
     command = _understood(job, read)
     if isinstance(command, str):
         yield Finding(job, "spec.entrypoint", f"{command}; correct the command")
@@ -159,6 +160,16 @@ def _brought(pod: Pod) -> dict[str, float]:
     requests = table(table(pod.main[0].tree.get("resources")).get("requests")) if pod.main else {}
     found = {RAY_NAMES[name]: amount(limits.get(name, requests.get(name))) for name in RAY_NAMES}
     return {name: number for name, number in found.items() if number}
+
+
+def _affordable(objects: Objects, job: Object, group: list[Pod]) -> Iterator[Finding]:
+    """A quota that is smaller than what the groups may grow to leaves Pods pending for ever."""
+    wanted = sum(_brought(pod).get("GPU", 0) * pod.replicas for pod in group if isinstance(pod.replicas, int))
+    for quota in objects.of("ResourceQuota"):
+        allowed = amount(table(quota.spec.get("hard")).get("requests.nvidia.com/gpu"))
+        if quota.namespace == job.namespace and allowed is not None and wanted > allowed:
+            said = f"may take {wanted:g} GPUs, ResourceQuota {quota.name} allows {allowed:g}; lower one or raise the other"
+            yield Finding(job, "spec.rayClusterSpec.workerGroupSpecs.maxReplicas", said)
 
 
 def _space(objects: Objects, job: Object, head: Pod, space: str, sets: list[str]) -> Iterator[Finding]:
