@@ -168,7 +168,7 @@ def _affordable(objects: Objects, job: Object, group: list[Pod]) -> Iterator[Fin
     for quota in objects.of("ResourceQuota"):
         allowed = amount(table(quota.spec.get("hard")).get("requests.nvidia.com/gpu"))
         if quota.namespace == job.namespace and allowed is not None and wanted > allowed:
-            said = f"may take {wanted:g} GPUs, ResourceQuota {quota.name} allows {allowed:g}; lower one or raise the other"
+            said = f"may take {wanted:g} GPUs, ResourceQuota {quota.name} allows {allowed:g}; lower that or raise this"
             yield Finding(job, "spec.rayClusterSpec.workerGroupSpecs.maxReplicas", said)
 
 

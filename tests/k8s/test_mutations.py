@@ -372,7 +372,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "no declaration": (lambda m: drop_env(m.head, "PLASTSEARCH_WORKER_GROUPS"), "takes an empty cluster for one"),
     "more GPUs than the quota allows": (
         lambda m: put(m.of("ResourceQuota"), "spec", "hard", "requests.nvidia.com/gpu", "4"),
-        "may take 8 GPUs, ResourceQuota plastsearch allows 4; lower one or raise the other",
+        "may take 8 GPUs, ResourceQuota plastsearch allows 4; lower that or raise this",
     ),
     # the operator
     "another Ray": (lambda m: put(m.cluster, "rayVersion", "2.52.0"), "rayVersion: is 2.52.0; the image holds Ray 2.6"),
