@@ -8,7 +8,7 @@ from functools import cache
 
 from plastsearch.kubernetes import schema
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import CLUSTER_WIDE, OUTSIDE, Object, Objects, dig, rows, table
+from plastsearch.kubernetes.manifests import CLUSTER_WIDE, OUTSIDE, Object, Objects, dig, rows, table, text
 from plastsearch.kubernetes.pods import pods
 from plastsearch.kubernetes.quantities import amount
 
@@ -33,10 +33,13 @@ _MADE_BY_CONTROLLERS = {"labels", "annotations", "data", "stringData", "binaryDa
 
 def object_findings(objects: Objects, releases: Sequence[str]) -> Iterator[Finding]:
     """All of them, object by object."""
-    counts = Counter((one.tree.get("apiVersion"), one.kind, one.namespace, one.name) for one in objects.all)
+    counts = Counter(_identity(one) for one in objects.all)
     for one in objects.all:
-        if counts[(one.tree.get("apiVersion"), one.kind, one.namespace, one.name)] > 1:
+        if counts[_identity(one)] > 1:
             yield Finding(one, "metadata.name", "is there twice; leave one of the two out, or name it otherwise")
+        for field in ("apiVersion", "kind"):
+            if not isinstance(one.tree.get(field), str) or not one.tree[field]:
+                yield Finding(one, field, "is missing; give one, such as v1 and ConfigMap")
         yield from _naming(one, objects)
         yield from _fields(one, releases)
         for at, said in _values(one.tree, ""):
@@ -44,6 +47,10 @@ def object_findings(objects: Objects, releases: Sequence[str]) -> Iterator[Findi
     for pod in pods(objects):
         if pod.owner.kind not in _RAY:
             yield from (Finding(pod.owner, at, said) for at, said in schema.check_pod(pod.spec, pod.at))
+
+
+def _identity(one: Object) -> tuple[str, ...]:
+    return text(one.tree.get("apiVersion")), one.kind, one.namespace, one.name
 
 
 def _naming(one: Object, objects: Objects) -> Iterator[Finding]:
@@ -135,7 +142,8 @@ def core_findings(objects: Objects) -> tuple[list[Finding], str | None]:
             "(RayJobs, Pods and all cross-checks do not need them)"
         )
     version = kubernetes_validate.latest_version()
-    said = ((one, _core_mistake(json.dumps(one.tree), version)) for one in objects.all)
+    written = [one for one in objects.all if one.kind and isinstance(one.tree.get("apiVersion"), str)]
+    said = ((one, _core_mistake(json.dumps(one.tree), version)) for one in written)
     return [Finding(one, *both) for one, both in said if both is not None], None
 
 

@@ -125,8 +125,8 @@ def _probes(pod: Pod, container: Container) -> Iterator[Finding]:
         tree = table(container.tree.get(probe))
         for way in ("httpGet", "tcpSocket", "grpc"):
             port = dig(tree, way, "port")
-            if port is None or port in container.port_names or port in container.ports:
-                continue
+            if not isinstance(port, str | int) or port in container.port_names or port in container.ports:
+                continue  # of another type, a schema has said so
             known = [*container.port_names, *map(str, container.ports)]
             said = (
                 f"is {port}, where the container listens on {', '.join(known) or 'no declared port'}; name one of these"
