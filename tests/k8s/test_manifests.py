@@ -275,4 +275,4 @@ def test_nothing_of_a_sweep_is_in_the_platform() -> None:
 
 
 def test_components_are_known() -> None:
-    assert COMPONENTS == ["monitoring", "postgres"]
+    assert COMPONENTS == ["monitoring", "postgres", "priority"]
