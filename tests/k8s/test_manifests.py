@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.rendering import (
     K8S,
     OVERLAYS,
     ROOT,
+    Document,
     containers,
     environment,
     groups,
@@ -29,9 +31,17 @@ from tests.rendering import (
 
 ALL = ["platform", "sweep", ".", *(f"overlays/{name}" for name in OVERLAYS)]
 SWEEPS = [name for name in ALL if name != "platform"]
-CUSTOM = {"RayJob"}
+EVERYTHING = "with every component"
+CUSTOM = {"RayJob", "PodMonitor", "PrometheusRule"}
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|[KMGT]i?)?")
 FILES = [*K8S.rglob("*.yaml"), ROOT / "search_spaces" / "Kustomization"]
+
+
+@pytest.fixture
+def documents(name: str, scratch: Callable[..., Path]) -> list[Document]:
+    if name != EVERYTHING:
+        return render(K8S / name)
+    return render(scratch(resources=["."], components=[f"components/{component}" for component in COMPONENTS]))
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -64,18 +74,18 @@ def test_every_file_is_used_by_the_kustomization_beside_it() -> None:
     assert {file for file in there - listed if file.name != "kustomization.yaml"} == set()
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_core_kinds_follow_the_published_schemas(name: str) -> None:
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_core_kinds_follow_the_published_schemas(name: str, documents: list[Document]) -> None:
     import kubernetes_validate
 
-    for document in render(K8S / name):
+    for document in documents:
         if document["kind"] not in CUSTOM:
             kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_quantities_can_be_read(name: str) -> None:
-    for document in render(K8S / name):
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_quantities_can_be_read(name: str, documents: list[Document]) -> None:
+    for document in documents:
         for key, value in walk(document):
             if key in ("limits", "requests") and isinstance(value, dict):
                 assert all(QUANTITY.fullmatch(str(amount)) for amount in value.values()), value
@@ -194,9 +204,8 @@ def test_the_entrypoint_is_a_command_that_exists(name: str) -> None:
     assert [flag for flag in flags if flag.startswith("--") and flag not in shown] == []
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_pods_are_restricted(name: str) -> None:
-    documents = render(K8S / name)
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_pods_are_restricted(name: str, documents: list[Document]) -> None:
     for who, template in pod_templates(documents):
         pod = template["spec"]
         assert pod["securityContext"]["runAsNonRoot"], who
@@ -219,9 +228,8 @@ def test_pods_are_restricted(name: str) -> None:
                 assert value["allowPrivilegeEscalation"] is False
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str) -> None:
-    documents = render(K8S / name)
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str, documents: list[Document]) -> None:
     accounts = {account["metadata"]["name"]: account for account in of_kind(documents, "ServiceAccount")}
     holding = {
         who.split()[1]
