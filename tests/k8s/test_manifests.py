@@ -91,6 +91,24 @@ def test_quantities_can_be_read(name: str, documents: list[Document]) -> None:
                 assert all(QUANTITY.fullmatch(str(amount)) for amount in value.values()), value
 
 
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_words_are_those_of_the_api(name: str, documents: list[Document]) -> None:
+    """The published schemas say that these are texts, not which."""
+    known = {
+        "accessModes": {"ReadWriteOnce", "ReadWriteMany"},
+        "restartPolicy": {"OnFailure"},
+        "protocol": {"TCP", "UDP"},
+        "policyTypes": {"Ingress", "Egress"},
+        "fsGroupChangePolicy": {"OnRootMismatch"},
+        "preemptionPolicy": {"Never"},
+        "effect": {"NoSchedule"},
+    }
+    for document in documents:
+        for key, value in walk(document):
+            if key in known:
+                assert set([value] if isinstance(value, str) else value) <= known[key], f"{key}: {value}"
+
+
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_ray_job_follows_the_operators_rules(name: str) -> None:
     job = one(render(K8S / name), "RayJob")

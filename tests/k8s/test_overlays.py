@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from plastsearch.kubernetes.credentials import KINDS
 from tests.rendering import (
     COMPONENTS,
     K8S,
@@ -45,10 +46,11 @@ def whole(scratch: Scratch, overlay: str, components: tuple[str, ...] = ()) -> l
     return moved(scratch, *names, components=components)
 
 
-def made_secrets(documents: list[Document]) -> set[str]:
-    """Secrets that a Job of these documents makes, and the one that a person does for S3."""
+def made_secrets(documents: list[Document]) -> dict[str, set[str]]:
+    """The keys of Secrets that a Job of these documents makes, and of the one that a person does for S3."""
     jobs = [job["spec"]["template"]["spec"]["containers"][0] for job in of_kind(documents, "Job")]
-    return {job["args"][1] for job in jobs if job["command"][-1] == "plastsearch.kubernetes.credentials"} | {"s3"}
+    asked = [job["args"] for job in jobs if job["command"][-1] == "plastsearch.kubernetes.credentials"]
+    return {name: set(KINDS[kind]()) for kind, name in asked} | {"s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}}
 
 
 def dangling(documents: list[Document]) -> list[str]:
@@ -83,6 +85,16 @@ def test_a_prefix_reaches_every_reference(scratch: Scratch, overlay: str, compon
     assert [name for name in names if not name.startswith("a-")] == []
     identities = [(d["kind"], d["metadata"]["name"]) for d in documents]
     assert len(identities) == len(set(identities))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_keys_of_secrets_are_those_that_are_made(scratch: Scratch, overlay: str) -> None:
+    documents = whole(scratch, overlay, ("postgres",))
+    secrets = made_secrets(documents)
+    used = [value for document in documents for key, value in walk(document) if key == "secretKeyRef"]
+    assert {secret["name"] for secret in used} >= {"mlflow", "postgres"}
+    for secret in used:
+        assert secret["key"] in secrets[secret["name"]], secret
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
