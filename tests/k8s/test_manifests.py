@@ -26,6 +26,7 @@ from tests.rendering import (
     one,
     pod_templates,
     render,
+    selects,
     walk,
 )
 
@@ -259,6 +260,30 @@ def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str, documents: 
     assert holding <= heads | {"mlflow-credentials", "postgres-credentials"}
     for role in of_kind(documents, "Role"):
         assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+
+
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_names_within_an_object_lead_somewhere(name: str, documents: list[Document]) -> None:
+    """Mounts to volumes, probes and Services to ports, selectors to labels."""
+    for who, template in pod_templates(documents):
+        volumes = {volume["name"] for volume in template["spec"].get("volumes", ())}
+        assert len(volumes) == len(template["spec"].get("volumes", ())), who
+        for container in containers(template):
+            mounts = container.get("volumeMounts", ())
+            assert {mount["name"] for mount in mounts} <= volumes, who
+            assert len({mount["mountPath"] for mount in mounts}) == len(mounts), who
+            ports = {port["name"] for port in container.get("ports", ())}
+            for probe in "startupProbe", "readinessProbe", "livenessProbe":
+                assert container.get(probe, {}).get("httpGet", {}).get("port") in {None, *ports}, who
+    served = [document for document in documents if document["kind"] in ("Deployment", "StatefulSet")]
+    for document in served:
+        assert selects(document["spec"]["selector"], document["spec"]["template"]["metadata"]["labels"])
+    for service in of_kind(documents, "Service"):
+        wanted = {"matchLabels": service["spec"]["selector"]}
+        templates = [document["spec"]["template"] for document in served]
+        (pod,) = [template for template in templates if selects(wanted, template["metadata"]["labels"])]
+        there = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= there
 
 
 @pytest.mark.parametrize("name", SWEEPS)
