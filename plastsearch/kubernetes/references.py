@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from plastsearch.kubernetes.credentials import KINDS
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, Tree, dig, rows, table, text, words
+from plastsearch.kubernetes.manifests import CLUSTER_WIDE, OUTSIDE, Object, Objects, Tree, dig, rows, table, text, words
 from plastsearch.kubernetes.pods import Pod, cluster_spec, pods, ray_pods
 from plastsearch.kubernetes.schema import alike
 
@@ -28,7 +28,7 @@ class Reference:
 def reference_findings(objects: Objects) -> Iterator[Finding]:
     """Names that lead nowhere."""
     for one in references(objects):
-        found = objects.find(one.kind, one.name, one.by.namespace)
+        found = objects.find(one.kind, one.name, "" if one.kind in CLUSTER_WIDE else one.by.namespace)
         if found is not None and found.namespace == OUTSIDE:
             continue
         keys = _keys(found) if found else _made(objects, one)
@@ -59,6 +59,9 @@ def _of_pod(pod: Pod) -> Iterator[Reference]:
     account = text(pod.spec.get("serviceAccountName"))
     if account not in BUILT_IN_ACCOUNTS:
         yield Reference(pod.owner, f"{pod.at}.serviceAccountName", "ServiceAccount", account)
+    priority = text(pod.spec.get("priorityClassName"))
+    if priority and not priority.startswith("system-"):
+        yield Reference(pod.owner, f"{pod.at}.priorityClassName", "PriorityClass", priority)
     for container in pod.containers:
         for name, entry in container.env.items():
             yield from _of_key(pod, f"{container.at}.env.{name}.valueFrom", table(entry.get("valueFrom")))
@@ -116,7 +119,7 @@ def made_secrets(objects: Objects, namespace: str) -> dict[str, set[str]]:
 
 
 def _lost(one: Reference, objects: Objects) -> str:
-    there = [other.name for other in objects.of(one.kind) if other.namespace == one.by.namespace]
+    there = [other.name for other in objects.of(one.kind) if other.namespace in ("", one.by.namespace)]
     there += made_secrets(objects, one.by.namespace) if one.kind == "Secret" else []
     hashed = next((name for name in there if name.startswith(f"{one.name}-")), None)
     if hashed and one.kind in ("ConfigMap", "Secret"):

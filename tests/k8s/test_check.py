@@ -19,7 +19,7 @@ from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import Object, Objects, parse, read_beside
 from plastsearch.kubernetes.pods import ANY, selected
 from plastsearch.kubernetes.quantities import amount
-from tests.rendering import K8S, OVERLAYS, one, render
+from tests.rendering import COMPONENTS, K8S, OVERLAYS, one, render
 
 # What each overlay needs of the cluster beside itself.
 BESIDE = {"dev": [], "s3": ["Secret/s3"]}
@@ -50,6 +50,20 @@ def test_every_overlay_passes(overlay, release):
     else:
         assert result.exit_code == 0, result.output
         assert f"no mistakes (KubeRay {release})" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"namespace": "plastsearch", "components": [f"components/{name}" for name in COMPONENTS]},
+     {"namespace": "other", "namePrefix": "team-"},
+     {"namespace": "plastsearch", "images": [{"name": "plastsearch", "newName": "r.example.org/plastsearch"}]}],
+    ids=["components", "another name", "images"],
+)  # fmt: skip
+def test_components_and_what_kustomize_changes_pass(scratch, content):
+    folder = scratch(resources=["."], **content)
+    render(folder)
+    result = typed(folder)
+    assert result.exit_code == 0, result.output
 
 
 def test_mistakes_are_told_in_sentences_and_by_the_exit_status(rendered, tmp_path):

@@ -268,6 +268,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(m.of("Job")["spec"]["template"]["spec"], "containers", 0, "args", ["postgres", "mlflow"]),
         "Secret mlflow has no key MLFLOW_TRACKING_USERNAME",
     ),
+    "a priority that nobody has defined": (
+        lambda m: put(m.gpu, "priorityClassName", "sweeps"),
+        "priorityClassName: names PriorityClass sweeps, which is not among these objects; add it",
+    ),
     "a role that does not exist": (
         lambda m: put(m.of("RoleBinding"), "roleRef", "name", "credential"),
         "RoleBinding credentials: roleRef.name: names Role credential, which is not among these objects",
