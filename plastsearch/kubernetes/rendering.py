@@ -18,7 +18,7 @@ from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, outside
 from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
 from plastsearch.kubernetes.pod_rules import split_image
 from plastsearch.kubernetes.pods import SWEEP
-from plastsearch.kubernetes.sweep_rules import Reader
+from plastsearch.kubernetes.sweep_rules import SUBMISSION, Reader
 from plastsearch.spec.load import load_sweep
 from plastsearch.sweep.preflight import preflight
 
@@ -80,7 +80,7 @@ def render(wish: Wish, read: Reader) -> Rendered:
     if wish.gpus is not None:
         tailoring.set_gpus(made, wish.gpus)
     at_a_time = tailoring.parallel(spec, tailoring.declare_groups(made))
-    tailoring.set_environment(made, tailoring.SUBMISSION, wish.submission)
+    tailoring.set_environment(made, SUBMISSION, wish.submission)
     tailoring.set_metadata(made, spec, wish.name, at_a_time)
     namespace = wish.namespace or before
     files: dict[str, list[Tree]] = {

@@ -17,6 +17,7 @@ from plastsearch.kubernetes.quantities import amount
 from plastsearch.kubernetes.schema import alike
 
 ONE_NODE = "plastsearch.io/one-node"  # annotation of a claim: the cluster has one node, where ReadWriteOnce is enough
+SUBMISSION = "PLASTSEARCH_SUBMISSION"  # by which attempts of one job know that one of them ended for good
 RAY_NAMES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPU"}
 _SHARED_PATHS = ("PLASTSEARCH_CLIPS",)  # written by one Pod and read by others
 _OWN_PATHS = ("PLASTSEARCH_CACHE", "PLASTSEARCH_STORE", "HF_HOME", "TORCH_HOME")
@@ -69,6 +70,9 @@ def _job(objects: Objects, job: Object, read: Reader) -> Iterator[Finding]:
     yield from _labels(job, group)
     yield from _declared(job, head, [pod for pod in group if pod.group != HEAD])
     yield from _affordable(objects, job, group)
+    if job.spec.get("backoffLimit") and SUBMISSION not in head.main[0].env:
+        said = "is missing, so a mistake costs a cluster for each attempt; give a word that is this submission's own"
+        yield Finding(job, f"{head.main[0].at}.env.{SUBMISSION}", said)
     command = _understood(job, read)
     if isinstance(command, str):
         yield Finding(job, "spec.entrypoint", f"{command}; correct the command")

@@ -18,7 +18,6 @@ from plastsearch.spec.sweep import SweepSpec
 from plastsearch.words import duration
 
 GPU = "nvidia.com/gpu"
-SUBMISSION = "PLASTSEARCH_SUBMISSION"
 SPARE_S = 3600  # for nodes to come and a report to be written, beyond the space's own limit of time
 _NAMES = {"name", "serviceAccountName", SWEEP}  # keys below which a name of the sweep's own objects stands
 

@@ -373,6 +373,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(env(m.head, "PLASTSEARCH_WORKER_GROUPS"), "value", '[{"name": "gpu"}]'),
         "env.PLASTSEARCH_WORKER_GROUPS: 0.resources: Field required",
     ),
+    "attempts that do not know each other": (
+        lambda m: drop_env(m.head, "PLASTSEARCH_SUBMISSION"),
+        "env.PLASTSEARCH_SUBMISSION: is missing, so a mistake costs a cluster for each attempt",
+    ),
     "no declaration": (lambda m: drop_env(m.head, "PLASTSEARCH_WORKER_GROUPS"), "takes an empty cluster for one"),
     "more GPUs than the quota allows": (
         lambda m: put(m.of("ResourceQuota"), "spec", "hard", "requests.nvidia.com/gpu", "4"),
