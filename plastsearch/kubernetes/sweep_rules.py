@@ -11,12 +11,14 @@ from typing import Any
 from plastsearch.errors import ClusterError, SpecError
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
 from plastsearch.kubernetes.finding import Finding
-from plastsearch.kubernetes.manifests import OUTSIDE, Object, Objects, rows, table, text, words
-from plastsearch.kubernetes.pods import HEAD, SWEEP, Container, Pod, pods, ray_pods
+from plastsearch.kubernetes.manifests import Object, Objects, rows, table, text, words
+from plastsearch.kubernetes.place_rules import shared_claims, written
+from plastsearch.kubernetes.pods import HEAD, SWEEP, Pod, pods, ray_pods
 from plastsearch.kubernetes.quantities import amount
 from plastsearch.kubernetes.schema import alike
+from plastsearch.spec.load import load_sweep
+from plastsearch.spec.sweep import SweepSpec
 
-ONE_NODE = "plastsearch.io/one-node"  # annotation of a claim: the cluster has one node, where ReadWriteOnce is enough
 SUBMISSION = "PLASTSEARCH_SUBMISSION"  # by which attempts of one job know that one of them ended for good
 RAY_NAMES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPU"}
 _SHARED_PATHS = ("PLASTSEARCH_CLIPS",)  # written by one Pod and read by others
@@ -44,7 +46,7 @@ def sweep_findings(objects: Objects, read: Reader) -> Iterator[Finding]:
             said = [*words(container.tree.get("command")), *words(container.tree.get("args"))]
             for mistake in _own_command(said, read):
                 yield Finding(pod.owner, f"{container.at}.command", mistake)
-    yield from _shared_claims(objects)
+    yield from shared_claims(objects)
 
 
 def _own_command(said: list[str], read: Reader) -> Iterator[str]:
@@ -85,17 +87,17 @@ def _job(objects: Objects, job: Object, read: Reader) -> Iterator[Finding]:
         said = "lacks --address auto, so the driver would start a Ray of its own on the head; add it"
         yield Finding(job, "spec.entrypoint", said)
     space = str(values.get("space"))
-    yield from _space(objects, job, head, space, [str(one) for one in values.get("sets") or ()])
+    yield from _space(objects, job, group, head, space, [str(one) for one in values.get("sets") or ()])
     out = str(values.get("out"))
-    yield from _written(job, group, "--out", {pod.group or "": out for pod in group}, shared=True)
+    yield from written(job, group, "--out", {pod.group or "": out for pod in group}, shared=True)
     for option in ("store", "cache"):
         if values.get(option):
             where = dict.fromkeys((pod.group or "" for pod in group), str(values[option]))
-            yield from _written(job, group, f"--{option}", where, shared=option == "store")
+            yield from written(job, group, f"--{option}", where, shared=option == "store")
     for name in (*_SHARED_PATHS, *_OWN_PATHS):
         given = {pod.group or "": pod.main[0].value(name) for pod in group if pod.main and pod.main[0].value(name)}
         if given:
-            yield from _written(job, group, name, given, shared=name in _SHARED_PATHS)
+            yield from written(job, group, name, given, shared=name in _SHARED_PATHS)
     if not values.get("cache") and not head.main[0].value("PLASTSEARCH_CACHE"):
         said = "is not set, so every node keeps its cache on the shared volume; name a folder of an emptyDir"
         yield Finding(job, f"{head.main[0].at}.env.PLASTSEARCH_CACHE", said)
@@ -176,7 +178,9 @@ def _affordable(objects: Objects, job: Object, group: list[Pod]) -> Iterator[Fin
             yield Finding(job, "spec.rayClusterSpec.workerGroupSpecs.maxReplicas", said)
 
 
-def _space(objects: Objects, job: Object, head: Pod, space: str, sets: list[str]) -> Iterator[Finding]:
+def _space(
+    objects: Objects, job: Object, group: list[Pod], head: Pod, space: str, sets: list[str]
+) -> Iterator[Finding]:
     found = head.main[0].mount_of(space)
     at = "spec.entrypoint"
     if found is None:
@@ -198,86 +202,36 @@ def _space(objects: Objects, job: Object, head: Pod, space: str, sets: list[str]
         near = alike(inside, sorted(shown or files))
         yield Finding(job, at, f"reads {space}, which ConfigMap {content.name} does not hold; {near}")
         return
-    for mistake in _mistakes(str(files[key]), PurePosixPath(space).name, sets):
+    spec, wrong = _read(str(files[key]), PurePosixPath(space).name, sets)
+    for mistake in wrong:
         yield Finding(content, f"data.{key}", mistake)
+    if spec is not None:
+        yield from _corpora(job, group, spec)
 
 
-def _mistakes(content: str, name: str, sets: list[str]) -> list[str]:
-    from plastsearch.spec.load import load_sweep
-
+def _read(content: str, name: str, sets: list[str]) -> tuple[SweepSpec | None, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_text(content)
         try:
-            load_sweep(file, sets)
+            return load_sweep(file, sets), []
         except SpecError as error:
-            return [one.replace(f"{folder}/", "") for one in error.mistakes]
-    return []
+            return None, [one.replace(f"{folder}/", "") for one in error.mistakes]
 
 
-def _written(job: Object, group: list[Pod], what: str, where: Mapping[str, str], *, shared: bool) -> Iterator[Finding]:
-    """A folder that is written: under a writable mount in each group; if shared, of one claim at one path."""
-    homes: dict[str, str] = {}
-    for pod in group:
-        name = pod.group or ""
-        if name not in where:
-            if shared:
-                said = f"{what} is not set in group {name}, but in others; give all the same"
-                yield Finding(job, f"{pod.main[0].at}.env.{what}" if pod.main else pod.at, said)
-            continue
-        folder = where[name]
-        home, wrong = _home(pod, folder, shared)
-        if wrong:
-            yield Finding(job, f"{pod.main[0].at}.volumeMounts" if pod.main else pod.at, f"{what} {folder} {wrong}")
-        elif shared:
-            homes[name] = home
-    if len({*where.values()}) > 1:
-        listed = ", ".join(f"{name}: {folder}" for name, folder in where.items())
-        yield Finding(job, "spec.rayClusterSpec", f"{what} differs between groups ({listed}); give all the same")
-    elif len({*homes.values()}) > 1:
-        listed = ", ".join(f"{name}: {home}" for name, home in homes.items())
-        said = f"{what} is not the same place in all groups ({listed}); mount one claim at one path"
-        yield Finding(job, "spec.rayClusterSpec", said)
-
-
-def _home(pod: Pod, folder: str, shared: bool) -> tuple[str, str | None]:
-    if "://" in folder or not pod.main:
-        return folder, None
-    container: Container = pod.main[0]
-    found = container.mount_of(folder)
-    if found is None:
-        known = ", ".join(container.mounts) or "nothing"
-        return "", f"lies under no mount of group {pod.group} ({known}), so it goes with the Pod; put it under one"
-    path, mount = found
-    volume = pod.volumes.get(text(mount.get("name")), {})
-    claim = table(volume.get("persistentVolumeClaim"))
-    if mount.get("readOnly") or claim.get("readOnly") or "configMap" in volume or "secret" in volume:
-        return (
-            "",
-            f"lies under {path}, which group {pod.group} may only read; mount it writable, or choose another folder",
-        )
-    if shared and not claim:
-        return "", f"lies under {path} in group {pod.group}, which no other Pod sees; put it on a claim"
-    return f"{text(claim.get('claimName'))}{text(mount.get('subPath'))} at {path}", None
-
-
-def _shared_claims(objects: Objects) -> Iterator[Finding]:
-    """A claim that Pods of several nodes write to must allow that."""
-    for claim in objects.of("PersistentVolumeClaim"):
-        if claim.namespace == OUTSIDE:
-            continue
-        modes = set(words(claim.spec.get("accessModes")))
-        notes = table(table(claim.tree.get("metadata")).get("annotations"))
-        if "ReadWriteMany" in modes or notes.get(ONE_NODE) == "true":
-            continue
-        users = [pod for pod in pods(objects) if pod.owner.namespace == claim.namespace and _mounts(pod, claim.name)]
-        sweeping = [pod for pod in users if pod.group is not None]
-        if (len(sweeping) > 1 or any(pod.many for pod in users)) and "ReadOnlyMany" not in modes:
-            have = ", ".join(sorted(modes)) or "missing"
-            names = ", ".join(sorted({pod.group or str(pod) for pod in users}))
-            said = f"is {have}, and {names} mount it, perhaps on several nodes; use ReadWriteMany"
-            yield Finding(claim, "spec.accessModes", said)
-
-
-def _mounts(pod: Pod, claim: str) -> bool:
-    return any(table(one.get("persistentVolumeClaim")).get("claimName") == claim for one in pod.volumes.values())
+def _corpora(job: Object, group: list[Pod], spec: SweepSpec) -> Iterator[Finding]:
+    """What a space names on somebody's own disk is not there in a Pod."""
+    data = spec.base.data
+    named = {
+        "root": data.root, "manifest": data.manifest,
+        "search_dev.root": data.search_dev.root, "search_dev.manifest": data.search_dev.manifest,
+    }  # fmt: skip
+    for key, path in named.items():
+        for pod in group if path else ():
+            if pod.main and (not str(path).startswith("/") or pod.main[0].mount_of(str(path)) is None):
+                known = ", ".join(pod.main[0].mounts)
+                said = f"base.data.{key} is {path}, under no mount of group {pod.group} ({known})"
+                yield Finding(
+                    job, "spec.entrypoint", f"{said}; say where it is there: --set base.data.{key}=/corpora/…"
+                )
+                break

@@ -200,6 +200,14 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: m.entrypoint("--resume", "--set search.trial=3 --resume"),
         "search.trial: unknown key",
     ),
+    "a corpus on somebody's own disk": (
+        lambda m: m.entrypoint("w2v_layers.yaml", "paper/asvspoof2019_la.yaml"),
+        "data/ASVspoof2019/LA, under no mount of group head (",
+    ),
+    "a corpus beside its mount": (
+        lambda m: m.entrypoint("--resume", "--set base.data.root=/corpus/LA --resume"),
+        "base.data.root is /corpus/LA, under no mount of group head (",
+    ),
     "a program of ours that does not exist": (
         lambda m: put(
             m.of("Job")["spec"]["template"]["spec"], "containers", 0, "command", ["python", "-m", "plastsearch.secrets"]
