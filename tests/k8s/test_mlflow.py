@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,17 +33,16 @@ def test_files_are_made_written_ahead_and_kept(tmp_path: Path) -> None:
         for done in prepared(tmp_path):
             assert done.returncode == 0, f"{start}: {done.stderr}"
         for name in "mlflow.db", "auth.db":
-            (mode,) = sqlite3.connect(tmp_path / name).execute("PRAGMA journal_mode").fetchone()
-            assert mode == "wal", name
-        store = sqlite3.connect(tmp_path / "mlflow.db")
-        if start == "first":
-            row = (7, "kept", "file:///x", "active", 0, 0, "default")
-            columns = (
-                "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace"
-            )
-            store.execute(f"INSERT INTO experiments ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            store.commit()
-        assert store.execute("SELECT name FROM experiments WHERE experiment_id = 7").fetchall() == [("kept",)]
+            with closing(sqlite3.connect(tmp_path / name)) as file:
+                assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",), name
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+            if start == "first":
+                store.execute(
+                    "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
+                    " last_update_time, workspace) VALUES (7, 'kept', 'file:///x', 'active', 0, 0, 'default')"
+                )
+                store.commit()
+            assert store.execute("SELECT name FROM experiments WHERE experiment_id = 7").fetchall() == [("kept",)]
 
 
 def test_a_volume_that_cannot_be_written_ahead_is_refused(tmp_path: Path) -> None:
