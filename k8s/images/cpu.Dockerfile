@@ -19,7 +19,9 @@ RUN python -m venv --without-pip /opt/plastsearch \
  && rm -rf /opt/plastsearch/lib/python3.*/site-packages/torchaudio/lib
 COPY pyproject.toml README.md LICENSE ./
 COPY plastsearch ./plastsearch
-RUN /tools/bin/hatchling build -t wheel -d /wheel && /tools/bin/uv pip install --no-deps /wheel/*.whl
+RUN /tools/bin/hatchling build -t wheel -d /wheel \
+ && /tools/bin/uv pip install --no-deps /wheel/*.whl \
+ && rm /opt/plastsearch/.lock
 
 FROM ${PYTHON}
 ARG VERSION=0.1.0

@@ -15,7 +15,9 @@ RUN python -m venv --without-pip /opt/plastsearch \
  && /tools/bin/uv pip install --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY plastsearch ./plastsearch
-RUN /tools/bin/hatchling build -t wheel -d /wheel && /tools/bin/uv pip install --no-deps /wheel/*.whl
+RUN /tools/bin/hatchling build -t wheel -d /wheel \
+ && /tools/bin/uv pip install --no-deps /wheel/*.whl \
+ && rm /opt/plastsearch/.lock
 
 FROM ${PYTHON}
 ARG VERSION=0.1.0

@@ -13,9 +13,9 @@ TOOLS = ("buildah", "debootstrap", "chroot")
 # What `plastsearch --version` and `ray --version` import, and a torchaudio, to be trimmed; not the gigabytes beside it.
 LIGHT = {
     "annotated-doc", "attrs", "certifi", "charset-normalizer", "click", "filelock", "idna", "jsonschema",
-    "jsonschema-specifications", "markdown-it-py", "mdurl", "msgpack", "packaging", "protobuf", "pygments", "pyyaml", "ray",
-    "referencing", "requests", "rich", "rpds-py", "setuptools", "shellingham", "torchaudio", "typer", "typing-extensions",
-    "urllib3",
+    "jsonschema-specifications", "markdown-it-py", "mdurl", "msgpack", "packaging", "protobuf", "pygments", "pyyaml",
+    "ray", "referencing", "requests", "rich", "rpds-py", "setuptools", "shellingham", "torchaudio", "typer",
+    "typing-extensions", "urllib3",
 }  # fmt: skip
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")

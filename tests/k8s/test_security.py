@@ -164,17 +164,25 @@ ROUTES = """
 import json, sys
 from mlflow.server import app
 from mlflow.server.auth import create_app
-served = create_app()
-found = [(rule.rule, rule.methods) for rule in app.url_map.iter_rules()]
-found += [(route.path, getattr(route, "methods", None) or ()) for route in getattr(served, "routes", ())]
-json.dump(sorted({(path, method) for path, methods in found for method in methods} - {()}), sys.stdout)
+from mlflow.server.fastapi_app import create_fastapi_app
+
+def routes(served):
+    for route in served.routes:
+        if router := getattr(route, "original_router", None):
+            yield from routes(router)
+        elif methods := getattr(route, "methods", None):
+            yield route.path, methods
+
+found = [*routes(create_fastapi_app(create_app())), *((rule.rule, rule.methods) for rule in app.url_map.iter_rules())]
+json.dump(sorted({(path, method) for path, methods in found for method in methods}), sys.stdout)
 """
 # What says nothing of anybody's work: whether the server lives, what it is, and the files of its user interface.
 OPEN = re.compile(r"/health|/static-files/|/favicon\.ico|.*/mlflow/server-info$")
 # A sample of what the list of routes must hold, so that it cannot be empty of what matters.
 KNOWN = {
     ("/api/2.0/mlflow/runs/create", "POST"), ("/ajax-api/2.0/mlflow/runs/search", "POST"), ("/graphql", "POST"),
-    ("/get-artifact", "GET"), ("/api/2.0/mlflow/users/create", "POST"), ("/version", "GET"), ("/", "GET"),
+    ("/get-artifact", "GET"), ("/ajax-api/3.0/jobs/", "POST"), ("/v1/traces", "POST"),
+    ("/api/2.0/mlflow/users/create", "POST"), ("/version", "GET"), ("/", "GET"),
 }  # fmt: skip
 
 
