@@ -185,25 +185,6 @@ def test_versions_agree(name: str) -> None:
     assert images <= {f"plastsearch:{version}", f"plastsearch-gpu:{version}"}
 
 
-def dockerfiles() -> list[Path]:
-    found = [*K8S.rglob("Dockerfile"), *K8S.rglob("*.Dockerfile")]
-    assert found
-    return found
-
-
-def test_images_are_built_on_the_same_ray() -> None:
-    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    for file in dockerfiles():
-        assert f"rayproject/ray:{pins['ray']}-" in file.read_text()
-
-
-def test_dockerfile_copies_what_exists() -> None:
-    for file in dockerfiles():
-        for line in re.findall(r"^COPY(?: --\S+)* (.+)$", file.read_text(), re.MULTILINE):
-            *sources, _ = line.split()
-            assert all((ROOT / source).exists() for source in sources), line
-
-
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_entrypoint_is_a_command_that_exists(name: str) -> None:
     from plastsearch.cli.main import app

@@ -1,136 +1,57 @@
-"""MLflow as the platform starts it: the containers' own commands, arguments and environment, on this machine."""
+"""MLflow's files before its first start and after an upgrade: the init containers' own commands, on this machine."""
 
-import base64
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from socket import socket
 
 import pytest
 
-from tests.rendering import K8S, containers, environment, expanded, of_kind, one, render
-
-PASSWORD = "a-password-of-a-secret-0123456789"
-SECRETS = {
-    "MLFLOW_AUTH_ADMIN_USERNAME": "plastsearch",
-    "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
-    "MLFLOW_FLASK_SERVER_SECRET_KEY": "0" * 64,
-}
+from tests.rendering import K8S, Document, environment, expanded, one, render
 
 
-@dataclass
-class Server:
-    address: str
-    volume: Path
-
-    def asked(self, path: str, *, host: str = "mlflow:5000", password: str | None = None, body: str = "") -> int:
-        """The status of an answer, to somebody who calls the server by this name."""
-        headers = {"Host": host, "Content-Type": "application/json"}
-        if password is not None:
-            headers["Authorization"] = "Basic " + base64.b64encode(f"plastsearch:{password}".encode()).decode()
-        request = urllib.request.Request(self.address + path, body.encode() or None, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
+def prepared(volume: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Run what runs before the server, in its order, with `volume` in place of /mlflow."""
+    pod = one(render(K8S / "platform"), "Deployment", "mlflow")["spec"]["template"]["spec"]
+    return [run(container, volume) for container in pod["initContainers"]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    pytest.importorskip("flask_wtf", reason="MLflow's logins need mlflow[auth], which the server's lock has")
-    documents = render(K8S / "platform")
-    template = one(documents, "Deployment", "mlflow")["spec"]["template"]
-    (config,) = [d for d in of_kind(documents, "ConfigMap") if d["metadata"]["name"].startswith("mlflow-auth")]
-    volume, auth = tmp_path_factory.mktemp("mlflow"), tmp_path_factory.mktemp("auth")
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def here(text: str) -> str:
-        for there, path in {"/mlflow/": f"{volume}/", "/auth/": f"{auth}/", "0.0.0.0": "127.0.0.1"}.items():
-            text = text.replace(there, path)
-        return text.replace("--port=5000", f"--port={port}")
-
-    for name, content in config["data"].items():
-        (auth / name).write_text(here(content))
-    process = None
-    log = tmp_path_factory.mktemp("log") / "log"
-    for container in containers(template):
-        seen = {**environment(container, "other"), **SECRETS, "HOME": str(auth), "PYTHONWARNINGS": "ignore"}
-        seen = {name: here(value) for name, value in seen.items()}
-        program, *arguments = [here(expanded(a, seen)) for a in [*container["command"], *container.get("args", ())]]
-        program = sys.executable if program == "python" else str(Path(sys.executable).with_name(program))
-        seen["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        with log.open("a") as written:
-            process = subprocess.Popen([program, *arguments], env=seen, stdout=written, stderr=written)
-        if container["name"] != "mlflow":
-            assert process.wait(120) == 0, log.read_text()
-    assert process is not None
-    made = Server(f"http://127.0.0.1:{port}", volume)
-    try:
-        _wait(lambda: made.asked("/health", host="10.0.0.7:5000") == 200, process, log)
-        yield made
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(volume)
-
-
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(480):
-        assert process.poll() is None, log.read_text()
-        try:
-            if ready():
-                return
-        except OSError:
-            pass
-        time.sleep(0.25)
-    raise AssertionError(log.read_text())
-
-
-SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+def run(container: Document, volume: Path) -> subprocess.CompletedProcess[str]:
+    there = f"{container['volumeMounts'][0]['mountPath']}/"
+    seen = {**environment(container, "other"), "HOME": str(volume), "PYTHONWARNINGS": "ignore"}
+    seen = {name: value.replace(there, f"{volume}/") for name, value in seen.items()}
+    seen["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [expanded(argument, seen).replace(there, f"{volume}/") for argument in container["command"]]
+    return subprocess.run(command, env=seen, cwd=volume, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
-def test_nothing_is_answered_without_a_password(server: Server) -> None:
-    for path in SEARCH, "/ajax-api/2.0/mlflow/runs/search", "/graphql", "/":
-        assert server.asked(path) == 401, path
-        assert server.asked(path, password="password1234") == 401, path
-    made = "/api/2.0/mlflow/experiments/create"
-    assert server.asked(made, body='{"name": "theirs"}') == 401
-    assert server.asked(made, body='{"name": "ours"}', password=PASSWORD) == 200
-    assert server.asked(SEARCH, password=PASSWORD) == 200
+def test_files_are_made_written_ahead_and_kept(tmp_path: Path) -> None:
+    for start in "first", "second":
+        for done in prepared(tmp_path):
+            assert done.returncode == 0, f"{start}: {done.stderr}"
+        for name in "mlflow.db", "auth.db":
+            with closing(sqlite3.connect(tmp_path / name)) as file:
+                assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",), name
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+            if start == "first":
+                store.execute(
+                    "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
+                    " last_update_time, workspace) VALUES (7, 'kept', 'file:///x', 'active', 0, 0, 'default')"
+                )
+                store.commit()
+            assert store.execute("SELECT name FROM experiments WHERE experiment_id = 7").fetchall() == [("kept",)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("mlflow:5000", 200),
-        ("mlflow.other:5000", 200),
-        ("mlflow.other.svc:5000", 200),
-        ("mlflow.other.svc.cluster.local:5000", 200),
-        ("localhost:15000", 200),
-        ("mlflow.plastsearch.svc:5000", 403),
-        ("mlflow:80", 403),
-        ("example.org:5000", 403),
-    ],
-)
-def test_it_answers_to_its_own_names_in_its_own_namespace(server: Server, host: str, status: int) -> None:
-    assert server.asked(SEARCH, host=host, password=PASSWORD) == status
-
-
-@pytest.mark.slow
-def test_its_files_are_written_ahead(server: Server) -> None:
-    for name in "mlflow.db", "auth.db":
-        (mode,) = sqlite3.connect(server.volume / name).execute("PRAGMA journal_mode").fetchone()
-        assert mode == "wal", name
+def test_a_volume_that_cannot_be_written_ahead_is_refused(tmp_path: Path) -> None:
+    """SQLite raises nothing then, it answers with the mode that stays: in memory, as on a network file system."""
+    pod = one(render(K8S / "platform"), "Deployment", "mlflow")["spec"]["template"]["spec"]
+    (first,) = [container for container in pod["initContainers"] if container["name"] == "write-ahead"]
+    *python, script = first["command"]
+    elsewhere = script.replace('connect(f"/mlflow/{name}.db")', 'connect(":memory:")')
+    assert elsewhere != script
+    done = run({**first, "command": [*python, elsewhere]}, tmp_path)
+    assert done.returncode != 0
+    assert "stays in mode memory: is it on a network file system?" in done.stderr
