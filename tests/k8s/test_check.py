@@ -4,6 +4,8 @@ import copy
 import gzip
 import json
 import random
+import re
+import shlex
 import subprocess
 import sys
 
@@ -19,7 +21,7 @@ from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import Object, Objects, parse, read_beside
 from plastsearch.kubernetes.pods import ANY, selected
 from plastsearch.kubernetes.quantities import amount
-from tests.rendering import COMPONENTS, K8S, OVERLAYS, one, render
+from tests.rendering import COMPONENTS, K8S, OVERLAYS, ROOT, one, render
 
 # What each overlay needs of the cluster beside itself.
 BESIDE = {"dev": [], "s3": ["Secret/s3"]}
@@ -130,6 +132,17 @@ def test_a_sweep_alone_is_told_how_to_name_its_platform():
     assert result.exit_code == 2
     assert "names PersistentVolumeClaim results, which is not among these objects" in result.stderr
     assert "Note: what the cluster has already is named with --beside" in result.stderr
+
+
+def test_the_page_shows_commands_that_exist():
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+        for line in block.splitlines() if line.startswith("plastsearch ")
+    ]  # fmt: skip
+    assert {" ".join(line.split()[1:3]) for line in lines} >= {"k8s render", "k8s check", "k8s watch", "k8s fetch"}
+    for line in lines:
+        understood = read_command(shlex.split(line)[1:])
+        assert not isinstance(understood, str), understood
 
 
 def test_one_object_may_be_named_instead_of_shown():
