@@ -24,6 +24,7 @@ def sweep(
     address: options.Address = None,
     store: options.Store = None,
     cache: options.Cache = None,
+    clips: options.Clips = None,
     cache_max_gb: options.CacheMaxGb = None,
     store_max_gb: options.StoreMaxGb = None,
     checkpoint_s: options.CheckpointS = None,
@@ -52,7 +53,7 @@ def sweep(
         print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final)
         return
     where = Options(
-        root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
+        root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,
         finalists=final, space_file=space, overrides=overrides, mlflow=mlflow, cache_max_gb=cache_max_gb,
         store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip

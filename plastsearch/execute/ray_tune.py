@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from plastsearch.errors import ClusterError
 from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
+from plastsearch.execute.ray_elsewhere import Elsewhere
 from plastsearch.execute.ray_hooks import (
     AttemptTrainable,
     Bridge,
@@ -70,6 +71,10 @@ class RayExecutor:
         except BaseException:
             self.close()
             raise
+
+    def elsewhere(self, module: str, words: Sequence[str], text: str) -> Elsewhere:
+        """A module as a program on a worker of the cluster, apart from all trials."""
+        return Elsewhere(self._cluster, module, words, text)
 
     @property
     def cpus(self) -> float:

@@ -230,6 +230,7 @@ def task_of(
         threads=max(1, int(executor.cpus)),
         store=options.store_of(folder.parent),
         cache=options.cache_of(folder.parent),
+        clips=None if options.clips is None else options.clips_of(folder.parent),
         check_evaluation=check_evaluation,
         cache_max_gb=options.cache_max_gb,
         store_max_gb=options.store_max_gb,

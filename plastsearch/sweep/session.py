@@ -20,7 +20,7 @@ from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight_data import data_of, has_finalists
-from plastsearch.sweep.preparing import CorpusPreparation
+from plastsearch.sweep.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.view import SweepView
@@ -49,7 +49,7 @@ def run_sweep(
         executor = open_executor(spec, options, opened.folder)
         try:
             session = _Session(spec, options, opened, executor, listen)
-            session.prepare(preparing)
+            session.prepare(preparing or _prepare_elsewhere(spec, options, executor))
             session.announce()
             return session.run(interrupts, tell or _tell)
         finally:
@@ -62,7 +62,20 @@ def _prepare_corpus(spec: SweepSpec, options: Options) -> AbstractContextManager
     if options.trial != worker.TRIAL or options.address is not None:
         return nullcontext()
     evaluation = _opens_evaluation(spec, options)
-    return closing(CorpusPreparation(data_of(spec), options.cache_of(options.root), evaluation=evaluation))
+    return closing(prepare_here(data_of(spec), options.clips_of(options.root), evaluation=evaluation))
+
+
+def _prepare_elsewhere(spec: SweepSpec, options: Options, executor: Executor) -> CorpusPreparation | None:
+    """Once for all nodes, if they share a folder for clips: no GPU is asked for before that is done."""
+    if options.trial != worker.TRIAL or options.address is None or options.clips is None:
+        return None
+    from plastsearch.execute.ray_tune import RayExecutor
+
+    if not isinstance(executor, RayExecutor):  # --executor inline beside an address: trials decode as they go
+        return None
+    configs, clips = data_of(spec), str(options.clips_of(options.root))
+    text = request_for(configs, evaluation=_opens_evaluation(spec, options))
+    return CorpusPreparation(configs, executor.elsewhere(MODULE, [clips], text))
 
 
 def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
@@ -186,8 +199,8 @@ class _Session:
         spec, options, executor = self._spec, self._options, self._executor
         shared_gpu = executor.gpus % 1 > 0
         phases = phases_of(spec, options, open_space(spec), self._ranking, self._search, shared_gpu=shared_gpu)
-        # On a cluster nobody prepares clips ahead: each worker looks at those of the evaluation split first.
-        on_cluster = options.address is not None
+        # Where nobody prepares clips ahead, each worker looks at those of the evaluation split first.
+        on_cluster = options.address is not None and options.clips is None
         task = task_of(
             options,
             executor,
