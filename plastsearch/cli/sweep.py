@@ -41,15 +41,15 @@ def sweep(
     """
     if mlflow:
         address_of(mlflow)  # a variable that is not set shows before anything runs
-    from plastsearch.cli.sweep_session import Showing, load, run
-    from plastsearch.sweep.options import Options
-
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    spec, notes = load(space, overrides, executor, final)
+    from plastsearch.cli.sweep_session import Showing, attempt, load
+    from plastsearch.sweep.options import Options
+
     if dry_run:
         from plastsearch.cli.space import print_dry_run
 
+        spec, _ = load(space, overrides, executor, final)
         print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final)
         return
     where = Options(
@@ -58,7 +58,7 @@ def sweep(
         store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip
     try:
-        outcome = run(spec, where, notes, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))
+        outcome = attempt(space, where, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any trial had begun; the same command starts again\n")
         raise typer.Exit(130) from None

@@ -45,7 +45,7 @@ with warnings.catch_warnings():
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
 from plastsearch.addresses import without_secrets  # noqa: E402
-from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.errors import ClusterLostError  # noqa: E402
 from plastsearch.execute.autoscaler import declared_groups  # noqa: E402
 from plastsearch.execute.resources import NodeKind  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
@@ -149,7 +149,7 @@ def _connect(address: str, quiet: dict[str, bool | int]) -> None:
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         reason = f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]})"
-        raise ClusterError(
+        raise ClusterLostError(
             f"{without_secrets(reason, address)}; check --address, or leave it out to use this machine alone"
         ) from None
 

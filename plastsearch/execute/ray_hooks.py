@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plastsearch.errors import ClusterError
+from plastsearch.errors import ClusterLostError
 from plastsearch.execute import worker
 from plastsearch.execute.autoscaler import NodeWait
 from plastsearch.execute.executor import Attempt, Driver
@@ -165,7 +165,7 @@ class DriverCallback(tune.Callback):
         self.bridge.driver.tick()
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
-            raise ClusterError(fallen)  # out of Tune
+            raise ClusterLostError(fallen)  # out of Tune
         self._look_for_nodes()
         overdue = {attempt.trial: reason for attempt, reason in self.bridge.driver.overdue()}
         if self.bridge.driver.stopping:

@@ -90,6 +90,7 @@ class MlflowTracker(Follower):
             store.statuses[run.info.run_id] = run.info.status
             if tags.get("plastsearch.role") == "sweep":
                 store.parent = run.info.run_id
+                store.sweep_tags = dict(tags)
                 continue
             number = int(tags["plastsearch.trial"])
             store.runs[number] = run.info.run_id
@@ -128,6 +129,10 @@ class MlflowTracker(Follower):
                 store.set_status(run, "RUNNING", self.followed.at)
             self.followed.mirrored(number)
         if self.followed.news:
+            tags = terms.session_tags(self.followed.sessions, self.followed.closing)
+            if not tags.items() <= store.sweep_tags.items():
+                store.log(store.parent, tags=tags)
+                store.sweep_tags |= tags
             self._stale = True
             self.followed.news = False
         # A resumed sweep finds its parent run finished or killed, and sets it running again.
