@@ -36,6 +36,7 @@ with warnings.catch_warnings():
 _LOOK_S = 1.0
 _PATIENCE_S = 5.0  # for Tune to notice by itself that Ray is dead
 _SILENT_S = 240.0  # without a step of Tune: Ray hangs, for some of its processes die without ending
+_ASK_S = 5.0
 _PARTING_S = 15.0  # the same after an interrupt
 _HANGS = "Ray does not answer any more; what ran goes on with the next session"
 
@@ -153,6 +154,17 @@ class RayExecutor:
             yield
         finally:
             done.set()
+
+    def surroundings(self) -> list[str]:
+        """The nodes, and what the autoscaler says."""
+        if self.trouble:
+            return []
+        found: list[str] = []
+        # Apart from us: a cluster that is going away may never answer, and this is only for a log.
+        thread = threading.Thread(target=lambda: found.extend(self._cluster.surroundings()), daemon=True)
+        thread.start()
+        thread.join(_ASK_S)
+        return found if not thread.is_alive() else ["the cluster could not be asked for its nodes"]
 
     def close(self) -> None:
         """End our own Ray; leave a foreign one alone."""

@@ -164,6 +164,7 @@ class RunSettings(Closed):
     exclusive_timing: bool = True  # take turns on this node while timing
     data_progress: bool = False
     waits: Path | None = None  # where the attempt writes how long it waited for others; its time limit leaves that out
+    output: Path | None = None  # where a worker process of the attempt's own leaves what it prints, if that fails
     check_evaluation: bool = False  # before training: can the clips that finalists are scored on be decoded?
 
     @property

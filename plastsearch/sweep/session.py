@@ -14,6 +14,7 @@ from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted
+from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
@@ -147,7 +148,10 @@ class _Session:
         )
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
-        self._listeners = [*listen(opened.folder, self._view), halted]
+        self._log = DriverLog(opened.folder, self._view)
+        word = "goes on" if any(isinstance(event, SessionBegun) for event in opened.events) else "begins"
+        self._log.begin(f"a session {word}: {options.command(opened.folder)}", executor.surroundings())
+        self._listeners = [self._log, *listen(opened.folder, self._view), halted]
         self._state.listeners.extend(self._listeners)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:
@@ -189,6 +193,7 @@ class _Session:
         finally:
             interrupts.hold()
             ending.last_word()
+            self._log.end(self._executor.surroundings())
         interrupts.release()  # trackers may wait a minute for a server; whoever is tired of it may break that off
         return ending.outcome(self._executor.trouble)
 
