@@ -50,6 +50,12 @@ class StorageError(PlastsearchError):
     """A file system that did not answer as it should; the same may work again later, or from another node."""
 
 
+class FolderTakenError(PlastsearchError):
+    """Another driver has the sweep's folder: nothing is wrong with the sweep, and it may be free later."""
+
+    exit_code = 75  # what sysexits.h calls a temporary failure
+
+
 class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 
