@@ -55,6 +55,13 @@ class StorageError(PlastsearchError):
     permanent = False
 
 
+class FolderTakenError(PlastsearchError):
+    """Another driver has the sweep's folder: nothing is wrong with the sweep, and it may be free later."""
+
+    exit_code = 75  # what sysexits.h calls a temporary failure
+    permanent = False
+
+
 class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 

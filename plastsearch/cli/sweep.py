@@ -37,7 +37,7 @@ def sweep(
     """Search: run trials of a space until its budget is spent, and show which are not dominated.
 
     An interrupted sweep goes on with --resume and loses nothing. Exit status: 0 done, 2 bad input, 3 the cluster cannot
-    fit a trial, 4 too many failures, 130 interrupted.
+    fit a trial, 4 too many failures, 75 another driver has the folder, 130 interrupted.
     """
     if mlflow:
         address_of(mlflow)  # a variable that is not set shows before anything runs

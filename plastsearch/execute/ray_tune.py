@@ -8,9 +8,10 @@ import os
 import shutil
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plastsearch.errors import ClusterError
@@ -97,7 +98,10 @@ class RayExecutor:
         # With a searcher Tune keeps one trial pending, so that an autoscaled cluster would grow one node at a time: ask
         # for all at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
-        scratch = self._folder / ".tune"  # in the sweep's folder: Tune's own under the home nobody would clean
+        # In the sweep's folder, for Tune's own under the home nobody would clean; in one of its own there, for a driver
+        # that was taken over removes its files when it notices, while its successor uses others.
+        scratch = self._folder / ".tune" / uuid.uuid4().hex[:8]
+        shutil.rmtree(scratch.parent, ignore_errors=True)  # of drivers that were killed
         bridge = Bridge(driver, self._cluster, node_wait=self._node_wait)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
@@ -129,6 +133,8 @@ class RayExecutor:
                 raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(OSError):
+                scratch.parent.rmdir()
 
     @contextmanager
     def _watch(self, bridge: Bridge, abandon: Callable[[str], None] | None) -> Iterator[None]:

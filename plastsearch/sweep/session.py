@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
+from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
@@ -43,7 +44,9 @@ def run_sweep(
     """
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
-    opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
+    opened = open_folder(
+        options.root, name, spec, options.overrides, resume=options.resume, command=command, say=_say_waiting
+    )
     # The clips are prepared while Ray starts, which takes 3 to 9 s. Handlers stand before either: an interrupt then
     # unwinds through here and leaves no process.
     with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
@@ -83,6 +86,12 @@ def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
     return options.finalists and has_finalists(spec)
 
 
+def _say_waiting(text: str) -> None:
+    # On standard error, whatever the display: there is none yet.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 def _tell(outcome: Outcome) -> None:
     sys.stderr.write("\n".join([*outcome.notes, f"go on with: {outcome.command}\n"]))
 
@@ -90,7 +99,11 @@ def _tell(outcome: Outcome) -> None:
 def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[Outcome], None]) -> None:
     """The last resort, from another thread: everything that an end has, since the main thread may never come back."""
     # The journal first, then listeners and the user, then Ray: whatever of these hangs, what stands before it is done.
-    ending.last_word()
+    try:
+        ending.last_word()
+    except PlastsearchError as error:  # nothing can be written any more
+        sys.stderr.write(f"{error}\n")
+        os._exit(error.exit_code)
     outcome = ending.outcome(trouble)
     try:
         tell(outcome)

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
-from plastsearch.lock import is_locked
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
-from plastsearch.tracking.journal import FILE, LOCK, read
+from plastsearch.tracking.journal import FILE, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Renderer, Rendering
 from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
@@ -238,11 +237,6 @@ def _held_by(address: str, opening: Opened) -> Place | None:
         if run.data.tags.get("plastsearch.role") == "sweep":
             return Place(address, str(run.info.experiment_id), str(run.info.run_id))
     return None
-
-
-def driver_lives(folder: Path) -> bool:
-    """Whether somebody is writing this sweep's journal."""
-    return is_locked(Path(folder) / LOCK)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:

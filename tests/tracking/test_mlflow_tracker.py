@@ -13,10 +13,10 @@ import pytest
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.events import Finished, SessionBegun
-from plastsearch.tracking.journal import Journal, read
+from plastsearch.tracking.journal import Journal, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
-from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, sync
+from plastsearch.tracking.mlflow_tracker import MlflowTracker, locate, sync
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 
