@@ -115,6 +115,8 @@ def test_requests_follow_the_cluster():
     assert Request().on([NodeKind({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
     growing = NodeKind({"CPU": 8.0, "GPU": 2.0}, 3)
     assert Request().on([growing]) == {"CPU": 4.0, "GPU": 1.0}
+    assert growing.holds({"CPU": 4.0, "GPU": 1.0}) == 6
+    assert NodeKind({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
 
 
 def test_nodes_without_a_gpu_have_no_say_in_a_trials_share_of_the_cores():
@@ -124,8 +126,6 @@ def test_nodes_without_a_gpu_have_no_say_in_a_trials_share_of_the_cores():
     assert Request().on([decoding, gpu, poor]) == {"CPU": 3.0, "GPU": 1.0}
     assert Request(gpu=0.5).on([gpu, poor]) == {"CPU": 1.0, "GPU": 0.5}
     assert sum(kind.holds(Request().on([decoding, gpu, poor])) for kind in (decoding, gpu, poor)) == 16
-    assert growing.holds({"CPU": 4.0, "GPU": 1.0}) == 6
-    assert NodeKind({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
 
 
 DRIVER = """
