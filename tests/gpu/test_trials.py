@@ -152,7 +152,7 @@ def test_a_process_with_a_stray_access_is_spent(gpu: torch.device) -> None:
     ended = subprocess.run([sys.executable, "-c", STRAY], capture_output=True, text=True, timeout=300)
     end = message_from(ended.stdout.splitlines()[-1])
     assert isinstance(end, Failed)
-    assert (end.again, end.spent) == (True, True)
+    assert (end.again, end.gpu_lost) == (True, True)
 
 
 def test_neighbours_on_the_gpu_are_seen_and_told(gpu: torch.device, run: Callable[..., Report]) -> None:
