@@ -4,10 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SPACE  ?= search_spaces/w2v_layers.yaml
 ARGS   ?=
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--annotation-style=line --quiet
+# What the wheels of torch bring for GPUs.
+CUDA = nvidia-[a-z0-9-]*|cuda-[a-z0-9-]*|triton
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' plastsearch/__init__.py)
+BUILDER ?= docker
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all gpu results env lint lock clean help
+.PHONY: sweep test test-all gpu results env lint lock lock-torch-cpu images clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -24,25 +30,40 @@ gpu:  ## GPU tests and benchmarks with the Python and torch that are there, noth
 results:  ## make benchmarks/RESULTS.md and gpu.md anew from benchmarks/results/*.json
 	$(PYTHON) benchmarks/results.py
 
-lint: env  ## ruff, import-linter, mypy
+lint: env  ## ruff, import-linter, mypy, hadolint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/hadolint k8s/images/*.Dockerfile
 
 env: $(VENV)/.installed  ## only build the environment
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements-dev.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "plastsearch needs Python >= 3.11; name one with: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --require-hashes --compile-bytecode -r requirements-dev.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --compile-bytecode --editable .
 	@touch $@
 
-lock:  ## compile requirements.lock anew (versions and hashes, no addresses)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --annotation-style=line --quiet -o requirements.lock
+lock:  ## compile the locks anew (versions and hashes, no addresses)
+	$(COMPILE) pyproject.toml --extra cluster --extra server --group dev -o requirements-dev.lock
+	cp requirements-dev.lock requirements.lock  # what a lock holds is kept, so both agree
+	$(COMPILE) pyproject.toml --extra cluster -o requirements.lock
+	cp requirements-dev.lock requirements-server.lock
+	$(COMPILE) pyproject.toml --extra cluster --extra server --no-emit-package torch \
+		$$(grep -oE '^($(CUDA))=' requirements.lock | sed 's/=//; s/^/--no-emit-package /') -o requirements-server.lock
+	cp requirements-dev.lock requirements-build.lock
+	$(COMPILE) --group build -o requirements-build.lock
+
+lock-torch-cpu:  ## compile requirements-torch-cpu.lock anew: needs PyTorch's own index, of which uv knows the address
+	grep -oE '^torch==[0-9.]+' requirements.lock | $(COMPILE) - --no-deps --torch-backend cpu -o requirements-torch-cpu.lock
+
+images:  ## build the two images for a cluster: make images BUILDER=podman
+	for kind in cpu gpu; do \
+		$(BUILDER) build -f k8s/images/$$kind.Dockerfile -t plastsearch$$(test $$kind = cpu || echo -gpu):$(VERSION) \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null) . || exit 1; done
 
 clean:  ## remove the environment and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -5,6 +5,7 @@ one compilation, within a stage and between stages: only blocks that a stage cha
 usual: its batches have another size, and its mode is another.
 """
 
+import ctypes
 import os
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from plastsearch.private_folder import private_folder
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # read once per process, at the first matrix product on a GPU
 _OUT = "see nvidia-smi and CUDA_VISIBLE_DEVICES, or ask for none (trial: --device cpu, sweep: --set resources.gpu=0)"
+
+# The oldest NVIDIA driver that a release of CUDA runs on, by NVIDIA's table of minimum versions.
+OLDEST_DRIVER = {12: 525, 13: 580}
 
 COMPILE_BACKEND = "inductor"
 COMPILE_DEVICES = ("cuda",)  # where it pays
@@ -41,6 +45,8 @@ def pick_device(name: str) -> torch.device:
     if device.type != "cuda":
         raise DeviceError(f"device {name!r}: unknown; known: auto, cpu, cuda, cuda:N")
     if not torch.cuda.is_available():
+        if (old := _old_driver(torch.version.cuda)) is not None:
+            raise DeviceError(f"a GPU was asked for (device {name!r}), but {old}")
         raise DeviceError(
             f"a GPU was asked for (device {name!r}), but torch {torch.__version__} can use none here; {_OUT}"
         )
@@ -58,6 +64,26 @@ def pick_device(name: str) -> torch.device:
         why = str(error).strip().splitlines()[0]
         raise DeviceError(f"a GPU was asked for (device {name!r}), but it does not work: {why}; {_OUT}") from error
     return device
+
+
+def _old_driver(built_for: str | None) -> str | None:
+    """What is wrong with a driver older than the CUDA that torch was built for; torch itself only sees no GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    known = ctypes.c_int(0)
+    if driver.cuDriverGetVersion(ctypes.byref(known)) != 0 or built_for is None:
+        return None
+    major = int(built_for.partition(".")[0])
+    if known.value // 1000 >= major:  # minor releases run on any driver of theirs
+        return None
+    oldest = f" ({OLDEST_DRIVER[major]} or newer)" if major in OLDEST_DRIVER else ""
+    return (
+        f"this machine's NVIDIA driver knows CUDA {known.value // 1000}.{known.value % 1000 // 10}, and torch "
+        f"{torch.__version__} needs a driver for CUDA {major}{oldest}: update the driver, on a cluster that of the GPU "
+        "nodes; or ask for no GPU (trial: --device cpu, sweep: --set resources.gpu=0)"
+    )
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -1,8 +1,9 @@
-"""Every manifest is valid, refers to things that exist, runs a command that exists, and is closed by default."""
+"""Every rendered manifest is valid, refers to things that exist, runs a command that exists, is closed by default."""
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,36 @@ from typer.testing import CliRunner
 
 import plastsearch
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
+from tests.rendering import (
+    COMPONENTS,
+    K8S,
+    OVERLAYS,
+    ROOT,
+    Document,
+    containers,
+    environment,
+    groups,
+    of_kind,
+    one,
+    pod_templates,
+    render,
+    selects,
+    walk,
+)
 
-ROOT = Path(__file__).parents[2]
-K8S = ROOT / "k8s"
-CORE_KINDS = {"Namespace", "ServiceAccount", "PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"}
+ALL = ["platform", "sweep", ".", *(f"overlays/{name}" for name in OVERLAYS)]
+SWEEPS = [name for name in ALL if name != "platform"]
+EVERYTHING = "with every component"
+CUSTOM = {"RayJob", "PodMonitor", "PrometheusRule"}
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|[KMGT]i?)?")
+FILES = [*K8S.rglob("*.yaml"), ROOT / "search_spaces" / "Kustomization"]
+
+
+@pytest.fixture
+def documents(name: str, scratch: Callable[..., Path]) -> list[Document]:
+    if name != EVERYTHING:
+        return render(K8S / name)
+    return render(scratch(resources=["."], components=[f"components/{component}" for component in COMPONENTS]))
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -32,154 +58,253 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
 UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def documents() -> list[dict[str, Any]]:
-    listed = yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"]
-    files = [K8S / name for name in listed if name.endswith(".yaml")]
-    return [doc for file in files for doc in yaml.load_all(file.read_text(), Loader=UniqueKeys)]
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_key_is_given_twice(file: Path) -> None:
+    assert list(yaml.load_all(file.read_text(), Loader=UniqueKeys))
 
 
-def one(kind: str) -> dict[str, Any]:
-    (document,) = [doc for doc in documents() if doc["kind"] == kind]
-    return document
+def test_every_file_is_used_by_the_kustomization_beside_it() -> None:
+    listed = set()
+    for file in K8S.rglob("kustomization.yaml"):
+        said = yaml.safe_load(file.read_text())
+        names = [*said.get("resources", ()), *said.get("configurations", ())]
+        names += [patch["path"] for patch in said.get("patches", ()) if "path" in patch]
+        names += [name for made in said.get("configMapGenerator", ()) for name in made["files"]]
+        listed |= {(file.parent / name.split("=")[-1]).resolve() for name in names}
+    there = {file for kind in ("*.yaml", "*.ini", "*.json") for file in K8S.rglob(kind)}
+    assert {file for file in there - listed if file.name != "kustomization.yaml"} == set()
 
 
-def pods() -> list[dict[str, Any]]:
-    cluster = one("RayJob")["spec"]["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    return [group["template"]["spec"] for group in groups] + [one("Deployment")["spec"]["template"]["spec"]]
-
-
-def walk(node: Any) -> Iterator[tuple[str, Any]]:
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield str(key), value
-        yield from walk(value)
-
-
-def test_every_manifest_file_is_listed() -> None:
-    known = {"kustomization.yaml", "name-references.yaml"}
-    files = {file.name for file in K8S.glob("*.yaml")} - known
-    assert files == {
-        name for name in yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"] if "/" not in name
-    }
-
-
-@pytest.mark.parametrize("document", documents(), ids=lambda doc: f"{doc['kind']}-{doc['metadata']['name']}")
-def test_core_kinds_follow_the_published_schemas(document: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_core_kinds_follow_the_published_schemas(name: str, documents: list[Document]) -> None:
     import kubernetes_validate
 
-    if document["kind"] not in CORE_KINDS:
-        assert document["kind"] == "RayJob"
-        return
-    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+    for document in documents:
+        if document["kind"] not in CUSTOM:
+            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_quantities_can_be_read() -> None:
-    for document in documents():
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_quantities_can_be_read(name: str, documents: list[Document]) -> None:
+    for document in documents:
         for key, value in walk(document):
-            if key in ("limits", "requests"):
+            if key in ("limits", "requests") and isinstance(value, dict):
                 assert all(QUANTITY.fullmatch(str(amount)) for amount in value.values()), value
 
 
-def test_the_ray_job_follows_the_operators_rules() -> None:
-    spec = one("RayJob")["spec"]
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_words_are_those_of_the_api(name: str, documents: list[Document]) -> None:
+    """The published schemas say that these are texts, not which."""
+    known = {
+        "accessModes": {"ReadWriteOnce", "ReadWriteMany"},
+        "restartPolicy": {"OnFailure"},
+        "protocol": {"TCP", "UDP"},
+        "policyTypes": {"Ingress", "Egress"},
+        "fsGroupChangePolicy": {"OnRootMismatch"},
+        "preemptionPolicy": {"Never"},
+        "effect": {"NoSchedule"},
+    }
+    for document in documents:
+        for key, value in walk(document):
+            if key in known:
+                assert set([value] if isinstance(value, str) else value) <= known[key], f"{key}: {value}"
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_ray_job_follows_the_operators_rules(name: str) -> None:
+    job = one(render(K8S / name), "RayJob")
+    spec = job["spec"]
     cluster = spec["rayClusterSpec"]
     assert spec["submissionMode"] in ("K8sJobMode", "HTTPMode", "SidecarMode")
     assert spec["shutdownAfterJobFinishes"] or not spec["ttlSecondsAfterFinished"]
     assert cluster["authOptions"] == {"mode": "token"}
-    assert cluster["autoscalerOptions"]["version"] == "v2"
+    queued = "kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]
+    assert cluster["enableInTreeAutoscaling"] is not queued, "Kueue reserves a fixed size"
+    assert queued or cluster["autoscalerOptions"]["version"] == "v2"
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0", "trials must not land on the head"
     for group in cluster["workerGroupSpecs"]:
         assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        assert not queued or group["minReplicas"] == group["maxReplicas"]
         assert "num-gpus" not in group["rayStartParams"], "KubeRay reads the GPU count from the limits"
+    assert len(job["metadata"]["name"]) <= 47, "KubeRay puts more behind it"
 
 
-def test_what_is_referred_to_exists() -> None:
-    docs = documents()
-    names = {(doc["kind"], doc["metadata"]["name"]) for doc in docs}
-    names |= {("ConfigMap", item["name"]) for item in _space_generator()["configMapGenerator"]}
-    for document in docs:
-        for key, value in walk(document):
-            if key == "claimName":
-                assert ("PersistentVolumeClaim", value) in names
-            if key == "serviceAccountName":
-                assert ("ServiceAccount", value) in names
-            if key == "configMap":
-                assert ("ConfigMap", value["name"]) in names
+@pytest.mark.parametrize("name", SWEEPS)
+def test_name_references_reach_every_place_where_a_name_may_stand(name: str, scratch: Path) -> None:
+    """Names of generated objects, in volumes and environments of the head and of each worker group."""
+    job = one(render(K8S / name), "RayJob")
+    assert of_kind(render(K8S / name), "ConfigMap")
+    heads = ["headGroupSpec", *(f"workerGroupSpecs/{i}" for i in range(len(groups(job)) - 1))]
+    added = []
+    for head in heads:
+        spec = f"/spec/rayClusterSpec/{head}/template/spec"
+        env = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "made", "key": "a"}}}
+        secret = {"name": "B", "valueFrom": {"secretKeyRef": {"name": "made", "key": "a"}}}
+        both = [{"configMapRef": {"name": "made"}}, {"secretRef": {"name": "made"}}]
+        added += [
+            {"op": "add", "path": f"{spec}/containers/0/env/-", "value": env},
+            {"op": "add", "path": f"{spec}/containers/0/env/-", "value": secret},
+            {"op": "add", "path": f"{spec}/containers/0/envFrom", "value": both},
+            {"op": "add", "path": f"{spec}/volumes/-", "value": {"name": "m", "secret": {"secretName": "made"}}},
+            {"op": "add", "path": f"{spec}/volumes/-", "value": {"name": "n", "configMap": {"name": "made"}}},
+        ]
+    made = [{"name": "made", "literals": ["a=b"]}]
+    folder = scratch(
+        resources=[name], configMapGenerator=made, secretGenerator=made, namespace="plastsearch",
+        patches=[{"target": {"kind": "RayJob"}, "patch": yaml.safe_dump(added)}],
+    )  # fmt: skip
+    documents = render(folder)
+    job = one(documents, "RayJob")
+    names = {d["metadata"]["name"] for d in documents if d["metadata"]["name"].startswith("made-")}
+    assert len(names) >= 1
+    used = [value for _, value in walk(job) if isinstance(value, str) and re.fullmatch(r"made(-\w+)?", value)]
+    assert len(used) == 6 * len(heads)
+    assert set(used) == names
 
 
-def test_name_references_reach_the_config_map() -> None:
-    (reference,) = yaml.safe_load((K8S / "name-references.yaml").read_text())["nameReference"]
-    for field in reference["fieldSpecs"]:
-        nodes = [one(field["kind"])]
-        for step in field["path"].split("/"):
-            nodes = [deeper for node in nodes for deeper in _down(node, step)]
-        assert nodes, f"{field['path']} leads nowhere"
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_space_is_mounted_where_it_lies_in_the_repository(name: str) -> None:
+    folder = ROOT / "search_spaces"
+    spaces = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.yaml")}
+    documents = render(K8S / name)
+    for group in groups(one(documents, "RayJob")):
+        (volume,) = [v for v in group["template"]["spec"]["volumes"] if v["name"] == "spaces"]
+        data = one(documents, "ConfigMap", volume["configMap"]["name"])["data"]
+        assert {item["path"]: data[item["key"]] for item in volume["configMap"]["items"]} == spaces
+        assert sum(map(len, data.values())) < 2**19, "a ConfigMap holds 1 MiB, and kubectl keeps a copy in a note"
 
 
-def _down(node: Any, step: str) -> list[Any]:
-    if isinstance(node, list):
-        return [deeper for item in node for deeper in _down(item, step)]
-    return [node[step]] if step in node else []
-
-
-def _space_generator() -> dict[str, Any]:
-    generator: dict[str, Any] = yaml.safe_load((ROOT / "search_spaces" / "Kustomization").read_text())
-    return generator
-
-
-def test_the_config_map_holds_files_that_exist() -> None:
-    (generator,) = _space_generator()["configMapGenerator"]
-    assert all((ROOT / "search_spaces" / name).is_file() for name in generator["files"])
-
-
-def test_versions_agree() -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_versions_agree(name: str) -> None:
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    assert one("RayJob")["spec"]["rayClusterSpec"]["rayVersion"] == pins["ray"]
-    assert f"rayproject/ray:{pins['ray']}-" in (K8S / "Dockerfile").read_text()
-    images = {container["image"] for pod in pods() for container in pod["containers"]}
-    assert images == {f"plastsearch:{plastsearch.__version__}"}
+    documents = render(K8S / name)
+    for job in of_kind(documents, "RayJob"):
+        assert job["spec"]["rayClusterSpec"]["rayVersion"] == pins["ray"]
+    images = {container["image"] for _, template in pod_templates(documents) for container in containers(template)}
+    version = plastsearch.__version__
+    assert images <= {f"plastsearch:{version}", f"plastsearch-gpu:{version}"}
 
 
-def test_the_entrypoint_is_a_command_that_exists() -> None:
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_entrypoint_is_a_command_that_exists(name: str) -> None:
     from plastsearch.cli.main import app
 
-    program, command, space, *flags = shlex.split(one("RayJob")["spec"]["entrypoint"])
+    documents = render(K8S / name)
+    job = one(documents, "RayJob")
+    program, command, space, *flags = shlex.split(job["spec"]["entrypoint"])
     assert program == "plastsearch"
-    generator = _space_generator()["configMapGenerator"][0]
-    assert Path(space).name in generator["files"]
+    head = groups(job)[0]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in head["containers"][0]["volumeMounts"]}
+    (volume,) = [v for v in head["volumes"] if v["name"] == mounts["/spaces"]]
+    assert space.removeprefix("/spaces/") in {item["path"] for item in volume["configMap"]["items"]}
+    given = dict(pairwise(flags))
+    assert given["--out"] in mounts
+    assert given["--name"] == job["metadata"]["labels"]["plastsearch.io/sweep"] == job["metadata"]["name"]
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
     assert [flag for flag in flags if flag.startswith("--") and flag not in shown] == []
 
 
-def test_pods_are_restricted() -> None:
-    for pod in pods():
-        context = pod["securityContext"]
-        assert context["runAsNonRoot"]
-        assert context["seccompProfile"]["type"] == "RuntimeDefault"
-        for container in pod["containers"]:
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_pods_are_restricted(name: str, documents: list[Document]) -> None:
+    for who, template in pod_templates(documents):
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"], who
+        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", who
+        assert pod["enableServiceLinks"] is False, who
+        if "fsGroup" in pod["securityContext"]:
+            assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch", who
+        assert {next(iter(volume.keys() - {"name"})) for volume in pod.get("volumes", ())} <= {
+            "configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected",
+        }, who  # fmt: skip
+        for container in containers(template):
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, who
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False, who
             assert container["resources"]["limits"]["memory"], "without a limit Ray takes the whole node's memory"
+            assert container["resources"]["requests"]["ephemeral-storage"], who
+    for job in of_kind(documents, "RayJob"):
+        for key, value in walk(job["spec"]["rayClusterSpec"].get("autoscalerOptions", {})):
+            if key == "securityContext":
+                assert value["capabilities"] == {"drop": ["ALL"]}
+                assert value["allowPrivilegeEscalation"] is False
 
 
-def test_dockerfile_copies_what_exists() -> None:
-    for line in re.findall(r"^COPY(?: --\S+)* (.+)$", (K8S / "Dockerfile").read_text(), re.MULTILINE):
-        *sources, _ = line.split()
-        assert all((ROOT / source).exists() for source in sources), line
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str, documents: list[Document]) -> None:
+    accounts = {account["metadata"]["name"]: account for account in of_kind(documents, "ServiceAccount")}
+    holding = {
+        who.split()[1]
+        for who, template in pod_templates(documents)
+        if template["spec"].get("automountServiceAccountToken", True)
+        and accounts[template["spec"]["serviceAccountName"]].get("automountServiceAccountToken", True)
+    }
+    heads = {f"{job['metadata']['name']}:" for job in of_kind(documents, "RayJob")}
+    assert holding <= heads | {"mlflow-credentials", "postgres-credentials"}
+    for role in of_kind(documents, "Role"):
+        assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
 
 
-def test_the_driver_is_told_what_its_worker_groups_may_bring() -> None:
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_names_within_an_object_lead_somewhere(name: str, documents: list[Document]) -> None:
+    """Mounts to volumes, probes and Services to ports, selectors to labels."""
+    for who, template in pod_templates(documents):
+        volumes = {volume["name"] for volume in template["spec"].get("volumes", ())}
+        assert len(volumes) == len(template["spec"].get("volumes", ())), who
+        for container in containers(template):
+            mounts = container.get("volumeMounts", ())
+            assert {mount["name"] for mount in mounts} <= volumes, who
+            assert len({mount["mountPath"] for mount in mounts}) == len(mounts), who
+            ports = {port["name"] for port in container.get("ports", ())}
+            for probe in "startupProbe", "readinessProbe", "livenessProbe":
+                assert container.get(probe, {}).get("httpGet", {}).get("port") in {None, *ports}, who
+    served = [document for document in documents if document["kind"] in ("Deployment", "StatefulSet")]
+    for document in served:
+        assert selects(document["spec"]["selector"], document["spec"]["template"]["metadata"]["labels"])
+    for service in of_kind(documents, "Service"):
+        wanted = {"matchLabels": service["spec"]["selector"]}
+        templates = [document["spec"]["template"] for document in served]
+        (pod,) = [template for template in templates if selects(wanted, template["metadata"]["labels"])]
+        there = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= there
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_driver_is_told_what_its_worker_groups_may_bring(name: str) -> None:
     """An empty cluster shows nothing but its head: what is declared must be what the same manifest may start."""
-    cluster = one("RayJob")["spec"]["rayClusterSpec"]
+    cluster = one(render(K8S / name), "RayJob")["spec"]["rayClusterSpec"]
     head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
-    environment = {entry["name"]: entry.get("value") for entry in head["env"]}
-    declared = declared_groups({GROUPS: environment[GROUPS]})
+    assert head["env"][0]["name"] == GROUPS, "overlays replace it by its place"
+    declared = declared_groups({GROUPS: head["env"][0]["value"]})
     assert len(declared) == len(cluster["workerGroupSpecs"])
     for kind, group in zip(declared, cluster["workerGroupSpecs"], strict=True):
         limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-        given = {
-            "CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"]),
-            "memory": float(limits["memory"].removesuffix("Gi")) * 2**30,
-        }  # fmt: skip
+        given = {"CPU": float(limits["cpu"]), "memory": float(limits["memory"].removesuffix("Gi")) * 2**30}
+        if "nvidia.com/gpu" in limits:
+            given["GPU"] = float(limits["nvidia.com/gpu"])
         assert (dict(kind.resources), kind.count) == (given, group["maxReplicas"])
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_folders_of_the_environment_are_mounted(name: str) -> None:
+    for who, template in pod_templates([one(render(K8S / name), "RayJob")]):
+        (container,) = template["spec"]["containers"]
+        seen = environment(container, "plastsearch")
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        for folder, volume in ("PLASTSEARCH_CLIPS", "results"), ("HF_HOME", "results"), ("PLASTSEARCH_CACHE", "cache"):
+            (mount,) = [path for path in mounts if Path(seen[folder]).is_relative_to(path)]
+            assert mounts[mount] == volume, who
+        kept = float(seen["PLASTSEARCH_CACHE_MAX_GB"]) * 1e9
+        limit = float(volumes["cache"]["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
+        room = float(container["resources"]["requests"]["ephemeral-storage"].removesuffix("Gi")) * 2**30
+        assert kept < limit
+        assert kept < room, who
+
+
+def test_nothing_of_a_sweep_is_in_the_platform() -> None:
+    assert of_kind(render(K8S / "platform"), "RayJob") == []
+    assert {d["kind"] for d in render(K8S / "sweep")} == {"ServiceAccount", "NetworkPolicy", "RayJob", "ConfigMap"}
+    assert all("plastsearch.io/sweep" in document["metadata"]["labels"] for document in render(K8S / "sweep"))
+
+
+def test_components_are_known() -> None:
+    assert COMPONENTS == ["monitoring", "postgres", "priority"]

@@ -1,6 +1,9 @@
 """Laws of devices: a GPU that was asked for is found or missed, made current, told apart from others, and measured."""
 
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +58,37 @@ def test_no_gpu_is_an_error_for_who_asked_for_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DeviceError, match=r"a GPU was asked for .* it does not work: .*NVIDIA"):
         pick_device("cuda")
+
+
+PICK = """
+from plastsearch.errors import DeviceError
+from plastsearch.trial.device import pick_device
+print(pick_device("auto"))
+try:
+    pick_device("cuda")
+except DeviceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="this torch was built without CUDA")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for a driver to play")
+@pytest.mark.parametrize(("knows", "old"), [(12040, True), (99000, False)])
+def test_a_driver_that_is_too_old_is_named(knows: int, old: bool, tmp_path: Path) -> None:
+    """A container takes its CUDA along, and the driver from its node: the two may not fit."""
+    (tmp_path / "driver.c").write_text(f"int cuDriverGetVersion(int *version) {{ *version = {knows}; return 0; }}")
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "driver.c"], check=True, timeout=60)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PICK], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    device, said = done.stdout.splitlines()
+    assert device == "cpu"
+    major = torch.version.cuda.partition(".")[0]  # type: ignore[union-attr]
+    assert (f"driver knows CUDA 12.4, and torch {torch.__version__} needs a driver for CUDA {major} (" in said) is old
+    assert ("or newer): update the driver" in said) is old
+    assert "--set resources.gpu=0" in said
 
 
 @pytest.mark.parametrize("name", ["gpu", "meta", "cuda:x"])
