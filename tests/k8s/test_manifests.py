@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.rendering import (
     K8S,
     OVERLAYS,
     ROOT,
+    Document,
     containers,
     environment,
     groups,
@@ -24,14 +26,23 @@ from tests.rendering import (
     one,
     pod_templates,
     render,
+    selects,
     walk,
 )
 
 ALL = ["platform", "sweep", ".", *(f"overlays/{name}" for name in OVERLAYS)]
 SWEEPS = [name for name in ALL if name != "platform"]
-CUSTOM = {"RayJob"}
+EVERYTHING = "with every component"
+CUSTOM = {"RayJob", "PodMonitor", "PrometheusRule"}
 QUANTITY = re.compile(r"(\d+(\.\d+)?)(m|[KMGT]i?)?")
 FILES = [*K8S.rglob("*.yaml"), ROOT / "search_spaces" / "Kustomization"]
+
+
+@pytest.fixture
+def documents(name: str, scratch: Callable[..., Path]) -> list[Document]:
+    if name != EVERYTHING:
+        return render(K8S / name)
+    return render(scratch(resources=["."], components=[f"components/{component}" for component in COMPONENTS]))
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -64,21 +75,39 @@ def test_every_file_is_used_by_the_kustomization_beside_it() -> None:
     assert {file for file in there - listed if file.name != "kustomization.yaml"} == set()
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_core_kinds_follow_the_published_schemas(name: str) -> None:
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_core_kinds_follow_the_published_schemas(name: str, documents: list[Document]) -> None:
     import kubernetes_validate
 
-    for document in render(K8S / name):
+    for document in documents:
         if document["kind"] not in CUSTOM:
             kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_quantities_can_be_read(name: str) -> None:
-    for document in render(K8S / name):
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_quantities_can_be_read(name: str, documents: list[Document]) -> None:
+    for document in documents:
         for key, value in walk(document):
             if key in ("limits", "requests") and isinstance(value, dict):
                 assert all(QUANTITY.fullmatch(str(amount)) for amount in value.values()), value
+
+
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_words_are_those_of_the_api(name: str, documents: list[Document]) -> None:
+    """The published schemas say that these are texts, not which."""
+    known = {
+        "accessModes": {"ReadWriteOnce", "ReadWriteMany"},
+        "restartPolicy": {"OnFailure"},
+        "protocol": {"TCP", "UDP"},
+        "policyTypes": {"Ingress", "Egress"},
+        "fsGroupChangePolicy": {"OnRootMismatch"},
+        "preemptionPolicy": {"Never"},
+        "effect": {"NoSchedule"},
+    }
+    for document in documents:
+        for key, value in walk(document):
+            if key in known:
+                assert set([value] if isinstance(value, str) else value) <= known[key], f"{key}: {value}"
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -175,9 +204,8 @@ def test_the_entrypoint_is_a_command_that_exists(name: str) -> None:
     assert [flag for flag in flags if flag.startswith("--") and flag not in shown] == []
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_pods_are_restricted(name: str) -> None:
-    documents = render(K8S / name)
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_pods_are_restricted(name: str, documents: list[Document]) -> None:
     for who, template in pod_templates(documents):
         pod = template["spec"]
         assert pod["securityContext"]["runAsNonRoot"], who
@@ -200,9 +228,8 @@ def test_pods_are_restricted(name: str) -> None:
                 assert value["allowPrivilegeEscalation"] is False
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str) -> None:
-    documents = render(K8S / name)
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str, documents: list[Document]) -> None:
     accounts = {account["metadata"]["name"]: account for account in of_kind(documents, "ServiceAccount")}
     holding = {
         who.split()[1]
@@ -214,6 +241,30 @@ def test_only_heads_and_the_maker_of_secrets_hold_a_token(name: str) -> None:
     assert holding <= heads | {"mlflow-credentials", "postgres-credentials"}
     for role in of_kind(documents, "Role"):
         assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+
+
+@pytest.mark.parametrize("name", [*ALL, EVERYTHING])
+def test_names_within_an_object_lead_somewhere(name: str, documents: list[Document]) -> None:
+    """Mounts to volumes, probes and Services to ports, selectors to labels."""
+    for who, template in pod_templates(documents):
+        volumes = {volume["name"] for volume in template["spec"].get("volumes", ())}
+        assert len(volumes) == len(template["spec"].get("volumes", ())), who
+        for container in containers(template):
+            mounts = container.get("volumeMounts", ())
+            assert {mount["name"] for mount in mounts} <= volumes, who
+            assert len({mount["mountPath"] for mount in mounts}) == len(mounts), who
+            ports = {port["name"] for port in container.get("ports", ())}
+            for probe in "startupProbe", "readinessProbe", "livenessProbe":
+                assert container.get(probe, {}).get("httpGet", {}).get("port") in {None, *ports}, who
+    served = [document for document in documents if document["kind"] in ("Deployment", "StatefulSet")]
+    for document in served:
+        assert selects(document["spec"]["selector"], document["spec"]["template"]["metadata"]["labels"])
+    for service in of_kind(documents, "Service"):
+        wanted = {"matchLabels": service["spec"]["selector"]}
+        templates = [document["spec"]["template"] for document in served]
+        (pod,) = [template for template in templates if selects(wanted, template["metadata"]["labels"])]
+        there = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= there
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -256,4 +307,4 @@ def test_nothing_of_a_sweep_is_in_the_platform() -> None:
 
 
 def test_components_are_known() -> None:
-    assert COMPONENTS == ["monitoring", "postgres"]
+    assert COMPONENTS == ["monitoring", "postgres", "priority"]
