@@ -5,6 +5,7 @@ class PlastsearchError(Exception):
     """A mistake in the input or its surroundings: the message says what is wrong, where, and what to do."""
 
     exit_code = 2
+    permanent = True  # the same command meets it again, on whatever cluster
 
 
 class SpecError(PlastsearchError):
@@ -45,15 +46,32 @@ class StageBusyError(TrialError):
 class DeviceError(PlastsearchError):
     """The GPU that was asked for cannot be used; another process or machine may have a better one."""
 
+    permanent = False
+
 
 class StorageError(PlastsearchError):
     """A file system that did not answer as it should; the same may work again later, or from another node."""
+
+    permanent = False
+
+
+class FolderTakenError(PlastsearchError):
+    """Another driver has the sweep's folder: nothing is wrong with the sweep, and it may be free later."""
+
+    exit_code = 75  # what sysexits.h calls a temporary failure
+    permanent = False
 
 
 class ClusterError(PlastsearchError):
     """The cluster cannot meet the request, now or ever."""
 
     exit_code = 3
+
+
+class ClusterLostError(ClusterError):
+    """No cluster answers, or it answers no more; it may again."""
+
+    permanent = False
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -48,17 +48,6 @@ def try_share(file: int) -> bool:
     return True
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process has the lock alone; asked by readers, who may have no right to write there."""
-    if not path.exists():
-        return False
-    with path.open() as file:
-        try:
-            return not try_share(file.fileno())
-        except OSError:
-            return True  # not to be known here: the safe answer is that somebody writes
-
-
 @contextlib.contextmanager
 def hold(
     path: Path,

@@ -14,6 +14,7 @@ from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.spec.config import DataConfig
+from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State
 from plastsearch.words import duration
 
@@ -238,11 +239,23 @@ def _warnings(results: Results) -> list[Block]:
         seen.update({str(text) for text in row.record.details.get("warnings") or []})
         if row.record.details.get("unequal_budget"):
             seen["stopped early: its budget does not equal the others'"] += 1
+    seen.update(_kinds_of_device(results))
     if not seen:
         return []
     lines = tuple(f"{text} ({count} {'trial' if count == 1 else 'trials'})" for text, count in seen.most_common(NAMED))
     more = (f"… and {len(seen) - NAMED} other warnings",) if len(seen) > NAMED else ()
     return [Heading("Warnings"), Points(lines + more)]
+
+
+def _kinds_of_device(results: Results) -> list[str]:
+    """Milliseconds of unlike devices; a part of a GPU (MIG) carries its size in its name, and is a kind of its own."""
+    times = [one.metric for one in results.objectives if one.metric in TIMES]
+    devices = [row.record.details.get("device") for row in results.plotted]
+    names = Counter(str(device["name"]) for device in devices if isinstance(device, dict) and "name" in device)
+    if not times or len(names) < 2:
+        return []
+    kinds = ", ".join(f"{name}: {count}" for name, count in names.most_common())
+    return [f"{' and '.join(times)} of unlike devices ({kinds}) do not compare; backward_ratio does"]
 
 
 def _which(failed: list[TrialRow], reason: str) -> str:

@@ -71,7 +71,18 @@ Store = Annotated[
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Decoded clips; else OUT/cache.", envvar="PLASTSEARCH_CACHE", rich_help_panel=_DRIVER),
+    typer.Option(
+        help="Decoded clips and kept activations; else OUT/cache.", envvar="PLASTSEARCH_CACHE", rich_help_panel=_DRIVER
+    ),
+]
+Clips = Annotated[
+    Path | None,
+    typer.Option(
+        help="Decoded clips, apart from --cache: a folder that all nodes of a cluster share. They are decoded once, by "
+        "a worker without a GPU, before trials ask for one.",
+        envvar="PLASTSEARCH_CLIPS",
+        rich_help_panel=_DRIVER,
+    ),
 ]
 CacheMaxGb = Annotated[
     float | None,

@@ -26,6 +26,7 @@ def sweep(
     address: options.Address = None,
     store: options.Store = None,
     cache: options.Cache = None,
+    clips: options.Clips = None,
     cache_max_gb: options.CacheMaxGb = None,
     store_max_gb: options.StoreMaxGb = None,
     checkpoint_s: options.CheckpointS = None,
@@ -38,30 +39,30 @@ def sweep(
     """Search: run trials of a space until its budget is spent, and show which are not dominated.
 
     An interrupted sweep goes on with --resume and loses nothing. Exit status: 0 done, 2 bad input, 3 the cluster cannot
-    fit a trial, 4 too many failures, 130 interrupted.
+    fit a trial, 4 too many failures, 75 another driver has the folder, 130 interrupted.
     """
     if mlflow:
         address_of(mlflow)  # a variable that is not set shows before anything runs
     if price and not dry_run:
         raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
-    from plastsearch.cli.sweep_session import Showing, load, run
-    from plastsearch.sweep.options import Options
-
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    spec, notes = load(space, overrides, executor, final)
+    from plastsearch.cli.sweep_session import Showing, attempt, load
+    from plastsearch.sweep.options import Options
+
     if dry_run:
         from plastsearch.cli.space import print_dry_run
 
+        spec, _ = load(space, overrides, executor, final)
         print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final, prices=price or ())
         return
     where = Options(
-        root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache,
+        root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,
         finalists=final, space_file=space, overrides=overrides, mlflow=mlflow, cache_max_gb=cache_max_gb,
         store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
     )  # fmt: skip
     try:
-        outcome = run(spec, where, notes, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))
+        outcome = attempt(space, where, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any trial had begun; the same command starts again\n")
         raise typer.Exit(130) from None

@@ -5,6 +5,7 @@
 
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep import display
+from plastsearch.sweep.driver_log import append
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.preflight import preflight
 from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
+from plastsearch.sweep.submission import submission_of
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import note
 from plastsearch.tracking.journal import read
@@ -50,13 +53,41 @@ def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> t
     return spec, found.notes
 
 
+def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
+    """Run the sweep of a space; as one of several attempts (submission.py), leave and respect their verdict."""
+    folder = options.root / (options.name or space.stem)
+    submission = submission_of(folder, space, options.overrides, options.mlflow)
+    try:
+        if submission is not None:
+            submission.end_if_judged()
+        spec, notes = load(space, options.overrides, options.executor, options.finalists)
+        outcome = run(spec, options, notes, showing)
+    except PlastsearchError as error:
+        append(folder, f"Error: {error}")
+        if submission is not None and error.permanent:
+            _note(submission.judge(error.exit_code, str(error)))
+        raise
+    except Exception:
+        append(folder, traceback.format_exc())
+        raise
+    for text in outcome.notes:
+        append(outcome.folder, text)
+    if submission is not None and outcome.status == "failures":
+        _note(submission.judge(outcome.exit_code, outcome.reason or "too many trials failed"))
+    return outcome
+
+
+def _note(texts: Sequence[str]) -> None:
+    for text in texts:
+        sys.stderr.write(f"Note: {text}.\n")
+
+
 def run(spec: SweepSpec, options: Options, notes: Sequence[str], showing: Showing) -> Outcome:
     """Say what begins, run it, and tell how it ended."""
     if not (showing.quiet or showing.as_json or showing.json_lines):
         _opening(spec)
     if not showing.quiet:
-        for text in notes:
-            sys.stderr.write(f"Note: {text}.\n")
+        _note(notes)
 
     def tell(outcome: Outcome) -> None:
         _report(outcome, options.mlflow, showing)

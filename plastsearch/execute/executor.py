@@ -73,6 +73,9 @@ class Executor(Protocol):
     def device(self) -> str:
         """What a trial's `device` is: cuda, cpu, or auto where nobody asked for either."""
 
+    def surroundings(self) -> list[str]:
+        """Lines for the log: the nodes it runs on, and what there is to say of them."""
+
     @property
     def trouble(self) -> str | None:
         """Why it ended before the driver was over and can do nothing more; the process should be left at once."""

@@ -28,6 +28,10 @@ class InlineExecutor:
             self.device = "cuda" if gpus else "cpu"
         self.trouble: str | None = None
 
+    def surroundings(self) -> list[str]:
+        """This process says all of itself."""
+        return []
+
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002 - nothing hangs
         """Serve the driver until it is over or stopping."""
         while not driver.stopping and self.trouble is None:

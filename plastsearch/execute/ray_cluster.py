@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # Read when ray is imported: silence, no telemetry, no loggers that would import torch into the driver.
 _QUIET = {
@@ -41,11 +42,12 @@ for _name, _value in _QUIET.items():
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     import ray
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.autoscaler.v2.sdk import get_cluster_status
+    from ray.autoscaler.v2.utils import ClusterStatusFormatter, is_autoscaler_v2
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
 from plastsearch.addresses import without_secrets  # noqa: E402
-from plastsearch.errors import ClusterError  # noqa: E402
+from plastsearch.errors import ClusterLostError  # noqa: E402
 from plastsearch.execute.autoscaler import declared_groups  # noqa: E402
 from plastsearch.execute.resources import NodeKind  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
@@ -101,6 +103,17 @@ class Cluster:
         asked = [one for gang in state.infeasible_gang_resource_requests for one in gang.requests]
         return [dict(one.resources_bundle) for one in (*asked, *state.infeasible_resource_requests)]
 
+    def surroundings(self) -> list[str]:
+        """The nodes by name and size, and the autoscaler's report (what `ray status` prints) where there is one."""
+        lines = [f"node {_described(node)}" for node in ray.nodes() if node["Alive"]]
+        if self.autoscaled:
+            try:
+                report = get_cluster_status(ray.get_runtime_context().gcs_address)
+                lines += ClusterStatusFormatter.format(report).splitlines()
+            except Exception as error:  # noqa: BLE001 - its formatter trips over reports that are not whole yet
+                lines.append(f"no report of the autoscaler ({type(error).__name__})")
+        return lines
+
     def fallen(self) -> str | None:
         """What there is to say if our own Ray is dead: every call would hang for a minute, then end this process."""
         if not self.own:
@@ -139,6 +152,13 @@ class Cluster:
             )
 
 
+def _described(node: Mapping[str, Any]) -> str:
+    have = {name: amount for name, amount in node["Resources"].items() if name in ("CPU", "GPU", "memory")}
+    kinds = [name.partition(":")[2] for name in node["Resources"] if name.startswith("accelerator_type:")]
+    sizes = [f"{amount / 1e9:.1f} GB" if name == "memory" else f"{amount:g} {name}" for name, amount in have.items()]
+    return f"{node['NodeManagerHostname']} {node['NodeManagerAddress']}: {', '.join(sizes + kinds)}"
+
+
 def _print_nothing(data: object, ignore_prefix: bool) -> None:
     """In the place of Ray's own, with its arguments."""
 
@@ -149,7 +169,7 @@ def _connect(address: str, quiet: dict[str, bool | int]) -> None:
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         reason = f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]})"
-        raise ClusterError(
+        raise ClusterLostError(
             f"{without_secrets(reason, address)}; check --address, or leave it out to use this machine alone"
         ) from None
 

@@ -5,18 +5,20 @@ One Tune trial is one attempt.
 # ruff: noqa: ARG002 - Tune calls its hooks by keyword, with more than we need
 
 import re
+import sys
 import time
 import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plastsearch.errors import ClusterError
+from plastsearch.errors import ClusterLostError
 from plastsearch.execute import worker
 from plastsearch.execute.autoscaler import NodeWait
 from plastsearch.execute.executor import Attempt, Driver
-from plastsearch.execute.messages import Message, Progress, Task, message_as_text, message_from, task_from
+from plastsearch.execute.messages import Failed, Message, Progress, Task, message_as_text, message_from, task_from
 from plastsearch.execute.ray_cluster import Cluster
+from plastsearch.execute.worker_output import Output
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
@@ -37,6 +39,7 @@ class AttemptTrainable(tune.Trainable):
 
     _stream: Generator[Message] | None = None
     _task: Task
+    _output: Output | None = None
 
     def setup(self, config: Sent) -> None:
         """Begin the first attempt."""
@@ -55,6 +58,8 @@ class AttemptTrainable(tune.Trainable):
         # whose thread does not end within 2 s cannot be used again.
         assert self._stream is not None
         message = next(self._stream)
+        if not isinstance(message, Progress):
+            self._close_output(message)
         return {"message": message_as_text(message), "done": not isinstance(message, Progress)}
 
     def cleanup(self) -> None:
@@ -62,9 +67,20 @@ class AttemptTrainable(tune.Trainable):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        self._close_output(None)
+
+    def _close_output(self, end: Message | None) -> None:
+        if self._output is None:
+            return
+        if isinstance(end, Failed):
+            sys.stderr.write(f"{end.reason}\n{end.details.get('traceback', '')}")
+        self._output.close(keep=isinstance(end, Failed))
+        self._output = None
 
     def _begin(self, config: Sent) -> None:
         self._task = task_from(config["task"])
+        if self._task.settings.output is not None:
+            self._output = Output(self._task.settings.output)
         self._stream = worker.messages(self._task)
 
 
@@ -165,7 +181,7 @@ class DriverCallback(tune.Callback):
         self.bridge.driver.tick()
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
-            raise ClusterError(fallen)  # out of Tune
+            raise ClusterLostError(fallen)  # out of Tune
         self._look_for_nodes()
         overdue = {attempt.trial: reason for attempt, reason in self.bridge.driver.overdue()}
         if self.bridge.driver.stopping:

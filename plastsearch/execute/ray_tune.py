@@ -8,15 +8,17 @@ import os
 import shutil
 import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plastsearch.errors import ClusterError
 from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
+from plastsearch.execute.ray_elsewhere import Elsewhere
 from plastsearch.execute.ray_hooks import (
     AttemptTrainable,
     Bridge,
@@ -35,6 +37,7 @@ with warnings.catch_warnings():
 _LOOK_S = 1.0
 _PATIENCE_S = 5.0  # for Tune to notice by itself that Ray is dead
 _SILENT_S = 240.0  # without a step of Tune: Ray hangs, for some of its processes die without ending
+_ASK_S = 5.0
 _PARTING_S = 15.0  # the same after an interrupt
 _HANGS = "Ray does not answer any more; what ran goes on with the next session"
 
@@ -71,6 +74,10 @@ class RayExecutor:
             self.close()
             raise
 
+    def elsewhere(self, module: str, words: Sequence[str], text: str) -> Elsewhere:
+        """A module as a program on a worker of the cluster, apart from all trials."""
+        return Elsewhere(self._cluster, module, words, text)
+
     @property
     def cpus(self) -> float:
         """Cores of one trial."""
@@ -91,7 +98,10 @@ class RayExecutor:
         # With a searcher Tune keeps one trial pending, so that an autoscaled cluster would grow one node at a time: ask
         # for all at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
-        scratch = self._folder / ".tune"  # in the sweep's folder: Tune's own under the home nobody would clean
+        # In the sweep's folder, for Tune's own under the home nobody would clean; in one of its own there, for a driver
+        # that was taken over removes its files when it notices, while its successor uses others.
+        scratch = self._folder / ".tune" / uuid.uuid4().hex[:8]
+        shutil.rmtree(scratch.parent, ignore_errors=True)  # of drivers that were killed
         bridge = Bridge(driver, self._cluster, node_wait=self._node_wait)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
@@ -123,6 +133,8 @@ class RayExecutor:
                 raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(OSError):
+                scratch.parent.rmdir()
 
     @contextmanager
     def _watch(self, bridge: Bridge, abandon: Callable[[str], None] | None) -> Iterator[None]:
@@ -148,6 +160,17 @@ class RayExecutor:
             yield
         finally:
             done.set()
+
+    def surroundings(self) -> list[str]:
+        """The nodes, and what the autoscaler says."""
+        if self.trouble:
+            return []
+        found: list[str] = []
+        # Apart from us: a cluster that is going away may never answer, and this is only for a log.
+        thread = threading.Thread(target=lambda: found.extend(self._cluster.surroundings()), daemon=True)
+        thread.start()
+        thread.join(_ASK_S)
+        return found if not thread.is_alive() else ["the cluster could not be asked for its nodes"]
 
     def close(self) -> None:
         """End our own Ray; leave a foreign one alone."""

@@ -19,13 +19,11 @@ class Request:
 
     def on(self, node_kinds: "Sequence[NodeKind]") -> dict[str, float]:
         """The request in Ray's words, for a cluster of these nodes."""
-        gpus = sum(kind.resources.get("GPU", 0.0) * kind.count for kind in node_kinds)
-        # A trial uses one GPU and no more, whatever a node has; fewer cores than its share would leave some idle.
-        gpu = self.gpu if self.gpu is not None else min(1.0, gpus)
-        # Cores of nodes without a GPU are no use to a trial that needs one: counted in, they would make its share of
-        # cores larger than any node has.
-        cpus = sum(kind.resources.get("CPU", 0.0) * kind.count for kind in node_kinds if kind.resources.get("GPU"))
-        share = cpus * gpu / gpus if gpu and gpus else 1.0
+        with_gpu = [kind.resources for kind in node_kinds if kind.count and kind.resources.get("GPU")]
+        # A trial uses one GPU and no more, whatever a node has; fewer cores than its share would leave some idle, more
+        # than the poorest node's share would leave a GPU there idle. Nodes without a GPU have no say.
+        gpu = self.gpu if self.gpu is not None else float(bool(with_gpu))
+        share = gpu * min((one.get("CPU", 0.0) / one["GPU"] for one in with_gpu), default=0.0) if gpu else 1.0
         wanted = {"CPU": self.cpu if self.cpu is not None else max(1.0, float(int(share)))}
         if gpu:
             wanted["GPU"] = gpu

@@ -152,7 +152,8 @@ class RunSettings(Closed):
     loader_workers: int | None = Field(None, ge=0)  # threads that prepare batches; None: by device and `threads`
     deterministic: bool = False  # equal runs on one GPU agree to the last bit; slower
     store: Path  # finished stages by content, shared by all trials of a site
-    cache: Path  # decoded corpora and prefix activations
+    cache: Path  # prefix activations, and decoded clips where `clips` names no other place
+    clips: Path | None = None  # decoded clips, on a file system that nodes share
     share_stages: bool = True
     cache_prefix: bool = True
     cache_max_gb: float | None = Field(None, gt=0)  # of kept activations; None: half of the disk that is free for them
@@ -163,7 +164,13 @@ class RunSettings(Closed):
     exclusive_timing: bool = True  # take turns on this node while timing
     data_progress: bool = False
     waits: Path | None = None  # where the attempt writes how long it waited for others; its time limit leaves that out
+    output: Path | None = None  # where a worker process of the attempt's own leaves what it prints, if that fails
     check_evaluation: bool = False  # before training: can the clips that finalists are scored on be decoded?
+
+    @property
+    def clips_folder(self) -> Path:
+        """Where decoded clips are."""
+        return self.clips or self.cache
 
 
 def content_id(content: object, length: int = 12) -> str:

@@ -73,6 +73,7 @@ class Metric(NamedTuple):
     exact: bool = False  # the same on every machine, for the same seed
 
 
+TIMES = ("forward_ms", "backward_ms", "optimizer_ms")  # of a step; they compare on one kind of device, used alone
 METRICS: dict[str, Metric] = {
     "dev_eer": Metric("min", "EER of the final model on search-dev, percent", exact=True),
     "dev_eer_low": Metric("min", "lower end of its bootstrap interval, percent", exact=True),

@@ -1,7 +1,8 @@
 """A lease: one holder at a time for a name on a shared file system, given up when its holder dies.
 
-Leases save work; they are not what correctness rests on: results are deterministic and published by an atomic rename,
-so a lease that is lost by mistake costs a second computation, never a wrong result.
+For stages leases save work, and correctness does not rest on them: results are deterministic and published by an atomic
+rename, so a lease that is lost by mistake costs a second computation, never a wrong result. Whoever must not write once
+somebody else may asks `ours` before (tracking/journal.py).
 
 A lock of the kernel (lock.py) is not enough here. Not every file system that nodes share carries it from one to the
 other, and where one does, the lock of a node that has vanished stays until the server gives that node up. So a lease is
@@ -19,6 +20,10 @@ import uuid
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+_SKEW_S = 600.0  # by which two clocks are taken to differ at most, where only ours can be read
+# It goes on while a machine sleeps, which CLOCK_MONOTONIC does not, nor is it ever corrected.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def _boot_id() -> str:
@@ -40,6 +45,10 @@ def _started(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]  # a zombie has ended; its parent has not asked yet
 
 
+def _now_here() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
 @dataclass(frozen=True)
 class Holder:
     """What a lease's file says of the process that holds it."""
@@ -50,6 +59,16 @@ class Holder:
     pid: int | None = None
     started: str | None = None
     note: tuple[str, ...] | None = None  # keys of stages
+    pod: str | None = None
+    since: float | None = None  # by its own clock: to be shown, not to be reckoned with
+    hold_s: float | None = None
+
+    def __str__(self) -> str:
+        """Who that is, for a message."""
+        if self.pid is None:
+            return "a process that left no name"
+        since = "" if self.since is None else f", since {time.strftime('%F %T', time.gmtime(self.since))} UTC"
+        return f"process {self.pid} on host {self.host}{f', Pod {self.pod}' if self.pod else ''}{since}"
 
 
 def _parsed(text: str) -> Holder:
@@ -61,7 +80,7 @@ def _parsed(text: str) -> Holder:
     note = found.get("note")
     return Holder(
         found.get("token"), found.get("host"), found.get("boot"), found.get("pid"), found.get("started"),
-        None if note is None else tuple(note),
+        None if note is None else tuple(note), found.get("pod"), found.get("since"), found.get("hold_s"),
     )  # fmt: skip
 
 
@@ -75,7 +94,10 @@ class Lease:
         self.path = path
         self.hold_s = hold_s
         self.note = None if note is None else tuple(note)
+        self.taken_from: Holder | None = None  # whose lease it was, if it was not given back
         self._token = uuid.uuid4().hex
+        self._beaten_at = 0.0
+        self._lost = False
         self._file: int | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,12 +112,26 @@ class Lease:
         holder = self.holder()
         if holder is None:  # given up between our two looks
             return self._create()
-        return self._dead(holder) and self._take_away(holder) and self._create()
+        if self._dead(holder) and self._take_away(holder) and self._create():
+            self.taken_from = holder
+            return True
+        return False
 
     @property
     def mine(self) -> bool:
         """We hold it."""
         return self._file is not None
+
+    def ours(self, *, look: bool = False) -> bool:
+        """It is still ours, not only by our own account: nobody can have taken it over after a pause of this process.
+
+        The file is asked only where that is not plain from the last heartbeat, or to `look`. OSError: no answer.
+        """
+        if self._file is None:
+            return False
+        if look or _now_here() - self._beaten_at > self.hold_s / 2:
+            self._renew(self._file)
+        return not self._lost
 
     def held(self) -> bool:
         """Someone alive holds it."""
@@ -112,6 +148,17 @@ class Lease:
             if error.errno == errno.ESTALE:  # another node took it away between our opening and reading
                 return None
             raise
+
+    def silent_s(self) -> float:
+        """How long nothing was heard of the holder; 0 if there is none."""
+        try:
+            return max(0.0, self._now() - self.path.stat().st_mtime)
+        except FileNotFoundError:
+            return 0.0
+
+    def here(self, holder: Holder) -> bool:
+        """The holder is a process of this machine, where it can be seen to live or to have ended."""
+        return holder.host == socket.gethostname() and holder.boot == _boot_id() and holder.pid is not None
 
     def release(self) -> None:
         """Give the lease back; nothing happens if it is not held."""
@@ -133,9 +180,14 @@ class Lease:
     def _create(self) -> bool:
         """Take the name if it is free, and begin to beat."""
         pid = os.getpid()
-        who = Holder(self._token, socket.gethostname(), _boot_id(), pid, _started(pid), self.note)
+        who = Holder(
+            self._token, socket.gethostname(), _boot_id(), pid, _started(pid), self.note,
+            os.environ.get("POD_NAME"), time.time(), self.hold_s,
+        )  # fmt: skip
+        began = _now_here()
         if not self._place(json.dumps(asdict(who))):
             return False
+        self._beaten_at, self._lost = began, False
         try:
             self._file = os.open(self.path, os.O_RDONLY)  # for the heartbeat, which must not reach a successor's file
         except OSError:
@@ -179,20 +231,31 @@ class Lease:
 
     def _beat(self, file: int, stop: threading.Event) -> None:
         """Touch the inode, not the path: a lease that was taken over is left alone."""
-        while not stop.wait(self.hold_s / 4):  # three beats in a row may get lost
+        while not self._lost and not stop.wait(self.hold_s / 4):  # three beats in a row may get lost
             with contextlib.suppress(OSError):  # a file server that does not answer now may do so at the next beat
-                os.utime(file)
+                self._renew(file)
 
-    def _dead(self, holder: Holder) -> bool:
+    def _renew(self, file: int) -> None:
+        """One beat, and a look afterwards: an inode that was taken away can be touched as well."""
+        began = _now_here()
+        os.utime(file)
+        if self._mine():
+            self._beaten_at = began
+        else:
+            self._lost = True
+
+    def _dead(self, holder: Holder, path: Path | None = None) -> bool:
         """Its process has ended, or its heart is silent: a process may outlive the object that held a lease."""
+        hold_s = holder.hold_s or self.hold_s  # whoever holds it beats at his own pace
         try:
-            beat = self.path.stat().st_mtime
-            if holder.host == socket.gethostname() and holder.boot == _boot_id() and holder.pid is not None:
+            beat = (path or self.path).stat().st_mtime
+            if self.here(holder):
+                assert holder.pid is not None
                 if _started(holder.pid) != holder.started:
                     return True
-                if time.time() - beat <= self.hold_s:  # one machine, one clock: no need to ask the file server's
+                if 0 <= time.time() - beat <= hold_s:  # one machine, one clock: no need to ask the file server's
                     return False
-            return self._now() - beat > self.hold_s
+            return self._now() - beat > hold_s
         except FileNotFoundError:
             return True
 
@@ -200,7 +263,10 @@ class Lease:
         """The file server's clock, so that the clocks of two nodes need not agree."""
         # no file system says what time it is, but all stamp a new file
         probe = self.path.with_name(f".{self._token}.now")
-        probe.touch()
+        try:
+            probe.touch()
+        except OSError:  # a reader may have no right to write here: in doubt the holder lives
+            return time.time() - _SKEW_S
         now = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
         return now
@@ -213,7 +279,8 @@ class Lease:
             self.path.rename(aside)
         except FileNotFoundError:
             return True
-        if _parsed(aside.read_text()).token != holder.token:  # another successor was quicker
+        # Another successor was quicker, or the holder is back, who was only paused.
+        if _parsed(aside.read_text()).token != holder.token or not self._dead(holder, aside):
             self._put_back(aside)
             return False
         aside.unlink()

@@ -42,8 +42,9 @@ class JsonLines:
 class Lines:
     """A plain line for every start and end, and a summary now and then, for logs and pipes."""
 
-    def __init__(self, view: SweepView, stream: IO[str] | None = None) -> None:
+    def __init__(self, view: SweepView, stream: IO[str] | None = None, *, dated: bool = False) -> None:
         self._view = view
+        self._clock = "%F %T" if dated else "%H:%M:%S"
         self._stream = stream or sys.stderr  # standard output is for results
         self._said = time.monotonic()
 
@@ -64,7 +65,7 @@ class Lines:
             self._say(f"… {self._view.summary()} · {self._view.best()}", time.time())
 
     def _say(self, text: str, at: float) -> None:
-        clock = time.strftime("%H:%M:%S", time.localtime(at))
+        clock = time.strftime(self._clock, time.localtime(at))
         self._stream.write(f"{clock} {text}\n")
         self._stream.flush()
 

@@ -1,6 +1,6 @@
 """A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class OpenedFolder:
-    """A locked journal and what it already holds."""
+    """A journal that is ours and what it already holds."""
 
     journal: Journal
     events: list[Event]
@@ -39,16 +39,25 @@ class OpenedFolder:
 
 
 def open_folder(
-    root: Path, name: str, spec: SweepSpec, overrides: Sequence[str], *, resume: bool, command: str
+    root: Path,
+    name: str,
+    spec: SweepSpec,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    command: str,
+    say: Callable[[str], None] = lambda text: None,  # noqa: ARG005
 ) -> OpenedFolder:
-    """Lock the folder of this sweep; a finished one is left alone unless resumed, an unfinished one refused."""
+    """Take the folder of this sweep; a finished one is left alone unless resumed, an unfinished one refused."""
     if name in SHARED:
         raise PlastsearchError(f"a sweep cannot be called '{name}': that folder is shared by all sweeps; use --name")
     folder = root / name
     # Typed again, a command must neither destroy results nor silently return old ones: it gets a folder beside them.
     while not resume and _status(folder) in FINISHED:
         folder = _successor(folder)
-    journal = Journal(folder)  # the lock comes first: what is read below may not change any more
+    # The lease comes first: what is read below may not change any more. A cluster starts a driver anew before the lease
+    # of the one that died has run out, and --resume is what it calls.
+    journal = Journal(folder, say if resume else None)
     try:
         events = read(folder)
         # Nothing proposed: a session that failed while its corpus was prepared, say. There is nothing to keep, and

@@ -23,6 +23,7 @@ class Options:
     address: str | None = None
     store: Path | None = None
     cache: Path | None = None
+    clips: Path | None = None
     finalists: bool = True
     trial: str = worker.TRIAL
     finalist: str = worker.FINALIST
@@ -39,8 +40,12 @@ class Options:
         return (self.store or root / "store").resolve()
 
     def cache_of(self, root: Path) -> Path:
-        """Where decoded clips are kept."""
+        """Where a node keeps what it can make again: activations, and decoded clips if no other place is named."""
         return (self.cache or root / "cache").resolve()
+
+    def clips_of(self, root: Path) -> Path:
+        """Where decoded clips are kept."""
+        return self.cache_of(root) if self.clips is None else self.clips.resolve()
 
     def command(self, folder: Path) -> str:
         """What to type to go on with it."""
@@ -51,7 +56,8 @@ class Options:
         if self.executor != "tune":
             words += ["--executor", self.executor]
         mlflow = self.mlflow and typed(self.mlflow)  # never the password of an address: this is printed and logged
-        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--mlflow": mlflow}
+        given = {"--address": self.address, "--store": self.store, "--cache": self.cache, "--clips": self.clips,
+                 "--mlflow": mlflow}  # fmt: skip
         words += [word for key, value in given.items() if value for word in (key, str(value))]
         limits = {"--cache-max-gb": self.cache_max_gb, "--store-max-gb": self.store_max_gb,
                   "--checkpoint-s": self.checkpoint_s}  # fmt: skip

@@ -18,6 +18,7 @@ from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
 from plastsearch.spec.sweep import Objective, SweepSpec
 from plastsearch.sweep.budget import Limits
+from plastsearch.sweep.driver_log import output_of
 from plastsearch.sweep.halting import Halting
 from plastsearch.sweep.options import Options
 from plastsearch.tracking.events import Role
@@ -230,6 +231,7 @@ def task_of(
         threads=max(1, int(executor.cpus)),
         store=options.store_of(folder.parent),
         cache=options.cache_of(folder.parent),
+        clips=None if options.clips is None else options.clips_of(folder.parent),
         check_evaluation=check_evaluation,
         cache_max_gb=options.cache_max_gb,
         store_max_gb=options.store_max_gb,
@@ -242,7 +244,8 @@ def task_of(
     def task(record: TrialRecord, defer: bool) -> Task:
         function = options.finalist if record.role == "finalist" else options.trial
         waits = notes / f"{record.number}-{record.attempts + 1}" if limited else None
-        own = settings.model_copy(update={"defer_busy": defer, "waits": waits})
+        output = output_of(folder.resolve(), record.number, record.attempts + 1)
+        own = settings.model_copy(update={"defer_busy": defer, "waits": waits, "output": output})
         return Task(function=function, config=record.trial_config, settings=own)
 
     return task

@@ -9,6 +9,7 @@ from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError,
 from plastsearch.search.space import Space
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
@@ -52,7 +53,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> F
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
-    missing += _compiling(spec)
+    missing += _compiling(spec) + _timing(spec)
     found.mistakes += missing
     if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
@@ -81,6 +82,22 @@ def _compiling(spec: SweepSpec) -> list[Mistake]:
     if isinstance(searched, Choice):
         return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
     return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
+
+
+def _timing(spec: SweepSpec) -> list[Mistake]:
+    """Milliseconds as an objective where trials share a GPU: the search would optimise its neighbours."""
+    share = spec.resources.gpu
+    if not share or share % 1 == 0:
+        return []
+    return [
+        (
+            ("objectives", at, "metric"),
+            f"{one.metric} is timed while other trials compute on the same GPU (resources.gpu: {share:g}) and depends "
+            "on them; use backward_ratio, which is interleaved, or backward_gflop, or whole GPUs",
+        )
+        for at, one in enumerate(spec.objectives)
+        if one.metric in TIMES
+    ]
 
 
 def _other_models(spec: SweepSpec) -> list[list[SiteRow]]:

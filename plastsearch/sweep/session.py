@@ -9,18 +9,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
+from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted
+from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight_data import data_of, has_finalists
-from plastsearch.sweep.preparing import CorpusPreparation
+from plastsearch.sweep.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.view import SweepView
@@ -42,14 +44,16 @@ def run_sweep(
     """
     name = options.name or spec.name or "sweep"
     command = options.command(options.root / name)
-    opened = open_folder(options.root, name, spec, options.overrides, resume=options.resume, command=command)
+    opened = open_folder(
+        options.root, name, spec, options.overrides, resume=options.resume, command=command, say=_say_waiting
+    )
     # The clips are prepared while Ray starts, which takes 3 to 9 s. Handlers stand before either: an interrupt then
     # unwinds through here and leaves no process.
     with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
         executor = open_executor(spec, options, opened.folder)
         try:
             session = _Session(spec, options, opened, executor, listen)
-            session.prepare(preparing)
+            session.prepare(preparing or _prepare_elsewhere(spec, options, executor))
             session.announce()
             return session.run(interrupts, tell or _tell)
         finally:
@@ -62,11 +66,30 @@ def _prepare_corpus(spec: SweepSpec, options: Options) -> AbstractContextManager
     if options.trial != worker.TRIAL or options.address is not None:
         return nullcontext()
     evaluation = _opens_evaluation(spec, options)
-    return closing(CorpusPreparation(data_of(spec), options.cache_of(options.root), evaluation=evaluation))
+    return closing(prepare_here(data_of(spec), options.clips_of(options.root), evaluation=evaluation))
+
+
+def _prepare_elsewhere(spec: SweepSpec, options: Options, executor: Executor) -> CorpusPreparation | None:
+    """Once for all nodes, if they share a folder for clips: no GPU is asked for before that is done."""
+    if options.trial != worker.TRIAL or options.address is None or options.clips is None:
+        return None
+    from plastsearch.execute.ray_tune import RayExecutor
+
+    if not isinstance(executor, RayExecutor):  # --executor inline beside an address: trials decode as they go
+        return None
+    configs, clips = data_of(spec), str(options.clips_of(options.root))
+    text = request_for(configs, evaluation=_opens_evaluation(spec, options))
+    return CorpusPreparation(configs, executor.elsewhere(MODULE, [clips], text))
 
 
 def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
     return options.finalists and has_finalists(spec)
+
+
+def _say_waiting(text: str) -> None:
+    # On standard error, whatever the display: there is none yet.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _tell(outcome: Outcome) -> None:
@@ -76,7 +99,11 @@ def _tell(outcome: Outcome) -> None:
 def _abandon(trouble: str, executor: Executor, ending: Ending, tell: Callable[[Outcome], None]) -> None:
     """The last resort, from another thread: everything that an end has, since the main thread may never come back."""
     # The journal first, then listeners and the user, then Ray: whatever of these hangs, what stands before it is done.
-    ending.last_word()
+    try:
+        ending.last_word()
+    except PlastsearchError as error:  # nothing can be written any more
+        sys.stderr.write(f"{error}\n")
+        os._exit(error.exit_code)
     outcome = ending.outcome(trouble)
     try:
         tell(outcome)
@@ -134,7 +161,10 @@ class _Session:
         )
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
-        self._listeners = [*listen(opened.folder, self._view), halted]
+        self._log = DriverLog(opened.folder, self._view)
+        word = "goes on" if any(isinstance(event, SessionBegun) for event in opened.events) else "begins"
+        self._log.begin(f"a session {word}: {options.command(opened.folder)}", executor.surroundings())
+        self._listeners = [self._log, *listen(opened.folder, self._view), halted]
         self._state.listeners.extend(self._listeners)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:
@@ -176,6 +206,7 @@ class _Session:
         finally:
             interrupts.hold()
             ending.last_word()
+            self._log.end(self._executor.surroundings())
         interrupts.release()  # trackers may wait a minute for a server; whoever is tired of it may break that off
         return ending.outcome(self._executor.trouble)
 
@@ -186,8 +217,8 @@ class _Session:
         spec, options, executor = self._spec, self._options, self._executor
         shared_gpu = executor.gpus % 1 > 0
         phases = phases_of(spec, options, open_space(spec), self._ranking, self._search, shared_gpu=shared_gpu)
-        # On a cluster nobody prepares clips ahead: each worker looks at those of the evaluation split first.
-        on_cluster = options.address is not None
+        # Where nobody prepares clips ahead, each worker looks at those of the evaluation split first.
+        on_cluster = options.address is not None and options.clips is None
         task = task_of(
             options,
             executor,

@@ -32,6 +32,7 @@ class Followed:
     offset: int = 0
     changed: set[int] = field(default_factory=set)  # trials started or ended since a mirror last took them in
     news: bool = False  # the sweep itself started again or finished
+    sessions: list[SessionBegun] = field(default_factory=list)
 
     def mirrored(self, number: int) -> None:
         """Its mirror is up to date; of what has ended, only that it has is kept: the journal has the rest."""
@@ -145,6 +146,8 @@ class Follower(ABC):
         if isinstance(event, SessionBegun | Finished):
             followed.closing = event if isinstance(event, Finished) else None
             followed.news = True
+        if isinstance(event, SessionBegun):
+            followed.sessions.append(event)
         record = apply(followed.records, event)
         if record is not None and isinstance(event, Started | Ended):
             followed.changed.add(record.number)

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import JsonValue
 
 from plastsearch.spec.config import content_id
-from plastsearch.tracking.events import Opened
+from plastsearch.tracking.events import Finished, Opened, SessionBegun
 from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.records import TrialRecord
 
@@ -54,6 +55,17 @@ def sweep_tags(opening: Opened) -> dict[str, str]:
         "plastsearch.role": "sweep",
         "plastsearch.spec_hash": opening.spec_hash,
     }
+
+
+def session_tags(sessions: Sequence[SessionBegun], closing: Finished | None) -> dict[str, str]:
+    """Tags that say how often a sweep was resumed, when and where last, and how it ended."""
+    found = {"plastsearch.sessions": str(len(sessions))}
+    if sessions:
+        found["plastsearch.host"] = sessions[-1].host
+    if sessions and sessions[-1].resumed:
+        found["plastsearch.resumed_at"] = time.strftime("%FT%TZ", time.gmtime(sessions[-1].at))
+    ended = "" if closing is None else f"{closing.status}: {closing.reason}" if closing.reason else closing.status
+    return {key: value[:TAG_LIMIT] for key, value in (found | {"plastsearch.ended": ended}).items()}
 
 
 def sweep_params(opening: Opened) -> dict[str, str]:

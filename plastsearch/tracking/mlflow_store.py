@@ -38,6 +38,7 @@ class Store:
     statuses: dict[str, str] = field(default_factory=dict)
     ended_at: dict[int, str] = field(default_factory=dict)
     front: set[int] = field(default_factory=set)
+    sweep_tags: dict[str, str] = field(default_factory=dict)  # of the parent
 
     def set_status(self, run: str, status: str, at: float) -> None:
         """Set a run's status, in one request, if it has another one."""

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
-from plastsearch.lock import is_locked
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
-from plastsearch.tracking.journal import FILE, LOCK, read
+from plastsearch.tracking.journal import FILE, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Renderer, Rendering
 from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
@@ -90,6 +89,7 @@ class MlflowTracker(Follower):
             store.statuses[run.info.run_id] = run.info.status
             if tags.get("plastsearch.role") == "sweep":
                 store.parent = run.info.run_id
+                store.sweep_tags = dict(tags)
                 continue
             number = int(tags["plastsearch.trial"])
             store.runs[number] = run.info.run_id
@@ -128,6 +128,10 @@ class MlflowTracker(Follower):
                 store.set_status(run, "RUNNING", self.followed.at)
             self.followed.mirrored(number)
         if self.followed.news:
+            tags = terms.session_tags(self.followed.sessions, self.followed.closing)
+            if not tags.items() <= store.sweep_tags.items():
+                store.log(store.parent, tags=tags)
+                store.sweep_tags |= tags
             self._stale = True
             self.followed.news = False
         # A resumed sweep finds its parent run finished or killed, and sets it running again.
@@ -233,11 +237,6 @@ def _held_by(address: str, opening: Opened) -> Place | None:
         if run.data.tags.get("plastsearch.role") == "sweep":
             return Place(address, str(run.info.experiment_id), str(run.info.run_id))
     return None
-
-
-def driver_lives(folder: Path) -> bool:
-    """Whether somebody is writing this sweep's journal."""
-    return is_locked(Path(folder) / LOCK)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:

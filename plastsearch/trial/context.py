@@ -161,11 +161,11 @@ def open_context(config: TrialConfig, settings: RunSettings, stop: Callable[[], 
     waits = Waits(settings.waits)
     still = partial(waiting, waits, stop)
     corpus = open_corpus(
-        config.data, settings.cache, progress=said, on_wait=said.say if said else None,
+        config.data, settings.clips_folder, progress=said, on_wait=said.say if said else None,
         while_waiting=still,
     )  # fmt: skip
     if settings.check_evaluation:
-        ahead = Decoder(settings.cache, None, said, said.say if said else None, still)
+        ahead = Decoder(settings.clips_folder, None, said, said.say if said else None, still)
         check_evaluation(config.data, ahead)
     prefixes = PrefixCache(
         settings.cache / "prefix", None if settings.cache_max_gb is None else settings.cache_max_gb * 1e9

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
 from plastsearch.trial.context import TrialContext, TrialRun
+from plastsearch.trial.device import sharing
 from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_
@@ -18,6 +19,8 @@ from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_by
 
 UNSTEADY = 0.15  # coefficient of variation of the backward times above which a trial warns
 CROWDED = "timed beside another trial, which did not give this machine's turn to time back; is it stopped or hung?"
+
+SHARED = "timed on a GPU that is not the trial's alone ({}): its milliseconds depend on the neighbours"
 
 
 @dataclass
@@ -59,10 +62,14 @@ def _time_(
     memory = {"peak_memory_mb": _memory(measured.module, step) / 1e6} if context.device.type == "cpu" else {}
     with turn(context.device, context.settings.exclusive_timing, context.end_if_asked) as mine:
         found.waited_s += mine.waited_s
+        others = sharing(context.device, context.settings.gpu_share)
         timing = interleave(step, reference, config.timing_steps, context.device)
     found.metrics |= {"backward_gflop": counted, **memory, **timing.metrics()}
     found.device |= {"rounds": timing.rounds, "batch": clips}
     found.warnings += _steadiness(timing) + ([] if mine.alone else [CROWDED])
+    if others is not None:
+        found.device["shared"] = others
+        found.warnings.append(SHARED.format(others))
     if clips < config.timing_batch:
         found.warnings.append(
             f"timed with {clips} clips instead of timing_batch={config.timing_batch}: more did not fit into memory; "

@@ -98,6 +98,27 @@ def physical_name(device: torch.device) -> str:
     return f"gpu-{torch.cuda.get_device_properties(device).uuid}"
 
 
+MPS = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
+# Above what a context of our own takes outside torch's books (0.5 to 0.7 GB); a neighbour below it goes unseen.
+_FOREIGN_BYTES = 1.5e9
+
+
+def sharing(device: torch.device, share: float) -> str | None:
+    """Who else may compute on this GPU; None where nothing tells of anybody.
+
+    Kubernetes tells a container nothing of time slicing: what others hold of the memory is all there is to see.
+    """
+    if device.type != "cuda":
+        return None
+    if share % 1:
+        return f"trials get {share:g} of a GPU each"
+    if any(name in os.environ for name in MPS):
+        return "CUDA MPS is on"
+    free, total = torch.cuda.mem_get_info(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    return f"other processes hold {others / 1e9:.1f} GB of it" if others > _FOREIGN_BYTES else None
+
+
 def repeatable(wanted: bool) -> None:
     """Let equal runs on one GPU agree to the last bit, at a cost in speed; to be called before a GPU is first used.
 

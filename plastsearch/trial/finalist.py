@@ -46,7 +46,7 @@ def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report
     key = issue(f"finalist {context.config.trial_id()}")
     said = progress_lines() if context.settings.data_progress else None
     clips = open_evaluation(
-        context.config.data, context.settings.cache, key, progress=said, on_wait=said.say if said else None,
+        context.config.data, context.settings.clips_folder, key, progress=said, on_wait=said.say if said else None,
         while_waiting=context.end_if_asked,
     )  # fmt: skip
     own_id = context.config.trial_id()
@@ -58,7 +58,9 @@ def evaluated(trial: TrialRun, report: Report, baseline: bool = False) -> Report
         metrics |= _of_baseline(trial, clips)
     path = write_scores(context.store.root / "scores" / f"{own_id}.txt", clips, scores)
     kept = keep_scores(context.store.root, trial.records[-1].key, "evaluation", clips, scores)
-    tandem, warnings = tandem_cost(scores, clips, verifier_scores(context.config.data, context.settings.cache, key))
+    tandem, warnings = tandem_cost(
+        scores, clips, verifier_scores(context.config.data, context.settings.clips_folder, key)
+    )
     details = {
         "score_file": str(path),
         "eval_clips": len(clips),

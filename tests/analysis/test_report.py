@@ -171,3 +171,20 @@ def test_the_report_says_how_often_the_incoming_state_won(results):
 def test_the_report_says_which_parts_of_the_clips_all_arms_saw(data, words, results):
     spec = results.spec | {"base": results.spec["base"] | {"data": data}}
     assert words in as_markdown(report(replace(results, spec=spec)))
+
+
+@pytest.mark.parametrize(("metric", "names", "said"), [
+    ("backward_ms", ("NVIDIA H100", "NVIDIA H100 MIG 1g.10gb"), True),
+    ("backward_ms", ("NVIDIA H100", "NVIDIA H100"), False),
+    ("backward_ratio", ("NVIDIA H100", "NVIDIA H100 MIG 1g.10gb"), False),
+])  # fmt: skip
+def test_milliseconds_of_unlike_devices_are_not_compared_in_silence(results, metric, names, said):
+    def timed(row, name):
+        return replace(row, record=replace(row.record, details=row.record.details | {"device": {"name": name}}))
+
+    rows = tuple(timed(row, names[at % 2]) for at, row in enumerate(results.rows))
+    first, second, *rest = results.objectives
+    objectives = (first, second.model_copy(update={"metric": metric}), *rest)
+    text = as_markdown(report(replace(results, rows=rows, objectives=objectives)))
+    assert ("backward_ms of unlike devices (NVIDIA H100" in text) == said
+    assert ("NVIDIA H100 MIG 1g.10gb: " in text) == said

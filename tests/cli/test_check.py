@@ -56,6 +56,8 @@ def test_the_four_embedded_spaces_need_no_corpus():
          (), "space.yaml:1: base.layers.0: no site matches 'encoder.9.ffn'"),
         ("base:\n  model: {name: grnn}\n  train: {compile: true}\n  layers: [gru.0]\n  neurons: 4\nspace:\n"
          "  seed: {kind: choice, of: [0, 1]}\n", (), "space.yaml:3: base.train.compile: grnn has nothing to compile"),
+        (HEAD + LAYERS + "resources: {gpu: 0.2}\nobjectives: [{metric: dev_eer}, {metric: backward_ms}]\n", (),
+         "space.yaml:6: objectives.1.metric: backward_ms is timed while other trials compute on the same GPU"),
     ],
 )  # fmt: skip
 def test_what_does_not_exist(tmp_path, text, options, words):

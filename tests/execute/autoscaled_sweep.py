@@ -83,6 +83,15 @@ def driver(folder: Path, environment: dict[str, str], *more: str) -> subprocess.
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def real_sweep(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """The command itself with real trials, and a folder for clips that all nodes share."""
+    space = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
+    words = ["sweep", str(space), "--out", str(folder / "runs"), "--address", f"127.0.0.1:{PORT}", "--mlflow", "none"]
+    words += ["--clips", str(folder / "clips"), "--trials", "1", "--no-finalists", "--json-lines"]
+    command = [sys.executable, "-m", "plastsearch", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def main() -> None:
     """Prints what became of it as one JSON object."""
     folder, scenario = Path(sys.argv[1]), sys.argv[2]
@@ -104,9 +113,11 @@ def main() -> None:
         first.send_signal(signal.SIGKILL)
         first.wait()
         session = driver(folder, environment, "resume", "tune")
+    elif scenario == "real":
+        session = real_sweep(folder, environment)
     else:
         session = driver(folder, environment, "", "tune")
-    out, err = session.communicate(timeout=120)
+    out, err = session.communicate(timeout=240)
     said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     events = [one for one in said if "event" in one]  # the last one is the outcome
     notes = [event["text"] for event in events if event["event"] == "note"]

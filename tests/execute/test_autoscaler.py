@@ -85,17 +85,26 @@ def _isolated() -> bool:
     return tried.returncode == 0
 
 
-@pytest.mark.ray
-@pytest.mark.skipif(not _isolated(), reason="needs the right to make namespaces (unshare), as root has it")
-@pytest.mark.parametrize("scenario", ["empty", "restart", "infeasible", "undeclared"])
-def test_a_sweep_on_a_cluster_without_nodes(scenario):
+def run(scenario):
     """Ray's own autoscaler and real raylets; nothing but their machines is pretended."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with tempfile.TemporaryDirectory(prefix="as") as folder:  # a short path: sockets lie below
         words = [*NAMESPACES, sys.executable, "-m", "tests.execute.autoscaled_sweep", folder, scenario]
         ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    found = json.loads(ended.stdout.splitlines()[-1])
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+needs_namespaces = pytest.mark.skipif(
+    not _isolated(), reason="needs the right to make namespaces (unshare), as root has it"
+)
+
+
+@pytest.mark.ray
+@needs_namespaces
+@pytest.mark.parametrize("scenario", ["empty", "restart", "infeasible", "undeclared"])
+def test_a_sweep_on_a_cluster_without_nodes(scenario):
+    found = run(scenario)
     if scenario == "infeasible":
         assert (found["exit"], found["ends"]) == (3, []), found
         assert "the autoscaler has no group of nodes that holds 4 CPU; lower resources" in found["error"]
@@ -108,3 +117,15 @@ def test_a_sweep_on_a_cluster_without_nodes(scenario):
     assert len(found["ends"]) == len(set(found["ends"])) >= 8
     # Two nodes with a core each may come, and nobody set search.parallel: both are asked for before one has worked.
     assert scenario == "restart" or found["at_once"] == 2, found
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@needs_namespaces
+def test_the_first_worker_that_comes_decodes_the_corpus_before_any_trial_asks_for_one():
+    found = run("real")
+    assert (found["exit"], sorted(found["ends"])) == (0, [0, 1]), found
+    decoded = [text for text in found["notes"] if text.startswith("decoding synthetic")]
+    assert [text.split(",")[0] for text in decoded if "64 of 64" in text] == [
+        f"decoding synthetic {split}: 64 of 64 clips" for split in ("train", "dev")
+    ]

@@ -121,6 +121,15 @@ def test_requests_follow_the_cluster():
     assert NodeKind({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
 
 
+def test_nodes_without_a_gpu_have_no_say_in_a_trials_share_of_the_cores():
+    """The group that decodes corpora has cores that no trial on a GPU ever sees."""
+    decoding, gpu, poor = NodeKind({"CPU": 8}, 1), NodeKind({"CPU": 8, "GPU": 1}, 8), NodeKind({"CPU": 12, "GPU": 4}, 2)
+    assert Request().on([decoding, gpu]) == {"CPU": 8.0, "GPU": 1.0}
+    assert Request().on([decoding, gpu, poor]) == {"CPU": 3.0, "GPU": 1.0}
+    assert Request(gpu=0.5).on([gpu, poor]) == {"CPU": 1.0, "GPU": 0.5}
+    assert sum(kind.holds(Request().on([decoding, gpu, poor])) for kind in (decoding, gpu, poor)) == 16
+
+
 DRIVER = """
 import sys
 from pathlib import Path

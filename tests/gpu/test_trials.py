@@ -152,4 +152,21 @@ def test_a_process_with_a_stray_access_is_spent(gpu: torch.device) -> None:
     ended = subprocess.run([sys.executable, "-c", STRAY], capture_output=True, text=True, timeout=300)
     end = message_from(ended.stdout.splitlines()[-1])
     assert isinstance(end, Failed)
-    assert (end.again, end.spent) == (True, True)
+    assert (end.again, end.gpu_lost) == (True, True)
+
+
+def test_neighbours_on_the_gpu_are_seen_and_told(gpu: torch.device, run: Callable[..., Report]) -> None:
+    alone = run("grnn")
+    assert "shared" not in alone.details["device"]
+    hold = f"import torch; x = torch.ones(750_000_000, device='{gpu}'); torch.cuda.synchronize(); print(1, flush=True)"
+    neighbour = subprocess.Popen(
+        [sys.executable, "-c", f"{hold}; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert neighbour.stdout is not None
+        assert neighbour.stdout.readline() == "1\n"
+        found = run("grnn", seed=1)  # another seed: the measured steps are the same, and nothing is taken over
+        assert found.details["device"]["shared"].startswith("other processes hold")
+        assert any("not the trial's alone" in text for text in found.details["warnings"])
+    finally:
+        neighbour.communicate("\n")

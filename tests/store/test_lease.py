@@ -181,9 +181,9 @@ def test_an_heir_that_comes_too_late_puts_the_new_lease_back(links, tmp_path, mo
     late, quick = Lease(path), Lease(path)
     dead = Lease._dead
 
-    def overtaken(lease: Lease, holder: dict[str, Any]) -> bool:
-        gone = dead(lease, holder)
-        if lease is late:
+    def overtaken(lease: Lease, holder: dict[str, Any], *moved: Path) -> bool:
+        gone = dead(lease, holder, *moved)
+        if lease is late and not moved:
             assert quick.acquire()
         return gone
 
@@ -193,6 +193,79 @@ def test_an_heir_that_comes_too_late_puts_the_new_lease_back(links, tmp_path, mo
     assert quick.held()
     quick.release()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])
+def test_a_holder_who_beats_at_the_last_moment_keeps_it(links, tmp_path, monkeypatch) -> None:
+    """One that was only paused may be back between an heir's look and his taking it away."""
+    if not links:
+        monkeypatch.setattr(os, "link", no_links(errno.EPERM))
+    paused, heir = Lease(tmp_path / "lease", hold_s=1000), Lease(tmp_path / "lease", hold_s=1000)
+    assert paused.acquire()
+    _silence(tmp_path / "lease", 2000)
+    take_away = Lease._take_away
+
+    def after_a_beat(lease: Lease, holder: Any) -> bool:
+        os.utime(tmp_path / "lease")
+        return take_away(lease, holder)
+
+    monkeypatch.setattr(Lease, "_take_away", after_a_beat)
+    assert not heir.acquire()
+    assert paused.ours(look=True)
+    paused.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_knows_whether_it_is_still_his(tmp_path, monkeypatch) -> None:
+    lease, heir = Lease(tmp_path / "lease", hold_s=1000), Lease(tmp_path / "lease", hold_s=1000)
+    assert not lease.ours()
+    assert lease.acquire()
+    assert lease.ours()
+    _silence(tmp_path / "lease", 2000)
+    assert heir.acquire()
+    assert (heir.taken_from.pid, heir.ours(), lease.ours()) == (os.getpid(), True, True)  # nobody has looked yet
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr("plastsearch.store.lease._now_here", lambda: now + 501)  # half the time without a beat
+    assert not lease.ours()
+    assert heir.ours()  # who looks beats again
+    monkeypatch.undo()
+    assert not lease.ours()
+    lease.release()
+    assert heir.ours(look=True)
+    heir.release()
+    assert not heir.ours()
+
+
+@pytest.mark.parametrize("skew_s", [-300.0, 300.0])
+def test_clocks_that_differ_by_minutes_neither_end_a_lease_nor_prolong_it(skew_s, tmp_path, monkeypatch) -> None:
+    ours = time.time
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    lease, heir = Lease(tmp_path / "lease", hold_s=2.0), Lease(tmp_path / "lease", hold_s=2.0)
+    assert lease.acquire()
+    monkeypatch.undo()
+    monkeypatch.setattr(time, "time", lambda: ours() + skew_s)
+    assert not heir.acquire()
+    lease._stop.set()  # its last beat
+    began = time.monotonic()
+    while not heir.acquire():
+        time.sleep(0.05)
+    assert 1.4 < time.monotonic() - began < 3.0  # a beat may have been up to half a second ago
+    heir.release()
+    lease.release()
+
+
+def test_who_may_only_read_learns_that_a_holder_lives_and_that_a_dead_one_does_not(tmp_path, monkeypatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"token": "t", "host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}))
+    monkeypatch.setattr(Path, "touch", refused)
+    assert Lease(path).held()
+    _silence(path, 600)  # with a clock that is ten minutes slow it would be heard of a moment ago
+    assert Lease(path).held()
+    _silence(path, 700)
+    assert not Lease(path).held()
 
 
 def test_a_name_that_was_free_for_a_moment_is_not_taken_from_its_new_holder(tmp_path, monkeypatch) -> None:

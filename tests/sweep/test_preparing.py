@@ -6,7 +6,7 @@ import soundfile
 
 from plastsearch.errors import DataError
 from plastsearch.spec.config import DataConfig
-from plastsearch.sweep.preparing import CorpusPreparation
+from plastsearch.sweep.preparing import prepare_here
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def data(tmp_path):
 
 def prepare(data, cache, **more):
     said = []
-    CorpusPreparation([data], cache, **more).wait(said.append)
+    prepare_here([data], cache, **more).wait(said.append)
     return said
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.errors import FolderTakenError, PlastsearchError, SpecError
 from plastsearch.tracking.journal import Journal, read
 from plastsearch.tracking.records import trials
 from tests.sweep.session_process import session
@@ -91,9 +91,11 @@ def test_another_question_may_not_use_the_folder(tmp_path):
         session(tmp_path, "search.trials=1", "space.neurons.high=64", finalists=False, resume=True)
 
 
-def test_two_drivers_on_one_folder(tmp_path):
-    with Journal(tmp_path / "fake"), pytest.raises(PlastsearchError, match="another driver"):
-        session(tmp_path)
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_drivers_on_one_folder(tmp_path, resume):
+    with Journal(tmp_path / "fake"), pytest.raises(FolderTakenError, match="another driver") as refused:
+        session(tmp_path, resume=resume)
+    assert refused.value.exit_code == 75  # not a verdict on the sweep: it may be tried again
 
 
 def test_shared_folders_are_no_sweeps(tmp_path):

@@ -1,18 +1,24 @@
 """The journal: one writer, mended tails, and events that add up to the state of every trial."""
 
+import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
+import socket
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plastsearch.errors import PlastsearchError
+from plastsearch.errors import FolderTakenError, PlastsearchError, StorageError
 from plastsearch.tracking.events import Ended, Note, Proposed, Retried, SessionBegun, Started
-from plastsearch.tracking.journal import FILE, Journal, mend, read, seconds_so_far
+from plastsearch.tracking.journal import FILE, Journal, lease_s, mend, read, seconds_so_far
 from plastsearch.tracking.records import trials
 
 PROPOSAL = Proposed(trial=0, id="abc", role="search", params={"n": 1}, config={})
@@ -48,10 +54,133 @@ def test_mending_reports_what_it_cut_and_needs_no_file(tmp_path):
     assert mend(tmp_path / FILE) == 200_000
 
 
-def test_a_second_driver_is_refused_by_name(tmp_path):
-    with Journal(tmp_path), pytest.raises(PlastsearchError, match=rf"another driver \(process {os.getpid()}\)"):
-        Journal(tmp_path)
+def test_a_second_driver_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("POD_NAME", "sweep-head-x7k2p")
+    who = rf"process {os.getpid()} on host {socket.gethostname()}, Pod sweep-head-x7k2p, since 20\d\d-\d\d-\d\d .* UTC"
+    with Journal(tmp_path), pytest.raises(FolderTakenError, match=rf"another driver \({who}\).*--out$"):
+        Journal(tmp_path, pytest.fail)  # seen to live, on this machine: no use in waiting
     Journal(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A driver on another host, with a short lease; `stop` ends its heartbeat."""
+    monkeypatch.setenv("PLASTSEARCH_DRIVER_LEASE_S", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        journal = Journal(tmp_path)
+    journal.stop = journal._lease._stop.set
+    yield journal
+    journal.close()
+
+
+def test_a_driver_of_another_host_that_died_is_taken_over_after_its_lease_never_before(tmp_path, elsewhere):
+    elsewhere.append(Note(text="last words"))
+    elsewhere.stop()
+    began, said = time.monotonic(), []
+    with pytest.raises(FolderTakenError, match=r"on host elsewhere.*--resume takes over in 1 s, once it was silent"):
+        Journal(tmp_path)
+    with Journal(tmp_path, said.append) as heir:
+        assert 0.6 < time.monotonic() - began < 2.5  # its last beat may be a quarter of a second old
+        heir.append(Note(text="an heir's"))
+    assert len(said) == 1
+    assert re.match(
+        r".* is held by another driver \(process \d+ on host elsewhere, since .*waiting for it to end", said[0]
+    )
+    assert [event.text for event in read(tmp_path)] == ["last words", "an heir's"]
+
+
+def test_a_driver_of_another_host_that_lives_is_waited_for_twice_its_lease(tmp_path, elsewhere):
+    began = time.monotonic()
+    with pytest.raises(FolderTakenError, match="on host elsewhere"):
+        Journal(tmp_path, [].append)
+    assert 1.9 < time.monotonic() - began < 4
+    elsewhere.append(Note(text="undisturbed"))
+
+
+def test_a_driver_that_is_being_ended_is_waited_for(tmp_path, elsewhere):
+    """A Pod beats on through its grace while its successor starts."""
+    threading.Timer(0.7, elsewhere.close).start()
+    began = time.monotonic()
+    with Journal(tmp_path, [].append):
+        assert 0.6 < time.monotonic() - began < 1.5
+
+
+def test_a_driver_that_was_taken_over_writes_no_more(tmp_path, elsewhere):
+    elsewhere.append(Note(text="before"))
+    elsewhere.stop()
+    with Journal(tmp_path, [].append) as heir:
+        with pytest.raises(FolderTakenError, match=r"not heard of for 1 s and its sweep was taken over by process"):
+            elsewhere.append(Note(text="after"))
+        with pytest.raises(FolderTakenError):
+            elsewhere.tick()
+        heir.append(Note(text="the heir's"))
+    assert [event.text for event in read(tmp_path)] == ["before", "the heir's"]
+
+
+def test_what_a_driver_writes_that_was_paused_in_the_middle_of_it_reaches_no_journal(tmp_path, elsewhere, monkeypatch):
+    elsewhere.append(Note(text="before"))
+    elsewhere.stop()
+    monkeypatch.setattr(elsewhere, "_check", lambda **_: None)  # it has looked, and is paused before it writes
+    with Journal(tmp_path, [].append) as heir:
+        heir.append(Note(text="the heir's"))
+        elsewhere.append(Note(text="stale"))
+        assert [event.text for event in read(tmp_path)] == ["before", "the heir's"]
+
+
+def test_a_process_that_was_stopped_and_wakes_up_ends(tmp_path, monkeypatch):
+    """The real thing: its threads beat again at once, and must not bring it to life."""
+    monkeypatch.setenv("PLASTSEARCH_DRIVER_LEASE_S", "1")
+    context = multiprocessing.get_context("fork")
+    writes, ended = context.Event(), context.Event()
+    process = context.Process(target=_write_until_taken_over, args=(tmp_path, writes, ended), daemon=True)
+    process.start()
+    assert writes.wait(10)
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    with Journal(tmp_path) as heir:
+        kept = len(read(tmp_path))
+        os.kill(process.pid, signal.SIGCONT)
+        assert ended.wait(10)
+        heir.append(Note(text="the heir's"))
+    process.join(10)
+    assert process.exitcode == 75
+    assert [event.text for event in read(tmp_path)][kept:] == ["the heir's"]
+
+
+def _write_until_taken_over(folder: Path, writes: multiprocessing.Event, ended: multiprocessing.Event) -> None:
+    with Journal(folder) as journal:
+        try:
+            while True:
+                journal.append(Note(text="more"))
+                writes.set()
+                time.sleep(0.001)
+        except FolderTakenError as error:
+            ended.set()
+            sys.exit(error.exit_code)
+
+
+def test_a_file_server_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    def gone(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal(tmp_path) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", gone)
+            with pytest.raises(StorageError, match=r"trials.jsonl: cannot be written \(Input/output error\).*--resume"):
+                journal.append(Ended(trial=0, attempt=1, state="done", metrics={}))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "utime", gone)
+            with pytest.raises(StorageError, match="cannot be written"):
+                journal.append(Ended(trial=0, attempt=1, state="done", metrics={}))
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "inf"])
+def test_a_lease_of_no_time_is_refused(text):
+    with pytest.raises(PlastsearchError, match=f"PLASTSEARCH_DRIVER_LEASE_S={text}: give a number of seconds above 0"):
+        lease_s({"PLASTSEARCH_DRIVER_LEASE_S": text})
+    assert lease_s({}) == 60
 
 
 def _hold(folder: Path, ready: multiprocessing.Event) -> None:

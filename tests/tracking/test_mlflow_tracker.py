@@ -1,5 +1,6 @@
 """The mirror in MLflow, read back through its client: complete, idempotent, unharmed by outages and resumes."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -11,10 +12,11 @@ from contextlib import closing
 import pytest
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.journal import Journal, read
+from plastsearch.tracking.events import Finished, SessionBegun
+from plastsearch.tracking.journal import Journal, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
-from plastsearch.tracking.mlflow_tracker import MlflowTracker, driver_lives, locate, sync
+from plastsearch.tracking.mlflow_tracker import MlflowTracker, locate, sync
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 
@@ -280,3 +282,18 @@ def test_nothing_is_written_outside_the_store_and_a_deleted_experiment_comes_bac
 def test_a_folder_without_a_sweep(tmp_path):
     with pytest.raises(PlastsearchError, match="no sweep here"):
         sync(tmp_path)
+
+
+def test_the_parent_says_how_often_it_was_resumed_and_how_it_ended(store, tmp_path):
+    folder = make_sweep(tmp_path / "sweep")
+    first = sync(folder, store)
+    tags = open_store(store).get_run(first.run).data.tags
+    assert tags["plastsearch.sessions"] == "1"
+    assert "plastsearch.resumed_at" not in tags
+    with contextlib.closing(Journal(folder)) as journal:
+        journal.append(SessionBegun(session="later", host="another-pod", resumed=True))
+        journal.append(Finished(status="failures", reason="6 of 8 trials failed"))
+    tags = open_store(store).get_run(sync(folder, store).run).data.tags
+    assert (tags["plastsearch.sessions"], tags["plastsearch.host"]) == ("2", "another-pod")
+    assert tags["plastsearch.resumed_at"].endswith("Z")
+    assert tags["plastsearch.ended"] == "failures: 6 of 8 trials failed"

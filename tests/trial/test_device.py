@@ -231,3 +231,32 @@ def test_loaders_are_the_cores_that_wait(settings: MakeSettings) -> None:
     assert [loaders("cuda", cores) for cores in (1, 2, 6, 64)] == [1, 1, 5, 8]
     assert [loaders("cpu", cores) for cores in (1, 2, 8)] == [0, 0, 2]
     assert loaders("cuda", 6, asked=0) == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "environment", "used_gb", "said"),
+    [
+        (1.0, {}, 0.6, None),
+        (2.0, {}, 0.6, None),
+        (0.2, {}, 0.6, "trials get 0.2 of a GPU each"),
+        (1.0, {"CUDA_MPS_PIPE_DIRECTORY": "/tmp/mps"}, 0.6, "CUDA MPS is on"),
+        (1.0, {}, 7.5, "other processes hold 7.0 GB of it"),
+    ],
+)
+def test_a_gpu_that_others_compute_on_is_told(share, environment, used_gb, said, monkeypatch):
+    for name in device_of.MPS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    total = 80e9
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (total - used_gb * 1e9, total))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0.5e9)
+    assert device_of.sharing(GPU, share) == said
+    assert device_of.sharing(torch.device("cpu"), share) is None
+
+
+def test_times_beside_others_are_marked(monkeypatch: pytest.MonkeyPatch, settings: MakeSettings) -> None:
+    monkeypatch.setattr("plastsearch.trial.cost.sharing", lambda device, share: "CUDA MPS is on")
+    (last,) = [report for report in run_trial(make_config(), settings()) if report.final]
+    assert last.details["device"]["shared"] == "CUDA MPS is on"
+    assert any("not the trial's alone (CUDA MPS is on)" in text for text in last.details["warnings"])

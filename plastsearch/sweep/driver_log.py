@@ -1,0 +1,87 @@
+"""What the driver says, in the sweep's folder as well: a terminal is closed, and a cluster's logs go with its nodes.
+
+`log/driver.log` is for people; what a program wants to know stands in the journal. Beside it lies what failed attempts
+printed (execute/worker_output.py).
+"""
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from plastsearch import __version__
+from plastsearch.sweep.display import Lines
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Ended, Event, Retried
+
+FOLDER, FILE = "log", "driver.log"
+_TOLD = ("ray", "torch", "torchaudio", "transformers", "optuna", "mlflow")
+
+
+def output_of(folder: Path, trial: int, attempt: int) -> Path:
+    """Where an attempt's output goes."""
+    return folder / FOLDER / f"trial-{trial}-attempt-{attempt}.txt"
+
+
+def append(folder: Path, text: str) -> None:
+    """A line more, dated, if there is a log."""
+    path = folder / FOLDER / FILE
+    if path.is_file():
+        with path.open("a") as file:
+            file.write(f"{time.strftime('%F %T')} {text.rstrip()}\n")
+
+
+class DriverLog:
+    """One session's lines, appended to those of earlier ones."""
+
+    def __init__(self, folder: Path, view: SweepView) -> None:
+        self._folder, self._view = folder, view
+        path = folder / FOLDER / FILE
+        path.parent.mkdir(exist_ok=True)
+        self._file = path.open("a")
+        self._lines = Lines(view, self._file, dated=True)
+
+    def begin(self, what: str, surroundings: Iterable[str]) -> None:
+        """Who runs it, with what, and where."""
+        pod = os.environ.get("POD_NAME")
+        host = f"{socket.gethostname()}{f' (Pod {pod})' if pod and pod != socket.gethostname() else ''}"
+        who = f"process {os.getpid()} on {host}"
+        self._block(what, [who, " · ".join(_versions()), *surroundings])
+
+    def feed(self, event: Event) -> None:
+        """What a person would be told, and where a failed attempt's output is."""
+        self._lines.feed(event)
+        failed = isinstance(event, Retried) or (isinstance(event, Ended) and event.state == "failed")
+        if failed and isinstance(event, Ended | Retried):
+            path = output_of(self._folder, event.trial, self._view.records[event.trial].attempts)
+            if path.is_file() and path.stat().st_size:
+                self._block(f"  its output: {path.relative_to(self._folder)}", [])
+
+    def end(self, surroundings: Iterable[str]) -> None:
+        """How things stood when nothing ran any more."""
+        self._block("the session ends", surroundings)
+
+    def close(self) -> None:
+        """A last summary; files of attempts that were killed before they said anything go."""
+        self._lines.close()
+        self._file.close()
+        for path in (self._folder / FOLDER).glob("trial-*.txt"):
+            if not path.stat().st_size:
+                path.unlink(missing_ok=True)
+
+    def _block(self, head: str, lines: Iterable[str]) -> None:
+        self._file.write("\n".join([f"{time.strftime('%F %T')} {head}", *(f"    {line}" for line in lines)]) + "\n")
+        self._file.flush()
+
+
+def _versions() -> Iterator[str]:
+    yield f"plastsearch {__version__}"
+    yield f"Python {platform.python_version()}"
+    for name in _TOLD:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:  # the image of a head may lack what only workers need
+            continue
