@@ -243,4 +243,6 @@ def read_command(words: Sequence[str]) -> "Command | str":
         if not hasattr(error, "format_message"):
             raise
         return f"plastsearch {' '.join(names)}: {error.format_message().rstrip('.')}"
-    return Command(" ".join(names), dict(context.params))
+    # Variables of this machine are not those of the Pod, which are looked at there.
+    mine = {name for name in context.params if "ENVIRONMENT" in str(context.get_parameter_source(name))}
+    return Command(" ".join(names), {name: None if name in mine else value for name, value in context.params.items()})

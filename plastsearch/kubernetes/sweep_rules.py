@@ -90,10 +90,10 @@ def _job(objects: Objects, job: Object, read: Reader) -> Iterator[Finding]:
     yield from _space(objects, job, group, head, space, [str(one) for one in values.get("sets") or ()])
     out = str(values.get("out"))
     yield from written(job, group, "--out", {pod.group or "": out for pod in group}, shared=True)
-    for option in ("store", "cache"):
+    for option in ("store", "cache", "clips"):
         if values.get(option):
             where = dict.fromkeys((pod.group or "" for pod in group), str(values[option]))
-            yield from written(job, group, f"--{option}", where, shared=option == "store")
+            yield from written(job, group, f"--{option}", where, shared=option != "cache")
     for name in (*_SHARED_PATHS, *_OWN_PATHS):
         given = {pod.group or "": pod.main[0].value(name) for pod in group if pod.main and pod.main[0].value(name)}
         if given:

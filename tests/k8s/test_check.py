@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from plastsearch.cli.k8s import read_command
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
-from plastsearch.kubernetes import make_schemas, object_rules, schema
+from plastsearch.kubernetes import following, make_schemas, object_rules, schema, sweep_rules
 from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import Object, Objects, parse, read_beside
 from plastsearch.kubernetes.pods import ANY, selected
 from plastsearch.kubernetes.quantities import amount
+from plastsearch.sweep import submission
 from tests.rendering import COMPONENTS, K8S, OVERLAYS, ROOT, one, render
 
 # What each overlay needs of the cluster beside itself.
@@ -143,6 +144,16 @@ def test_the_page_shows_commands_that_exist():
     for line in lines:
         understood = read_command(shlex.split(line)[1:])
         assert not isinstance(understood, str), understood
+
+
+def test_names_are_those_that_the_driver_uses():
+    assert (sweep_rules.SUBMISSION, following.VERDICT) == (submission.SUBMISSION, submission.FILE)
+
+
+def test_variables_of_this_machine_do_not_count(rendered, monkeypatch):
+    monkeypatch.setenv("PLASTSEARCH_CACHE", "/home/somebody/cache")
+    monkeypatch.setenv("PLASTSEARCH_STORE", "/home/somebody/store")
+    assert mistakes(rendered) == []
 
 
 def test_one_object_may_be_named_instead_of_shown():
