@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from plastsearch.cli.k8s import read_command
 from plastsearch.errors import PlastsearchError
 from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import Object, Objects, parse
-from tests.rendering import K8S, render
+from tests.rendering import COMPONENTS, K8S, kustomization, render
 
 Document = dict[str, Any]
 
@@ -536,6 +537,57 @@ def test_what_is_broken_is_refused_in_a_sentence(rendered, broken, said):
     found = mistakes(manifests.documents)
     assert [one for one in found if said in one], "\n".join(found) or "nothing was found"
     assert all(one.count(": ") >= 2 and "\n" not in one for one in found), "object, field, and what is wrong, in a line"
+
+
+BUDGET = {
+    "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "head", "namespace": "plastsearch"},
+    "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"ray.io/node-type": "head"}}},
+}  # fmt: skip
+AROUND: dict[str, tuple[Break, str]] = {
+    "a monitor of nobody": (
+        lambda m: put(m.of("PodMonitor"), "spec", "selector", {"matchLabels": {"app": "ray"}}),
+        "PodMonitor plastsearch: spec.selector: meets no Pod of this set (app: ray)",
+    ),
+    "a monitor of a port that is not named": (
+        lambda m: put(m.of("PodMonitor"), "spec", "podMetricsEndpoints", 0, "port", "metric"),
+        "spec.podMetricsEndpoints[0].port: is metric, which no selected Pod names; did you mean metrics?",
+    ),
+    "a budget for nobody": (
+        lambda m: put(m.of("PodDisruptionBudget"), "spec", "selector", "matchLabels", {"ray.io/node-type": "heads"}),
+        "PodDisruptionBudget head: spec.selector: meets no Pod of this set (ray.io/node-type: heads)",
+    ),
+    "a database under another name": (
+        lambda m: put(m.of("Service", "postgres"), "spec", "selector", {"app": "postgresql"}),
+        "Service postgres: spec.selector: meets no Pod of this set",
+    ),
+    "a database's password from another Secret": (
+        lambda m: put(env(m.mlflow, "POSTGRES_PASSWORD"), "valueFrom", "secretKeyRef", "name", "postgre"),
+        "names Secret postgre, which is not among these objects; did you mean postgres?",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory):
+    """The same with every component and a budget, which are a choice."""
+    folder = tmp_path_factory.mktemp("around")
+    resources, components = [K8S], [K8S / "components" / name for name in COMPONENTS]
+    return render(kustomization(
+        folder, namespace="plastsearch", resources=[os.path.relpath(one, folder) for one in resources],
+        components=[os.path.relpath(one, folder) for one in components],
+    )) + [BUDGET]  # fmt: skip
+
+
+def test_the_unbroken_ones_with_all_components_pass(around):
+    assert mistakes(around) == []
+
+
+@pytest.mark.parametrize(("broken", "said"), AROUND.values(), ids=AROUND)
+def test_what_is_broken_around_is_refused_too(around, broken, said):
+    manifests = Manifests(copy.deepcopy(around))
+    broken(manifests)
+    found = mistakes(manifests.documents)
+    assert [one for one in found if said in one], "\n".join(found) or "nothing was found"
 
 
 def test_a_key_given_twice_is_refused_where_it_stands(rendered):
