@@ -69,12 +69,16 @@ class Progress:
         """Trials in a line."""
         if not self.begun:
             return "no trial yet: the driver has not opened its folder"
-        counts = Counter(record.state for record in self.records.values())
-        names: tuple[State, ...] = ("done", "running", "halted", "failed", "reused")
-        parts = [f"{counts[name]} {name}" for name in names if counts[name] or name in ("done", "running")]
-        planned = f" of {self.trials} planned and what they are compared with" if self.trials is not None else ""
-        last = f"; ended: {self.finished.status}" if self.finished is not None else ""
-        return f"{', '.join(parts)}{planned}{last}"
+        searched = [record for record in self.records.values() if record.role == "search"]
+        others = len(self.records) - len(searched)
+        counts = Counter(record.state for record in searched)
+        ended = sum(record.ended for record in searched)
+        names: tuple[State, ...] = ("done", "halted", "failed", "reused", "running")
+        parts = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
+        planned = f" of {self.trials}" if self.trials is not None else ""
+        beside = f"; {others} controls and finalists" if others else ""
+        last = f"; session ended: {self.finished.status}" if self.finished is not None else ""
+        return f"{ended}{planned} ended{f' ({parts})' if parts else ''}{beside}{last}"
 
     def _forget(self) -> None:
         self.records, self.finished, self.offset, self.begun = {}, None, 0, False

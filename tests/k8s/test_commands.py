@@ -13,6 +13,8 @@ from plastsearch.cli.main import app
 from plastsearch.errors import ClusterError, PlastsearchError
 from plastsearch.kubernetes import fetching, kubectl, watching
 from plastsearch.kubernetes.watching import Watch, follow
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.records import trials
 from tests.k8s.fake_kubectl import FORBIDDEN, GONE, REFUSED, FakeKubectl, event, listed, pod, rayjob
 from tests.made_sweep import make_sweep
 
@@ -72,9 +74,12 @@ def test_one_look_shows_job_workers_attempts_trials_and_events(cluster, sweep, t
         "w2v in namespace plastsearch", "job       RUNNING, cluster Running", "attempt   2 of 3",
         "workers   2 ready of 4 wanted",
     ]  # fmt: skip
-    done = sum(json.loads(line).get("state") == "done" for line in (sweep / "trials.jsonl").read_text().splitlines())
-    assert lines[4].startswith(f"trials    {done} done, ")
-    assert "of 24 planned" in lines[4]
+    records = trials(read(sweep)).values()
+    done = sum(record.state == "done" for record in records if record.role == "search")
+    ended = sum(record.ended for record in records if record.role == "search")
+    assert lines[4].startswith(f"trials    {ended} of 24 ended ({done} done, ")
+    others = sum(record.role != "search" for record in records)
+    assert lines[4].endswith(f"; {others} controls and finalists; session ended: done")
     assert [line.split(" d  ")[1] for line in lines[-2:]] == [
         "Pulled  Pod/w2v-9dkfm-head: image is there",
         "FailedScheduling  Pod/w2v-9dkfm-gpu-worker-abc: 0/3 nodes are available",
@@ -160,7 +165,7 @@ def test_a_head_that_goes_is_said_on_its_line_and_the_watch_goes_on(cluster, swe
     status, _, screens = followed()
     assert status == 0
     assert "not to be read now (" in screens[0][4]
-    assert " done, " in screens[1][4]
+    assert " ended (" in screens[1][4]
 
 
 def test_a_silent_cluster_is_asked_again_for_a_while(cluster, tmp_path):
