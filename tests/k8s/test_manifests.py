@@ -116,6 +116,7 @@ def test_the_ray_job_follows_the_operators_rules(name: str) -> None:
     spec = job["spec"]
     cluster = spec["rayClusterSpec"]
     assert spec["submissionMode"] in ("K8sJobMode", "HTTPMode", "SidecarMode")
+    assert spec["backoffLimit"] == 2, "each is a new cluster, for what another one may mend"
     assert spec["shutdownAfterJobFinishes"] or not spec["ttlSecondsAfterFinished"]
     assert cluster["authOptions"] == {"mode": "token"}
     queued = "kueue.x-k8s.io/queue-name" in job["metadata"]["labels"]
@@ -281,6 +282,25 @@ def test_the_driver_is_told_what_its_worker_groups_may_bring(name: str) -> None:
         if "nvidia.com/gpu" in limits:
             given["GPU"] = float(limits["nvidia.com/gpu"])
         assert (dict(kind.resources), kind.count) == (given, group["maxReplicas"])
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_nobody_tidies_up_pods_that_work(name: str) -> None:
+    for group in groups(one(render(K8S / name), "RayJob")):
+        notes = group["template"]["metadata"]["annotations"]
+        assert notes["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+        assert notes["karpenter.sh/do-not-disrupt"] == "true"
+
+
+def test_mlflow_asks_for_a_password_by_a_file_that_is_mounted() -> None:
+    documents = render(K8S / "platform")
+    pod = one(documents, "Deployment", "mlflow")["spec"]["template"]["spec"]
+    (server,) = pod["containers"]
+    assert "--app-name=basic-auth" in server["args"]
+    file = Path(environment(server, "other")["MLFLOW_AUTH_CONFIG_PATH"])
+    (mount,) = [mount for mount in server["volumeMounts"] if mount["mountPath"] == str(file.parent)]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    assert file.name in one(documents, "ConfigMap", volume["configMap"]["name"])["data"]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
