@@ -48,6 +48,7 @@ def _register() -> None:
     for name in ("data", "store"):
         _group(name, "Data and models")
     _command("pretrain", "Data and models")
+    _group("k8s", "Cluster")
 
 
 def _command(name: str, panel: str) -> None:

@@ -44,6 +44,13 @@ Name = Annotated[str | None, typer.Option(help="The sweep's folder below --out; 
 Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the sweep in that folder, if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, sample and predict; run nothing.")]
+Price = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT=MONEY/h",
+        help="With --dry-run: what an hour costs, e.g. --price gpu=2.5/h --price cpu=0.04/h.",
+    ),
+]
 Final = Annotated[
     bool, typer.Option("--finalists/--no-finalists", help="Run the front again with fresh seeds at the end.")
 ]

@@ -1,14 +1,20 @@
 """What a search space asks, as text and as JSON: for `check`, and for `sweep --dry-run`, what it would come to."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from plastsearch.cli.output import console, print_json
+from plastsearch.analysis.document import Table as Listed
+from plastsearch.cli.output import console, print_json, print_listing
 from plastsearch.spec.coherence import domain_words
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight import Findings
+
+if TYPE_CHECKING:
+    from plastsearch.sweep.price import Price
 
 
 def space_json(spec: SweepSpec, findings: Findings) -> dict[str, object]:
@@ -82,15 +88,28 @@ def _limits(spec: SweepSpec) -> dict[str, float]:
     return {key: value for key, value in limits.items() if value is not None}
 
 
-def print_dry_run(spec: SweepSpec, as_json: bool, cache: Path, cache_max_gb: float | None, *, finalists: bool) -> None:
-    """What `sweep --dry-run` says: size, networks, cost, sharing, room."""
+def print_dry_run(
+    spec: SweepSpec,
+    as_json: bool,
+    cache: Path,
+    cache_max_gb: float | None,
+    *,
+    finalists: bool,
+    prices: Sequence[str] = (),
+) -> None:
+    """What `sweep --dry-run` says: size, networks, cost, sharing, room; with prices, money."""
+    from plastsearch.sweep import price as pricing
     from plastsearch.sweep.dry_run import dry_run, plain  # builds networks, which `check` does not
+
+    per_hour = pricing.parse_prices(prices)  # before the count, which takes seconds
 
     asked = spec.finalists if finalists else spec.finalists.model_copy(update={"top": 0})
     spec = spec.model_copy(update={"finalists": asked})
     forecast = dry_run(spec, cache=cache, cache_max_gb=cache_max_gb)
+    priced = pricing.price(spec, forecast, per_hour) if per_hour else None
     if as_json:
-        print_json({"name": spec.name, **plain(forecast)})
+        money = {"price": priced and pricing.plain(priced)} if per_hour else {}
+        print_json({"name": spec.name, **plain(forecast), **money})
         return
     out = console()
     unknown = "not known yet"
@@ -113,5 +132,18 @@ def print_dry_run(spec: SweepSpec, as_json: bool, cache: Path, cache_max_gb: flo
     lines.append(f"sharing stages between trials saves about {forecast.saved:.0%} of the search's steps")
     if forecast.kept is not None:
         lines.append(forecast.kept.text())
+    if per_hour and priced is None:
+        lines.append(f"money: {unknown}, for the time of a trial is not")
     for line in lines:
         out.print(line, markup=False)
+    if priced is not None:
+        _print_price(priced)
+
+
+def _print_price(priced: "Price") -> None:
+    from plastsearch.sweep import price as pricing
+
+    columns = ("", "at most", "with shared stages")
+    print_listing(Listed(columns, tuple(pricing.table(priced)), frozenset({""})))
+    for note in pricing.notes(priced):
+        console().print(f"Note: {note}.", markup=False)

@@ -8,6 +8,7 @@ import typer
 
 from plastsearch.addresses import address_of
 from plastsearch.cli import options
+from plastsearch.errors import PlastsearchError
 
 
 def sweep(
@@ -18,6 +19,7 @@ def sweep(
     out: options.Out = Path("plastsearch-runs"),
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
+    price: options.Price = None,
     final: options.Final = True,
     parallel: options.Parallel = None,
     executor: options.Executor = "tune",
@@ -41,6 +43,8 @@ def sweep(
     """
     if mlflow:
         address_of(mlflow)  # a variable that is not set shows before anything runs
+    if price and not dry_run:
+        raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     from plastsearch.cli.sweep_session import Showing, attempt, load
@@ -50,7 +54,7 @@ def sweep(
         from plastsearch.cli.space import print_dry_run
 
         spec, _ = load(space, overrides, executor, final)
-        print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final)
+        print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final, prices=price or ())
         return
     where = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,

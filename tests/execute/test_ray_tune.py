@@ -116,6 +116,8 @@ def test_requests_follow_the_cluster():
     growing = NodeKind({"CPU": 8.0, "GPU": 2.0}, 3)
     assert Request().on([growing]) == {"CPU": 4.0, "GPU": 1.0}
     assert growing.holds({"CPU": 4.0, "GPU": 1.0}) == 6
+    # Nodes without a GPU are there for other work: their cores are no share of a trial that needs one.
+    assert Request().on([NodeKind({"CPU": 64.0}, 4), growing]) == {"CPU": 4.0, "GPU": 1.0}
     assert NodeKind({"CPU": 1.0, "GPU": 1.0}, 1).holds({"GPU": 0.2}) == 5
 
 
