@@ -19,6 +19,7 @@ from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
+from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight_data import data_of, has_finalists
@@ -165,6 +166,11 @@ class _Session:
         word = "goes on" if any(isinstance(event, SessionBegun) for event in opened.events) else "begins"
         self._log.begin(f"a session {word}: {options.command(opened.folder)}", executor.surroundings())
         self._listeners = [self._log, *listen(opened.folder, self._view), halted]
+        meters = executor.meters
+        if meters is not None:
+            store = options.store_of(opened.folder.parent)
+            more = store, options.store_max_gb, self._state.tell
+            self._listeners.append(Exporter(meters, opened.folder.name, self._view, self._listeners, *more))
         self._state.listeners.extend(self._listeners)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:
@@ -240,7 +246,7 @@ class _Session:
         )
 
     def _exhausted(self, records: Records) -> str | None:
-        return exhausted(self._limits, self._ranking, Spent(list(records.values()), self._elapsed_s()))
+        return exhausted(self._limits, self._ranking, Spent(records.values(), self._elapsed_s(), self._state.tally))
 
     def _elapsed_s(self) -> float:
         return self._spent_s + time.time() - self._began
