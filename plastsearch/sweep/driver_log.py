@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import IO
 
 from plastsearch import __version__
 from plastsearch.sweep.display import Lines
@@ -39,13 +40,14 @@ class DriverLog:
 
     def __init__(self, folder: Path, view: SweepView) -> None:
         self._folder, self._view = folder, view
-        path = folder / FOLDER / FILE
-        path.parent.mkdir(exist_ok=True)
-        self._file = path.open("a")
-        self._lines = Lines(view, self._file, dated=True)
+        self._file: IO[str] | None = None
 
     def begin(self, what: str, surroundings: Iterable[str]) -> None:
-        """Who runs it, with what, and where."""
+        """Who runs it, with what, and where; from here on events are written, too."""
+        path = self._folder / FOLDER / FILE
+        path.parent.mkdir(exist_ok=True)
+        self._file = path.open("a")
+        self._lines = Lines(self._view, self._file, dated=True)
         pod = os.environ.get("POD_NAME")
         host = f"{socket.gethostname()}{f' (Pod {pod})' if pod and pod != socket.gethostname() else ''}"
         who = f"process {os.getpid()} on {host}"
@@ -53,6 +55,8 @@ class DriverLog:
 
     def feed(self, event: Event) -> None:
         """What a person would be told, and where a failed attempt's output is."""
+        if self._file is None:
+            return
         self._lines.feed(event)
         failed = isinstance(event, Retried) or (isinstance(event, Ended) and event.state == "failed")
         if failed and isinstance(event, Ended | Retried):
@@ -66,13 +70,18 @@ class DriverLog:
 
     def close(self) -> None:
         """A last summary; files of attempts that were killed before they said anything go."""
+        if self._file is None:
+            return
         self._lines.close()
         self._file.close()
+        self._file = None
         for path in (self._folder / FOLDER).glob("trial-*.txt"):
             if not path.stat().st_size:
                 path.unlink(missing_ok=True)
 
     def _block(self, head: str, lines: Iterable[str]) -> None:
+        if self._file is None:
+            return
         self._file.write("\n".join([f"{time.strftime('%F %T')} {head}", *(f"    {line}" for line in lines)]) + "\n")
         self._file.flush()
 

@@ -163,8 +163,6 @@ class _Session:
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
         self._log = DriverLog(opened.folder, self._view)
-        word = "goes on" if any(isinstance(event, SessionBegun) for event in opened.events) else "begins"
-        self._log.begin(f"a session {word}: {options.command(opened.folder)}", executor.surroundings())
         self._listeners = [self._log, *listen(opened.folder, self._view), halted]
         meters = executor.meters
         if meters is not None:
@@ -176,6 +174,9 @@ class _Session:
     def prepare(self, preparing: CorpusPreparation | None) -> None:
         """Wait for the clips, saying so; no session is in the journal yet if they cannot be used."""
         try:
+            resumed = any(isinstance(event, SessionBegun) for event in self._opened.events)
+            what = f"a session {'goes on' if resumed else 'begins'}: {self._options.command(self._opened.folder)}"
+            self._log.begin(what, self._executor.surroundings())
             if self._study.rebuilt:
                 self._say("optuna.log did not agree with trials.jsonl and was made anew from it")
             if preparing is not None:
@@ -198,7 +199,11 @@ class _Session:
 
     def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:
         """Serve the driver until it is over or stopped, then write the last word."""
-        sweep = self._driver()
+        try:
+            sweep = self._driver()
+        except BaseException:
+            leave(self._listeners)
+            raise
         folder = self._opened.folder
         command = self._options.command(folder)
         ending = Ending(folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s)
