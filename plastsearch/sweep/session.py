@@ -200,10 +200,15 @@ class _Session:
     def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:
         """Serve the driver until it is over or stopped, then write the last word."""
         try:
-            sweep = self._driver()
-        except BaseException:
+            ending = self._serve(interrupts, tell)
+        except BaseException:  # a mistake that only a sampler could find, say: what listens still has to end
             leave(self._listeners)
             raise
+        interrupts.release()  # trackers may wait a minute for a server; whoever is tired of it may break that off
+        return ending.outcome(self._executor.trouble)
+
+    def _serve(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Ending:
+        sweep = self._driver()
         folder = self._opened.folder
         command = self._options.command(folder)
         ending = Ending(folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s)
@@ -218,8 +223,7 @@ class _Session:
             interrupts.hold()
             ending.last_word()
             self._log.end(self._executor.surroundings())
-        interrupts.release()  # trackers may wait a minute for a server; whoever is tired of it may break that off
-        return ending.outcome(self._executor.trouble)
+        return ending
 
     def _driver(self) -> Sweep:
         """The sweep's state machine, resumed from the journal."""
