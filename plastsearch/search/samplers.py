@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
+from plastsearch.search.generations import Generations, Nsga2, Nsga3
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import Space
 from plastsearch.search.subsets import Encoding, OnOff
@@ -24,7 +25,7 @@ from plastsearch.spec.domains import Params, Value
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
-_GENERATION = "NSGAIISampler:generation"
+_GENERATION = "Nsga2:generation"
 
 Draw = Callable[[], Params]
 Known = dict[str, BaseDistribution]
@@ -45,6 +46,7 @@ class OptunaSampler:
             directions=["maximize" if goal == "max" else "minimize" for goal in goals], sampler=self._given
         )
         self._told = 0
+        self._generations = Generations()
         self._memory = Memory(self._distributions, [-1.0 if goal == "max" else 1.0 for goal in goals])
 
     def __len__(self) -> int:
@@ -121,9 +123,9 @@ class OptunaSampler:
                 case "tpe":
                     return Tpe(seed, self._memory)
                 case "nsga2":
-                    return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+                    return Nsga2(self._generations, seed=seed, population_size=POPULATION)
                 case "nsga3":
-                    return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
+                    return Nsga3(self._generations, seed=seed, population_size=POPULATION)
                 case "gp":
                     # With 24 switches it takes 7 to 9 s a proposal, and imports torch: `check` says so.
                     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)

@@ -1,9 +1,11 @@
 """When a sweep has had enough: trials, wall time, GPU-hours, a volume reached, no gain for long, too many failures."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from plastsearch.tracking.events import Ended, Event, Proposed, Retried
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
@@ -32,30 +34,67 @@ class Limits:
         return record.failures < self.max_failures
 
 
+@dataclass
+class Tally:
+    """What budgets ask of all records, counted on with every event: to count anew takes longer with every trial."""
+
+    searched: int = 0  # trials of the search, ended or not
+    gpu_ms: int = 0  # whole, so that the order in which they are added makes no difference
+    own: int = 0  # trials that ended, duplicates aside: one cause would count several times
+    failed: int = 0  # of these
+
+    @classmethod
+    def of(cls, records: Iterable[TrialRecord]) -> Self:
+        """Counted from the start."""
+        found = cls()
+        for record in records:
+            found.searched += record.role == "search"
+            found.gpu_ms += round(1000 * record.gpu_seconds)
+            found._count_end(record)
+        return found
+
+    def note(self, record: TrialRecord | None, event: Event) -> None:
+        """Count on: this event has just been applied to the record."""
+        if record is None:
+            return
+        if isinstance(event, Proposed):
+            self.searched += record.role == "search"
+        elif isinstance(event, Retried | Ended):
+            self.gpu_ms += round(1000 * event.gpu_seconds)
+            self._count_end(record)
+
+    def _count_end(self, record: TrialRecord) -> None:
+        if record.ended and record.reuse_of is None:
+            self.own += 1
+            self.failed += record.state == "failed"
+
+
 @dataclass(frozen=True)
 class Spent:
     """Where the search stands."""
 
-    records: Sequence[TrialRecord]
+    records: Collection[TrialRecord]
     wall_s: float
+    tally: Tally | None = None  # of these records, by whoever has it
 
 
 def exhausted(limits: Limits, ranking: Ranking, spent: Spent) -> str | None:
     """Why no further trial should be proposed; None if one may. `trials` is the plan, the others cut it short."""
-    search = [record for record in spent.records if record.role == "search"]
-    if limits.trials is not None and len(search) >= limits.trials:
+    tally = spent.tally or Tally.of(spent.records)
+    if limits.trials is not None and tally.searched >= limits.trials:
         return "trials"
     if limits.wall_s is not None and spent.wall_s >= limits.wall_s:
         return f"wall time: {limits.wall_s / 60:g} min are spent"
     if limits.gpu_hours is not None:
         # Of all records, not of the search alone: controls, failed and lost attempts are on the same bill.
-        hours = sum(record.gpu_seconds for record in spent.records) / 3600
+        hours = tally.gpu_ms / 3_600_000
         if hours >= limits.gpu_hours:
             return f"GPU-hours: {hours:.2f} of {limits.gpu_hours:g} are spent"
     # Last, for a hypervolume is the dearest question, and it is asked at every proposal.
     if limits.hypervolume is None and limits.stagnation is None:
         return None
-    return _enough(limits, ranking, spent.records, search)
+    records = list(spent.records)
+    return _enough(limits, ranking, records, [record for record in records if record.role == "search"])
 
 
 def _enough(
@@ -79,17 +118,17 @@ def _enough(
     return None
 
 
-def failing(limits: Limits, records: Sequence[TrialRecord], *, at_end: bool = False) -> str | None:
+def failing(
+    limits: Limits, records: Collection[TrialRecord], *, at_end: bool = False, tally: Tally | None = None
+) -> str | None:
     """The likely common cause, once too large a share of the trials has failed; at the end, few are enough."""
-    # Duplicates share the fate of the trial they repeat: one cause would count several times.
-    failed = [record for record in records if record.state == "failed" and record.reuse_of is None]
-    if len(failed) < (1 if at_end else limits.failed_floor):
+    tally = tally or Tally.of(records)
+    if tally.failed < (1 if at_end else limits.failed_floor):
         return None
-    own = [record for record in records if record.ended and record.reuse_of is None]
-    if len(failed) <= limits.max_failed_fraction * len(own):
+    if tally.failed <= limits.max_failed_fraction * tally.own:
         return None
-    cause, count = common_cause(failed)
-    return f"{len(failed)} of {len(own)} trials failed; {count} of them: {cause}"
+    cause, count = common_cause([record for record in records if record.state == "failed" and record.reuse_of is None])
+    return f"{tally.failed} of {tally.own} trials failed; {count} of them: {cause}"
 
 
 def common_cause(failed: Sequence[TrialRecord]) -> tuple[str, int]:

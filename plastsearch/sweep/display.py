@@ -46,9 +46,13 @@ class Lines:
         self._view = view
         self._stream = stream or sys.stderr  # standard output is for results
         self._said = time.monotonic()
+        # Counted on, for to count all at every end would take longer with each.
+        self._ended = sum(record.ended and record.role == "search" for record in view.records.values())
 
     def feed(self, event: Event) -> None:
         """Say what happened, if it is of interest to a person."""
+        if isinstance(event, Ended) and self._view.records[event.trial].role == "search":
+            self._ended += 1
         text = self._text(event)
         if text is not None:
             self._say(text, event.at)
@@ -100,5 +104,4 @@ class Lines:
         return f"; waits for the {what} that trial {other.number} trains"
 
     def _progress(self) -> str:
-        ended = sum(r.ended for r in self._view.records.values() if r.role == "search")
-        return f"{ended}/{self._view.trials} trials" if self._view.trials else f"{ended} trials"
+        return f"{self._ended}/{self._view.trials} trials" if self._view.trials else f"{self._ended} trials"

@@ -6,13 +6,13 @@ The state is a function of the reports in the journal, so a resumed sweep decide
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Literal
 
-from plastsearch.pareto.front import rank
+from plastsearch.pareto.layers import Layers
 from plastsearch.spec.sweep import Objective
 from plastsearch.store.room import forget_checkpoints
 from plastsearch.tracking.events import Ended, Event, Reported
@@ -32,10 +32,13 @@ class Halting:
     eta: float = 2.0
     least: int = 4  # trials at a rung before anything is halted there
     _reached: list[dict[int, Scores]] = field(default_factory=list)
+    _order: list["_Sorted | _Layered"] = field(default_factory=list)  # the same, as the rule looks at it
 
     def __post_init__(self) -> None:
         self.rungs = tuple(sorted(self.rungs))
         self._reached = [{} for _ in self.rungs]
+        one = self.objectives[0]
+        self._order = [_Layered(self.objectives) if self.rule == "moasha" else _Sorted(one) for _ in self.rungs]
 
     def replay(self, records: Iterable[TrialRecord]) -> set[int]:
         """Take in the reports of an earlier session, in the order in which they were written; who was to be halted."""
@@ -55,7 +58,12 @@ class Halting:
         rung = self._note(record, history)  # also where nothing is decided: later trials are compared with this one
         if rung is None or len(self._reached[rung]) < self.least:
             return False
-        return self._worse(rung, record.number)
+        # Decided as soon as a trial arrives, as ASHA does, not once a rung is full: no slot stands idle, at the price
+        # that early arrivals are judged by few others.
+        order = self._order[rung]
+        if isinstance(order, _Sorted) and self.rule == "median":
+            return order.beyond_median()
+        return order.before() >= max(1, math.ceil(len(self._reached[rung]) / self.eta))
 
     def _note(self, record: TrialRecord, history: Sequence[Reported]) -> int | None:
         """Store the scores at every rung just crossed; the highest of them."""
@@ -68,6 +76,7 @@ class Halting:
         for i, rung in enumerate(self.rungs):
             if done >= rung and scores and record.number not in self._reached[i]:
                 self._reached[i][record.number] = scores
+                self._order[i].add(scores, self._reached[i].values())
                 crossed = i
         return crossed
 
@@ -79,33 +88,56 @@ class Halting:
         objectives = self.objectives if self.rule == "moasha" else self.objectives[:1]
         return {one.metric: latest[one.metric] for one in objectives if one.metric in latest}
 
-    def _worse(self, rung: int, number: int) -> bool:
-        reached = self._reached[rung]
-        if self.rule == "moasha":
-            return self._dominated(reached, number)
-        # Decided as soon as a trial arrives, as ASHA does, not once a rung is full: no slot stands idle, at the price
-        # that early arrivals are judged by few others.
-        one = self.objectives[0]
-        sign = -1.0 if one.goal == "max" else 1.0
-        values = {n: sign * scores[one.metric] for n, scores in reached.items()}
-        if self.rule == "median":
-            return values[number] > median(value for n, value in values.items() if n != number)
-        return values[number] > sorted(values.values())[self._places(values) - 1]
 
-    def _dominated(self, reached: dict[int, Scores], number: int) -> bool:
-        """Outside the best 1/eta by non-dominated rank over the objectives that all have reported."""
-        # Our own rule: Ray's ASHA takes one metric, and Optuna prunes nothing where there are several objectives. Ranks
-        # need the same values of all, so an objective that somebody has not reported yet is left out.
-        common = [one for one in self.objectives if all(one.metric in scores for scores in reached.values())]
-        if not common:
-            return False
-        order = list(reached)
-        ranks = rank([[reached[n][one.metric] for one in common] for n in order], [one.goal for one in common])
-        own = ranks[order.index(number)]
-        return int((ranks < own).sum()) >= self._places(reached)
+class _Sorted:
+    """Values of one metric in order, the newest known: a decision does not look at all of them."""
 
-    def _places(self, entries: dict[int, float] | dict[int, Scores]) -> int:
-        return max(1, math.ceil(len(entries) / self.eta))
+    def __init__(self, objective: Objective) -> None:
+        self._metric = objective.metric
+        self._sign = -1.0 if objective.goal == "max" else 1.0
+        self._values: list[float] = []
+        self._newest = 0.0
+
+    def add(self, scores: Scores, _all: Collection[Scores]) -> None:
+        self._newest = self._sign * scores[self._metric]
+        insort(self._values, self._newest)
+
+    def before(self) -> int:
+        """How many are better than the newest."""
+        return bisect_left(self._values, self._newest)
+
+    def beyond_median(self) -> bool:
+        """Whether the newest is worse than the median of the others."""
+        own, count = self.before(), len(self._values) - 1
+        low, high = (self._values[at + (at >= own)] for at in ((count - 1) // 2, count // 2))
+        return self._newest > (low + high) / 2
+
+
+class _Layered:
+    """Non-dominated layers over the objectives that all have reported."""
+
+    # Our own rule: Ray's ASHA takes one metric, and Optuna prunes nothing where there are several objectives. Ranks
+    # need the same values of all, so an objective that somebody has not reported yet is left out.
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._common = list(objectives)
+        self._layers = self._of([])
+        self._before = 0
+
+    def add(self, scores: Scores, everybody: Collection[Scores]) -> None:
+        common = [one for one in self._common if one.metric in scores]
+        if len(common) < len(self._common):
+            self._common = common
+            self._layers = self._of(list(everybody)[:-1])
+        if common:
+            self._before = self._layers.add([scores[one.metric] for one in common])
+
+    def before(self) -> int:
+        """How many lie in layers before that of the newest; none where nothing can be compared."""
+        return self._before if self._common else 0
+
+    def _of(self, everybody: Sequence[Scores]) -> Layers:
+        goals = [one.goal for one in self._common]
+        return Layers(goals or ["min"], [[scores[one.metric] for one in self._common] for scores in everybody if goals])
 
 
 def progress(history: Sequence[Reported]) -> float | None:

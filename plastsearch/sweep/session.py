@@ -209,7 +209,7 @@ class _Session:
         )
 
     def _exhausted(self, records: Records) -> str | None:
-        return exhausted(self._limits, self._ranking, Spent(list(records.values()), self._elapsed_s()))
+        return exhausted(self._limits, self._ranking, Spent(records.values(), self._elapsed_s(), self._state.tally))
 
     def _elapsed_s(self) -> float:
         return self._spent_s + time.time() - self._began

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeVar, runtime_checkable
 
+from plastsearch.sweep.budget import Tally
 from plastsearch.tracking.events import Event
 from plastsearch.tracking.journal import Journal
 from plastsearch.tracking.records import TrialRecord, apply, trials
@@ -39,6 +40,7 @@ class SweepState:
     def __init__(self, journal: Journal, events: Sequence[Event], listeners: Sequence[Listener] = ()) -> None:
         self._journal = journal
         self._records = trials(events)
+        self.tally = Tally.of(self._records.values())
         self.listeners = list(listeners)
 
     @property
@@ -50,7 +52,7 @@ class SweepState:
         """Write an event down, apply it, tell everybody."""
         # In this order: what a display shows or a decision rests on survives a kill, and a resume comes to the same.
         written = self._journal.append(event)
-        apply(self._records, written)
+        self.tally.note(apply(self._records, written), written)
         self.tell(written)
         return written
 

@@ -2,13 +2,15 @@
 
 import pytest
 
+from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import parse_constraint
 from plastsearch.spec.sweep import Objective
-from plastsearch.sweep.budget import Limits, Spent, common_cause, exhausted
+from plastsearch.sweep.budget import Limits, Spent, Tally, common_cause, exhausted
 from plastsearch.sweep.phases import against_best, baseline, choose, finalists
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
+from tests.sweep.fake_trials import Dice
 
 SITES = [f"encoder.{i}.ffn" for i in range(6)]
 
@@ -100,3 +102,21 @@ def test_finalists_are_the_best_the_knee_and_the_next_best_with_fresh_seeds():
     plans = finalists(ranking(), 2, 2)(by_number)
     assert [(p.of, p.config.seed) for p in plans] == [(0, 1), (0, 2), (2, 1), (9, 1), (2, 2), (9, 2)]
     assert all(plan.role == "finalist" for plan in plans)
+
+
+def test_what_is_counted_on_is_what_all_records_say(rig):
+    """At every event, with failures, retries and duplicates: budgets rest on it."""
+    seen = []
+
+    class Counter:
+        def feed(self, event):
+            seen.append(sweep._state.tally == Tally.of(sweep.records.values()))
+
+    it = rig(rng=Dice(orders={3: "error", 5: "bug", 6: "nan"}), limits=Limits(trials=12))
+    sweep = it.open()
+    sweep._state.listeners.append(Counter())
+    InlineExecutor().run(sweep)
+    it.journal.close()
+    assert len(seen) > 50
+    assert all(seen)
+    assert sweep._state.tally.failed >= 2

@@ -1,0 +1,94 @@
+"""Optuna's genetic samplers with a memory of generations; they would look at all trials ever made at every proposal.
+
+What they propose is the same, number for number.
+"""
+
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+
+class Generations:
+    """A study's finished trials by generation, each read once."""
+
+    def __init__(self) -> None:
+        self._by_generation: dict[int, list[FrozenTrial]] = {}
+        self._by_id: dict[int, FrozenTrial] = {}
+        self._open: list[int] = []
+        self._seen = 0
+
+    def read(self, study: optuna.Study, key: str) -> None:
+        """Take in what has finished since."""
+        trials = study.get_trials(deepcopy=False)
+        news = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
+        self._open = [trial.number for trial in news if not trial.state.is_finished()]
+        self._seen = len(trials)
+        for trial in news:
+            # Optuna keeps a finished trial as it is; one that still runs is replaced by a copy at every change.
+            if trial.state == TrialState.COMPLETE and key in trial.system_attrs:
+                self._by_generation.setdefault(trial.system_attrs[key], []).append(trial)
+                self._by_id[trial._trial_id] = trial
+
+    def newest(self) -> tuple[int, int]:
+        """The last generation of which somebody has finished, and how many have."""
+        last = max(self._by_generation, default=0)
+        return last, len(self._by_generation.get(last, []))
+
+    def members(self, generation: int) -> list[FrozenTrial]:
+        """Who has finished of a generation, in the order of proposals."""
+        return sorted(self._by_generation.get(generation, []), key=lambda trial: trial.number)
+
+    def with_ids(self, ids: list[int]) -> list[FrozenTrial]:
+        """Finished trials by Optuna's ids, in the order of proposals."""
+        return sorted((self._by_id[one] for one in ids), key=lambda trial: trial.number)
+
+
+class _Remembering(optuna.samplers.BaseSampler):  # type: ignore[misc] # optuna is untyped here
+    """What Optuna's two genetic samplers ask of a study's past."""
+
+    _generations: Generations
+    population_size: int
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """The generation a trial belongs to: the last one until that has enough finished members."""
+        key = self._get_generation_key()
+        known: int | None = trial.system_attrs.get(key)
+        if known is not None:
+            return known
+        self._generations.read(study, key)
+        last, count = self._generations.newest()
+        generation = last if count < self.population_size else last + 1
+        study._storage.set_trial_system_attr(trial._trial_id, key, generation)
+        return generation
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Who has finished of a generation."""
+        self._generations.read(study, self._get_generation_key())
+        return self._generations.members(generation)
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Who was selected as this generation's parents; chosen when it is asked for first."""
+        key = f"{self._get_parent_cache_key_prefix()}{generation}"
+        ids = study._storage.get_study_system_attrs(study._study_id).get(key) if generation else None
+        if ids is not None:
+            self._generations.read(study, self._get_generation_key())
+            return self._generations.with_ids(ids)
+        parents: list[FrozenTrial] = super().get_parent_population(study, generation)
+        return parents
+
+
+class Nsga2(_Remembering, optuna.samplers.NSGAIISampler):  # type: ignore[misc]
+    """NSGA-II."""
+
+    def __init__(self, generations: Generations, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._generations = generations
+
+
+class Nsga3(_Remembering, optuna.samplers.NSGAIIISampler):  # type: ignore[misc]
+    """NSGA-III."""
+
+    def __init__(self, generations: Generations, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._generations = generations
