@@ -104,6 +104,10 @@ class _Mirror:
         self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))
         self.feed = self._tracker.feed
 
+    @property
+    def lag(self) -> int:
+        return self._tracker.lag
+
     def close(self) -> str | None:
         return self._tracker.close(TRACKER_S)
 

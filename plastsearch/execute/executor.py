@@ -1,6 +1,6 @@
 """Between the sweep (what to run, what was heard) and who runs it: this process (inline.py) or Ray (ray_tune.py)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,8 +54,22 @@ class Driver(Protocol):
         """Called a few times a second at least."""
 
 
+class Meters(Protocol):
+    """Where numbers about a sweep can be told to whoever watches the cluster."""
+
+    def set(self, name: str, text: str, value: float, tags: Mapping[str, str]) -> None:
+        """A number that goes up and down; `text` says what it is."""
+
+    def count(self, name: str, text: str, total: float, tags: Mapping[str, str]) -> None:
+        """A number that only grows, told as it stands."""
+
+
 class Executor(Protocol):
     """Runs attempts until the driver has no more."""
+
+    @property
+    def meters(self) -> Meters | None:
+        """Who takes numbers about the sweep; None where nobody can ask for them."""
 
     @property
     def slots(self) -> int:

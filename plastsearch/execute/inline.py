@@ -9,7 +9,7 @@ from types import FrameType
 
 from plastsearch.errors import TrialError
 from plastsearch.execute import worker
-from plastsearch.execute.executor import Attempt, Driver
+from plastsearch.execute.executor import Attempt, Driver, Meters
 from plastsearch.execute.messages import Message, Progress
 
 
@@ -17,6 +17,7 @@ class InlineExecutor:
     """One slot: the calling thread."""
 
     slots = 1
+    meters: Meters | None = None
 
     def __init__(self, timeout_s: float | None = None, cpus: float = 1.0, gpus: float | None = None) -> None:
         self._timeout_s = timeout_s

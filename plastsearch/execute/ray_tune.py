@@ -15,7 +15,7 @@ from pathlib import Path
 
 from plastsearch.errors import ClusterError
 from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
-from plastsearch.execute.executor import Driver
+from plastsearch.execute.executor import Driver, Meters
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
 from plastsearch.execute.ray_hooks import (
     AttemptTrainable,
@@ -51,6 +51,7 @@ class RayExecutor:
         address: str | None = None,
     ) -> None:
         self._folder = folder
+        self._address = address
         self.trouble: str | None = None
         self._cluster = Cluster(address)
         try:
@@ -70,6 +71,15 @@ class RayExecutor:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def meters(self) -> Meters | None:
+        """A cluster's Ray serves them; our own shows nothing to anybody."""
+        if self._address is None:
+            return None
+        from plastsearch.execute.ray_metrics import RayMeters
+
+        return RayMeters()
 
     @property
     def cpus(self) -> float:

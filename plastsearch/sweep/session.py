@@ -17,6 +17,7 @@ from plastsearch.sweep.budget import Spent, exhausted
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
+from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
 from plastsearch.sweep.preflight_data import data_of, has_finalists
@@ -135,6 +136,11 @@ class _Session:
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
         self._listeners = [*listen(opened.folder, self._view), halted]
+        meters = executor.meters
+        if meters is not None:
+            store = options.store_of(opened.folder.parent)
+            more = store, options.store_max_gb, self._state.tell
+            self._listeners.append(Exporter(meters, opened.folder.name, self._view, self._listeners, *more))
         self._state.listeners.extend(self._listeners)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:

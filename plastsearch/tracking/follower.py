@@ -56,6 +56,7 @@ class Follower(ABC):
         self._on_trouble = on_trouble
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
+        self._fed = self._mirrored = 0  # events
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: there is news; False: the last pass
         # A daemon: a server that accepts connections and never answers must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -71,6 +72,7 @@ class Follower(ABC):
 
     def feed(self, event: Event) -> None:  # noqa: ARG002 - the journal is read instead
         """Take notice that the journal has grown."""
+        self._fed += 1
         self._wake.put(True)
 
     def close(self, timeout_s: float = 60.0) -> str | None:
@@ -82,6 +84,11 @@ class Follower(ABC):
         if self.trouble is None:
             return None
         return f"{self.trouble}; nothing is lost: `{self.remedy()}` brings it up to date from the journal"
+
+    @property
+    def lag(self) -> int:
+        """Events that were fed and are not mirrored yet."""
+        return self._fed - self._mirrored
 
     def reason(self, error: Exception) -> str:
         """What went wrong, in a line that may be printed."""
@@ -102,12 +109,14 @@ class Follower(ABC):
                 self._pass(last=not going)
 
     def _pass(self, last: bool) -> None:
+        fed = self._fed  # the journal has these by now, and perhaps more
         try:
             self._read()
             if self.followed.opening is not None:
                 self.update(self.followed.opening, last)
             self.trouble = None
             self._pause_s = _FIRST_PAUSE_S
+            self._mirrored = fed
         except Exception as error:  # noqa: BLE001 - a mirror that breaks in any way must not end the sweep
             self._failed(error)
 

@@ -1,0 +1,124 @@
+"""A sweep's numbers as Prometheus asks for them: what runs, ended, is best, lags behind, or fills the store.
+
+Told from a thread of its own: a store on a slow file server, or metrics that hang, cost the driver nothing.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from plastsearch.execute.executor import Meters
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Event, note
+
+EVERY_S = 5.0
+STORE_EVERY_S = 60.0
+_PATIENCE_S = 5.0  # at the end
+_SHARE = 0.02  # of the time, at most, is spent on looking: a front of 20,000 trials is not free
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A listener that mirrors the journal later than it is written."""
+
+    @property
+    def lag(self) -> int:
+        """Events that the mirror does not have yet."""
+
+
+class Exporter:
+    """Tells meters where the sweep stands, every few seconds and once more at its end."""
+
+    def __init__(
+        self,
+        meters: Meters,
+        sweep: str,
+        view: SweepView,
+        others: Sequence[object],
+        store: Path,
+        store_max_gb: float | None,
+        tell: Callable[[Event], None],
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._meters = meters
+        self._tags = {"sweep": sweep}
+        self._view = view
+        self._mirrors = [one for one in others if isinstance(one, Lagging)]
+        self._store, self._store_max_gb = store, store_max_gb
+        self._tell = tell
+        self._every_s = every_s
+        self._store_due_s, self._store_bytes = 0.0, 0
+        self._said = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
+        self._thread.start()
+
+    def feed(self, event: Event) -> None:
+        """Nothing: the records are looked at instead."""
+
+    def close(self) -> str | None:
+        """Tell the last numbers; what hangs is left behind."""
+        self._over.set()
+        self._thread.join(_PATIENCE_S)
+        return None
+
+    def _work(self) -> None:
+        pause_s = 0.0
+        while not self._over.wait(pause_s):  # and once more when it is set
+            began_s = time.monotonic()
+            self._export()
+            pause_s = max(self._every_s, (time.monotonic() - began_s) / _SHARE)
+        self._export()
+
+    def _export(self) -> None:
+        try:
+            self._trials()
+            began_s = time.monotonic()
+            if began_s >= self._store_due_s:
+                self._store_bytes = _size(self._store)
+                now_s = time.monotonic()
+                self._store_due_s = now_s + max(STORE_EVERY_S, (now_s - began_s) / _SHARE)
+            self._set("store_bytes", "bytes in the store of stages", self._store_bytes)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with them, metrics are no reason to end a sweep
+            if not self._said:
+                self._said = True
+                self._tell(note(f"metrics cannot be exported ({type(error).__name__}: {error}); the sweep goes on"))
+
+    def _trials(self) -> None:
+        counts = self._view.counts()
+        for state in ("done", "failed", "halted", "reused"):
+            text = "trials that ended, by how they did"
+            self._meters.count("plastsearch_trials_ended_total", text, counts[state], {**self._tags, "status": state})
+        ends = [record.ended_at for record in list(self._view.records.values()) if record.ended_at is not None]
+        self._set("trials_running", "trials at work", counts["running"])
+        self._set("slots", "trials that may be at work at a time", self._view.slots)
+        if ends:
+            self._set("last_trial_ended_seconds", "when a trial last ended, in seconds since 1970", max(ends))
+        self._set("tracker_lag_events", "events that MLflow has not got yet", sum(one.lag for one in self._mirrors))
+        if self._store_max_gb is not None:
+            self._set("store_limit_bytes", "bytes that the store may take", 1e9 * self._store_max_gb)
+        members, volume = self._view.front()
+        for at, one in enumerate(self._view.ranking.objectives if members else ()):
+            values = [self._view.ranking.values(record)[at] for record in members]
+            best = max(values) if one.goal == "max" else min(values)
+            self._meters.set("plastsearch_best", "best value on the front", best, {**self._tags, "metric": one.metric})
+        if volume is not None:
+            self._set("hypervolume", "volume that the search dominates", volume)
+
+    def _set(self, name: str, text: str, value: float) -> None:
+        self._meters.set(f"plastsearch_{name}", text, value, self._tags)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below; those that go meanwhile do not count."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name), follow_symlinks=False).st_size  # noqa: PTH116, PTH118
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,92 @@
+"""What a sweep tells whoever watches the cluster, and that telling it can do no harm."""
+
+import threading
+import time
+
+from plastsearch.execute.inline import InlineExecutor
+from plastsearch.sweep.metrics import Exporter
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Note
+from tests.sweep.fake_trials import Dice
+
+
+class Meters:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.found = {}
+
+    def set(self, name, text, value, tags):
+        assert text
+        self.found[name.removeprefix("plastsearch_"), *sorted(tags.items())] = value
+
+    count = set
+
+
+class Behind:
+    lag = 7
+
+    def feed(self, event):
+        """Never."""
+
+
+def told(rig, tmp_path, meters, **more):
+    """A sweep with an exporter: its records, what it said, the seconds that closing took."""
+    it = rig(tmp_path.name, rng=Dice(orders={2: "error"}))
+    sweep = it.open()
+    view = SweepView(sweep.records, sweep._ranking, 6, slots=3)
+    said = []
+    store = tmp_path / "store"
+    (store / "stages").mkdir(parents=True)
+    (store / "stages" / "one").write_bytes(b"x" * 1000)
+    exporter = Exporter(meters, "night", view, [it, Behind()], store, 2.5, said.append, every_s=0.01, **more)
+    InlineExecutor().run(sweep)
+    began = time.monotonic()
+    assert exporter.close() is None
+    it.journal.close()
+    return it.records(), said, time.monotonic() - began
+
+
+def test_numbers_are_those_of_the_journal(rig, tmp_path):
+    meters = Meters()
+    records, said, _ = told(rig, tmp_path, meters)
+    sweep = ("sweep", "night")
+    states = [record.state for record in records.values()]
+    for state in ("done", "failed", "halted", "reused"):
+        assert meters.found["trials_ended_total", ("status", state), sweep] == states.count(state)
+    assert states.count("failed") == 1
+    assert meters.found["trials_running", sweep] == 0
+    assert meters.found["slots", sweep] == 3
+    assert meters.found["last_trial_ended_seconds", sweep] == max(r.ended_at for r in records.values())
+    assert meters.found["tracker_lag_events", sweep] == 7
+    assert meters.found["store_bytes", sweep] == 1000
+    assert meters.found["store_limit_bytes", sweep] == 2.5e9
+    best = min(r.metrics["dev_eer"] for r in records.values() if r.state == "done")
+    assert meters.found["best", ("metric", "dev_eer"), sweep] == best
+    assert meters.found["hypervolume", sweep] > 0
+    assert said == []
+
+
+def test_an_exporter_that_fails_is_said_once_and_one_that_hangs_is_left_behind(rig, tmp_path, monkeypatch):
+    class Broken(Meters):
+        def set(self, name, text, value, tags):
+            raise RuntimeError("no agent")
+
+        count = set
+
+    records, said, _ = told(rig, tmp_path / "a", Broken())
+    assert len(records) == 7
+    assert [event.text for event in said if isinstance(event, Note)] == [
+        "metrics cannot be exported (RuntimeError: no agent); the sweep goes on"
+    ]
+
+    class Silent(Meters):
+        def set(self, name, text, value, tags):
+            threading.Event().wait(60)
+
+        count = set
+
+    monkeypatch.setattr("plastsearch.sweep.metrics._PATIENCE_S", 0.2)
+    records, _, seconds = told(rig, tmp_path / "b", Silent())
+    assert len(records) == 7
+    assert seconds < 2
