@@ -1,4 +1,4 @@
-"""`plastsearch store`: what finished stages there are, and making room."""
+"""`plastsearch store`: what finished stages there are, making room, and sweeps kept as objects in a bucket."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,9 @@ from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.errors import PlastsearchError
 
-app = typer.Typer(help="Finished stages that trials share: list them, drop old ones.", no_args_is_help=True)
+app = typer.Typer(
+    help="Finished stages that trials share: list them, drop old ones; keep sweeps in a bucket.", no_args_is_help=True
+)
 
 Where = Annotated[Path, typer.Option("--store", help="The store's folder.")]
 DEFAULT = Path("plastsearch-runs/store")
@@ -70,6 +72,61 @@ def collect_stages(
         print_json({"store": str(store), "dropped": [entry.key for entry in dropped], "bytes": freed})
     else:
         console().print(f"{len(dropped)} stages dropped, {freed / 1e6:.1f} MB freed")
+
+
+Endpoint = Annotated[
+    str | None, typer.Option(metavar="URL", help="The S3 server, if it is not Amazon's; else AWS_ENDPOINT_URL.")
+]
+
+
+@app.command("push")
+def push_sweep(
+    sweep: options.SweepFolder,
+    address: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="Where to; one prefix for each sweep.")],
+    endpoint: Endpoint = None,
+    store: Annotated[Path | None, typer.Option("--store", help="The store; else the one beside the sweep.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stages of all trials, not only of the front.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy a sweep, finished or not, into a bucket: journal, reports, scores, and the stages of its front.
+
+    What is there already is not sent again; after a kill the same command goes on. Credentials: AWS_ACCESS_KEY_ID and
+    the other usual variables or files.
+    """
+    from plastsearch.store.objects import Objects, Place
+    from plastsearch.sweep.archive import push
+
+    objects = Objects(Place.of(address), endpoint)
+    done = push(sweep.resolve(), store or sweep.resolve().parent / "store", objects, everything=everything, say=_say)
+    if as_json:
+        print_json({"sweep": done.name, "files": done.files, "bytes": done.bytes, "sent": done.sent})
+    else:
+        console().print(
+            f"{done.name}: {done.files} files, {done.bytes / 1e6:.1f} MB, {done.sent} of them sent now", markup=False
+        )
+
+
+@app.command("pull")
+def pull_sweep(
+    address: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX", help="Where a sweep was pushed to.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes: FOLDER/<sweep>, and its stages into FOLDER/store.")],
+    endpoint: Endpoint = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Bring a pushed sweep back, every file checked against its checksum; put in place once all is there."""
+    from plastsearch.store.objects import Objects, Place
+    from plastsearch.sweep.archive import pull
+
+    done = pull(Objects(Place.of(address), endpoint), folder, say=_say)
+    if as_json:
+        print_json({"sweep": done.name, "folder": str(folder / done.name), "files": done.files, "bytes": done.bytes})
+    else:
+        console().print(f"{folder / done.name}: {done.files} files, {done.bytes / 1e6:.1f} MB", markup=False)
+        console().print(f"plastsearch report {folder / done.name}", markup=False)
+
+
+def _say(text: str) -> None:
+    console(stderr=True).print(text, markup=False)
 
 
 def _existing(store: Path) -> Path:
