@@ -1,6 +1,7 @@
 """Layers of points that arrive one by one are those of all points together."""
 
 import math
+import random
 
 import hypothesis.strategies as st
 from hypothesis import given
@@ -23,3 +24,14 @@ def test_a_newcomer_has_before_it_whom_the_ranks_of_all_put_there(goals, known, 
     for count in range(known, len(points)):
         ranks = rank(points[: count + 1], goals)
         assert layers.add(points[count]) == (ranks < ranks[-1]).sum()
+
+
+def test_many_layers_are_ranked_anew():
+    """Where objectives agree, every point is a layer of its own."""
+    rng = random.Random(0)
+    points = [[value, value + rng.random() / 100] for value in (rng.random() for _ in range(400))]
+    layers = Layers(["min", "min"])
+    for count, point in enumerate(points, 1):
+        ranks = rank(points[:count], ["min", "min"])
+        assert layers.add(point) == (ranks < ranks[-1]).sum()
+    assert ranks.max() > 200
