@@ -4,6 +4,7 @@ Each proposal has its own seed, derived from the sweep's seed and the count of p
 sweep proposes what it would have proposed. Whatever a sampler suggests is repaired before Optuna records it.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -61,12 +62,19 @@ class OptunaSampler:
         self._given.propose = lambda study, trial: choose(lambda: self._draw(inner, study, trial, order, rng))
         trial = self._study.ask()
         params = dict(trial.relative_params)
-        # Optuna writes a parameter down when an objective asks for it; nobody asks here, so it is done for it.
-        for name, value in params.items():
-            self._study._storage.set_trial_param(
-                trial._trial_id, name, self._distributions[name].to_internal_repr(value), self._distributions[name]
-            )
+        self._write_down(trial._trial_id, params)
         return params
+
+    def _write_down(self, trial_id: int, params: Params) -> None:
+        """Optuna writes a parameter down when an objective asks for it; nobody asks here, so it is done for it."""
+        # At once: one by one, each copies the trial and all parameters before it, a fifth of a proposal's time.
+        storage = self._study._storage
+        with storage._lock:
+            trial = copy.copy(storage._get_trial(trial_id))
+            known = {name: self._distributions[name] for name in params}
+            trial.params = {n: known[n].to_external_repr(known[n].to_internal_repr(params[n])) for n in params}
+            trial.distributions = known
+            storage._set_trial(trial_id, trial)
 
     def drop(self) -> None:
         """Take back a trial for which nothing was found."""
