@@ -79,3 +79,18 @@ def test_the_driver_is_measured_as_it_is() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["trials"] == 4
     assert found["modules"] == []
+
+
+def test_the_clock_that_is_wound_forward_drives_the_driver_as_it_is() -> None:
+    """With every event taken to last 2 ms a sweep of four slots repeats itself, and no slot stands idle."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--one", "4", "--waves", "1", "--fixed-ms", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "PYTHONWARNINGS": "ignore"}
+    found = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=FOLDER.parent, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    assert found[0]["digest"] == found[1]["digest"]
+    assert found[0]["trials"] == 200
+    assert found[0]["events"] > 1000
+    assert 0.99 < found[0]["utilisation"] <= 1

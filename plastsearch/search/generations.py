@@ -6,7 +6,7 @@ What they propose is the same, number for number.
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 
 class Generations:
@@ -15,20 +15,19 @@ class Generations:
     def __init__(self) -> None:
         self._by_generation: dict[int, list[FrozenTrial]] = {}
         self._by_id: dict[int, FrozenTrial] = {}
-        self._open: list[int] = []
-        self._seen = 0
+        self._news: list[FrozenTrial] = []
 
-    def read(self, study: optuna.Study, key: str) -> None:
-        """Take in what has finished since."""
-        trials = study.get_trials(deepcopy=False)
-        news = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
-        self._open = [trial.number for trial in news if not trial.state.is_finished()]
-        self._seen = len(trials)
-        for trial in news:
-            # Optuna keeps a finished trial as it is; one that still runs is replaced by a copy at every change.
-            if trial.state == TrialState.COMPLETE and key in trial.system_attrs:
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial that has finished: from then on Optuna keeps it as it is."""
+        self._news.append(trial)
+
+    def read(self, key: str) -> None:
+        """Sort what has finished since by its generation, which stands under this key."""
+        for trial in self._news:
+            if key in trial.system_attrs:
                 self._by_generation.setdefault(trial.system_attrs[key], []).append(trial)
                 self._by_id[trial._trial_id] = trial
+        self._news.clear()
 
     def newest(self) -> tuple[int, int]:
         """The last generation of which somebody has finished, and how many have."""
@@ -56,15 +55,15 @@ class _Remembering(optuna.samplers.BaseSampler):  # type: ignore[misc] # optuna 
         known: int | None = trial.system_attrs.get(key)
         if known is not None:
             return known
-        self._generations.read(study, key)
+        self._generations.read(key)
         last, count = self._generations.newest()
         generation = last if count < self.population_size else last + 1
         study._storage.set_trial_system_attr(trial._trial_id, key, generation)
         return generation
 
-    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:  # noqa: ARG002
         """Who has finished of a generation."""
-        self._generations.read(study, self._get_generation_key())
+        self._generations.read(self._get_generation_key())
         return self._generations.members(generation)
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -72,7 +71,7 @@ class _Remembering(optuna.samplers.BaseSampler):  # type: ignore[misc] # optuna 
         key = f"{self._get_parent_cache_key_prefix()}{generation}"
         ids = study._storage.get_study_system_attrs(study._study_id).get(key) if generation else None
         if ids is not None:
-            self._generations.read(study, self._get_generation_key())
+            self._generations.read(self._get_generation_key())
             return self._generations.with_ids(ids)
         parents: list[FrozenTrial] = super().get_parent_population(study, generation)
         return parents

@@ -14,7 +14,7 @@ SPACE = {
 }
 
 
-def proposals(make, trials=90):
+def proposals(make, note=lambda trial: None, trials=90):
     """What a sampler proposes, made anew each time, with four trials at work; some fail, and ends are out of order."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     rng, running, found = random.Random(0), [], []
@@ -29,6 +29,8 @@ def proposals(make, trials=90):
             failed = rng.random() < 0.1
             values = None if failed else [size + rng.random(), 100.0 - size]
             study.tell(ended, values, state=TrialState.FAIL if failed else TrialState.COMPLETE)
+            if not failed:
+                note(study.get_trials(deepcopy=False)[ended.number])
     return found
 
 
@@ -38,6 +40,6 @@ def proposals(make, trials=90):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_proposals_are_optuna_s_number_for_number(ours, theirs):
     memory = Generations()
-    made = proposals(lambda seed: ours(memory, seed=seed, population_size=8))
+    made = proposals(lambda seed: ours(memory, seed=seed, population_size=8), memory.note)
     assert made == proposals(lambda seed: theirs(seed=seed, population_size=8))
     assert memory.newest()[0] >= 3  # there were generations to agree on

@@ -39,7 +39,7 @@ def test_a_study_s_parts_are_there():
     study._thread_local.cached_all_trials = None
     trial = study.ask()
     assert study._storage.get_trial(trial._trial_id).number == 0
-    for name in ("set_trial_param", "set_trial_system_attr", "set_trial_state_values", "create_new_trial"):
+    for name in ("_get_trial", "_set_trial", "set_trial_system_attr", "set_trial_state_values", "create_new_trial"):
         assert callable(getattr(study._storage, name)), name
     for name in ("get_parent_population", "get_trial_generation"):
         assert callable(getattr(optuna.samplers.NSGAIISampler, name)), name
