@@ -81,6 +81,10 @@ class FastForward:
         self._free = deque(range(slots))
         self._count = 0
 
+    def surroundings(self) -> list[str]:
+        """Nothing but this process."""
+        return []
+
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:  # noqa: ARG002
         """One thing after another, until the driver is over."""
         starved = False  # asked in vain since the last event
