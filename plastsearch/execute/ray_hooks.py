@@ -18,6 +18,7 @@ from plastsearch.execute.autoscaler import NodeWait
 from plastsearch.execute.executor import Attempt, Driver
 from plastsearch.execute.messages import Failed, Message, Progress, Task, message_as_text, message_from, task_from
 from plastsearch.execute.ray_cluster import Cluster
+from plastsearch.execute.ray_notice import heed
 from plastsearch.execute.worker_output import Output
 
 with warnings.catch_warnings():
@@ -43,6 +44,7 @@ class AttemptTrainable(tune.Trainable):
 
     def setup(self, config: Sent) -> None:
         """Begin the first attempt."""
+        heed()
         self._begin(config)
 
     def reset_config(self, new_config: Sent) -> bool:

@@ -35,7 +35,8 @@ def spec(root: Path, *overrides: str) -> SweepSpec:
 
 def session(root: Path, *overrides: str, listen=lambda folder, view: [], **options) -> Outcome:
     """One session of fake trials."""
-    asked = {"executor": "inline", "trial": FUNCTION, "finalist": FUNCTION, "overrides": overrides, **options}
+    function = os.environ.get("PLASTSEARCH_TEST_TRIAL", FUNCTION)
+    asked = {"executor": "inline", "trial": function, "finalist": function, "overrides": overrides, **options}
     return run_sweep(spec(root, *overrides), Options(root=root, space_file=root / "fake.yaml", **asked), listen)
 
 
