@@ -243,9 +243,70 @@ def driver_elsewhere(scene: Scene) -> None:
     scene.tell(session)
 
 
+LEASE = {"PLASTSEARCH_DRIVER_LEASE_S": "12"}
+
+
+def head_restarted(scene: Scene) -> None:
+    """Everything on the head is killed, the driver too; Ray starts there again, and the command is given again."""
+    head, nodes = scene.start(4.0)
+    first = scene.drive(head, head, **LEASE)
+    first.wait_for("end", 2)
+    head.signal(signal.SIGKILL)
+    began = time.monotonic()
+    for node in nodes:
+        node.signal(signal.SIGKILL)  # what KubeRay does with workers that have lost their head
+    scene.cluster.head(head)
+    for node in nodes:
+        scene.cluster.worker(node, head)
+    session = scene.drive(head, head, resume=True, **LEASE)
+    session.wait_for("start", 1)
+    scene.found["resumed_s"] = round(time.monotonic() - began, 1)
+    scene.tell(session)
+
+
+def new_cluster(scene: Scene) -> None:
+    """All machines lose their power; the next attempt has others, and the same folder."""
+    head, nodes = scene.start(4.0)
+    first = scene.drive(head, head, **LEASE)
+    first.wait_for("end", 2)
+    for machine in (head, *nodes):
+        machine.power_off()
+    began = time.monotonic()
+    other, worker = scene.cluster.machine("head2", FAKE_TRIAL_S="4"), scene.cluster.machine("worker3", FAKE_TRIAL_S="4")
+    scene.cluster.head(other)
+    scene.cluster.worker(worker, other, cpus=2)
+    session = scene.drive(other, other, resume=True, **LEASE)
+    session.wait_for("start", 1)
+    scene.found["resumed_s"] = round(time.monotonic() - began, 1)
+    scene.found["said"] = session.error
+    scene.tell(session)
+
+
+def two_attempts(scene: Scene) -> None:
+    """The command is given twice: exactly one goes on."""
+    head, nodes = scene.start(6.0)
+    first = scene.drive(head, head)
+    first.wait_for("report", 1)
+    second = scene.drive(nodes[0], head, resume=True)
+    scene.found["second"] = [second.end(120), second.error]
+    scene.tell(first)
+
+
 SCENARIOS: dict[str, Callable[[Scene], None]] = {
     one.__name__: one
-    for one in (worker_killed, node_killed, node_late, partition, partition_that_heals, spot, skew, driver_elsewhere)
+    for one in (
+        worker_killed,
+        node_killed,
+        node_late,
+        partition,
+        partition_that_heals,
+        spot,
+        skew,
+        driver_elsewhere,
+        head_restarted,
+        new_cluster,
+        two_attempts,
+    )
 }
 
 

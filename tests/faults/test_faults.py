@@ -101,3 +101,24 @@ def test_a_driver_on_a_machine_of_its_own_is_succeeded_by_another() -> None:
     found = run("driver_elsewhere")
     assert found["resumed_s"] < 60, found
     assert "desk" in found["said"], found
+
+
+@pytest.mark.slow
+def test_a_head_that_starts_again_is_driven_again() -> None:
+    found = run("head_restarted")
+    assert found["resumed_s"] < 120, found
+
+
+@pytest.mark.slow
+def test_another_cluster_goes_on_in_the_same_folder() -> None:
+    found = run("new_cluster")
+    assert {"head2", "worker3"} & set(found["nodes"]), found
+    assert "head" in found["said"], found  # who had the folder, and for how long that is respected
+
+
+@pytest.mark.slow
+def test_of_two_drivers_at_once_exactly_one_goes_on() -> None:
+    found = run("two_attempts")
+    status, said = found["second"]
+    assert status == 75, found
+    assert "host head" in said, found
