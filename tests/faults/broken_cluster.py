@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plastsearch.tracking.journal import FILE
-from tests.faults.nodes import PORT, Cluster, Machine, wait_until
+from tests.faults.nodes import PORT, Cluster, Machine, listens, wait_until
 
 TRIAL = "Trainable."  # in the titles that Ray gives to processes of trials
 
@@ -252,12 +252,15 @@ def head_restarted(scene: Scene) -> None:
     first = scene.drive(head, head, **LEASE)
     first.wait_for("end", 2)
     head.signal(signal.SIGKILL)
+    wait_until(lambda: not listens(head.address), 30, "the old head is gone")
     began = time.monotonic()
     for node in nodes:
         node.signal(signal.SIGKILL)  # what KubeRay does with workers that have lost their head
     scene.cluster.head(head)
     for node in nodes:
         scene.cluster.worker(node, head)
+    for node in nodes:
+        scene.cluster.joined(node, times=2)  # nobody declares here what may come, so none is waited for
     session = scene.drive(head, head, resume=True, **LEASE)
     session.wait_for("start", 1)
     scene.found["resumed_s"] = round(time.monotonic() - began, 1)
@@ -275,6 +278,7 @@ def new_cluster(scene: Scene) -> None:
     other, worker = scene.cluster.machine("head2", FAKE_TRIAL_S="4"), scene.cluster.machine("worker3", FAKE_TRIAL_S="4")
     scene.cluster.head(other)
     scene.cluster.worker(worker, other, cpus=2)
+    scene.cluster.joined(worker)
     session = scene.drive(other, other, resume=True, **LEASE)
     session.wait_for("start", 1)
     scene.found["resumed_s"] = round(time.monotonic() - began, 1)
@@ -283,7 +287,7 @@ def new_cluster(scene: Scene) -> None:
 
 
 def two_attempts(scene: Scene) -> None:
-    """The command is given twice: exactly one goes on."""
+    """The command is given twice: the second waits for the first, and finds nothing left to do."""
     head, nodes = scene.start(6.0)
     first = scene.drive(head, head)
     first.wait_for("report", 1)

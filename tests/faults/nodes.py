@@ -132,17 +132,17 @@ class Cluster:
     def head(self, machine: Machine, *more: str) -> subprocess.Popen[str]:
         """Ray's head, as KubeRay starts one: no cores, and the process stays in front."""
         process = self._ray(machine, "--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false", *more)
-        wait_until(lambda: _listens(machine.address), 90, f"the head at {machine.address}")
+        wait_until(lambda: listens(machine.address), 90, f"the head at {machine.address}")
         return process
 
     def worker(self, machine: Machine, head: Machine, cpus: int = 1) -> subprocess.Popen[str]:
         """A worker; it may take a while to join."""
         return self._ray(machine, f"--address={head.address}:{PORT}", f"--num-cpus={cpus}")
 
-    def joined(self, machine: Machine) -> None:
-        """Wait for it."""
+    def joined(self, machine: Machine, times: int = 1) -> None:
+        """Wait for it, to come for so many times."""
         log = self.folder / f"{machine.name}.log"
-        wait_until(lambda: "Ray runtime started" in log.read_text(), 120, f"{machine.name} joins")
+        wait_until(lambda: log.read_text().count("Ray runtime started") >= times, 120, f"{machine.name} joins")
 
     def _ray(self, machine: Machine, *more: str) -> subprocess.Popen[str]:
         log = (self.folder / f"{machine.name}.log").open("a")
@@ -175,7 +175,8 @@ def wait_until(true: object, seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def _listens(address: str) -> bool:
+def listens(address: str) -> bool:
+    """Whether a head answers there."""
     try:
         socket.create_connection((address, PORT), timeout=1).close()
     except OSError:

@@ -113,12 +113,11 @@ def test_a_head_that_starts_again_is_driven_again() -> None:
 def test_another_cluster_goes_on_in_the_same_folder() -> None:
     found = run("new_cluster")
     assert {"head2", "worker3"} & set(found["nodes"]), found
-    assert "head" in found["said"], found  # who had the folder, and for how long that is respected
 
 
 @pytest.mark.slow
-def test_of_two_drivers_at_once_exactly_one_goes_on() -> None:
+def test_of_two_drivers_at_once_the_second_waits_and_finds_nothing_to_do() -> None:
     found = run("two_attempts")
     status, said = found["second"]
-    assert status == 75, found
+    assert status == 0, found
     assert "host head" in said, found
