@@ -56,7 +56,7 @@ def render_sweep(
         + " ".join(f"--from-literal={key}=…" for key in keys)
         for secret, keys in made.by_hand.items()
     ]
-    if not made.platform and made.namespace == NAMESPACE:
+    if not made.platform and made.namespace == NAMESPACE and not image:
         todo.append(f"kubectl apply -k {shlex.quote(str(tree() / 'platform'))}  # once, before the first sweep")
     elif not made.platform:
         todo.append(

@@ -215,8 +215,13 @@ def test_what_to_do_next_are_commands_that_exist(rendered):
     for line in todo[2:]:
         words = shlex.split(line)[1:]
         assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
-    _, answer = rendered("--namespace", "team", folder="team")
-    assert "--platform" in answer["next"][0]
+    _, answer = rendered(folder="plain")
+    assert answer["next"][0].startswith("kubectl apply -k ")
+    for words in (["--namespace", "team"], ["--image", "r.example.org/plastsearch:0.1.0"]):
+        more = ["--image", "r.example.org/plastsearch-gpu:0.1.0"] if words[0] == "--image" else []
+        _, answer = rendered(*words, *more, folder=words[0].strip("-"))
+        assert "this command with --platform and another --out" in answer["next"][0]
+        assert not any(line.startswith("kubectl apply -k") and "platform" in line for line in answer["next"])
 
 
 def test_names_of_images():
