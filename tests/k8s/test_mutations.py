@@ -121,6 +121,13 @@ def argument(pod: Document, old: str, new: str) -> None:
     args[args.index(old)] = new
 
 
+def sliced(m: Manifests, told: str | None) -> None:
+    """The workers take a slice of a GPU each, and Ray is told of so many."""
+    replace(container(m.gpu)["resources"]["limits"], "nvidia.com/gpu", **{"nvidia.com/mig-1g.10gb": "1"})
+    replace(container(m.gpu)["resources"]["requests"], "nvidia.com/gpu", **{"nvidia.com/mig-1g.10gb": "1"})
+    m.group("gpu")["rayStartParams"] = {"num-gpus": told} if told else {}
+
+
 Break = Callable[[Manifests], object]
 RESTRICTED = "restricted pod security refuses the Pod"
 
@@ -405,6 +412,14 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(m.group("gpu"), "rayStartParams", {"num-gpus": "1"}),
         "rayStartParams.num-gpus: is read by KubeRay from the limits; leave it out",
     ),
+    "slices of GPUs that the autoscaler does not see": (
+        lambda m: sliced(m, None),
+        "workerGroupSpecs[1].rayStartParams.num-gpus: is missing, and Ray's autoscaler counts no slice of a GPU",
+    ),
+    "slices of GPUs that are miscounted": (
+        lambda m: sliced(m, "2"),
+        "rayStartParams.num-gpus: is '2', and Ray's autoscaler counts no slice of a GPU by itself; set it to \"1\"",
+    ),
     "the old autoscaler": (
         lambda m: put(m.cluster, "autoscalerOptions", "version", "v1"),
         "autoscalerOptions.version: is v1; use v2",
@@ -414,6 +429,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a name that is too long": (
         lambda m: put(m.of("RayJob"), "metadata", "name", "a" * 48),
         "metadata.name: has 48 characters; KubeRay takes 47 at most",
+    ),
+    "an account whose name KubeRay would cut": (
+        lambda m: put(m.head, "serviceAccountName", "a" * 51),
+        "headGroupSpec.template.spec.serviceAccountName: has 51 characters; with autoscaling KubeRay takes 50 at most",
     ),
     "a queue and an autoscaler": (
         lambda m: put(m.of("RayJob"), "metadata", "labels", "kueue.x-k8s.io/queue-name", "gpus"),
@@ -528,6 +547,12 @@ def rendered():
 
 def test_the_unbroken_ones_pass(rendered):
     assert mistakes(rendered) == []
+
+
+def test_slices_of_gpus_pass_where_both_sides_are_told(rendered):
+    manifests = Manifests(copy.deepcopy(rendered))
+    sliced(manifests, "1")
+    assert mistakes(manifests.documents) == []
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN.values(), ids=BROKEN)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
-from plastsearch.kubernetes import overlays
+from plastsearch.kubernetes import overlays, tailoring
 from plastsearch.kubernetes.rendering import named_image
 from plastsearch.spec.load import load_sweep
 from tests.rendering import ROOT, SWEEP, environment, groups, of_kind, one, render, walk
@@ -131,6 +131,19 @@ def test_gpus_set_the_size_and_tell_the_driver(rendered, overlay, gpus, most):
     assert answer["parallel"] == gpus
 
 
+def test_slices_of_gpus_are_counted_and_told():
+    job = one(render(overlays.overlay("gpu")), "RayJob")
+    (group,) = [g for g in groups(job)[1:] if g["groupName"] == "gpu"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    del limits["nvidia.com/gpu"]
+    limits["nvidia.com/mig-1g.10gb"] = "2"
+    group["rayStartParams"] = {"num-gpus": "2"}
+    tailoring.set_gpus(job, 6)
+    assert group["maxReplicas"] == 3
+    kinds = declared_groups({GROUPS: tailoring.declare_groups(job)})
+    assert [(kind.resources.get("GPU", 0), kind.count) for kind in kinds] == [(0, 1), (2, 3)]
+
+
 def test_images_and_namespace_are_set_everywhere(rendered):
     documents, _ = rendered(
         "--image", "r.example.org/t/plastsearch:1.0", "--image", "plastsearch-gpu=r.example.org/t/cuda:1.0",
@@ -154,7 +167,7 @@ def test_each_rendering_is_a_submission_of_its_own(rendered):
     [
         (["--overlay", "cloud"], "--overlay cloud: unknown; known: dev: one node"),
         (["--name", "Mine"], "--name Mine: no name for a RayJob; use a-z, 0-9 and -"),
-        (["--name", "m" * 48], "47 characters at most"),
+        (["--name", "m" * 46], "45 characters at most"),
         (["--set", "search.trails=3"], "search.trails: unknown key"),
         (["--set", "space.layers.of=encoder.*.fnn"], "encoder.*.fnn"),
         (
@@ -222,6 +235,12 @@ def test_what_to_do_next_are_commands_that_exist(rendered):
         _, answer = rendered(*words, *more, folder=words[0].strip("-"))
         assert "this command with --platform and another --out" in answer["next"][0]
         assert not any(line.startswith("kubectl apply -k") and "platform" in line for line in answer["next"])
+
+
+def test_the_longest_name_is_one_that_kuberay_leaves_whole(rendered):
+    documents, _ = rendered(name="m" * 45)
+    head = one(documents, "RayJob")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert len(head["serviceAccountName"]) == 50
 
 
 def test_names_of_images():
