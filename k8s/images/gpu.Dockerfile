@@ -28,6 +28,12 @@ LABEL org.opencontainers.image.title="plastsearch-gpu" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The ids are those of Ray's own images, which shared storage may know already.
+# A C compiler, for train.compile: triton builds the launcher of each kernel where it runs. Debian's own for this release,
+# whatever point release that is today.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --gid 100 --create-home --shell /bin/bash ray \
  && python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel
 COPY --from=build /opt/plastsearch /opt/plastsearch
