@@ -14,7 +14,8 @@ from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.files import whole_folder
 from plastsearch.kubernetes import kubectl, schema, tailoring
 from plastsearch.kubernetes.check import check
-from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, outside, parse, read_objects
+from plastsearch.kubernetes.manifests import KUSTOMIZATIONS, Object, Objects, Tree, dig, outside, parse, read_objects
+from plastsearch.kubernetes.object_rules import LARGEST, written_size
 from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
 from plastsearch.kubernetes.pod_rules import split_image
 from plastsearch.kubernetes.pods import SWEEP
@@ -24,7 +25,6 @@ from plastsearch.sweep.preflight import preflight
 
 MARK = "# Written by `plastsearch k8s render`"
 IMAGES = ("plastsearch", "plastsearch-gpu")
-LARGEST = 1_000_000  # bytes that a ConfigMap holds
 _FILES = {"kustomization.yaml", "platform.yaml", "sweep.yaml", "job.yaml", "name-references.yaml"}
 
 
@@ -116,9 +116,14 @@ def named_image(said: str) -> tuple[str, str]:
 
 
 def _embedded(space: Path) -> str:
-    if space.stat().st_size > LARGEST:
-        raise PlastsearchError(f"{space}: has over {LARGEST:,} bytes, more than a ConfigMap holds")
-    return space.name if re.fullmatch(r"[-._a-zA-Z0-9]+", space.name) else "space.yaml"
+    size = written_size({space.name: space.read_text()})
+    if size > LARGEST:
+        raise PlastsearchError(
+            f"{space}: makes a ConfigMap of {size:,} bytes, and kubectl apply takes {LARGEST:,}; "
+            "shorten it, or put it on a volume and write its manifests by hand"
+        )
+    fits = re.fullmatch(r"[-._a-zA-Z0-9]+", space.name) and space.name not in {*_FILES, *KUSTOMIZATIONS}
+    return space.name if fits else "space.yaml"
 
 
 def _platform() -> Objects:

@@ -200,6 +200,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: m.entrypoint("/spaces/w2v", "/space/w2v"),
         "reads /space/w2v_layers.yaml, which lies under no mount of the head (",
     ),
+    "a ConfigMap that kubectl cannot apply": (
+        lambda m: put(m.config(), "data", "smoke.yaml", "# " + "x" * 250_000),
+        " bytes, and kubectl apply takes 250,000; shorten it, or split it into several",
+    ),
     "a space with a mistake": (
         lambda m: put(m.config(), "data", "w2v_layers.yaml", "version: 1\nserach: {trials: 3}\n"),
         "data.w2v_layers.yaml: w2v_layers.yaml:2: serach: unknown key",
@@ -566,7 +570,7 @@ def test_what_is_broken_is_refused_in_a_sentence(rendered, broken, said):
 
 BUDGET = {
     "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "head", "namespace": "plastsearch"},
-    "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"ray.io/node-type": "head"}}},
+    "spec": {"minAvailable": 1, "selector": {"matchLabels": {"ray.io/node-type": "head"}}},
 }  # fmt: skip
 AROUND: dict[str, tuple[Break, str]] = {
     "a monitor of nobody": (
@@ -580,6 +584,14 @@ AROUND: dict[str, tuple[Break, str]] = {
     "a budget for nobody": (
         lambda m: put(m.of("PodDisruptionBudget"), "spec", "selector", "matchLabels", {"ray.io/node-type": "heads"}),
         "PodDisruptionBudget head: spec.selector: meets no Pod of this set (ray.io/node-type: heads)",
+    ),
+    "a budget that cannot be counted": (
+        lambda m: replace(m.of("PodDisruptionBudget")["spec"], "minAvailable", maxUnavailable=0),
+        "PodDisruptionBudget head: spec.maxUnavailable: is 0, which Kubernetes cannot count for Pods of Ray; give min",
+    ),
+    "a budget by percent": (
+        lambda m: put(m.of("PodDisruptionBudget"), "spec", "minAvailable", "50%"),
+        "PodDisruptionBudget head: spec.minAvailable: is 50%, which Kubernetes cannot count for Pods of Ray",
     ),
     "a database under another name": (
         lambda m: put(m.of("Service", "postgres"), "spec", "selector", {"app": "postgresql"}),

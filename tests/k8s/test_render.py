@@ -237,6 +237,26 @@ def test_what_to_do_next_are_commands_that_exist(rendered):
         assert not any(line.startswith("kubectl apply -k") and "platform" in line for line in answer["next"])
 
 
+@pytest.mark.parametrize(
+    "name", ["job.yaml", "kustomization.yaml", "Kustomization", "name-references.yaml", "a b.yaml"]
+)
+def test_a_space_named_like_a_file_of_ours_overwrites_none(rendered, tmp_path, name):
+    space = tmp_path / name
+    shutil.copy(SPACE, space)
+    documents, _ = rendered(space=space)
+    assert one(documents, "RayJob")["spec"]["entrypoint"].startswith("plastsearch sweep /spaces/space.yaml ")
+    assert one(documents, "ConfigMap")["data"] == {"space.yaml": SPACE.read_text()}
+
+
+def test_a_space_that_kubectl_could_not_apply_is_refused(rendered, tmp_path):
+    space = tmp_path / "large.yaml"
+    space.write_text(SPACE.read_text() + "# é\n" * 50_000)
+    with pytest.raises(
+        PlastsearchError, match=r"large\.yaml: makes a ConfigMap of 30\d,\d{3} bytes, and kubectl apply"
+    ):
+        rendered(space=space)
+
+
 def test_the_longest_name_is_one_that_kuberay_leaves_whole(rendered):
     documents, _ = rendered(name="m" * 45)
     head = one(documents, "RayJob")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
