@@ -151,8 +151,13 @@ def _called(objects: Objects, pod: Pod, container: Container, uri: str) -> Itera
     service = objects.find("Service", name, namespace or pod.owner.namespace)
     if service is None:
         known = objects.names("Service")
-        said = f"calls Service {host}, which is {ABSENT}; {alike(name, known) if known else 'add it'}"
-        yield Finding(pod.owner, at, said)
+        elsewhere = sorted({one.namespace for one in objects.of("Service") if one.name == name and one.namespace})
+        if elsewhere:
+            here = namespace or pod.owner.namespace
+            hint = f"it is in namespace {elsewhere[0]}, not in {here}: call {name}.{elsewhere[0]}, or put both in one"
+        else:
+            hint = alike(name, known) if known else "add it"
+        yield Finding(pod.owner, at, f"calls Service {host}, which is {ABSENT}; {hint}")
         return
     if service.namespace == OUTSIDE:
         return

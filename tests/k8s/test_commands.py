@@ -232,7 +232,9 @@ def test_a_sweep_whose_job_has_gone_is_fetched_through_the_toolbox(cluster, swee
 
 def test_where_nobody_sees_the_folder_the_toolbox_is_named(cluster, tmp_path):
     cluster.answer(HEAD, {"out": listed(pod("w2v-head", "ray-head", ready=False))})
-    assert "kubectl scale deployment toolbox --replicas=1" in refused("fetch", "w2v", str(tmp_path / "copy"))
+    assert "kubectl scale deployment toolbox --replicas=1 --namespace plastsearch" in refused(
+        "fetch", "w2v", str(tmp_path / "copy")
+    )
 
 
 def archive(*members: tuple[str, bytes, bytes]) -> bytes:

@@ -117,6 +117,15 @@ def test_a_compiler_is_where_kernels_are_built_and_nowhere_else() -> None:
     assert {"gcc", "libc6-dev"} <= set(line.split())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_login_shell_finds_the_programs(kind: str) -> None:
+    """/etc/profile sets a PATH of its own, then reads what lies in profile.d."""
+    (write,) = re.findall(r'(echo "PATH=\S+") > /etc/profile\.d/plastsearch\.sh', dockerfile(kind))
+    script = f'line=$({write}); PATH=/usr/bin; eval "$line"; echo $PATH'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == "/opt/plastsearch/bin:/usr/bin\n"
+
+
 def test_hadolint_has_no_complaint() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     files = [str(IMAGES / f"{kind}.Dockerfile") for kind in KINDS]
@@ -182,6 +191,8 @@ def test_the_image_runs(built: Buildah, kind: str) -> None:
     (ray,) = [version for name, version in pins("requirements.lock") if name == "ray"]
     assert f"version {ray}" in said
     assert said.splitlines()[-4:] == ["1000", "100", "/home/ray", "/opt/plastsearch/bin/ray"]
+    said = built.run(f"test/{kind}", ["bash", "-lc", "command -v ray plastsearch python"])
+    assert said.split() == [f"/opt/plastsearch/bin/{name}" for name in ("ray", "plastsearch", "python")]
 
 
 @pytest.mark.slow

@@ -301,6 +301,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(env(m.head, "MLFLOW_SERVICE"), "value", "ml-flow"),
         "calls Service ml-flow, which is not among these objects; did you mean mlflow?",
     ),
+    "a Service of another namespace": (
+        lambda m: put(m.of("Service", "mlflow"), "metadata", "namespace", "tracking"),
+        "which is not among these objects; it is in namespace tracking, not in plastsearch: call mlflow.tracking",
+    ),
     "a variable that stands nowhere": (
         lambda m: put(env(m.head, "MLFLOW_TRACKING_URI"), "value", "http://$(MLFLOW):5000"),
         "names $(MLFLOW), which does not stand before it",
