@@ -178,6 +178,18 @@ def test_each_rendering_is_a_submission_of_its_own(rendered):
         (["--gpus", "64"], "may take 64 GPUs, ResourceQuota plastsearch allows 32"),
         (["--image", "r.example.org/other:1"], "which of plastsearch and plastsearch-gpu is it?"),
         (["--image", "plastsearch"], "has no version; give one, such as plastsearch:"),
+        (["--image", "plastsearch-gpu:"], "such as plastsearch-gpu:0.1.0"),
+        (["--image", "a b:1"], "Say so: --image 'plastsearch=a b:1'"),
+        (
+            ["--image", "plastsearch=r.example.org/My/App:1"],
+            "'r.example.org/My/App:1' is no image; write it as HOST/PATH",
+        ),
+        (["--image", "plastsearch=r.example.org//app:1"], "is no image; write it as HOST/PATH:TAG"),
+        (["--image", "plastsearch=app@sha256:ab"], "is no image; write it as HOST/PATH:TAG"),
+        (["--image", "plastsearch=https://r.example.org/app:1"], "is no image; write it as HOST/PATH:TAG"),
+        (["--namespace", "My_Team"], "--namespace My_Team: no name for a namespace; use a-z"),
+        (["--namespace", "a.b"], "--namespace a.b: no name for a namespace; use a-z"),
+        (["--namespace", "t" * 64], "63 characters at most"),
         (["--image", "r.example.org/plastsearch:0.0.9"], "has version 0.0.9, the others"),
     ],
 )
@@ -207,6 +219,22 @@ def test_its_own_folder_is_written_anew_and_notes_beside_it_are_kept(rendered, t
     with pytest.raises(PlastsearchError, match=r"holds notes\.md beside what was rendered"):
         rendered()
     assert (tmp_path / "out" / "notes.md").is_file()
+
+
+def test_rendered_again_it_is_said_how_an_ended_job_is_started_anew(rendered):
+    assert not [line for line in rendered()[1]["next"] if "delete" in line]
+    todo = rendered("--namespace", "team")[1]["next"]
+    (place,) = [number for number, line in enumerate(todo) if "delete" in line]
+    assert todo[place].startswith("kubectl -n team delete rayjob mine --ignore-not-found  # if it has ended")
+    assert todo[place + 1].startswith("kubectl apply -k ")
+
+
+def test_a_place_that_cannot_be_written_is_named(rendered, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        PlastsearchError, match=r"/file.*: cannot be written \((Not a directory|File exists)\); name another"
+    ):
+        rendered(folder="file/below")
 
 
 def test_a_mistake_in_the_result_leaves_the_old_folder(rendered, tmp_path):
@@ -264,7 +292,8 @@ def test_the_longest_name_is_one_that_kuberay_leaves_whole(rendered):
 
 
 def test_names_of_images():
-    assert named_image("r.example.org:5000/plastsearch@sha256:ab")[1] == "r.example.org:5000/plastsearch@sha256:ab"
+    for image in ("r.example.org:5000/plastsearch@sha256:" + "ab" * 32, "R.example.org/a__b/c--d/plastsearch:v1.0_x-y"):
+        assert named_image(image) == ("plastsearch", image)
     assert named_image("plastsearch-gpu=x:1") == ("plastsearch-gpu", "x:1")
 
 
