@@ -18,19 +18,13 @@ from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import KUSTOMIZATIONS, Object, Objects, Tree, dig, outside, parse, read_objects
 from plastsearch.kubernetes.object_rules import LARGEST, written_size
 from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
-from plastsearch.kubernetes.pod_rules import split_image
+from plastsearch.kubernetes.pod_rules import IMAGE, split_image
 from plastsearch.kubernetes.pods import SWEEP
 from plastsearch.kubernetes.sweep_rules import SUBMISSION, Reader
 from plastsearch.spec.load import load_sweep
 from plastsearch.sweep.preflight import preflight
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_IMAGE = re.compile(
-    rf"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*"
-    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
-    re.ASCII,
-)
 MARK = "# Written by `plastsearch k8s render`"
 IMAGES = ("plastsearch", "plastsearch-gpu")
 _FILES = {"kustomization.yaml", "platform.yaml", "sweep.yaml", "job.yaml", "name-references.yaml"}
@@ -130,7 +124,7 @@ def named_image(said: str) -> tuple[str, str]:
     if not split_image(image)[1] and "@" not in image:
         instead = shlex.quote(f"{image.rstrip(':')}:{__version__}")
         raise PlastsearchError(f"--image {said}: has no version; give one, such as {instead}")
-    if not _IMAGE.fullmatch(image):
+    if not IMAGE.fullmatch(image):
         raise PlastsearchError(
             f"--image {said}: {image!r} is no image; write it as HOST/PATH:TAG or HOST/PATH@sha256:DIGEST, "
             "its path in small letters"

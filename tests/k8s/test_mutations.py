@@ -512,6 +512,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(container(m.gpu), "image", "registry.example.org/plastsearch-gpu:0.0.9"),
         "image: has version 0.0.9, the others 0.1.0",
     ),
+    "an image that is an address": (
+        lambda m: put(container(m.mlflow), "image", "https://r.example.org/plastsearch:0.1.0"),
+        "image: is 'https://r.example.org/plastsearch:0.1.0', no image; write it as HOST/PATH:TAG",
+    ),
     "an image without a version": (
         lambda m: put(container(m.mlflow), "image", "plastsearch"),
         "image: is plastsearch, which may be another one tomorrow",
