@@ -428,6 +428,14 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: sliced(m, "2"),
         "rayStartParams.num-gpus: is '2', and Ray's autoscaler counts no slice of a GPU by itself; set it to \"1\"",
     ),
+    "a Pod that is killed while its trials part": (
+        lambda m: drop(m.gpu, "terminationGracePeriodSeconds"),
+        "terminationGracePeriodSeconds: is 30, and Ray drains a node for 30 s; make it longer than that",
+    ),
+    "a node that drains for longer than it has": (
+        lambda m: container(m.gpu)["env"].append({"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": "60"}),
+        "terminationGracePeriodSeconds: is 45, and Ray drains a node for 60 s; make it longer than that",
+    ),
     "the old autoscaler": (
         lambda m: put(m.cluster, "autoscalerOptions", "version", "v1"),
         "autoscalerOptions.version: is v1; use v2",

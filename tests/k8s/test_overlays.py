@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from plastsearch.kubernetes.credentials import KINDS
+from plastsearch.kubernetes.ray_rules import DRAIN_S
 from tests.rendering import (
     COMPONENTS,
     K8S,
@@ -216,6 +217,7 @@ def test_spot_workers_are_gpu_workers_on_other_nodes() -> None:
     drain = float(environment(container, "other")[waits])
     container["env"] = [entry for entry in container["env"] if entry["name"] != waits]
     assert ASK_S < drain < spot.pop("terminationGracePeriodSeconds") <= 30
+    assert RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S == DRAIN_S
     assert gpu.pop("terminationGracePeriodSeconds") > RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
     assert spot.pop("nodeSelector")
     extra = [toleration for toleration in spot.pop("tolerations") if toleration not in gpu.pop("tolerations", [])]
