@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from plastsearch.errors import PlastsearchError
+
 PART = ".part"  # how a draft ends; `drafts_of` finds what a killed process left of it
 
 
@@ -30,6 +32,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Within, what the file system refuses is told in a sentence with the place and the reason."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise PlastsearchError(
+            f"{where}: cannot be written ({error.strerror or error}); name another folder, or make that one writable"
+        ) from None
 
 
 def drafts_of(folder: Path, name: str = "*") -> list[Path]:

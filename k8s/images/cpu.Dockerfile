@@ -21,7 +21,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY plastsearch ./plastsearch
 RUN /tools/bin/hatchling build -t wheel -d /wheel \
  && /tools/bin/uv pip install --no-deps /wheel/*.whl \
- && rm /opt/plastsearch/.lock
+ && rm -f /opt/plastsearch/.lock
 
 FROM ${PYTHON}
 ARG VERSION=0.1.0
@@ -31,9 +31,11 @@ LABEL org.opencontainers.image.title="plastsearch" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The ids are those of Ray's own images, which shared storage may know already.
+# The ids are those of Ray's own images, which shared storage may know already. A login shell, which the operator may use
+# (ENABLE_LOGIN_SHELL), forgets the image's PATH.
 RUN useradd --uid 1000 --gid 100 --create-home --shell /bin/bash ray \
- && python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel
+ && python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel \
+ && echo "PATH=/opt/plastsearch/bin:\$PATH" > /etc/profile.d/plastsearch.sh
 COPY --from=build /opt/plastsearch /opt/plastsearch
 COPY k8s/images/healthy.py /opt/plastsearch/healthy.py
 COPY search_spaces /opt/plastsearch/search_spaces

@@ -56,11 +56,16 @@ def render_sweep(
         + " ".join(f"--from-literal={key}=…" for key in keys)
         for secret, keys in made.by_hand.items()
     ]
-    if not made.platform and made.namespace == NAMESPACE:
+    if not made.platform and made.namespace == NAMESPACE and not image:
         todo.append(f"kubectl apply -k {shlex.quote(str(tree() / 'platform'))}  # once, before the first sweep")
     elif not made.platform:
         todo.append(
             f"# before the first sweep in {made.namespace}, once: this command with --platform and another --out"
+        )
+    if made.again:
+        todo.append(
+            f"kubectl -n {made.namespace} delete rayjob {name} --ignore-not-found  "
+            "# if it has ended: a job that has is never started again"
         )
     todo += [
         f"kubectl apply -k {where}",
@@ -152,6 +157,7 @@ def watch_sweep(
     from plastsearch.kubernetes.watching import Watch, follow
 
     watch = Watch(name, namespace, read_command)
+    asked = f"{shlex.quote(name)} --namespace {shlex.quote(namespace)}"
     if once:
         typer.echo("\n".join(watch.look().lines(datetime.now(UTC))))
         return
@@ -159,13 +165,15 @@ def watch_sweep(
         try:
             status, said = follow(watch, show)
         except KeyboardInterrupt:
-            sys.stderr.write(f"\nthe sweep goes on; again: plastsearch k8s watch {name} --namespace {namespace}\n")
+            sys.stderr.write(f"\nthe sweep goes on; again: plastsearch k8s watch {asked}\n")
             raise typer.Exit(130) from None
     if status:
         print_error(said)
     else:
         typer.echo(said)
-    typer.echo(f"its folder: plastsearch k8s fetch {name} DIR --namespace {namespace}", err=True)
+    typer.echo(
+        f"its folder: plastsearch k8s fetch {shlex.quote(name)} DIR --namespace {shlex.quote(namespace)}", err=True
+    )
     raise typer.Exit(status)
 
 

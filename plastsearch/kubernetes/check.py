@@ -29,6 +29,7 @@ def check(
     rules = (
         object_rules.object_findings(whole, releases or schema.releases()),
         object_rules.claim_findings(whole),
+        object_rules.size_findings(whole),
         core,
         object_rules.duplicate_entries(whole),
         ray_rules.ray_findings(whole),

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.files import whole_folder
+from plastsearch.files import told, whole_folder
 from plastsearch.kubernetes import kubectl
 from plastsearch.kubernetes.running import Place
 from plastsearch.tracking.journal import FILE
@@ -37,10 +37,11 @@ class Fetched:
 
 def fetch(place: Place, folder: PurePosixPath, target: Path) -> Fetched:
     """Copy a sweep's folder to `target`, which must not hold anything yet."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise PlastsearchError(f"{target}: is there already; name a folder that is not, or remove it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(target) as draft:
+    with told(target):
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise PlastsearchError(f"{target}: is there already; name a folder that is not, or remove it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with told(target), whole_folder(target) as draft:
         draft.mkdir()
         with _archive(place, folder) as archive:
             fetched = unpack(archive, draft)

@@ -13,6 +13,8 @@ from plastsearch.kubernetes import kubectl
 
 Tree = dict[str, Any]  # YAML below a key: whatever its writer put there
 
+# Kinds of which it is enough to know that the cluster has one of a name: what others refer to.
+NAMEABLE = ("ConfigMap", "PersistentVolumeClaim", "PriorityClass", "Role", "Secret", "Service", "ServiceAccount")
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 OUTSIDE = "\0outside"  # the namespace of what is known by name alone
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "StorageClass", "PersistentVolume"}
@@ -114,6 +116,10 @@ def read_beside(said: str) -> Objects:
     """What a cluster has already: manifests, or the name of one object such as `Secret/s3`."""
     kind, slash, name = said.partition("/")
     if slash and kind[:1].isupper() and kind.isalpha() and name and not Path(said).exists():
+        if kind not in NAMEABLE:
+            raise PlastsearchError(
+                f"--beside {said}: no such folder, and nothing here refers to a {kind}; known: {', '.join(NAMEABLE)}"
+            )
         return Objects((outside(kind, name),))
     return read_objects(Path(said))
 

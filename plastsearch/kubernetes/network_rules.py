@@ -28,6 +28,7 @@ def selector_findings(objects: Objects) -> Iterator[Finding]:
                 yield from _service(one, near)
             case "PodDisruptionBudget":
                 yield from _meets(one, "spec.selector", one.spec.get("selector"), near)
+                yield from _counted(one, near)
             case "PodMonitor":
                 yield from _meets(one, "spec.selector", one.spec.get("selector"), near)
                 yield from _monitored_ports(one, near)
@@ -49,6 +50,19 @@ def _meets(one: Object, at: str, selector: object, near: list[Pod]) -> Iterator[
     ):
         said = f"meets no Pod of this set ({_shown(selector)}); give labels that its Pods bear"
         yield Finding(one, at, said)
+
+
+def _counted(one: Object, near: list[Pod]) -> Iterator[Finding]:
+    """Of Pods whose owner has no scale, which Ray's have not, Kubernetes counts only those that must be there."""
+    of_ray = any(pod.group and selected(pod.labels, one.spec.get("selector")) for pod in near)
+    if of_ray or _of_sweeps(one.spec.get("selector")):
+        least = one.spec.get("minAvailable")
+        for field in ("maxUnavailable", "minAvailable"):
+            if field in one.spec and (field == "maxUnavailable" or not isinstance(least, int)):
+                said = (
+                    f"is {one.spec[field]}, which Kubernetes cannot count for Pods of Ray; give minAvailable: 1 instead"
+                )
+                yield Finding(one, f"spec.{field}", said)
 
 
 def _of_sweeps(selector: object) -> bool:
@@ -137,8 +151,13 @@ def _called(objects: Objects, pod: Pod, container: Container, uri: str) -> Itera
     service = objects.find("Service", name, namespace or pod.owner.namespace)
     if service is None:
         known = objects.names("Service")
-        said = f"calls Service {host}, which is {ABSENT}; {alike(name, known) if known else 'add it'}"
-        yield Finding(pod.owner, at, said)
+        elsewhere = sorted({one.namespace for one in objects.of("Service") if one.name == name and one.namespace})
+        if elsewhere:
+            here = namespace or pod.owner.namespace
+            hint = f"it is in namespace {elsewhere[0]}, not in {here}: call {name}.{elsewhere[0]}, or put both in one"
+        else:
+            hint = alike(name, known) if known else "add it"
+        yield Finding(pod.owner, at, f"calls Service {host}, which is {ABSENT}; {hint}")
         return
     if service.namespace == OUTSIDE:
         return

@@ -12,6 +12,7 @@ from plastsearch.kubernetes.manifests import CLUSTER_WIDE, OUTSIDE, Object, Obje
 from plastsearch.kubernetes.pods import pods
 from plastsearch.kubernetes.quantities import amount
 
+LARGEST = 250_000  # bytes of an object that `kubectl apply` may note as an annotation, which holds 262,144 in all
 ACCESS = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 _WORDS: dict[str, tuple[str, ...]] = {  # the published schemas take any string here
     "accessModes": ACCESS,
@@ -119,6 +120,20 @@ def _amounts(listed: dict[str, object], at: str) -> Iterator[tuple[str, str]]:
             )
         elif number < 0:
             yield f"{at}.{name}", f"is {value}; give an amount of at least 0"
+
+
+def written_size(tree: object) -> int:
+    """How many bytes `kubectl apply` writes of an object into its annotation."""
+    return len(json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogateescape"))
+
+
+def size_findings(objects: Objects) -> Iterator[Finding]:
+    """Objects that `kubectl apply` cannot send, for it keeps a copy of each in an annotation."""
+    for one in objects.all:
+        size = written_size(one.tree)
+        if size > LARGEST:
+            said = f"has {size:,} bytes, and kubectl apply takes {LARGEST:,}; shorten it, or split it into several"
+            yield Finding(one, "data" if one.kind == "ConfigMap" else "(top)", said)
 
 
 def claim_findings(objects: Objects) -> Iterator[Finding]:

@@ -14,6 +14,13 @@ _NOT_ITSELF = re.compile(r"(_FILE|_PATH|_DIR|_NAME|_TTL|_SECONDS)$")
 _WITH_PASSWORD = re.compile(r"://[^/\s:@]+:(?!\$\()[^/\s@]+@")
 _NAMED = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*"
+    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+
 
 def pod_findings(objects: Objects) -> Iterator[Finding]:
     """All of them, Pod by Pod."""
@@ -178,6 +185,9 @@ def image_findings(objects: Objects) -> Iterator[Finding]:
             name, tag = split_image(image)
             if not image or (tag in ("", "latest") and "@" not in image):
                 said = f"is {image or 'missing'}, which may be another one tomorrow; give a version or a digest"
+                yield Finding(pod.owner, f"{container.at}.image", said)
+            elif not IMAGE.fullmatch(image):
+                said = f"is {image!r}, no image; write it as HOST/PATH:TAG or HOST/PATH@sha256:DIGEST"
                 yield Finding(pod.owner, f"{container.at}.image", said)
             elif name.rsplit("/", 1)[-1] in ("plastsearch", "plastsearch-gpu") and tag:
                 ours.setdefault(tag, []).append((pod, container))

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, text
+from plastsearch.kubernetes.quantities import amount
 
+GPU = "nvidia.com/gpu"
+SLICE = "nvidia.com/mig-"
 ANY = "\0any"  # the value of a label that the operator chooses
 HEAD = "head"
 _NAMED = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
@@ -89,6 +92,7 @@ class Pod:
     labels: Tree
     group: str | None = None  # `head`, or the name of a worker group
     replicas: object = 1  # at most
+    gpus: float = 0.0  # whole ones or slices, as Ray counts them in a Pod of a group
 
     @property
     def containers(self) -> list[Container]:
@@ -145,6 +149,19 @@ def ray_pods(one: Object) -> list[Pod]:
     return found
 
 
+def gpus_of(group: Tree) -> float:
+    """What Ray counts as GPUs in a Pod of a group: as it is told, else whole ones, else slices."""
+    told = amount(dig(group, "rayStartParams", "num-gpus"))
+    limits = table(dig(group, "template", "spec", "containers", 0, "resources", "limits"))
+    return (told if told is not None else amount(limits.get(GPU))) or slices_of(group)
+
+
+def slices_of(group: Tree) -> float:
+    """The slices of GPUs (MIG) that a Pod of a group takes."""
+    limits = table(dig(group, "template", "spec", "containers", 0, "resources", "limits"))
+    return sum(amount(number) or 0 for name, number in limits.items() if name.startswith(SLICE))
+
+
 def cluster_spec(one: Object) -> Tree:
     """The cluster's part of a RayJob or RayCluster."""
     return table(one.spec.get("rayClusterSpec")) if one.kind == "RayJob" else one.spec
@@ -165,7 +182,7 @@ def _ray_pod(one: Object, group: Tree, at: str, name: str, most: object) -> Pod:
     if one.kind == "RayJob":
         operator |= {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": one.name}
     labels = operator | table(dig(template, "metadata", "labels"))
-    return Pod(one, f"{at}.template.spec", table(template.get("spec")), labels, name, most)
+    return Pod(one, f"{at}.template.spec", table(template.get("spec")), labels, name, most, gpus_of(group))
 
 
 def _pods_of(one: Object) -> Iterator[Pod]:

@@ -7,11 +7,15 @@ from importlib.metadata import version
 
 from plastsearch.kubernetes.finding import Finding
 from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, text
-from plastsearch.kubernetes.pods import cluster_spec, ray_pods
+from plastsearch.kubernetes.pods import HEAD, Pod, cluster_spec, ray_pods, slices_of
+from plastsearch.kubernetes.quantities import amount
 
 MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 LONGEST = {"RayJob": 47, "RayCluster": 53}
+LONGEST_ACCOUNT = 50  # of a head with autoscaling: of a longer name KubeRay keeps the end, and makes an account of that
 MOST_ATTEMPTS = 3
+DRAIN, DRAIN_S = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", 30.0  # Ray's own default
+GRACE_S = 30  # Kubernetes' own
 QUEUE = "kueue.x-k8s.io/queue-name"
 ELASTIC = "kueue.x-k8s.io/elastic-job"
 _GATED = {"networkPolicy": "RayClusterNetworkPolicy", "tlsOptions": "RayClusterMTLS",
@@ -137,14 +141,37 @@ def _scaling(one: Object, spec: Tree, at: str) -> Iterator[Finding]:
         yield from _sizes(one, group, here, scales)
         if "idleTimeoutSeconds" in group and not (scales and second):
             yield Finding(one, f"{here}.idleTimeoutSeconds", "needs autoscaler v2; leave it out, or turn that on")
-        if "num-gpus" in table(group.get("rayStartParams")):
-            said = "is read by KubeRay from the limits; leave it out, or both must be changed together"
-            yield Finding(one, f"{here}.rayStartParams.num-gpus", said)
+        yield from _gpus(one, group, f"{here}.rayStartParams.num-gpus")
         if group.get("suspend") and scales:
             yield Finding(one, f"{here}.suspend", "cannot be used with autoscaling; leave it out")
     for pod in ray_pods(one):
+        if pod.group != HEAD:
+            yield from _notice(one, pod)
         if second and scales and pod.spec.get("restartPolicy") not in (None, "Never"):
             yield Finding(one, f"{pod.at}.restartPolicy", "must be Never with autoscaler v2; leave it out")
+
+
+def _gpus(one: Object, group: Tree, at: str) -> Iterator[Finding]:
+    """KubeRay counts slices of GPUs as GPUs, and Ray's autoscaler does not: there both are told."""
+    told, slices = dig(group, "rayStartParams", "num-gpus"), slices_of(group)
+    if told is not None and not slices:
+        yield Finding(one, at, "is read by KubeRay from the limits; leave it out, or both must be changed together")
+    elif slices and amount(told) != slices:
+        have = "missing" if told is None else f"{told!r}"
+        said = (
+            f'is {have}, and Ray\'s autoscaler counts no slice of a GPU by itself; set it to "{slices:g}", as limited'
+        )
+        yield Finding(one, at, said)
+
+
+def _notice(one: Object, pod: Pod) -> Iterator[Finding]:
+    """A Pod that must go is killed after its grace; trials part while Ray drains its node, which has to end before."""
+    told = amount(pod.main[0].value(DRAIN)) if pod.main else None
+    drain = DRAIN_S if told is None else told
+    grace = pod.spec.get("terminationGracePeriodSeconds", GRACE_S)
+    if isinstance(grace, int) and grace <= drain:
+        said = f"is {grace}, and Ray drains a node for {drain:g} s; make it longer than that, or {DRAIN} shorter"
+        yield Finding(one, f"{pod.at}.terminationGracePeriodSeconds", said)
 
 
 def _sizes(one: Object, group: Tree, here: str, scales: bool) -> Iterator[Finding]:
@@ -165,6 +192,10 @@ def _sizes(one: Object, group: Tree, here: str, scales: bool) -> Iterator[Findin
 
 
 def _head(one: Object, spec: Tree, at: str) -> Iterator[Finding]:
+    account = text(dig(spec, "headGroupSpec", "template", "spec", "serviceAccountName"))
+    if len(account) > LONGEST_ACCOUNT and spec.get("enableInTreeAutoscaling") is True:
+        said = f"has {len(account)} characters; with autoscaling KubeRay takes {LONGEST_ACCOUNT} at most, so shorten it"
+        yield Finding(one, f"{at}.headGroupSpec.template.spec.serviceAccountName", said)
     start = table(dig(spec, "headGroupSpec", "rayStartParams"))
     if start.get("num-cpus") != "0":
         have = repr(start.get("num-cpus")) if "num-cpus" in start else "missing"

@@ -1,6 +1,7 @@
 """`k8s render`: a space and an overlay as a folder that `kubectl apply -k` takes, checked before it is there."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,21 @@ import yaml
 
 from plastsearch import __version__
 from plastsearch.errors import PlastsearchError, SpecError
-from plastsearch.files import whole_folder
+from plastsearch.files import told, whole_folder
 from plastsearch.kubernetes import kubectl, schema, tailoring
 from plastsearch.kubernetes.check import check
-from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, outside, parse, read_objects
+from plastsearch.kubernetes.manifests import KUSTOMIZATIONS, Object, Objects, Tree, dig, outside, parse, read_objects
+from plastsearch.kubernetes.object_rules import LARGEST, written_size
 from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
-from plastsearch.kubernetes.pod_rules import split_image
+from plastsearch.kubernetes.pod_rules import IMAGE, split_image
 from plastsearch.kubernetes.pods import SWEEP
 from plastsearch.kubernetes.sweep_rules import SUBMISSION, Reader
 from plastsearch.spec.load import load_sweep
 from plastsearch.sweep.preflight import preflight
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 MARK = "# Written by `plastsearch k8s render`"
 IMAGES = ("plastsearch", "plastsearch-gpu")
-LARGEST = 1_000_000  # bytes that a ConfigMap holds
 _FILES = {"kustomization.yaml", "platform.yaml", "sweep.yaml", "job.yaml", "name-references.yaml"}
 
 
@@ -54,6 +56,7 @@ class Rendered:
     runs: int
     parallel: int
     platform: bool  # among the objects
+    again: bool  # over what an earlier rendering left
     by_hand: Mapping[str, Sequence[str]]  # Secret → keys, to be made before
     notes: Sequence[str]
 
@@ -62,7 +65,12 @@ def render(wish: Wish, read: Reader) -> Rendered:
     """Write the folder; nothing is written if anything is wrong."""
     tailoring.check_name(wish.name)
     images = dict(named_image(said) for said in wish.images)
-    _refuse_other(wish.out)
+    if wish.namespace is not None and not _LABEL.fullmatch(wish.namespace):
+        raise PlastsearchError(
+            f"--namespace {wish.namespace}: no name for a namespace; use a-z, 0-9 and - inside, 63 characters at most"
+        )
+    with told(wish.out):
+        again = _refuse_other(wish.out)
     spec = load_sweep(wish.space, wish.sets)
     notes = list(preflight(spec, data=False).notes)
     whole = parse(kubectl.kustomize(overlay(wish.overlay)), f"overlay {wish.overlay}")
@@ -90,15 +98,17 @@ def render(wish: Wish, read: Reader) -> Rendered:
     }
     files = {name: tailoring.moved(content, before, namespace) for name, content in files.items() if content}
     by_hand = BY_HAND.get(wish.overlay, {})
-    wish.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(wish.out) as draft:
+    with told(wish.out):
+        wish.out.parent.mkdir(parents=True, exist_ok=True)
+    with told(wish.out), whole_folder(wish.out) as draft:
         draft.mkdir()
         _write(draft, files, wish, space, namespace, images)
         objects, more = _checked(draft, read, platform_there=bool(platform), by_hand=by_hand, moved=(before, namespace))
         _make_room(wish.out)
     return Rendered(
-        namespace, objects, spec.search.trials, spec.runs.total, at_a_time, bool(platform), by_hand, [*notes, *more]
-    )
+        namespace, objects, spec.search.trials, spec.runs.total, at_a_time, bool(platform), again, by_hand,
+        [*notes, *more],
+    )  # fmt: skip
 
 
 def named_image(said: str) -> tuple[str, str]:
@@ -108,17 +118,29 @@ def named_image(said: str) -> tuple[str, str]:
         image, name = said, split_image(said)[0].rsplit("/", 1)[-1]
     if name not in IMAGES or not image:
         raise PlastsearchError(
-            f"--image {said}: which of {' and '.join(IMAGES)} is it? Say so: --image plastsearch={image or said}"
+            f"--image {said}: which of {' and '.join(IMAGES)} is it? "
+            f"Say so: --image {shlex.quote(f'plastsearch={image or said}')}"
         )
     if not split_image(image)[1] and "@" not in image:
-        raise PlastsearchError(f"--image {said}: has no version; give one, such as {image}:{__version__}")
+        instead = shlex.quote(f"{image.rstrip(':')}:{__version__}")
+        raise PlastsearchError(f"--image {said}: has no version; give one, such as {instead}")
+    if not IMAGE.fullmatch(image):
+        raise PlastsearchError(
+            f"--image {said}: {image!r} is no image; write it as HOST/PATH:TAG or HOST/PATH@sha256:DIGEST, "
+            "its path in small letters"
+        )
     return name, image
 
 
 def _embedded(space: Path) -> str:
-    if space.stat().st_size > LARGEST:
-        raise PlastsearchError(f"{space}: has over {LARGEST:,} bytes, more than a ConfigMap holds")
-    return space.name if re.fullmatch(r"[-._a-zA-Z0-9]+", space.name) else "space.yaml"
+    size = written_size({space.name: space.read_text()})
+    if size > LARGEST:
+        raise PlastsearchError(
+            f"{space}: makes a ConfigMap of {size:,} bytes, and kubectl apply takes {LARGEST:,}; "
+            "shorten it, or put it on a volume and write its manifests by hand"
+        )
+    fits = re.fullmatch(r"[-._a-zA-Z0-9]+", space.name) and space.name not in {*_FILES, *KUSTOMIZATIONS}
+    return space.name if fits else "space.yaml"
 
 
 def _platform() -> Objects:
@@ -176,10 +198,10 @@ def _checked(
     return len(objects.all), notes
 
 
-def _refuse_other(out: Path) -> None:
-    """A folder that holds something else is left alone; one that this command wrote is written again."""
+def _refuse_other(out: Path) -> bool:
+    """A folder that holds something else is left alone; one that this command wrote is written again: whether it is."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
+        return False
     own = out / "kustomization.yaml"
     if not own.is_file() or not own.read_text().startswith(MARK):
         raise PlastsearchError(f"{out}: holds something else; name another folder with --out")
@@ -190,6 +212,7 @@ def _refuse_other(out: Path) -> None:
         raise PlastsearchError(
             f"{out}: holds {', '.join(others)} beside what was rendered; move that, or use another --out"
         )
+    return True
 
 
 def _make_room(out: Path) -> None:

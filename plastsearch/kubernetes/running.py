@@ -116,9 +116,10 @@ def some_place(name: str, namespace: str) -> Place:
     """The same, or what to do about it."""
     found = place(name, namespace)
     if found is None:
+        start = f"kubectl scale deployment toolbox --replicas=1 --namespace {shlex.quote(namespace)}"
         raise PlastsearchError(
             f"nothing in namespace {namespace} sees the folder of {name}: its head has gone and no toolbox is ready; "
-            "start the toolbox (kubectl scale deployment toolbox --replicas=1) and try again"
+            f"start the toolbox ({start}) and try again"
         )
     return found
 

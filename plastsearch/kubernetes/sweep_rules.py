@@ -13,14 +13,14 @@ from plastsearch.execute.autoscaler import GROUPS, declared_groups
 from plastsearch.kubernetes.finding import Finding
 from plastsearch.kubernetes.manifests import Object, Objects, rows, table, text, words
 from plastsearch.kubernetes.place_rules import shared_claims, written
-from plastsearch.kubernetes.pods import HEAD, SWEEP, Pod, pods, ray_pods
+from plastsearch.kubernetes.pods import GPU, HEAD, SWEEP, Pod, pods, ray_pods
 from plastsearch.kubernetes.quantities import amount
 from plastsearch.kubernetes.schema import alike
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
 
 SUBMISSION = "PLASTSEARCH_SUBMISSION"  # by which attempts of one job know that one of them ended for good
-RAY_NAMES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPU"}
+RAY_NAMES = {"cpu": "CPU", "memory": "memory"}
 _SHARED_PATHS = ("PLASTSEARCH_CLIPS",)  # written by one Pod and read by others
 _OWN_PATHS = ("PLASTSEARCH_CACHE", "PLASTSEARCH_STORE", "HF_HOME", "TORCH_HOME")
 _CODE = "python -m "
@@ -148,7 +148,7 @@ def _declared(job: Object, head: Pod, groups: list[Pod]) -> Iterator[Finding]:
         yield Finding(job, at, f"declares {len(kinds)} groups, the cluster has {len(groups)}; declare each of them")
         return
     for kind, pod in zip(kinds, groups, strict=True):
-        brought = _brought(pod)
+        brought = brought_by(pod)
         for name in sorted({*kind.resources, *brought}):
             declared, real = kind.resources.get(name, 0), brought.get(name, 0)
             if declared != real:
@@ -161,16 +161,21 @@ def _declared(job: Object, head: Pod, groups: list[Pod]) -> Iterator[Finding]:
             yield Finding(job, at, said)
 
 
-def _brought(pod: Pod) -> dict[str, float]:
+def brought_by(pod: Pod) -> dict[str, float]:
+    """What a worker of a group brings, by Ray's names."""
     limits = table(table(pod.main[0].tree.get("resources")).get("limits")) if pod.main else {}
     requests = table(table(pod.main[0].tree.get("resources")).get("requests")) if pod.main else {}
     found = {RAY_NAMES[name]: amount(limits.get(name, requests.get(name))) for name in RAY_NAMES}
-    return {name: number for name, number in found.items() if number}
+    return {name: number for name, number in {**found, "GPU": pod.gpus}.items() if number}
 
 
 def _affordable(objects: Objects, job: Object, group: list[Pod]) -> Iterator[Finding]:
     """A quota that is smaller than what the groups may grow to leaves Pods pending for ever."""
-    wanted = sum(_brought(pod).get("GPU", 0) * pod.replicas for pod in group if isinstance(pod.replicas, int))
+    wanted = sum(
+        (amount(pod.main[0].limit(GPU)) or 0) * pod.replicas
+        for pod in group
+        if pod.main and isinstance(pod.replicas, int)
+    )
     for quota in objects.of("ResourceQuota"):
         allowed = amount(table(quota.spec.get("hard")).get("requests.nvidia.com/gpu"))
         if quota.namespace == job.namespace and allowed is not None and wanted > allowed:

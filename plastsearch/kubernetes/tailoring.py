@@ -10,24 +10,23 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
 from plastsearch.execute.resources import Request, check_fit
 from plastsearch.kubernetes.manifests import Object, Objects, Tree, dig, rows, table, text
-from plastsearch.kubernetes.pods import HEAD, SWEEP, ray_pods
-from plastsearch.kubernetes.quantities import amount
-from plastsearch.kubernetes.ray_rules import LONGEST
-from plastsearch.kubernetes.sweep_rules import RAY_NAMES
+from plastsearch.kubernetes.pods import HEAD, SWEEP, gpus_of, ray_pods
+from plastsearch.kubernetes.ray_rules import LONGEST_ACCOUNT
+from plastsearch.kubernetes.sweep_rules import brought_by
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.words import duration
 
-GPU = "nvidia.com/gpu"
 SPARE_S = 3600  # for nodes to come and a report to be written, beyond the space's own limit of time
+LONGEST = LONGEST_ACCOUNT - len("-head")  # of a sweep's name, whose head has an account of its own
 _NAMES = {"name", "serviceAccountName", SWEEP}  # keys below which a name of the sweep's own objects stands
 
 
 def check_name(name: str) -> None:
     """Refuse a name that KubeRay would."""
-    if len(name) > LONGEST["RayJob"] or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
+    if len(name) > LONGEST or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         raise PlastsearchError(
             f"--name {name}: no name for a RayJob; use a-z, 0-9 and -, begin with a letter, "
-            f"{LONGEST['RayJob']} characters at most"
+            f"{LONGEST} characters at most"
         )
 
 
@@ -67,12 +66,12 @@ def set_command(job: Tree, name: str, space: str, sets: Sequence[str]) -> None:
 
 def set_gpus(job: Tree, gpus: int) -> None:
     """So many GPUs at most, over all groups that have some, in the proportion that the overlay has."""
-    groups = [group for group in _groups(job) if _gpus_of(group)]
+    groups = [group for group in _groups(job) if gpus_of(group)]
     if not groups:
         raise PlastsearchError("--gpus: the overlay has no group of GPU workers; use gpu, spot, kueue or s3")
     total = sum(group["maxReplicas"] for group in groups)
     main = max(groups, key=lambda group: int(group["maxReplicas"]))
-    each = _gpus_of(main)
+    each = int(gpus_of(main))
     if gpus < 1 or gpus % each:
         raise PlastsearchError(f"--gpus {gpus}: a worker has {each} of them; give a multiple of that, at least {each}")
     workers = left = gpus // each
@@ -95,10 +94,6 @@ def _groups(job: Tree) -> list[Tree]:
     return rows(dig(job, "spec", "rayClusterSpec", "workerGroupSpecs"))
 
 
-def _gpus_of(group: Tree) -> int:
-    return int(amount(dig(group, "template", "spec", "containers", 0, "resources", "limits", GPU)) or 0)
-
-
 def set_environment(job: Tree, name: str, value: str) -> None:
     """A variable of the head's."""
     container = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
@@ -115,10 +110,7 @@ def declare_groups(job: Tree) -> str:
     declared = []
     for pod in ray_pods(Object(job)):
         if pod.group != HEAD:
-            resources = pod.main[0].tree["resources"]
-            given = {**table(resources.get("requests")), **table(resources.get("limits"))}
-            brought = {RAY_NAMES[one]: amount(given[one]) for one in RAY_NAMES if one in given}
-            whole = {one: int(n) if n == int(n) else n for one, n in brought.items() if n}
+            whole = {one: int(n) if n == int(n) else n for one, n in brought_by(pod).items()}
             declared.append({"name": pod.group, "resources": whole, "max": pod.replicas})
     said = json.dumps(declared)
     set_environment(job, GROUPS, said)

@@ -157,6 +157,10 @@ def test_variables_of_this_machine_do_not_count(rendered, monkeypatch):
 
 
 def test_one_object_may_be_named_instead_of_shown():
+    with pytest.raises(
+        PlastsearchError, match="--beside Foo/bar: no such folder, and nothing here refers to a Foo; known"
+    ):
+        read_beside("Foo/bar")
     (found,) = read_beside("Secret/s3").all
     assert (found.kind, found.name) == ("Secret", "s3")
 

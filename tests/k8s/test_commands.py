@@ -230,9 +230,19 @@ def test_a_sweep_whose_job_has_gone_is_fetched_through_the_toolbox(cluster, swee
     assert (tmp_path / "copy" / "trials.jsonl").is_file()
 
 
+def test_a_place_that_cannot_be_written_is_named(cluster, tmp_path):
+    cluster.answer(HEAD, {"out": listed(pod("w2v-head", "ray-head"))})
+    (tmp_path / "file").write_text("x")
+    said = refused("fetch", "w2v", str(tmp_path / "file" / "below"))
+    assert "/file" in said
+    assert ": cannot be written (" in said
+
+
 def test_where_nobody_sees_the_folder_the_toolbox_is_named(cluster, tmp_path):
     cluster.answer(HEAD, {"out": listed(pod("w2v-head", "ray-head", ready=False))})
-    assert "kubectl scale deployment toolbox --replicas=1" in refused("fetch", "w2v", str(tmp_path / "copy"))
+    assert "kubectl scale deployment toolbox --replicas=1 --namespace plastsearch" in refused(
+        "fetch", "w2v", str(tmp_path / "copy")
+    )
 
 
 def archive(*members: tuple[str, bytes, bytes]) -> bytes:

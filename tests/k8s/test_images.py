@@ -109,6 +109,23 @@ def test_dockerfiles_say_what_the_package_is(kind: str) -> None:
         assert f"org.opencontainers.image.{label}=" in text
 
 
+def test_a_compiler_is_where_kernels_are_built_and_nowhere_else() -> None:
+    """triton builds each kernel's launcher with the compiler that it finds; the head's image has no use for one."""
+    installed = {kind: re.findall(r"apt-get install .*", dockerfile(kind)) for kind in KINDS}
+    assert installed["cpu"] == []
+    (line,) = installed["gpu"]
+    assert {"gcc", "libc6-dev"} <= set(line.split())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_login_shell_finds_the_programs(kind: str) -> None:
+    """/etc/profile sets a PATH of its own, then reads what lies in profile.d."""
+    (write,) = re.findall(r'(echo "PATH=\S+") > /etc/profile\.d/plastsearch\.sh', dockerfile(kind))
+    script = f'line=$({write}); PATH=/usr/bin; eval "$line"; echo $PATH'
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == "/opt/plastsearch/bin:/usr/bin\n"
+
+
 def test_hadolint_has_no_complaint() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     files = [str(IMAGES / f"{kind}.Dockerfile") for kind in KINDS]
@@ -174,6 +191,8 @@ def test_the_image_runs(built: Buildah, kind: str) -> None:
     (ray,) = [version for name, version in pins("requirements.lock") if name == "ray"]
     assert f"version {ray}" in said
     assert said.splitlines()[-4:] == ["1000", "100", "/home/ray", "/opt/plastsearch/bin/ray"]
+    said = built.run(f"test/{kind}", ["bash", "-lc", "command -v ray plastsearch python"])
+    assert said.split() == [f"/opt/plastsearch/bin/{name}" for name in ("ray", "plastsearch", "python")]
 
 
 @pytest.mark.slow
@@ -182,7 +201,7 @@ def test_the_image_runs(built: Buildah, kind: str) -> None:
 def test_the_image_holds_what_it_runs_and_no_more(built: Buildah, kind: str) -> None:
     look = """
     ls /opt/plastsearch/search_spaces/smoke.yaml /opt/plastsearch/healthy.py
-    for tool in pip uv hatchling gcc make pytest mypy; do command -v $tool && echo "left: $tool"; done
+    for tool in pip uv hatchling g++ make pytest mypy; do command -v $tool && echo "left: $tool"; done
     python -c 'import pip' 2>/dev/null && echo 'left: the module pip'
     find / -xdev \\( -name secret.env -o -path '/build/*' -o -path '/tools/*' -o -path '/wheel/*' \\) 2>/dev/null
     find /opt/plastsearch -user 1000 -o -writable -not -type l
@@ -190,6 +209,8 @@ def test_the_image_holds_what_it_runs_and_no_more(built: Buildah, kind: str) -> 
     python /opt/plastsearch/healthy.py && touch ~/mine /tmp/mine && echo done
     """
     said = built.run(f"test/{kind}", ["bash", "-c", look]).split()
+    built_there = "echo 'int main(void){return 0;}' > ~/a.c && gcc -shared -fPIC ~/a.c -o ~/a.so && echo built || true"
+    assert ("built" in built.run(f"test/{kind}", ["bash", "-c", built_there]).split()) is (kind == "gpu")
     torchaudio = ["/opt/plastsearch/lib/python3.11/site-packages/torchaudio/lib"] if kind == "gpu" else []
     assert said == ["/opt/plastsearch/healthy.py", "/opt/plastsearch/search_spaces/smoke.yaml", *torchaudio, "done"]
 

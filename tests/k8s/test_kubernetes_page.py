@@ -54,6 +54,8 @@ def test_the_budget_finds_the_head_under_its_new_name(folders: Path) -> None:
     documents = render(folders / "resnet")
     budget = one(documents, "PodDisruptionBudget")
     kubernetes_validate.validate(budget, kubernetes_validate.latest_version(), strict=True)
+    assert budget["spec"]["minAvailable"] == 1
+    assert "maxUnavailable" not in budget["spec"]
     assert selects(budget["spec"]["selector"], {SWEEP: "resnet-w2v-layers", "ray.io/node-type": "head"})
 
 

@@ -257,6 +257,8 @@ def test_names_within_an_object_lead_somewhere(name: str, documents: list[Docume
             ports = {port["name"] for port in container.get("ports", ())}
             for probe in "startupProbe", "readinessProbe", "livenessProbe":
                 assert container.get(probe, {}).get("httpGet", {}).get("port") in {None, *ports}, who
+                if "httpGet" in container.get(probe, {}) and probe != "startupProbe":  # which is asked 60 times
+                    assert container[probe]["timeoutSeconds"] >= 5, f"{who}: a busy server answers late"
     served = [document for document in documents if document["kind"] in ("Deployment", "StatefulSet")]
     for document in served:
         assert selects(document["spec"]["selector"], document["spec"]["template"]["metadata"]["labels"])

@@ -121,6 +121,13 @@ def argument(pod: Document, old: str, new: str) -> None:
     args[args.index(old)] = new
 
 
+def sliced(m: Manifests, told: str | None) -> None:
+    """The workers take a slice of a GPU each, and Ray is told of so many."""
+    replace(container(m.gpu)["resources"]["limits"], "nvidia.com/gpu", **{"nvidia.com/mig-1g.10gb": "1"})
+    replace(container(m.gpu)["resources"]["requests"], "nvidia.com/gpu", **{"nvidia.com/mig-1g.10gb": "1"})
+    m.group("gpu")["rayStartParams"] = {"num-gpus": told} if told else {}
+
+
 Break = Callable[[Manifests], object]
 RESTRICTED = "restricted pod security refuses the Pod"
 
@@ -192,6 +199,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a space beside the mount": (
         lambda m: m.entrypoint("/spaces/w2v", "/space/w2v"),
         "reads /space/w2v_layers.yaml, which lies under no mount of the head (",
+    ),
+    "a ConfigMap that kubectl cannot apply": (
+        lambda m: put(m.config(), "data", "smoke.yaml", "# " + "x" * 250_000),
+        " bytes, and kubectl apply takes 250,000; shorten it, or split it into several",
     ),
     "a space with a mistake": (
         lambda m: put(m.config(), "data", "w2v_layers.yaml", "version: 1\nserach: {trials: 3}\n"),
@@ -289,6 +300,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a Service that does not exist": (
         lambda m: put(env(m.head, "MLFLOW_SERVICE"), "value", "ml-flow"),
         "calls Service ml-flow, which is not among these objects; did you mean mlflow?",
+    ),
+    "a Service of another namespace": (
+        lambda m: put(m.of("Service", "mlflow"), "metadata", "namespace", "tracking"),
+        "which is not among these objects; it is in namespace tracking, not in plastsearch: call mlflow.tracking",
     ),
     "a variable that stands nowhere": (
         lambda m: put(env(m.head, "MLFLOW_TRACKING_URI"), "value", "http://$(MLFLOW):5000"),
@@ -405,6 +420,22 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(m.group("gpu"), "rayStartParams", {"num-gpus": "1"}),
         "rayStartParams.num-gpus: is read by KubeRay from the limits; leave it out",
     ),
+    "slices of GPUs that the autoscaler does not see": (
+        lambda m: sliced(m, None),
+        "workerGroupSpecs[1].rayStartParams.num-gpus: is missing, and Ray's autoscaler counts no slice of a GPU",
+    ),
+    "slices of GPUs that are miscounted": (
+        lambda m: sliced(m, "2"),
+        "rayStartParams.num-gpus: is '2', and Ray's autoscaler counts no slice of a GPU by itself; set it to \"1\"",
+    ),
+    "a Pod that is killed while its trials part": (
+        lambda m: drop(m.gpu, "terminationGracePeriodSeconds"),
+        "terminationGracePeriodSeconds: is 30, and Ray drains a node for 30 s; make it longer than that",
+    ),
+    "a node that drains for longer than it has": (
+        lambda m: container(m.gpu)["env"].append({"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": "60"}),
+        "terminationGracePeriodSeconds: is 45, and Ray drains a node for 60 s; make it longer than that",
+    ),
     "the old autoscaler": (
         lambda m: put(m.cluster, "autoscalerOptions", "version", "v1"),
         "autoscalerOptions.version: is v1; use v2",
@@ -414,6 +445,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a name that is too long": (
         lambda m: put(m.of("RayJob"), "metadata", "name", "a" * 48),
         "metadata.name: has 48 characters; KubeRay takes 47 at most",
+    ),
+    "an account whose name KubeRay would cut": (
+        lambda m: put(m.head, "serviceAccountName", "a" * 51),
+        "headGroupSpec.template.spec.serviceAccountName: has 51 characters; with autoscaling KubeRay takes 50 at most",
     ),
     "a queue and an autoscaler": (
         lambda m: put(m.of("RayJob"), "metadata", "labels", "kueue.x-k8s.io/queue-name", "gpus"),
@@ -485,6 +520,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda m: put(container(m.gpu), "image", "registry.example.org/plastsearch-gpu:0.0.9"),
         "image: has version 0.0.9, the others 0.1.0",
     ),
+    "an image that is an address": (
+        lambda m: put(container(m.mlflow), "image", "https://r.example.org/plastsearch:0.1.0"),
+        "image: is 'https://r.example.org/plastsearch:0.1.0', no image; write it as HOST/PATH:TAG",
+    ),
     "an image without a version": (
         lambda m: put(container(m.mlflow), "image", "plastsearch"),
         "image: is plastsearch, which may be another one tomorrow",
@@ -530,6 +569,12 @@ def test_the_unbroken_ones_pass(rendered):
     assert mistakes(rendered) == []
 
 
+def test_slices_of_gpus_pass_where_both_sides_are_told(rendered):
+    manifests = Manifests(copy.deepcopy(rendered))
+    sliced(manifests, "1")
+    assert mistakes(manifests.documents) == []
+
+
 @pytest.mark.parametrize(("broken", "said"), BROKEN.values(), ids=BROKEN)
 def test_what_is_broken_is_refused_in_a_sentence(rendered, broken, said):
     manifests = Manifests(copy.deepcopy(rendered))
@@ -541,7 +586,7 @@ def test_what_is_broken_is_refused_in_a_sentence(rendered, broken, said):
 
 BUDGET = {
     "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "head", "namespace": "plastsearch"},
-    "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"ray.io/node-type": "head"}}},
+    "spec": {"minAvailable": 1, "selector": {"matchLabels": {"ray.io/node-type": "head"}}},
 }  # fmt: skip
 AROUND: dict[str, tuple[Break, str]] = {
     "a monitor of nobody": (
@@ -555,6 +600,14 @@ AROUND: dict[str, tuple[Break, str]] = {
     "a budget for nobody": (
         lambda m: put(m.of("PodDisruptionBudget"), "spec", "selector", "matchLabels", {"ray.io/node-type": "heads"}),
         "PodDisruptionBudget head: spec.selector: meets no Pod of this set (ray.io/node-type: heads)",
+    ),
+    "a budget that cannot be counted": (
+        lambda m: replace(m.of("PodDisruptionBudget")["spec"], "minAvailable", maxUnavailable=0),
+        "PodDisruptionBudget head: spec.maxUnavailable: is 0, which Kubernetes cannot count for Pods of Ray; give min",
+    ),
+    "a budget by percent": (
+        lambda m: put(m.of("PodDisruptionBudget"), "spec", "minAvailable", "50%"),
+        "PodDisruptionBudget head: spec.minAvailable: is 50%, which Kubernetes cannot count for Pods of Ray",
     ),
     "a database under another name": (
         lambda m: put(m.of("Service", "postgres"), "spec", "selector", {"app": "postgresql"}),

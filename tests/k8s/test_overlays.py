@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from plastsearch.kubernetes.credentials import KINDS
+from plastsearch.kubernetes.ray_rules import DRAIN_S
 from tests.rendering import (
     COMPONENTS,
     K8S,
@@ -207,12 +208,28 @@ def group(job: Document, name: str) -> Document:
 def test_spot_workers_are_gpu_workers_on_other_nodes() -> None:
     job = one(render(K8S / "overlays" / "spot"), "RayJob")
     gpu, spot = (dict(group(job, name)["template"]["spec"]) for name in ("gpu", "spot"))
-    assert spot.pop("terminationGracePeriodSeconds") == 30
+    from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+
+    from plastsearch.execute.ray_notice import ASK_S
+
+    waits = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    container = spot["containers"][0]
+    drain = float(environment(container, "other")[waits])
+    container["env"] = [entry for entry in container["env"] if entry["name"] != waits]
+    assert ASK_S < drain < spot.pop("terminationGracePeriodSeconds") <= 30
+    assert RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S == DRAIN_S
+    assert gpu.pop("terminationGracePeriodSeconds") > RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
     assert spot.pop("nodeSelector")
     extra = [toleration for toleration in spot.pop("tolerations") if toleration not in gpu.pop("tolerations", [])]
     assert extra
     assert spot == gpu
     assert group(job, "spot")["priority"] > group(job, "gpu").get("priority", 0)
+
+
+def test_a_cluster_of_fixed_size_has_time_to_come() -> None:
+    queued, grows = (one(render(K8S / "overlays" / name), "RayJob")["spec"] for name in ("kueue", "gpu"))
+    assert queued["preRunningDeadlineSeconds"] >= 4 * grows["preRunningDeadlineSeconds"]
+    assert queued["preRunningDeadlineSeconds"] < queued["activeDeadlineSeconds"]
 
 
 def test_trials_run_with_what_groups_say_beside_each_other() -> None:
@@ -221,7 +238,8 @@ def test_trials_run_with_what_groups_say_beside_each_other() -> None:
         seen = []
         for entry in groups(one(render(K8S / "overlays" / overlay), "RayJob"))[1:]:
             found = environment(entry["template"]["spec"]["containers"][0], "other")
-            seen.append({name: value for name, value in found.items() if name != "PLASTSEARCH_CACHE_MAX_GB"})
+            own = {"PLASTSEARCH_CACHE_MAX_GB", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"}
+            seen.append({name: value for name, value in found.items() if name not in own})
         assert all(one == seen[0] for one in seen)
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.execute.autoscaler import GROUPS, declared_groups
-from plastsearch.kubernetes import overlays
+from plastsearch.kubernetes import overlays, tailoring
 from plastsearch.kubernetes.rendering import named_image
 from plastsearch.spec.load import load_sweep
 from tests.rendering import ROOT, SWEEP, environment, groups, of_kind, one, render, walk
@@ -131,6 +131,19 @@ def test_gpus_set_the_size_and_tell_the_driver(rendered, overlay, gpus, most):
     assert answer["parallel"] == gpus
 
 
+def test_slices_of_gpus_are_counted_and_told():
+    job = one(render(overlays.overlay("gpu")), "RayJob")
+    (group,) = [g for g in groups(job)[1:] if g["groupName"] == "gpu"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    del limits["nvidia.com/gpu"]
+    limits["nvidia.com/mig-1g.10gb"] = "2"
+    group["rayStartParams"] = {"num-gpus": "2"}
+    tailoring.set_gpus(job, 6)
+    assert group["maxReplicas"] == 3
+    kinds = declared_groups({GROUPS: tailoring.declare_groups(job)})
+    assert [(kind.resources.get("GPU", 0), kind.count) for kind in kinds] == [(0, 1), (2, 3)]
+
+
 def test_images_and_namespace_are_set_everywhere(rendered):
     documents, _ = rendered(
         "--image", "r.example.org/t/plastsearch:1.0", "--image", "plastsearch-gpu=r.example.org/t/cuda:1.0",
@@ -154,7 +167,7 @@ def test_each_rendering_is_a_submission_of_its_own(rendered):
     [
         (["--overlay", "cloud"], "--overlay cloud: unknown; known: dev: one node"),
         (["--name", "Mine"], "--name Mine: no name for a RayJob; use a-z, 0-9 and -"),
-        (["--name", "m" * 48], "47 characters at most"),
+        (["--name", "m" * 46], "45 characters at most"),
         (["--set", "search.trails=3"], "search.trails: unknown key"),
         (["--set", "space.layers.of=encoder.*.fnn"], "encoder.*.fnn"),
         (
@@ -165,6 +178,18 @@ def test_each_rendering_is_a_submission_of_its_own(rendered):
         (["--gpus", "64"], "may take 64 GPUs, ResourceQuota plastsearch allows 32"),
         (["--image", "r.example.org/other:1"], "which of plastsearch and plastsearch-gpu is it?"),
         (["--image", "plastsearch"], "has no version; give one, such as plastsearch:"),
+        (["--image", "plastsearch-gpu:"], "such as plastsearch-gpu:0.1.0"),
+        (["--image", "a b:1"], "Say so: --image 'plastsearch=a b:1'"),
+        (
+            ["--image", "plastsearch=r.example.org/My/App:1"],
+            "'r.example.org/My/App:1' is no image; write it as HOST/PATH",
+        ),
+        (["--image", "plastsearch=r.example.org//app:1"], "is no image; write it as HOST/PATH:TAG"),
+        (["--image", "plastsearch=app@sha256:ab"], "is no image; write it as HOST/PATH:TAG"),
+        (["--image", "plastsearch=https://r.example.org/app:1"], "is no image; write it as HOST/PATH:TAG"),
+        (["--namespace", "My_Team"], "--namespace My_Team: no name for a namespace; use a-z"),
+        (["--namespace", "a.b"], "--namespace a.b: no name for a namespace; use a-z"),
+        (["--namespace", "t" * 64], "63 characters at most"),
         (["--image", "r.example.org/plastsearch:0.0.9"], "has version 0.0.9, the others"),
     ],
 )
@@ -196,6 +221,22 @@ def test_its_own_folder_is_written_anew_and_notes_beside_it_are_kept(rendered, t
     assert (tmp_path / "out" / "notes.md").is_file()
 
 
+def test_rendered_again_it_is_said_how_an_ended_job_is_started_anew(rendered):
+    assert not [line for line in rendered()[1]["next"] if "delete" in line]
+    todo = rendered("--namespace", "team")[1]["next"]
+    (place,) = [number for number, line in enumerate(todo) if "delete" in line]
+    assert todo[place].startswith("kubectl -n team delete rayjob mine --ignore-not-found  # if it has ended")
+    assert todo[place + 1].startswith("kubectl apply -k ")
+
+
+def test_a_place_that_cannot_be_written_is_named(rendered, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        PlastsearchError, match=r"/file.*: cannot be written \((Not a directory|File exists)\); name another"
+    ):
+        rendered(folder="file/below")
+
+
 def test_a_mistake_in_the_result_leaves_the_old_folder(rendered, tmp_path):
     rendered()
     before = (tmp_path / "out" / "job.yaml").read_text()
@@ -215,12 +256,44 @@ def test_what_to_do_next_are_commands_that_exist(rendered):
     for line in todo[2:]:
         words = shlex.split(line)[1:]
         assert CliRunner().invoke(app, [*words[:2], "--help"]).exit_code == 0
-    _, answer = rendered("--namespace", "team", folder="team")
-    assert "--platform" in answer["next"][0]
+    _, answer = rendered(folder="plain")
+    assert answer["next"][0].startswith("kubectl apply -k ")
+    for words in (["--namespace", "team"], ["--image", "r.example.org/plastsearch:0.1.0"]):
+        more = ["--image", "r.example.org/plastsearch-gpu:0.1.0"] if words[0] == "--image" else []
+        _, answer = rendered(*words, *more, folder=words[0].strip("-"))
+        assert "this command with --platform and another --out" in answer["next"][0]
+        assert not any(line.startswith("kubectl apply -k") and "platform" in line for line in answer["next"])
+
+
+@pytest.mark.parametrize(
+    "name", ["job.yaml", "kustomization.yaml", "Kustomization", "name-references.yaml", "a b.yaml"]
+)
+def test_a_space_named_like_a_file_of_ours_overwrites_none(rendered, tmp_path, name):
+    space = tmp_path / name
+    shutil.copy(SPACE, space)
+    documents, _ = rendered(space=space)
+    assert one(documents, "RayJob")["spec"]["entrypoint"].startswith("plastsearch sweep /spaces/space.yaml ")
+    assert one(documents, "ConfigMap")["data"] == {"space.yaml": SPACE.read_text()}
+
+
+def test_a_space_that_kubectl_could_not_apply_is_refused(rendered, tmp_path):
+    space = tmp_path / "large.yaml"
+    space.write_text(SPACE.read_text() + "# é\n" * 50_000)
+    with pytest.raises(
+        PlastsearchError, match=r"large\.yaml: makes a ConfigMap of 30\d,\d{3} bytes, and kubectl apply"
+    ):
+        rendered(space=space)
+
+
+def test_the_longest_name_is_one_that_kuberay_leaves_whole(rendered):
+    documents, _ = rendered(name="m" * 45)
+    head = one(documents, "RayJob")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert len(head["serviceAccountName"]) == 50
 
 
 def test_names_of_images():
-    assert named_image("r.example.org:5000/plastsearch@sha256:ab")[1] == "r.example.org:5000/plastsearch@sha256:ab"
+    for image in ("r.example.org:5000/plastsearch@sha256:" + "ab" * 32, "R.example.org/a__b/c--d/plastsearch:v1.0_x-y"):
+        assert named_image(image) == ("plastsearch", image)
     assert named_image("plastsearch-gpu=x:1") == ("plastsearch-gpu", "x:1")
 
 
