@@ -7,8 +7,10 @@ printed (execute/worker_output.py).
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
@@ -28,15 +30,15 @@ def output_of(folder: Path, trial: int, attempt: int) -> Path:
 
 
 def append(folder: Path, text: str) -> None:
-    """A line more, dated, if there is a log."""
+    """A line more, dated, if there is a log that can be written: what is appended is shown in any case."""
     path = folder / FOLDER / FILE
     if path.is_file():
-        with path.open("a") as file:
+        with suppress(OSError), path.open("a") as file:
             file.write(f"{time.strftime('%F %T')} {text.rstrip()}\n")
 
 
 class DriverLog:
-    """One session's lines, appended to those of earlier ones."""
+    """One session's lines, appended to those of earlier ones; the sweep goes on without them if the disk is full."""
 
     def __init__(self, folder: Path, view: SweepView) -> None:
         self._folder, self._view = folder, view
@@ -45,9 +47,10 @@ class DriverLog:
     def begin(self, what: str, surroundings: Iterable[str]) -> None:
         """Who runs it, with what, and where; from here on events are written, too."""
         path = self._folder / FOLDER / FILE
-        path.parent.mkdir(exist_ok=True)
-        self._file = path.open("a")
-        self._lines = Lines(self._view, self._file, dated=True)
+        with self._spared():
+            path.parent.mkdir(exist_ok=True)
+            self._file = path.open("a")
+            self._lines = Lines(self._view, self._file, dated=True)
         pod = os.environ.get("POD_NAME")
         host = f"{socket.gethostname()}{f' (Pod {pod})' if pod and pod != socket.gethostname() else ''}"
         who = f"process {os.getpid()} on {host}"
@@ -57,7 +60,8 @@ class DriverLog:
         """What a person would be told, and where a failed attempt's output is."""
         if self._file is None:
             return
-        self._lines.feed(event)
+        with self._spared():
+            self._lines.feed(event)
         failed = isinstance(event, Retried) or (isinstance(event, Ended) and event.state == "failed")
         if failed and isinstance(event, Ended | Retried):
             path = output_of(self._folder, event.trial, self._view.records[event.trial].attempts)
@@ -72,18 +76,33 @@ class DriverLog:
         """A last summary; files of attempts that were killed before they said anything go."""
         if self._file is None:
             return
-        self._lines.close()
-        self._file.close()
+        with self._spared():
+            self._lines.close()
+            self._file.close()
         self._file = None
         for path in (self._folder / FOLDER).glob("trial-*.txt"):
-            if not path.stat().st_size:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a worker that was stopped may tidy up just now
+                if not path.stat().st_size:
+                    path.unlink()
 
     def _block(self, head: str, lines: Iterable[str]) -> None:
         if self._file is None:
             return
-        self._file.write("\n".join([f"{time.strftime('%F %T')} {head}", *(f"    {line}" for line in lines)]) + "\n")
-        self._file.flush()
+        with self._spared():
+            self._file.write("\n".join([f"{time.strftime('%F %T')} {head}", *(f"    {line}" for line in lines)]) + "\n")
+            self._file.flush()
+
+    @contextmanager
+    def _spared(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            lost, self._file = self._file, None
+            with suppress(OSError):  # it tries once more to write what it holds
+                if lost is not None:
+                    lost.close()
+            path = self._folder / FOLDER / FILE
+            sys.stderr.write(f"Note: {path} cannot be written ({error.strerror}); the sweep goes on without it.\n")
 
 
 def _versions() -> Iterator[str]:

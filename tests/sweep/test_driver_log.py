@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,8 @@ from plastsearch.cli.main import app
 from plastsearch.execute.messages import Done, Failed, Task, message_from
 from plastsearch.execute.worker_output import Output
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
-from plastsearch.sweep.driver_log import append
+from plastsearch.sweep.driver_log import DriverLog, append
+from plastsearch.tracking.events import note
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 QUICK = ["--executor", "inline", "--mlflow", "none", "--no-finalists"]
@@ -131,3 +133,33 @@ def test_a_folder_that_cannot_be_written_costs_the_output_only(tmp_path):
     output = Output(tmp_path / "log" / "trial-1-attempt-1.txt")
     output.close(keep=True)
     assert (tmp_path / "log").read_text() == "a file"
+
+
+class View:
+    """What the log asks of a view."""
+
+    records: ClassVar = {}
+
+    def summary(self):
+        return "all there is"
+
+
+def test_a_full_disk_costs_the_log_and_is_said_once(tmp_path, capsys):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "driver.log").symlink_to("/dev/full")
+    log = DriverLog(tmp_path, View())
+    log.begin("a session begins", ["a node"])
+    log.feed(note("a word"))
+    log.end(["a node"])
+    log.close()
+    assert capsys.readouterr().err.count("driver.log cannot be written (No space left on device)") == 1
+
+
+def test_a_log_that_cannot_be_opened_is_said_once(tmp_path, capsys):
+    (tmp_path / "log").write_text("a file where the folder should be")
+    log = DriverLog(tmp_path, View())
+    log.begin("a session begins", [])
+    log.feed(note("a word"))
+    log.close()
+    assert capsys.readouterr().err.count("driver.log cannot be written (") == 1
+    append(tmp_path, "a word")
