@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+from plastsearch.errors import ClusterLostError
 from plastsearch.execute.autoscaler import NodeWait, patience_s
 from plastsearch.execute.ray_cluster import Cluster, hush
 from plastsearch.execute.resources import NodeKind
@@ -30,28 +31,44 @@ class Elsewhere:
         request = {"CPU": self.cores}
         most = sum(kind.holds(request) for kind in kinds)
         self._wait = NodeWait(request, most, patience_s() if cluster.autoscaled else None)
-        task = ray.remote(num_cpus=self.cores, max_retries=_RETRIES, num_returns="streaming")(_program)
-        self._stream = task.remote(module, list(words), text)
+        # Not retried by Ray, which goes on with a stream at the item where it broke off: a second run says less.
+        task = ray.remote(num_cpus=self.cores, max_retries=0, num_returns="streaming")(_program)
+        self._start = lambda: task.remote(module, list(words), text)
+        self._stream = self._start()
         self._heard = 0
         self._end: tuple[int, str] | None = None
 
     def lines(self, say: Callable[[str], None]) -> Iterator[str]:
         """What the program writes, line by line; `say` hears of waiting for a node."""
         with hush():
-            while self._end is None:
-                ready, _ = ray.wait([self._stream], timeout=_LOOK_S, fetch_local=False)
-                if not ready:
-                    said = self._wait.look(not self._heard, time.monotonic(), self._cluster.infeasible)
-                    if said is not None:
-                        say(said)
-                    continue
-                item = str(ray.get(next(self._stream)))
-                self._heard += 1
-                if item.startswith(_END):
-                    status, _, trouble = item[1:].partition(_END)
-                    self._end = int(status), trouble
-                elif item:
-                    yield item
+            for left in range(_RETRIES, -1, -1):
+                try:
+                    yield from self._lines(say)
+                    return
+                except ray.exceptions.RayError as error:
+                    if not left:
+                        words = str(error).strip().splitlines()
+                        raise ClusterLostError(
+                            f"the worker that prepares for all died {_RETRIES + 1} times "
+                            f"({words[-1] if words else type(error).__name__}); see its memory, and its node"
+                        ) from None
+                    self._stream, self._heard = self._start(), 0
+
+    def _lines(self, say: Callable[[str], None]) -> Iterator[str]:
+        while self._end is None:
+            ready, _ = ray.wait([self._stream], timeout=_LOOK_S, fetch_local=False)
+            if not ready:
+                said = self._wait.look(not self._heard, time.monotonic(), self._cluster.infeasible)
+                if said is not None:
+                    say(said)
+                continue
+            item = str(ray.get(next(self._stream)))
+            self._heard += 1
+            if item.startswith(_END):
+                status, _, trouble = item[1:].partition(_END)
+                self._end = int(status), trouble
+            elif item:
+                yield item
 
     def ended(self) -> tuple[int, str]:
         """Its exit status and what it wrote on standard error."""

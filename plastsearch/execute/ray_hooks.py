@@ -161,7 +161,7 @@ class DriverScheduler(FIFOScheduler):
             return
         # Whom we killed ourselves, Ray reports as any dead worker: the reason is ours.
         killed = self.bridge.killed.pop(trial.trial_id, None)
-        reason, blameless = (killed, False) if killed else _cause(Path(trial.pickled_error_file))
+        reason, blameless = (killed, False) if killed else _cause(trial.pickled_error_file)
         self.bridge.driver.lost(attempt, reason, blameless=blameless)
 
 
@@ -227,10 +227,10 @@ class DriverStopper(tune.Stopper):
         return self.bridge.driver.stopping
 
 
-def _cause(pickled: Path) -> tuple[str, bool]:
+def _cause(pickled: str | None) -> tuple[str, bool]:
     """Why a worker is gone, in a line, and whether its whole node is; Tune has just left the error in that file."""
     # By words where Ray has no type of its own for a case, or gives one type to several.
-    error = ray.cloudpickle.loads(pickled.read_bytes()) if pickled.is_file() else None
+    error = ray.cloudpickle.loads(Path(pickled).read_bytes()) if pickled and Path(pickled).is_file() else None
     text, failures = str(error), ray.exceptions
     if "running low on memory" in text:
         return _out_of_memory(text, getattr(error, "actor_id", None))

@@ -4,6 +4,7 @@ Ray writes it to the node's own disk, which goes with the node, and the last wor
 are nowhere else.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -31,13 +32,18 @@ class Output:
         """Lead them back; the file stays if it holds anything and is wanted."""
         if not self._kept:
             return
-        _flush()
-        for number, before in self._kept:
-            os.dup2(before, number)
-            os.close(before)
-        self._kept = []
-        if not keep or not self.path.stat().st_size:
-            self.path.unlink(missing_ok=True)
+        try:
+            _flush()
+        except OSError:
+            keep = False  # a full disk costs the output, not the trial
+        finally:
+            for number, before in self._kept:
+                os.dup2(before, number)
+                os.close(before)
+            self._kept = []
+        with contextlib.suppress(OSError):  # the driver tidies up, too
+            if not keep or not self.path.stat().st_size:
+                self.path.unlink()
 
 
 def _flush() -> None:

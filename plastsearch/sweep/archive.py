@@ -20,13 +20,18 @@ from plastsearch.spec.config import content_id
 from plastsearch.store.objects import BeatenError, Objects
 from plastsearch.store.records import StageRecords
 from plastsearch.tracking.events import Opened, parse
-from plastsearch.tracking.journal import FILE
+from plastsearch.tracking.journal import FILE, LEASE
 from plastsearch.tracking.ranking import ranking_of
 from plastsearch.tracking.records import TrialRecord, trials
 
 MANIFEST = "manifest.json"
 VERSION = 1
-_OWN = ("driver.lock", "optuna.log", "optuna.broken")  # a driver's own; the log of Optuna is made from the journal
+_OWN = (
+    LEASE,
+    "driver.lock",
+    "optuna.log",
+    "optuna.broken",
+)  # a driver's own; the log of Optuna is made from the journal
 Progress = Callable[[str], None]
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from plastsearch.errors import DataError
+from plastsearch.errors import DataError, StorageError
 from plastsearch.spec.config import DataConfig
 
 MODULE = "plastsearch.sweep.preparing"  # run as a program, see `main`
+MAY_PASS = 75  # a file server did not answer, say; so may be whatever kills the child
 REFUSED = 65  # the corpus cannot be used, and standard error says why; not 1, with which a traceback ends
 
 
@@ -46,7 +47,9 @@ class CorpusPreparation:
                 say(line)
             status, trouble = self._child.ended()
             if status:
-                raise DataError(trouble.strip() if status == REFUSED else self._broken(status, trouble.strip()))
+                if status == REFUSED:
+                    raise DataError(trouble.strip())
+                raise StorageError(trouble.strip() if status == MAY_PASS else self._broken(status, trouble.strip()))
         finally:
             self.close()
 
@@ -119,7 +122,7 @@ def main() -> int:
                 lines.say(f"{config.corpus}: {bad:,} clips cannot be used and are left out (data.on_bad: skip)")
     except PlastsearchError as error:
         sys.stderr.write(str(error))
-        return REFUSED
+        return REFUSED if error.permanent else MAY_PASS
     return 0
 
 

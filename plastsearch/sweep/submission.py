@@ -21,6 +21,8 @@ from plastsearch.files import whole_file
 
 SUBMISSION = "PLASTSEARCH_SUBMISSION"
 FILE = "verdict.json"
+PERMANENT = (2, 3, 4)
+_LONGEST = 3000  # characters of a message: a tag of MLflow must hold the whole of it
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Submission:
     def judge(self, exit_code: int, message: str) -> list[str]:
         """Write down that no further attempt can do better; what could not be written."""
         at = time.strftime("%FT%T%z")
-        verdict = Verdict(self.word, self.inputs, exit_code, message, at, socket.gethostname())
+        verdict = Verdict(self.word, self.inputs, exit_code, message[:_LONGEST], at, socket.gethostname())
         text = json.dumps(asdict(verdict), indent=1)
         trouble = []
         try:
@@ -96,13 +98,17 @@ class Submission:
         # The file decides, and may be removed by hand. The tag counts only where there is no looking for the file: a
         # volume that is not mounted is a permanent mistake, too.
         if self.folder.parent.is_dir():
-            text = self.path.read_text() if self.path.is_file() else None
+            try:
+                text = self.path.read_text(errors="replace") if self.path.is_file() else None
+            except OSError:
+                return None  # a file server that does not answer now: another try costs less than a sweep
         else:
             text = self.left(self._tag)
         if text is None:
             return None
         try:
-            return Verdict(**json.loads(text))
+            verdict = Verdict(**json.loads(text))
+            return verdict if verdict.exit_code in PERMANENT else None
         except (ValueError, TypeError):
             return None  # of another version of this program: as good as none
 

@@ -106,7 +106,10 @@ class Journal:
 
     def _fail(self, error: OSError) -> NoReturn:
         if error.errno == errno.ESTALE:  # the file was replaced: on NFS that is how one learns of a successor
-            self._check(look=True)
+            raise FolderTakenError(
+                f"{self.folder}: the file server has another file under the name of what this driver holds: its sweep "
+                "was taken over; that driver goes on, and here nothing more is written"
+            ) from None
         raise StorageError(
             f"{self.path}: cannot be written ({error.strerror or error}); see to its file system and go on with "
             "--resume: what is in the journal is not lost"
