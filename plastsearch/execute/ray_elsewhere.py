@@ -6,6 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from plastsearch.errors import ClusterLostError
 from plastsearch.execute.autoscaler import NodeWait, patience_s
@@ -33,7 +34,7 @@ class Elsewhere:
         self._wait = NodeWait(request, most, patience_s() if cluster.autoscaled else None)
         # Not retried by Ray, which goes on with a stream at the item where it broke off: a second run says less.
         task = ray.remote(num_cpus=self.cores, max_retries=0, num_returns="streaming")(_program)
-        self._start = lambda: task.remote(module, list(words), text)
+        self._start: Callable[[], Any] = lambda: task.remote(module, list(words), text)
         self._stream = self._start()
         self._heard = 0
         self._end: tuple[int, str] | None = None
