@@ -241,6 +241,8 @@ def _cause(pickled: str | None) -> tuple[str, bool]:
     # A worker's death is told by its node at once: nobody answering means that there is no node.
     if isinstance(error, failures.ActorUnavailableError):
         return "its node does not answer any more", True
+    if "receives a SIGTERM" in text:  # as ray_notice.py sends before a node goes, or somebody who clears a machine
+        return "its worker was asked to end (SIGTERM), as before its node is taken away", True
     if isinstance(error, failures.RayActorError):
         return "its worker process died", False
     return f"its worker could not run: {text.strip().splitlines()[-1] if text.strip() else type(error).__name__}", False
