@@ -91,7 +91,7 @@ class NodeWait:
         if now - self._said < (SAY_FIRST_S if first else SAY_AGAIN_S):
             return None
         self._said = now
-        coming = f"; the autoscaler may bring room for {self._most} at a time" if self._patience_s is not None else ""
+        coming = f"; room for {self._most} at a time may come" if self._patience_s is not None else ""
         return f"waiting for a node that holds {self._words()}, for {duration(now - self._since)} now{coming}"
 
     def _judge(self, now: float, infeasible: Callable[[], Sequence[Mapping[str, float]]]) -> None:

@@ -65,6 +65,7 @@ class Cluster:
     """A Ray of our own, or the one at `address`."""
 
     def __init__(self, address: str | None = None) -> None:
+        self._address = address
         self._leaving = ExitStack()
         self.own = not ray.is_initialized()  # else somebody in this process has opened it and will close it
         if self.own:
@@ -81,12 +82,18 @@ class Cluster:
             # From the server: this process's own environment says nothing about somebody else's cluster.
             return bool(is_autoscaler_v2(fetch_from_server=True))
 
+    @property
+    def nodes_may_come(self) -> bool:
+        """Whether to wait for a node is of use: an autoscaler brings it, or the manifest says that it will be there."""
+        return self.autoscaled or (self._address is not None and bool(declared_groups()))
+
     def node_kinds(self) -> list[NodeKind]:
-        """The nodes there are; with an autoscaler all that it may bring, if the manifest declares that."""
+        """The nodes there are, or the head and all that the manifest declares."""
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         # A cluster that is scaled down has no GPU node at all: what counts is what may come.
-        declared = declared_groups() if self.autoscaled else []
-        # The head is in no group of workers, and stays whatever the autoscaler does.
+        # Nor has one of fixed size whose head has just come back: the driver is there before the workers are.
+        declared = declared_groups() if self._address is not None else []
+        # The head is in no group of workers, and stays whatever becomes of those.
         staying = [resources for resources in alive if _HEAD in resources] if declared else alive
         return [*declared, *(NodeKind(resources, 1) for resources in staying)]
 

@@ -31,7 +31,7 @@ class Elsewhere:
         self._cluster = cluster
         request = {"CPU": self.cores}
         most = sum(kind.holds(request) for kind in kinds)
-        self._wait = NodeWait(request, most, patience_s() if cluster.autoscaled else None)
+        self._wait = NodeWait(request, most, patience_s() if cluster.nodes_may_come else None)
         # Not retried by Ray, which goes on with a stream at the item where it broke off: a second run says less.
         task = ray.remote(num_cpus=self.cores, max_retries=0, num_returns="streaming")(_program)
         self._start: Callable[[], Any] = lambda: task.remote(module, list(words), text)

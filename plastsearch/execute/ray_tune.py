@@ -69,7 +69,7 @@ class RayExecutor:
             # Else nobody has declared what may come, and only the autoscaler can say what cannot.
             self.slots = parallel or max(1, most)
             # A Ray of our own has its one node at once: there only a slow start would be told as a wait.
-            waits_s = patience_s() if autoscaled else None
+            waits_s = patience_s() if self._cluster.nodes_may_come else None
             self._node_wait = NodeWait(self.request, most, waits_s) if address is not None else None
         except BaseException:
             self.close()

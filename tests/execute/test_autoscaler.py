@@ -45,9 +45,7 @@ def test_a_wait_is_told_after_a_while_then_every_minute_and_forgotten_when_a_wor
     wait = NodeWait({"CPU": 8.0, "GPU": 1.0}, 4, 1800.0)
     said = {now: text for now in range(0, 150, 2) if (text := wait.look(True, float(now), lambda: []))}
     assert list(said) == [10, 70, 130]
-    assert said[70] == (
-        "waiting for a node that holds 8 CPU, 1 GPU, for 1 min 10 s now; the autoscaler may bring room for 4 at a time"
-    )
+    assert said[70] == ("waiting for a node that holds 8 CPU, 1 GPU, for 1 min 10 s now; room for 4 at a time may come")
     assert wait.look(False, 150.0, lambda: []) is None
     assert wait.look(True, 160.0, lambda: []) is None
     assert wait.look(True, 171.0, lambda: []) is not None

@@ -257,11 +257,13 @@ def head_restarted(scene: Scene) -> None:
     for node in nodes:
         node.signal(signal.SIGKILL)  # what KubeRay does with workers that have lost their head
     scene.cluster.head(head)
+    # KubeRay submits at once where the head answers, before any worker is back: of a fixed size, too (Kueue).
+    groups = json.dumps([{"name": "worker", "resources": {"CPU": 1}, "max": 2}])
+    session = scene.drive(head, head, resume=True, PLASTSEARCH_WORKER_GROUPS=groups, **LEASE)
+    session.wait_for("session", 1)
+    scene.found["workers_at_resume"] = sum(scene.cluster.joins(node) for node in nodes) - len(nodes)
     for node in nodes:
         scene.cluster.worker(node, head)
-    for node in nodes:
-        scene.cluster.joined(node, times=2)  # nobody declares here what may come, so none is waited for
-    session = scene.drive(head, head, resume=True, **LEASE)
     session.wait_for("start", 1)
     scene.found["resumed_s"] = round(time.monotonic() - began, 1)
     scene.tell(session)

@@ -139,10 +139,13 @@ class Cluster:
         """A worker; it may take a while to join."""
         return self._ray(machine, f"--address={head.address}:{PORT}", f"--num-cpus={cpus}")
 
-    def joined(self, machine: Machine, times: int = 1) -> None:
-        """Wait for it, to come for so many times."""
-        log = self.folder / f"{machine.name}.log"
-        wait_until(lambda: log.read_text().count("Ray runtime started") >= times, 120, f"{machine.name} joins")
+    def joins(self, machine: Machine) -> int:
+        """How often it has joined."""
+        return (self.folder / f"{machine.name}.log").read_text().count("Ray runtime started")
+
+    def joined(self, machine: Machine) -> None:
+        """Wait for it."""
+        wait_until(lambda: self.joins(machine), 120, f"{machine.name} joins")
 
     def _ray(self, machine: Machine, *more: str) -> subprocess.Popen[str]:
         log = (self.folder / f"{machine.name}.log").open("a")
