@@ -12,17 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.driver_arms import SPACE as ONE_SPACE
 from benchmarks.driver_arms import metrics
 
-SPACE = """
-base: {model: {name: wav2vec2, preset: large}, method: plasticity}
-space:
-  layers: {kind: subset, of: "encoder.*.ffn", min: 1, max: 8}
-  neurons: {kind: int, low: 16, high: 256, step: 16}
-controls: []
-finalists: {top: 0}
-resources: {cpu: 1, gpu: 0}
-"""
+SPACE = f"{ONE_SPACE}resources: {{cpu: 1, gpu: 0}}\n"
 SECONDS = "PLASTSEARCH_SCALE_S"
 REPORTS = 8
 

@@ -55,12 +55,13 @@ def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> t
 
 def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     """Run the sweep of a space; as one of several attempts (submission.py), leave and respect their verdict."""
-    folder = options.root / (options.name or space.stem)
+    folder = options.root / (options.name or space.stem)  # until the space has told its name
     submission = submission_of(folder, space, options.overrides, options.mlflow)
     try:
         if submission is not None:
             submission.end_if_judged()
         spec, notes = load(space, options.overrides, options.executor, options.finalists)
+        folder = options.root / (options.name or spec.name or space.stem)
         outcome = run(spec, options, notes, showing)
     except PlastsearchError as error:
         append(folder, f"Error: {error}")

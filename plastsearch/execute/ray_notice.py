@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations among Ray's own modules
     import ray
 
-ASK_S = 3.0  # a thousand workers ask their cluster's server 333 times a second, of some 10,000 that it can answer
+ASK_S = 3.0  # a tenth of the notice; a thousand workers then ask their cluster's server 333 times a second
 
 
 def heed() -> None:

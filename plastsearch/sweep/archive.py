@@ -9,6 +9,7 @@ A sweep does not run there: S3 has no append, no rename and no lock (docs/s3.md)
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,12 +27,8 @@ from plastsearch.tracking.records import TrialRecord, trials
 
 MANIFEST = "manifest.json"
 VERSION = 1
-_OWN = (
-    LEASE,
-    "driver.lock",
-    "optuna.log",
-    "optuna.broken",
-)  # a driver's own; the log of Optuna is made from the journal
+_OWN = (LEASE, "driver.lock", "optuna.log", "optuna.broken")
+_REBUILT = "mlflow"  # like Optuna's log, from the journal; an MLflow store knows its artifacts by their full path
 Progress = Callable[[str], None]
 
 
@@ -86,12 +83,15 @@ def push(folder: Path, store: Path, objects: Objects, *, everything: bool, say: 
         members = {record.number for record in ranking.front(chosen)}
         chosen = [r for r in chosen if r.number in members or r.role != "search" or r.of in members]
     files, sent = [], 0
-    with tempfile.NamedTemporaryFile() as snapshot:
+    with tempfile.TemporaryDirectory() as scratch:
         # As it stands now: a driver may go on writing, and the manifest must name what was sent.
-        snapshot.write(journal)
-        snapshot.flush()
-        wanted = [(f"sweep/{FILE}", Path(snapshot.name)), *_files(folder, store, chosen, list(records.values()))]
-        for name, path in wanted:
+        snapshot = Path(scratch, FILE)
+        snapshot.write_bytes(journal)
+        wanted = [(f"sweep/{FILE}", snapshot), *_files(folder, store, chosen, list(records.values()))]
+        for name, found_at in wanted:
+            path = _still(found_at, Path(scratch, "file")) if name.startswith("sweep/") else found_at
+            if path is None:
+                continue
             one = Stored(name, path.stat().st_size, _digest(path))
             if not objects.holds(one.object, one.size, one.digest):
                 objects.upload(one.object, path, one.digest)
@@ -142,6 +142,15 @@ def pull(objects: Objects, target: Path, say: Progress = lambda _: None) -> Done
     return Done(name, len(files), sum(one.size for one in files), got)
 
 
+def _still(path: Path, copy: Path) -> Path | None:
+    """A copy that nobody writes to any more; None if the file has gone since it was listed."""
+    try:
+        shutil.copyfile(path, copy)
+    except FileNotFoundError:
+        return None
+    return copy
+
+
 def _put_in_place(draft: Path, target: Path, name: str) -> None:
     """Stages and scores first, the sweep's folder last: who sees it finds all that it refers to."""
     for path in sorted((draft / "store").glob("*/*")):
@@ -170,7 +179,7 @@ def _files(
     """Names in the manifest, and where the files lie."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
+        hidden = any(part.startswith(".") for part in inside.parts) or inside.parts[0] == _REBUILT
         if path.is_file() and not path.is_symlink() and not hidden and inside.as_posix() not in (FILE, *_OWN):
             yield f"sweep/{inside.as_posix()}", path
     # Scores of all trials: they are small, and the report compares more than the front.

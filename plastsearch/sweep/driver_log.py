@@ -69,21 +69,22 @@ class DriverLog:
                 self._block(f"  its output: {path.relative_to(self._folder)}", [])
 
     def end(self, surroundings: Iterable[str]) -> None:
-        """How things stood when nothing ran any more."""
+        """How things stood when nothing ran any more; files of attempts that were killed without a word go."""
         self._block("the session ends", surroundings)
+        # Here, right after the last word was written: in `close` the folder may be another driver's.
+        for path in (self._folder / FOLDER).glob("trial-*.txt"):
+            with suppress(FileNotFoundError):  # a worker that was stopped may tidy up just now
+                if not path.stat().st_size:
+                    path.unlink()
 
     def close(self) -> None:
-        """A last summary; files of attempts that were killed before they said anything go."""
+        """A last summary."""
         if self._file is None:
             return
         with self._spared():
             self._lines.close()
             self._file.close()
         self._file = None
-        for path in (self._folder / FOLDER).glob("trial-*.txt"):
-            with suppress(FileNotFoundError):  # a worker that was stopped may tidy up just now
-                if not path.stat().st_size:
-                    path.unlink()
 
     def _block(self, head: str, lines: Iterable[str]) -> None:
         if self._file is None:

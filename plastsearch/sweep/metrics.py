@@ -3,7 +3,6 @@
 Told from a thread of its own: a store on a slow file server, or metrics that hang, cost the driver nothing.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from plastsearch.execute.executor import Meters
+from plastsearch.store.records import StageRecords
+from plastsearch.store.room import size
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import Event, note
 
@@ -47,7 +48,7 @@ class Exporter:
         self._tags = {"sweep": sweep}
         self._view = view
         self._mirrors = [one for one in others if isinstance(one, Lagging)]
-        self._store, self._store_max_gb = store, store_max_gb
+        self._store, self._store_max_gb = StageRecords(store), store_max_gb
         self._tell = tell
         self._every_s = every_s
         self._store_due_s, self._store_bytes = 0.0, 0
@@ -78,7 +79,7 @@ class Exporter:
             self._trials()
             began_s = time.monotonic()
             if began_s >= self._store_due_s:
-                self._store_bytes = _size(self._store)
+                self._store_bytes = size(self._store)  # the measure that its limit goes by
                 now_s = time.monotonic()
                 self._store_due_s = now_s + max(STORE_EVERY_S, (now_s - began_s) / _SHARE)
             self._set("store_bytes", "bytes in the store of stages", self._store_bytes)
@@ -110,15 +111,3 @@ class Exporter:
 
     def _set(self, name: str, text: str, value: float) -> None:
         self._meters.set(f"plastsearch_{name}", text, value, self._tags)
-
-
-def _size(folder: Path) -> int:
-    """Bytes of all files below; those that go meanwhile do not count."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(place, name), follow_symlinks=False).st_size  # noqa: PTH116, PTH118
-            except FileNotFoundError:
-                continue
-    return total

@@ -167,8 +167,8 @@ class _Session:
         meters = executor.meters
         if meters is not None:
             store = options.store_of(opened.folder.parent)
-            more = store, options.store_max_gb, self._state.tell
-            self._listeners.append(Exporter(meters, opened.folder.name, self._view, self._listeners, *more))
+            name, limit_gb, mirrors = opened.folder.name, options.store_max_gb, list(self._listeners)
+            self._listeners.append(Exporter(meters, name, self._view, mirrors, store, limit_gb, self._state.tell))
         self._state.listeners.extend(self._listeners)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:

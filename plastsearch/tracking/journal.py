@@ -27,6 +27,7 @@ LEASE = "driver.lease"
 LEASE_S = "PLASTSEARCH_DRIVER_LEASE_S"
 HOLD_S = 60.0  # without a heartbeat; a driver on this machine that has ended need not be waited for
 _ASK_S = 0.5
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # as it will be the next time
 VERSION = 1
 # A power cut may cost reports, which only inform, and proposals of the last moment, which follow from the seed and come
 # again; never a result, nor anything written before one.
@@ -49,6 +50,7 @@ class Journal:
         self._lease = _lease(folder)
         _take(self._lease, folder, on_wait)
         self._unsettled_s = 0.0  # since when something waits for the disk
+        self._broken = False  # a write has failed
         try:
             if self._lease.taken_from is not None and self.path.exists():
                 # Should its driver only be paused, what it was about to write goes to a file without a name.
@@ -85,7 +87,10 @@ class Journal:
         """Called now and then: what is not on the disk for half a second is put there."""
         self._check()
         if self._unsettled_s and time.monotonic() - self._unsettled_s > SETTLE_S:
-            self._sync()
+            try:
+                self._sync()
+            except OSError as error:
+                self._fail(error)
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())
@@ -105,6 +110,7 @@ class Journal:
             )
 
     def _fail(self, error: OSError) -> NoReturn:
+        self._broken = True
         if error.errno == errno.ESTALE:  # the file was replaced: on NFS that is how one learns of a successor
             raise FolderTakenError(
                 f"{self.folder}: the file server has another file under the name of what this driver holds: its sweep "
@@ -123,6 +129,9 @@ class Journal:
         """Close the file and give the lease back, so that the next driver may write."""
         try:
             self._file.close()
+        except OSError:  # it tries once more to write the line that could not be written, of which was told
+            if not self._broken:
+                raise
         finally:
             self._lease.release()
 
@@ -218,6 +227,8 @@ def _acquired(lease: Lease, folder: Path) -> bool:
     try:
         return lease.acquire()
     except OSError as error:
+        if error.errno not in _REFUSED:
+            raise StorageError(f"{folder}: cannot be used now ({error.strerror or error}); try again later") from None
         raise PlastsearchError(
             f"{folder}: cannot be written ({error.strerror or error}); name a folder you may write to with --out"
         ) from None

@@ -7,14 +7,12 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from plastsearch.errors import DataError
 from plastsearch.execute.resources import NodeKind, Request
-from plastsearch.spec.config import DataConfig
 from plastsearch.sweep.preparing import MODULE, CorpusPreparation, request_for
+from tests.noise_corpus import noise_corpus
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +35,7 @@ def executor(tmp_path_factory):
 
 @pytest.fixture
 def data(tmp_path):
-    lines = []
-    for split in ("train", "dev", "eval"):
-        for i in range(10):
-            path = tmp_path / f"{split}{i}.wav"
-            soundfile.write(path, np.random.default_rng(len(lines)).uniform(-0.5, 0.5, 800), 16_000)
-            lines.append(f"{path.name},{'real' if i % 2 else 'fake'},{split}")
-    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines, ""]))
-    return DataConfig(corpus="manifest", manifest=str(tmp_path / "clips.csv"))
+    return noise_corpus(tmp_path)
 
 
 def prepare(executor, data, clips):

@@ -192,3 +192,29 @@ def test_what_cannot_be_done_is_said_in_a_sentence(sweep, objects, server, monke
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(PlastsearchError, match=r"pip install 'plastsearch\[s3\]'"):
         Objects(Place.of("s3://attic/night"), server)
+
+
+def test_files_that_grow_or_go_while_they_are_pushed_are_pulled_as_they_were(sweep, objects, tmp_path, monkeypatch):
+    """A log has one more line between its checksum and its way to the server, and a worker tidies up."""
+    (sweep / "log").mkdir()
+    log, gone = sweep / "log/driver.log", sweep / "log/trial-3-attempt-1.txt"
+    log.write_text("one\n")
+    gone.write_text("a word")
+    (sweep / "mlflow").mkdir()
+    (sweep / "mlflow/mlflow.db").write_text("made from the journal")
+    (sweep / "driver.lease").write_text("{}")
+    upload = objects.upload
+
+    def growing(name, path, digest):
+        log.open("a").write("more\n")
+        gone.unlink(missing_ok=True)
+        upload(name, path, digest)
+
+    monkeypatch.setattr(objects, "upload", growing)
+    push(sweep, sweep.parent / "store", objects, everything=False)
+    pull(objects, tmp_path / "there")
+    there = tmp_path / "there/night"
+    assert (there / "log/driver.log").read_text().startswith("one\n")
+    assert not (there / "log/trial-3-attempt-1.txt").exists()
+    assert not (there / "mlflow").exists()
+    assert not (there / "driver.lease").exists()

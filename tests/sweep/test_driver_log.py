@@ -56,6 +56,31 @@ def test_what_ends_the_command_stands_there_too(tmp_path):
     assert f"Error: {error}" in (tmp_path / "smoke" / "log" / "driver.log").read_text()
 
 
+def test_errors_go_to_the_folder_of_the_sweep_whatever_its_file_is_called(tmp_path):
+    space = tmp_path / "file.yaml"
+    space.write_text(SMOKE.read_text() + "\nname: called\n")
+    command = ["sweep", str(space), "--out", str(tmp_path), *QUICK]
+    assert CliRunner().invoke(app, [*command, "--trials", "1"]).exit_code == 0
+    changed = [*command, "--resume", "--set", "base.train.steps=7"]
+    error = CliRunner().invoke(app, changed).exception
+    assert "holds another sweep" in str(error)
+    assert f"Error: {error}" in (tmp_path / "called" / "log" / "driver.log").read_text()
+    assert not (tmp_path / "file").exists()
+
+
+def test_files_of_attempts_that_said_nothing_go_while_the_folder_is_ours(tmp_path):
+    log = DriverLog(tmp_path, View())
+    log.begin("a session begins", [])
+    silent, spoken = tmp_path / "log" / "trial-1-attempt-1.txt", tmp_path / "log" / "trial-2-attempt-1.txt"
+    silent.touch()
+    spoken.write_text("a word")
+    log.end([])
+    assert (silent.exists(), spoken.exists()) == (False, True)
+    silent.touch()  # another driver's by now
+    log.close()
+    assert silent.exists()
+
+
 def test_without_a_log_nothing_is_made(tmp_path):
     append(tmp_path / "it", "a word")
     assert list(tmp_path.iterdir()) == []

@@ -37,8 +37,9 @@ def told(rig, tmp_path, meters, **more):
     view = SweepView(sweep.records, sweep._ranking, 6, slots=3)
     said = []
     store = tmp_path / "store"
-    (store / "stages").mkdir(parents=True)
-    (store / "stages" / "one").write_bytes(b"x" * 1000)
+    for folder, count in (("stages/one", 1000), ("scores", 70)):  # scores are not what --store-max-gb bounds
+        (store / folder).mkdir(parents=True)
+        (store / folder / "file").write_bytes(b"x" * count)
     exporter = Exporter(meters, "night", view, [it, Behind()], store, 2.5, said.append, every_s=0.01, **more)
     InlineExecutor().run(sweep)
     began = time.monotonic()

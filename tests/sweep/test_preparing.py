@@ -1,25 +1,15 @@
 """A sweep's clips are decoded before its first trial, in a child, aloud; what is wrong with them ends it there."""
 
-import numpy as np
 import pytest
-import soundfile
 
 from plastsearch.errors import DataError
-from plastsearch.spec.config import DataConfig
 from plastsearch.sweep.preparing import prepare_here
+from tests.noise_corpus import noise_corpus
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Ten clips of each split, one of them of zero length, one of evaluation cut."""
-    lines = []
-    for split in ("train", "dev", "eval"):
-        for i in range(10):
-            path = tmp_path / f"{split}{i}.wav"
-            soundfile.write(path, np.random.default_rng(len(lines)).uniform(-0.5, 0.5, 800), 16_000)
-            lines.append(f"{path.name},{'real' if i % 2 else 'fake'},{split}")
-    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines, ""]))
-    return DataConfig(corpus="manifest", manifest=str(tmp_path / "clips.csv"))
+    return noise_corpus(tmp_path)
 
 
 def prepare(data, cache, **more):

@@ -138,3 +138,33 @@ def test_a_damaged_verdict_binds_nobody(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_text('{"submission": "one"')
     submission(tmp_path).end_if_judged()
+
+
+@pytest.mark.parametrize("text", ["\ufffe\x00", '{"exit_code": 0}', "[]", "null"])
+def test_a_verdict_that_is_none_binds_nobody(tmp_path, text):
+    path = submission(tmp_path).path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode("utf-16"))
+    submission(tmp_path).end_if_judged()
+
+
+def test_an_exit_status_that_no_verdict_has_binds_nobody(tmp_path):
+    own = submission(tmp_path)
+    own.judge(0, "done")
+    own.end_if_judged()
+
+
+def test_a_long_message_fits_into_its_tag(space, tmp_path):
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert submission(tmp_path, store).judge(2, "x" * 20_000) == []
+    with pytest.raises(JudgedError, match="xxxx"):
+        submission(tmp_path, store, folder=tmp_path / "not" / "mounted" / "it").end_if_judged()
+
+
+def test_a_preparation_that_is_killed_is_tried_again(space, tmp_path, monkeypatch):
+    """As when the system is short of memory: another attempt may fare better."""
+    monkeypatch.setattr("plastsearch.sweep.preparing._Here.ended", lambda self: (-9, ""))
+    for _ in range(2):
+        error = sweep(space, tmp_path / "out")
+        assert (type(error).__name__, error.permanent) == ("StorageError", False)
+    assert not (tmp_path / "out" / "it" / FILE).exists()

@@ -240,3 +240,34 @@ def test_attempts_failures_and_costs_add_up(tmp_path):
 def test_wall_time_counts_sessions_not_the_pauses_between():
     events = [SessionBegun(at=0.0), Note(at=10.0), SessionBegun(at=100.0), Note(at=105.0)]
     assert seconds_so_far(events) == 15.0
+
+
+def test_a_full_disk_is_told_in_a_sentence_also_when_the_journal_is_closed(tmp_path):
+    journal = Journal(tmp_path)
+    journal._file.close()
+    journal._file = Path("/dev/full").open("ab")  # noqa: SIM115 - the journal closes it
+    with pytest.raises(StorageError, match="No space left"):
+        journal.append(Note(text="a word"))
+    journal.close()  # flushes, and fails once more
+    assert journal._file.closed
+
+
+def test_a_file_that_was_replaced_on_the_server_means_a_successor(tmp_path, monkeypatch):
+    def stale(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with Journal(tmp_path) as journal:
+        monkeypatch.setattr(journal._lease, "ours", stale)
+        with pytest.raises(FolderTakenError, match="was taken over"):
+            journal.append(Note(text="a word"))
+
+
+@pytest.mark.parametrize(("code", "permanent"), [(errno.EIO, False), (errno.ENOSPC, False), (errno.EROFS, True)])
+def test_only_a_folder_that_will_never_do_is_refused_for_good(tmp_path, monkeypatch, code, permanent):
+    def fail(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("plastsearch.tracking.journal.Lease.acquire", fail)
+    with pytest.raises(PlastsearchError) as found:
+        Journal(tmp_path)
+    assert found.value.permanent == permanent
