@@ -148,15 +148,7 @@ class Cluster:
                 return
             folder = self._leaving.enter_context(_session_folder())
             self._leaving.enter_context(_for_this_user_alone(folder / "token"))
-            # `local`: without an address Ray joins any that was started on this machine, which is none of our business.
-            # The object store is small, where Ray would take 30 % of the memory: all that crosses here is text.
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=100_000_000,
-                _temp_dir=str(folder),
-                **quiet,
-            )
+            _start(folder, quiet)
 
 
 def _described(node: Mapping[str, Any]) -> str:
@@ -168,6 +160,22 @@ def _described(node: Mapping[str, Any]) -> str:
 
 def _print_nothing(data: object, ignore_prefix: bool) -> None:
     """In the place of Ray's own, with its arguments."""
+
+
+def _start(folder: Path, quiet: dict[str, bool | int]) -> None:
+    try:
+        # `local`: without an address Ray joins any that was started on this machine, which is none of our business.
+        # The object store is small, where Ray would take 30 % of the memory: all that crosses here is text.
+        ray.init(
+            address="local", include_dashboard=False, object_store_memory=100_000_000, _temp_dir=str(folder), **quiet
+        )
+    except Exception as error:  # the very class that Ray raises when its 30 s are over
+        if "timed out during startup" not in str(error):
+            raise
+        raise ClusterLostError(
+            "Ray did not start on this machine in the 30 s that it gives itself: too much else runs here; run the same "
+            "command again, or with --executor inline, which needs no Ray"
+        ) from None
 
 
 def _connect(address: str, quiet: dict[str, bool | int]) -> None:

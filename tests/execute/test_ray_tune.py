@@ -111,6 +111,18 @@ def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
     assert found.stderr == ""
 
 
+def test_a_machine_that_is_too_busy_for_ray_is_told_in_a_sentence(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom plastsearch.execute import ray_cluster\n"
+        "def late(**_): raise Exception('The current node timed out during startup. This could happen because')\n"
+        "ray_cluster.ray.init = late\nfrom plastsearch.errors import ClusterLostError\n"
+        "try: ray_cluster.Cluster()\nexcept ClusterLostError as error: print(error)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.startswith("Ray did not start on this machine in the 30 s that it gives itself"), found.stderr
+    assert found.stderr == ""
+
+
 def test_requests_follow_the_cluster():
     assert Request().on([NodeKind({"CPU": 8.0}, 1)]) == {"CPU": 1.0}
     growing = NodeKind({"CPU": 8.0, "GPU": 2.0}, 3)
