@@ -19,6 +19,8 @@ ASK_S = 3.0  # a tenth of the notice; a thousand workers then ask their cluster'
 
 def heed() -> None:
     """Begin to ask, in a thread: a trial says nothing for minutes."""
+    if not ray.is_initialized():  # outside of a worker, where merely to ask for the node would start a Ray
+        return
     threading.Thread(target=_watch, name="notice", daemon=True).start()
 
 

@@ -150,6 +150,9 @@ def _worker(folder):
         it.reset_config({"task": task.as_text()}) if ends else it.setup({"task": task.as_text()})
         ends.append(message_from(str(it.step()["message"])))
     it.cleanup()
+    import ray
+
+    assert not ray.is_initialized()  # nor did anything of it start one
     assert [type(end) for end in ends] == [Done, Failed, Done]
 
 
