@@ -89,3 +89,15 @@ class Rig:
 def rig(tmp_path: Path) -> Callable[..., Rig]:
     """Make rigs below a temporary folder."""
     return lambda name="sweep", **more: Rig(tmp_path / name, **more)
+
+
+@pytest.fixture(scope="session")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that whole commands share: to generate and decode the corpus takes longer than their trials."""
+    return tmp_path_factory.mktemp("decoded")
+
+
+@pytest.fixture
+def one_cache(decoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this test use it."""
+    monkeypatch.setenv("PLASTSEARCH_CACHE", str(decoded))

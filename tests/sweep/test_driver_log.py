@@ -18,6 +18,7 @@ from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.sweep.driver_log import DriverLog, append
 from plastsearch.tracking.events import note
 
+pytestmark = pytest.mark.usefixtures("one_cache")
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 QUICK = ["--executor", "inline", "--mlflow", "none", "--no-finalists"]
 

@@ -13,6 +13,7 @@ from plastsearch.execute.autoscaler import GROUPS
 from plastsearch.sweep.submission import FILE, SUBMISSION, JudgedError, submission_of
 from plastsearch.tracking.mlflow_store import open_store
 
+pytestmark = pytest.mark.usefixtures("one_cache")
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 
 
