@@ -8,7 +8,7 @@ import pytest
 from plastsearch.pareto.noise import Measured, fit, noise, runs_for, words
 
 
-def table(values, keep=lambda configuration, seed: True):  # noqa: ARG005
+def table(values, keep=lambda configuration, seed: True):
     return [
         Measured(i, j, float(value))
         for i, row in enumerate(values)
@@ -46,7 +46,7 @@ def test_its_interval_holds_the_truth_as_often_as_it_says(gaps):
     held = []
     for seed in range(300):
         y = drawn(seed, configurations=25)
-        found = noise(table(y, (lambda i, j: j == 0 or i < 5) if gaps else lambda i, j: True))  # noqa: ARG005
+        found = noise(table(y, (lambda i, j: j == 0 or i < 5) if gaps else lambda i, j: True))
         held.append(found.low <= 0.5 <= found.high)
     assert 0.91 <= np.mean(held) <= 0.98
 
@@ -64,10 +64,10 @@ def test_a_seed_that_is_hard_for_all_does_not_make_those_look_worse_that_ran_wit
 
 def test_nothing_is_said_where_nothing_is_known():
     y = drawn(1)
-    assert noise(table(y, lambda i, j: j == 0)) is None  # nobody ran twice  # noqa: ARG005
+    assert noise(table(y, lambda i, j: j == 0)) is None  # nobody ran twice
     assert noise(table(y[:2])) is None  # of two configurations no spread can be told
     controls = [Measured(100 + i, j, float(v), counted=False) for i, row in enumerate(y) for j, v in enumerate(row)]
-    assert noise(controls + table(y[:2], lambda i, j: j == 0)) is None  # noqa: ARG005
+    assert noise(controls + table(y[:2], lambda i, j: j == 0)) is None
 
 
 def test_controls_tell_of_seeds_but_are_no_configurations():
