@@ -124,7 +124,7 @@ def load_results(folder: Path) -> Results:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
     ranking = ranking_of(opening.spec, records.values())
-    rows = _rows([record for record in records.values() if record.role != "finalist"], ranking)
+    rows = _rows([record for record in records.values() if record.role in ("search", "control")], ranking)
     # Each session of a resumed sweep has its own ending: only one after the last opening ends the sweep.
     closing = [event for event in events if isinstance(event, Finished)]
     last_session = max((n for n, event in enumerate(events) if isinstance(event, SessionBegun)), default=0)
@@ -154,7 +154,7 @@ def _rows(records: list[TrialRecord], ranking: Ranking) -> list[TrialRow]:
         TrialRow(
             record,
             tuple(ranking.values(record)),
-            ranking.allowed(record.metrics) if ranking.result(record) else None,
+            ranking.allowed(ranking.means(record)) if ranking.result(record) else None,
             in_front=record.number in members,
             superseded=record.role == "control" and record.of not in (None, winner and winner.number),
         )

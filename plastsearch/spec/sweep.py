@@ -37,6 +37,9 @@ class Search(Closed):
     blocks: int = Field(8, ge=1)  # encoding blocks: how many
     anchors: bool = True  # known designs first: single layers, windows, spreads, all
     duplicates: Literal["skip", "reuse", "replicate"] = "skip"
+    # auto: trials whose place in the front is uncertain run with further seeds, the same for all (docs/noise.md).
+    replicate: Literal["none", "auto"] = "none"
+    replicate_share: float = Field(0.5, gt=0, lt=1)  # of `trials`, at most: so many runs may be such repeats
     wall_s: float | None = Field(None, gt=0)
     gpu_hours: float | None = Field(None, gt=0)
     target_hypervolume: float | None = Field(None, gt=0)

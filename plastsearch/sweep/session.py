@@ -21,7 +21,7 @@ from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, task_of
+from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, replication_of, task_of
 from plastsearch.sweep.preflight_data import data_of, has_finalists
 from plastsearch.sweep.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.sweep.run import Sweep
@@ -149,7 +149,7 @@ class _Session:
         self._ranking = ranking_of(spec.plain())
         self._limits = limits_of(spec)
         self._study = open_study(spec, opened.folder, list(records.values()))
-        self._search = SearchPhase(self._study, self._exhausted)
+        self._search = SearchPhase(self._study, self._exhausted, replication_of(spec, self._ranking))
         self._first_stages = FirstStages(records)
         self._view = SweepView(
             records,

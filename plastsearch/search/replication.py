@@ -1,0 +1,97 @@
+"""Explore or repeat? Which trial of a noisy search should run with a further seed, so that the front can be believed.
+
+The rule: the first (1 - share) of all runs explore. Then whoever's membership of the front is the least certain runs
+again, always with the lowest seed that it has not run with, so that seeds are common; a seed is opened by the baseline,
+which everything is compared with. Once every membership is certain, exploring goes on with what is left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plastsearch.pareto.membership import CERTAIN
+from plastsearch.tracking.ranking import Ranking
+from plastsearch.tracking.records import TrialRecord
+
+PILOT = 4  # trials of the front that run twice before anything is known of seeds
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Run this trial once more, with its own seed plus `offset`."""
+
+    trial: TrialRecord
+    offset: int
+
+
+@dataclass(frozen=True)
+class Replication:
+    """Decides from the records alone, so that a resumed sweep comes to the same."""
+
+    ranking: Ranking
+    trials: int  # runs of the whole search, of either kind
+    share: float  # of these, which may be repeats
+    certain: float = CERTAIN
+
+    def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Who should run again now; None: explore."""
+        explored = sum(record.role == "search" for record in records.values())
+        if explored < self.explores:
+            return None
+        return self.uncertain(records)
+
+    @property
+    def explores(self) -> int:
+        """How many runs explore before the first repeats."""
+        return max(1, round((1 - self.share) * self.trials))
+
+    def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
+        offsets = _offsets(records)
+        members = self.ranking.membership(records.values())
+        if not members:
+            return self._pilot(records, offsets)
+        best, most = None, 0.0
+        front = {record.number for record in self.ranking.front(records.values())}
+        for number, share in members.items():
+            runs = len(offsets[number])
+            # One run in the front is never certain: that it looks best and that it was lucky are the same event.
+            doubt = self.doubt(share) or (0.09 if number in front and runs == 1 else 0.0)
+            gain = doubt / (runs + 1)  # how far one more run narrows what is known of it
+            if gain > most:
+                best, most = records[number], gain
+        return None if best is None else self._opened(best, offsets, records)
+
+    def doubt(self, share: float) -> float:
+        """The variance of a membership; 0 once it is certain either way."""
+        return 0.0 if max(share, 1 - share) >= self.certain else share * (1 - share)
+
+    def _pilot(self, records: Mapping[int, TrialRecord], offsets: Mapping[int, set[int]]) -> Repeat | None:
+        """Nothing has run twice: the front's first members tell how far seeds scatter."""
+        members = [record for record in self.ranking.front(records.values()) if record.role == "search"][:PILOT]
+        for record in members:
+            if len(offsets[record.number]) == 1:
+                return self._opened(record, offsets, records)
+        return None
+
+    def _opened(
+        self, record: TrialRecord, offsets: Mapping[int, set[int]], records: Mapping[int, TrialRecord]
+    ) -> Repeat:
+        """Its next seed; the baseline goes first where it has not run with that."""
+        offset = _lowest(offsets[record.number])
+        baseline = next((one for one in records.values() if one.yardstick and self.ranking.result(one)), None)
+        if baseline is not None and offset not in offsets[baseline.number]:
+            return Repeat(baseline, offset)
+        return Repeat(record, offset)
+
+
+def _offsets(records: Mapping[int, TrialRecord]) -> dict[int, set[int]]:
+    """Seeds each trial has run with or is about to, relative to its own; a failed one is not tried for ever."""
+    found = {number: {0} for number, record in records.items() if record.role in ("search", "control")}
+    for record in records.values():
+        if record.role == "replicate" and record.of in found and record.seed is not None:
+            found[record.of].add(record.seed - records[record.of].trial_config.seed)
+    return found
+
+
+def _lowest(taken: set[int]) -> int:
+    return next(offset for offset in range(len(taken) + 1) if offset not in taken)
