@@ -42,6 +42,7 @@ class Showing:
     quiet: bool
     as_json: bool
     json_lines: bool
+    tables: bool = True  # what was found, and where it stands; an end that was not planned is told in any case
 
 
 def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
@@ -154,7 +155,7 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     if showing.as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
         print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
-    elif not showing.json_lines:
+    elif showing.tables and not showing.json_lines:
         _print_tables(results, showing.quiet)
         _print_openings(outcome.folder)
         _print_places(outcome, files, show)
