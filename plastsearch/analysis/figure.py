@@ -25,6 +25,7 @@ TITLES = {
     "params_total": "parameters, largest", "params_final": "parameters, final",
     "params_trainable": "trainable parameters", "params_added": "added parameters",
     "dev_min_dcf": "dev minDCF", "dev_act_dcf": "dev actDCF", "dev_cllr": "dev Cllr (bits)",
+    "dev_auc": "dev AUC", "dev_eer_smooth": "dev EER, smoothed",
     "eval_min_tdcf": "eval min t-DCF",
     "peak_memory_mb": "peak memory (MB)",
 }  # fmt: skip

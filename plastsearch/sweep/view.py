@@ -11,10 +11,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from plastsearch.pareto.noise import Noise, words
 from plastsearch.spec.methods import UNTOUCHED, facts, reads
+from plastsearch.sweep.budget import SEARCHING
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, known
+from plastsearch.tracking.replicates import noise_of
 from plastsearch.words import duration
 
 _NUMBER = re.compile(r"\d+")
@@ -34,6 +37,7 @@ class SweepView:
     drawn: bool = False  # by a live table
     last_hint: str = ""
     _known: tuple[int, list[TrialRecord], float | None] | None = None
+    _noise: tuple[int, Noise | None] | None = None
 
     def hint(self, text: str) -> None:
         """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
@@ -55,6 +59,14 @@ class SweepView:
             self._known = ended, self.ranking.front(records), self.ranking.hypervolume(records)
         return self._known[1:]
 
+    def noise(self) -> Noise | None:
+        """How far the first objective's ranking can be trusted, if that is known; anew when a trial has ended."""
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._noise is None or self._noise[0] != ended:
+            self._noise = ended, noise_of(records, self.ranking.objectives[0].metric)
+        return self._noise[1]
+
     def counts(self) -> Counter[str]:
         """State → how many."""
         return Counter(record.state for record in list(self.records.values()))
@@ -68,6 +80,9 @@ class SweepView:
         volume = self.front()[1]
         if volume:
             parts.append(f"hypervolume {volume:.4g}")
+        known_noise = self.noise()
+        if known_noise is not None:
+            parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
         gpu_s = sum(record.gpu_seconds for record in records)
         trials_s = sum(record.seconds for record in records)
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
@@ -84,11 +99,11 @@ class SweepView:
         took = [
             record.seconds - record.metrics.get("waited_seconds", 0.0)
             for record in records
-            if record.state == "done" and record.role == "search"
+            if record.state == "done" and record.role in SEARCHING
         ]
         if self.trials is None or not took:
             return None
-        to_come = self.trials - sum(record.ended for record in records if record.role == "search")
+        to_come = self.trials - sum(record.ended for record in records if record.role in SEARCHING)
         return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
 
     def best(self) -> str:
@@ -101,7 +116,16 @@ def title(record: TrialRecord) -> str:
     """How a trial is called."""
     if record.role == "finalist":
         return f"{record.number} (finalist, again {record.of})"
+    if record.role == "replicate":
+        return f"{record.number} ({record.control or f'trial {record.of}'} again, seed {record.seed})"
     return f"{record.number} ({record.control})" if record.control else str(record.number)
+
+
+def reliability(found: Noise, metric: str) -> str:
+    """How far a ranking can be trusted, in a few words."""
+    # Not `words` alone: whoever reads 0.4 [0, 0.8] should see that little is known yet.
+    within = f"[{found.low:.2f}, {found.high:.2f}]"
+    return f"reliability of {metric} {found.reliability:.2f} {within}: {words(found.reliability)}"
 
 
 def describe(record: TrialRecord) -> str:
