@@ -12,7 +12,9 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
-from plastsearch.analysis.report import front_table, opening
+from plastsearch.analysis.document import Text
+from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
@@ -179,7 +181,8 @@ def _ui_command(folder: Path, mlflow: str | None) -> str | None:
 
 def _print_tables(results: Results, quiet: bool) -> None:
     out = console()
-    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results)])
+    around = [Text(text) for text in (brackets(results), gain_words(results)) if text and results.front]
+    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results), *around])
     if not quiet:
         for line in verdict(results):
             out.print(line, markup=False)

@@ -50,14 +50,21 @@ class SweepView:
         """The trial it still waits for."""
         return self.first_stages.awaited(record) if self.first_stages is not None else None
 
-    def front(self) -> tuple[list[TrialRecord], float | None]:
-        """The front and its volume, worked out anew only when a trial has ended."""
+    def front(self) -> list[TrialRecord]:
+        """The front, worked out anew only when a trial has ended."""
+        return self._standing()[1]
+
+    def gain(self) -> float | None:
+        """What the front dominates beyond the baseline, as a share of all that it leaves."""
+        return self._standing()[2]
+
+    def _standing(self) -> tuple[int, list[TrialRecord], float | None]:
         # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
         records = list(self.records.values())
         ended = sum(record.ended for record in records)
         if self._known is None or self._known[0] != ended:
-            self._known = ended, self.ranking.front(records), self.ranking.hypervolume(records)
-        return self._known[1:]
+            self._known = ended, self.ranking.front(records), self.ranking.gain(records)
+        return self._known
 
     def noise(self) -> Noise | None:
         """How far the first objective's ranking can be trusted, if that is known; anew when a trial has ended."""
@@ -77,9 +84,9 @@ class SweepView:
         counts = self.counts()
         names = ("done", "running", "halted", "failed", "reused")
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
-        volume = self.front()[1]
-        if volume:
-            parts.append(f"hypervolume {volume:.4g}")
+        gain = self.gain()
+        if gain is not None:
+            parts.append(f"gain {100 * gain:.1f} %")
         known_noise = self.noise()
         if known_noise is not None:
             parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
@@ -108,7 +115,7 @@ class SweepView:
 
     def best(self) -> str:
         """The front's first member, by the first objective."""
-        members = self.front()[0]
+        members = self.front()
         return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
 
 
