@@ -9,6 +9,7 @@ from statistics import mean
 
 import yaml
 
+from plastsearch.analysis.ablations import answers
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
 from plastsearch.analysis.page import pareto_html
@@ -59,7 +60,7 @@ def render(folder: Path) -> Rendering:
         summary["hypervolume"] = results.hypervolume
     named = {PAGE: f"pareto/{PAGE}", PICTURE: f"pareto/{PICTURE}"}
     return Rendering(
-        files={named.get(name, f"report/{name}"): path for name, path in files.items()},
+        files={named.get(name, f"report/{name}"): path for name, path in files.items()} | answers(folder),
         page=named[PAGE],
         picture=named[PICTURE],
         note=note,

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
+from plastsearch.analysis.ablations import load_ablations
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why import why_blocks
 from plastsearch.spec.config import DataConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State
@@ -43,6 +45,7 @@ def report(results: Results) -> list[Block]:
         *_front(results),
         *_growth(results),
         *_finalists(results),
+        *why_blocks(load_ablations(results.folder)),
         *_savings(results),
         *_losses(results),
         *_warnings(results),

@@ -111,16 +111,16 @@ def _opening(spec: SweepSpec) -> None:
 
 def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepView], Sequence[Closing]]:
     def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
-        shown = _display(view, showing)
+        quiet = showing.quiet or showing.as_json
+        shown = display.JsonLines() if showing.json_lines else display_of(view, quiet=quiet)
         return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
 
     return listen
 
 
-def _display(view: SweepView, showing: Showing) -> Closing:
-    if showing.json_lines:
-        return display.JsonLines()
-    if showing.quiet or showing.as_json:
+def display_of(view: SweepView, *, quiet: bool) -> Closing:
+    """What a person sees while it runs: nothing, a table on a terminal, else lines."""
+    if quiet:
         return display.Silent()
     if sys.stderr.isatty():
         from plastsearch.sweep.live import Live

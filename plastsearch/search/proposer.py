@@ -26,3 +26,16 @@ class Proposer(Protocol):
 
     def tell(self, record: TrialRecord) -> None:
         """Learn from a search trial that ended: done, reused, failed or halted."""
+
+
+class Nobody:
+    """Proposes nothing and learns nothing: for sessions that run trials of another plan than a search."""
+
+    rebuilt = False
+
+    def ask(self, number: int) -> Proposal | None:  # noqa: ARG002
+        """Nothing."""
+        return None
+
+    def tell(self, record: TrialRecord) -> None:
+        """Nobody learns from it."""
