@@ -88,6 +88,7 @@ Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo:
 """
 PLAIN_SCRIPT = """
 const page = DATA;
+if (page.layout.height) document.getElementById("figure").style.height = page.layout.height + "px";
 Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false});
 """
 

@@ -9,6 +9,7 @@ from statistics import mean
 
 import yaml
 
+from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
@@ -18,6 +19,8 @@ from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, open
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why_page import importance_html
+from plastsearch.analysis.why_picture import importance_png
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import Rendering
 
@@ -46,7 +49,21 @@ def publish(results: Results) -> dict[str, Path]:
             draft.write_text(text, encoding="utf-8")
     with whole_file(folder / PICTURE) as draft:
         pareto_png(results, draft)
-    return {name: folder / name for name in (*texts, PICTURE)}
+    return {name: folder / name for name in (*texts, PICTURE)} | _importances(results, folder)
+
+
+def _importances(results: Results, folder: Path) -> dict[str, Path]:
+    """What mattered, as far as it was worked out (importance.refresh): table, picture and page."""
+    found = importance.load(results)
+    if found is None:
+        return {}
+    page = importance_html(found, results.name, outro=as_html(importance.importance_blocks(found, results)[1:]))
+    for name, text in ((importance.TABLE, importance.importance_csv(found)), (importance.PAGE, page)):
+        with whole_file(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with whole_file(folder / importance.PICTURE) as draft:
+        importance_png(found, results.name, draft)
+    return {name: folder / name for name in (importance.DATA, importance.TABLE, importance.PAGE, importance.PICTURE)}
 
 
 def render(folder: Path) -> Rendering:

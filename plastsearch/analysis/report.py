@@ -10,6 +10,7 @@ from statistics import mean
 from plastsearch.analysis.ablations import load_ablations
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, title
+from plastsearch.analysis.importance import importance_blocks, load
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
@@ -46,6 +47,7 @@ def report(results: Results) -> list[Block]:
         *_growth(results),
         *_finalists(results),
         *why_blocks(load_ablations(results.folder)),
+        *importance_blocks(load(results), results),
         *_savings(results),
         *_losses(results),
         *_warnings(results),

@@ -39,7 +39,8 @@ def publish_ablation(ablation: Ablation, folder: Path) -> dict[str, Path]:
 
     save(ablation, folder)
     blocks = why_blocks([ablation])
-    page = ablation_html(ablation, as_html(blocks[1:3]), as_html(blocks[3:]))
+    outro = [Text("Pale: no difference shown after Holm's correction. Lines: 95 % intervals of single steps.")]
+    page = ablation_html(ablation, as_html(blocks[1:3]), as_html([*outro, *blocks[3:]]))
     for name, text in ((TABLE, ablation_csv(ablation)), (PAGE, page)):
         with whole_file(folder / name) as draft:
             draft.write_text(text, encoding="utf-8")
@@ -112,7 +113,9 @@ def _whole(ablation: Ablation) -> str:
     whole = ablation.whole
     if whole is None:
         return ""
-    said = f"Between the two: {change(whole, ablation.metric)}"
+    ends = (whole.value - whole.points, whole.value)
+    baseline, trial = (number(value, ablation.metric) for value in ends)
+    said = f"The baseline has {baseline}, the trial {trial}: {change(whole, ablation.metric)}"
     return f"{said}{'' if whole.p is None else f', p {_p(whole.p)}'}."
 
 

@@ -1,4 +1,4 @@
-"""What the figure of an ablation shows, free of any drawing library: two paths, a bar for each step.
+"""What the figures of an ablation and of importances show, free of any drawing library: steps as bars, and dots.
 
 why_page.py draws it as a page and why_picture.py as a picture.
 """
@@ -8,6 +8,7 @@ from typing import Literal
 
 from plastsearch.analysis.ablations import Ablation, Step, Way
 from plastsearch.analysis.figure import COLOURS, number, short, title
+from plastsearch.analysis.importance import FEW, Importance, Importances
 
 Kind = Literal["better", "worse", "same", "end"]
 
@@ -21,7 +22,7 @@ HEADS = {
     "forward": "forward: from the baseline, add what helps most",
     "backward": "backward: from the trial, take away what costs least",
 }
-LONGEST = 54  # of a label, beyond which it would leave no room for the bars
+LONGEST = 60  # of a label, beyond which it would leave no room for the bars
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def step_words(step: Step) -> str:
     parts = rest.split(" and ")
     places = [part.removeprefix("grow at ") for part in parts if part.startswith("grow at ")]
     others = [part for part in parts if not part.startswith("grow at ")]
-    return f"{sign} " + " and ".join([*others, *([f"grow at {short(places)}"] if places else [])])
+    if not others:
+        return f"{sign} grow at {short(places)}"
+    return f"{sign} {' and '.join(others)}" + (f" at {short(places)}" if places else "")
 
 
 def _panel(ablation: Ablation, way: Way) -> Panel:
@@ -112,3 +115,47 @@ def _bar(ablation: Ablation, step: Step, at: float) -> Bar:
     if len(label) > LONGEST:
         label = label[: LONGEST - 1] + "…"
     return Bar(label, at, step.value, low, high, kind, step.clear, change(step, ablation.metric))
+
+
+# importances
+
+METHODS = ("PED-ANOVA, share (%)", "forest, R² lost")
+SHOWN = 16  # parameters of one objective: the sums, then who weighs most by either method
+
+
+@dataclass(frozen=True)
+class Dots:
+    """One method for one objective: a dot and an interval for each parameter."""
+
+    title: str
+    axis: str
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    colour: str
+
+
+def dots(one: Importance) -> tuple[Dots, Dots]:
+    """Both methods side by side, parameters in one order."""
+    ranked = sorted(one.weights, key=lambda weight: -max(weight.ped, weight.forest / max(one.r2, 0.05)))
+    kept = [*one.sums, *ranked[: SHOWN - len(one.sums)]]
+    names = tuple(f"{weight.name} (sum)" if weight in one.sums else weight.name for weight in kept)
+    learnt = f"R² {one.r2:.2f}" if one.r2 > 0 else f"R² {one.r2:.2f}: nothing learnt"
+    return (
+        Dots(
+            title(one.metric), METHODS[0], names, tuple(100 * weight.ped for weight in kept),
+            tuple(100 * weight.ped_low for weight in kept), tuple(100 * weight.ped_high for weight in kept),
+            COLOURS["baseline"],
+        ),
+        Dots(
+            learnt, METHODS[1], names, tuple(weight.forest for weight in kept),
+            tuple(weight.forest_low for weight in kept), tuple(weight.forest_high for weight in kept), COLOURS["front"],
+        ),
+    )  # fmt: skip
+
+
+def dots_heading(found: Importances, name: str) -> str:
+    """The figure's title."""
+    few = " · few: mostly noise" if found.trials < FEW else ""
+    return f"What mattered in {name}? {found.trials} trials{few}"

@@ -8,7 +8,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from plastsearch.analysis.ablations import Ablation
-from plastsearch.analysis.why_figure import NAMES, PALE, SHADES, Panel, axis, heading, panels
+from plastsearch.analysis.importance import Importances
+from plastsearch.analysis.why_figure import (
+    NAMES,
+    PALE,
+    SHADES,
+    Dots,
+    Panel,
+    axis,
+    dots,
+    dots_heading,
+    heading,
+    panels,
+)
 
 ROW = 0.34  # inches of a step
 
@@ -39,7 +51,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
             axes.plot([bar.end], [at], marker="D", ms=6, color=colour, zorder=4)
         else:
             axes.barh(
-                at, bar.end - bar.start, left=bar.start, height=0.62, color=colour, edgecolor=colour,
+                at, bar.end - bar.start, left=bar.start, height=0.62, color=colour, edgecolor="white", lw=0,
                 alpha=1.0 if bar.clear else PALE, hatch="///" if bar.kind == "worse" else None, zorder=2,
             )  # fmt: skip
             # A step of no size would leave no trace.
@@ -54,5 +66,33 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_yticks(range(len(panel.bars)), [bar.label for bar in panel.bars], fontsize=8.5)
     axes.set_ylim(len(panel.bars) - 0.5, -0.5)
     axes.set_title(panel.title, fontsize=10, loc="left")
+    axes.grid(axis="x", color="#e8e8e8", lw=0.6)
+    axes.set_axisbelow(True)
+
+
+def importance_png(found: Importances, name: str, path: Path) -> None:
+    """A row for each objective: both methods side by side, parameters in one order."""
+    shown = [dots(one) for one in found.objectives]
+    rows = [len(pair[0].names) for pair in shown]
+    figure = Figure(figsize=(9.0, 0.24 * sum(rows) + 1.0 * len(rows) + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    every = figure.subplots(len(shown), 2, squeeze=False, height_ratios=rows)
+    for line, pair in zip(every, shown, strict=True):
+        for axes, one in zip(line, pair, strict=True):
+            _dots(axes, one)
+        line[1].set_yticklabels([])
+    figure.suptitle(dots_heading(found, name), fontsize=12)
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+
+
+def _dots(axes: Axes, one: Dots) -> None:
+    at = range(len(one.names))
+    axes.hlines(at, one.lows, one.highs, color=one.colour, lw=1.4)
+    axes.scatter(one.values, at, s=26, color=one.colour, zorder=3)
+    axes.axvline(0, color="#999", lw=0.8)
+    axes.set_yticks(at, one.names, fontsize=8.5)
+    axes.set_ylim(len(one.names) - 0.5, -0.5)
+    axes.set_xlabel(one.axis, fontsize=9)
+    axes.set_title(one.title, fontsize=10, loc="left")
     axes.grid(axis="x", color="#e8e8e8", lw=0.6)
     axes.set_axisbelow(True)

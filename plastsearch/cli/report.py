@@ -22,12 +22,15 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
+    from plastsearch.analysis.importance import HEADING as IMPORTANCE
+    from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json
     from plastsearch.analysis.report import front_table, opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
 
     results = load_results(folder)
+    refresh(results)
     files = {name: str(path) for name, path in publish(results).items()}
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync
@@ -37,7 +40,7 @@ def report(
         print_json(report_json(results) | {"files": files})
         return
     out = console()
-    wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
+    wanted = {"Did growth pay?", "Finalists", IMPORTANCE, "Work not done twice", "Failures", "Warnings"}
     print_blocks(out, [*opening(results), front_table(results)])
     print_blocks(out, _sections(report_blocks(results), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
+from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.report import front_table, opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
@@ -149,6 +150,7 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
+    refresh(results)
     files = {name: str(path) for name, path in publish(results).items()}
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:
