@@ -13,6 +13,7 @@ from plastsearch.pareto.front import Goal, front
 
 DRAWS = 400
 CERTAIN = 0.9
+FAR = 4.0  # standard deviations
 LEAST = 0.1  # of one run's variance: a spread between rows that was found to be none may still be there
 Floats = NDArray[np.float64]
 
@@ -48,12 +49,23 @@ def membership(
         centre[:, at], error[:, at] = posterior(points[:, at], variance, counts, costs)
     if not error.any():
         return front(points, least).astype(np.float64)
+    open_ = ~_hopeless(centre, error)
     rng = np.random.default_rng(seed)
-    inside = np.zeros(len(points))
+    inside = np.zeros(int(open_.sum()))
     for _ in range(DRAWS):
-        drawn = centre + error * rng.standard_normal(points.shape)
-        inside += front(drawn, least)
-    return inside / DRAWS
+        inside += front(centre[open_] + error[open_] * rng.standard_normal((len(inside), len(goals))), least)
+    shares = np.zeros(len(points))
+    shares[open_] = inside / DRAWS
+    return shares
+
+
+def _hopeless(centre: Floats, error: Floats) -> NDArray[np.bool_]:
+    """Rows that some other beats even if it has bad luck and they have good: of thousands, most."""
+    worst, best = centre + FAR * error, centre - FAR * error
+    beaten = np.zeros(len(centre), dtype=np.bool_)
+    for row in worst[front(worst, ["min"] * centre.shape[1])]:
+        beaten |= (row <= best).all(axis=1) & (row < best).any(axis=1)
+    return beaten
 
 
 def _expected(means: Floats, costs: Floats, runs: NDArray[np.int64]) -> Floats:

@@ -35,8 +35,15 @@ class Fit:
     seeds: dict[int, float]  # effects; they add up to zero
     rest: float | None  # variance that neither explains; None: no configuration ran with a second seed
     freedom: int  # degrees of freedom of the rest
-    covariance: Floats  # of levels, in units of the rest, in the order of `levels`
-    seed_covariance: Floats
+    weights: Floats  # [configurations, seeds]: the share of each seed in a configuration's runs
+    seed_covariance: Floats  # of the effects, in units of the rest
+
+    def luck(self, at: Sequence[int]) -> float:
+        """Expected variance of these levels if all configurations were equal, in units of the rest."""
+        # Covariance of levels: 1/runs of their own, and what comes in with the estimates of seeds.
+        weights = self.weights[list(at)]
+        own = 1 / (weights > 0).sum(axis=1)
+        return _spread(own, weights, self.seed_covariance)
 
 
 @dataclass(frozen=True)
@@ -57,28 +64,29 @@ class Noise:
 
 def fit(table: Sequence[Measured]) -> Fit:
     """Least squares of configuration + seed; a seed's effect is told by configurations that ran with others, too."""
-    names = list(dict.fromkeys(one.configuration for one in table))
-    seeds = sorted({one.seed for one in table})
-    values = np.array([one.value for one in table], dtype=np.float64)
-    rows = np.zeros((len(table), len(names) + len(seeds)))
-    for at, one in enumerate(table):
-        rows[at, names.index(one.configuration)] = 1.0
-        rows[at, len(names) + seeds.index(one.seed)] = 1.0
-    # Seeds are written as contrasts that add up to zero, so that a level is that at the mean of all seeds.
-    contrasts = np.vstack([np.eye(len(seeds) - 1), -np.ones(len(seeds) - 1)])
-    design = np.hstack([rows[:, : len(names)], rows[:, len(names) :] @ contrasts])
-    inverse = np.linalg.pinv(design.T @ design)
-    found = inverse @ design.T @ values
-    left = values - design @ found
-    freedom = len(values) - int(np.linalg.matrix_rank(design))
-    seed_part = inverse[len(names) :, len(names) :]
+    names = {name: at for at, name in enumerate(dict.fromkeys(one.configuration for one in table))}
+    seeds = {seed: at for at, seed in enumerate(sorted({one.seed for one in table}))}
+    ran, values = np.zeros((len(names), len(seeds))), np.zeros((len(names), len(seeds)))
+    for one in table:
+        ran[names[one.configuration], seeds[one.seed]] = 1.0
+        values[names[one.configuration], seeds[one.seed]] = one.value
+    runs = ran.sum(axis=1)
+    weights = ran / runs[:, None]
+    means = values.sum(axis=1) / runs
+    # Configurations are eliminated first: what is left is as small as the number of seeds, for any number of trials.
+    normal = np.diag(ran.sum(axis=0)) - ran.T @ weights
+    inverse = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)  # its effects add up to zero
+    effects = inverse @ (values.sum(axis=0) - ran.T @ means)
+    levels = means - weights @ effects
+    left = (values - levels[:, None] - effects) * ran
+    freedom = len(table) - len(names) - int(np.linalg.matrix_rank(normal, tol=1e-9, hermitian=True))
     return Fit(
-        dict(zip(names, found[: len(names)].tolist(), strict=True)),
-        dict(zip(seeds, (contrasts @ found[len(names) :]).tolist(), strict=True)),
-        float(left @ left) / freedom if freedom else None,
+        dict(zip(names, levels.tolist(), strict=True)),
+        dict(zip(seeds, effects.tolist(), strict=True)),
+        float((left**2).sum()) / freedom if freedom > 0 else None,
         freedom,
-        np.asarray(inverse[: len(names), : len(names)], dtype=np.float64),
-        np.asarray(contrasts @ seed_part @ contrasts.T, dtype=np.float64),
+        weights,
+        np.asarray(inverse, dtype=np.float64),
     )
 
 
@@ -94,12 +102,14 @@ def noise(table: Sequence[Measured]) -> Noise | None:
     levels = np.array(list(model.levels.values()))[at]
     observed = float(levels.var(ddof=1))
     # Of the observed variance of levels, this many times the rest is luck: 1/r where all ran with r seeds.
-    luck = _spread(model.covariance[np.ix_(at, at)])
+    luck = model.luck(at)
     between = max(0.0, observed - luck * model.rest)
     effects = np.array(list(model.seeds.values()))
     of_seeds = 0.0
     if len(effects) > 1:
-        of_seeds = max(0.0, float(effects.var(ddof=1)) - _spread(model.seed_covariance) * model.rest)
+        own = np.zeros(len(effects))
+        luck_of_seeds = _spread(own, np.eye(len(effects)), model.seed_covariance)
+        of_seeds = max(0.0, float(effects.var(ddof=1)) - luck_of_seeds * model.rest)
     low, high = _interval(observed, model.rest, luck, len(at) - 1, model.freedom)
     return Noise(
         configurations=len(at),
@@ -115,10 +125,13 @@ def noise(table: Sequence[Measured]) -> Noise | None:
     )
 
 
-def _spread(covariance: Floats) -> float:
-    """Expected sample variance of estimates with this covariance."""
-    n = len(covariance)
-    return float(np.trace(covariance) - covariance.sum() / n) / (n - 1)
+def _spread(own: Floats, weights: Floats, covariance: Floats) -> float:
+    """Expected sample variance of estimates with variances `own` and what they share: weights × covariance."""
+    n = len(own)
+    together = weights.sum(axis=0)
+    trace = own.sum() + np.einsum("is,st,it->", weights, covariance, weights)
+    total = own.sum() + together @ covariance @ together
+    return float(trace - total / n) / (n - 1)
 
 
 def _share(between: float, rest: float) -> float:

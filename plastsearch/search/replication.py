@@ -12,7 +12,7 @@ from plastsearch.pareto.membership import CERTAIN
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
-PILOT = 4  # trials of the front that run twice before anything is known of seeds
+PILOT = 4  # degrees of freedom of the spread between seeds, below which it is too vague to decide anything by
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Replication:
     def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
         offsets = _offsets(records)
-        members = self.ranking.membership(records.values())
-        if not members:
+        if self.ranking.replicates.freedom(self.ranking.objectives[0].metric) < PILOT:
             return self._pilot(records, offsets)
+        members = self.ranking.membership(records.values())
         best, most = None, 0.0
         front = {record.number for record in self.ranking.front(records.values())}
         for number, share in members.items():
@@ -66,9 +66,11 @@ class Replication:
         return 0.0 if max(share, 1 - share) >= self.certain else share * (1 - share)
 
     def _pilot(self, records: Mapping[int, TrialRecord], offsets: Mapping[int, set[int]]) -> Repeat | None:
-        """Nothing has run twice: the front's first members tell how far seeds scatter."""
-        members = [record for record in self.ranking.front(records.values()) if record.role == "search"][:PILOT]
-        for record in members:
+        """How far seeds scatter is not known yet: a second run of each, the front and then the best first."""
+        searched = [one for one in records.values() if one.role == "search" and self.ranking.counts(one)]
+        sign = -1 if self.ranking.objectives[0].goal == "max" else 1
+        by_first = sorted(searched, key=lambda one: (sign * self.ranking.values(one)[0], one.number))
+        for record in [*self.ranking.front(searched), *by_first]:
             if len(offsets[record.number]) == 1:
                 return self._opened(record, offsets, records)
         return None

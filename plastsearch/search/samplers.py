@@ -104,6 +104,22 @@ class OptunaSampler:
         if values is not None:
             self._generations.note(self._study._storage._get_trial(trial_id))
 
+    def update(self, order: int, values: Sequence[float], runs: int) -> None:
+        """Put the means over several runs in place of a finished trial's values; `runs` is how many."""
+        # All samplers read values, whose certainty they could not use; the number is for whoever can.
+        if runs < 1:
+            raise ValueError(f"a mean over {runs} runs")
+        storage, trial_id = self._study._storage, self._ids[order]
+        with storage._lock:
+            trial = copy.copy(storage._get_trial(trial_id))
+            if trial.state != TrialState.COMPLETE:
+                raise ValueError(f"proposal {order} has no values that could be revised: it is {trial.state.name}")
+            trial.values = [float(value) for value in values]
+            storage._set_trial(trial_id, trial)
+        self._study._thread_local.cached_all_trials = None
+        self._generations.revise(trial)
+        self._memory.revise(trial.number, trial.values)
+
     def _draw(
         self, inner: BaseSampler | None, study: optuna.Study, trial: FrozenTrial, order: int, rng: Generator
     ) -> Params:

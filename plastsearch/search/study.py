@@ -1,11 +1,14 @@
 """Ask and tell for the driver: openings, the sampler, duplicates, constraints. The journal's records are the memory.
 
+A trial that is repeated counts by the means over its runs from then on. Whether it keeps within the limits, the first
+run has said; optuna.log, where nothing can be changed, keeps that one's values, too.
+
 Optuna knows no halting with several objectives. A halted trial is FAIL in the study on disk, and the sampler is told
 what it had reached together with a violated constraint, so that it ranks below every finished trial.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +30,31 @@ WITH_ANCHORS = ("auto", "tpe", "nsga2", "nsga3", "gp")
 MOST_SCANNED = 20_000  # points of a finite space looked through for one that is new
 _HALTED = "halted"
 
+Revised = Mapping[int, tuple[Sequence[float], int]]  # a repeated trial's number → means of its objectives, runs
 
-def open_study(spec: SweepSpec, folder: Path, records: Iterable[TrialRecord], space: Space | None = None) -> "Study":
-    """The proposer of a sweep folder, knowing all that its journal knows."""
-    return Study(spec, space or open_space(spec), folder, records)
+
+def open_study(
+    spec: SweepSpec,
+    folder: Path,
+    records: Iterable[TrialRecord],
+    space: Space | None = None,
+    revised: Revised | None = None,
+) -> "Study":
+    """The proposer of a sweep folder, knowing all that its journal knows, also which trials were repeated."""
+    return Study(spec, space or open_space(spec), folder, records, revised)
 
 
 class Study:
     """Proposes trials and learns from them; every proposal is a function of the seed and of what was told before."""
 
-    def __init__(self, spec: SweepSpec, space: Space, folder: Path | None, records: Iterable[TrialRecord]) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        space: Space,
+        folder: Path | None,
+        records: Iterable[TrialRecord],
+        revised: Revised | None = None,
+    ) -> None:
         self.spec = spec
         self.space = space
         search = spec.search
@@ -56,11 +74,15 @@ class Study:
         relative = any(one.relative and not one.metric.startswith("params") for one in spec.parsed_constraints)
         self._awaits_baseline = relative and YARDSTICK in spec.controls
         self._before_baseline: list[TrialRecord] = []  # ended, and told only once the limits are known
+        self._revised: dict[int, tuple[Sequence[float], int]] = {}
         records = sorted(records, key=lambda record: record.number)
         # The baseline first: it may have ended after trials of smaller numbers, whose limits it decides.
         for record in records:
             self._take_baseline(record)
         entries = [entry for record in records if (entry := self._recall(record)) is not None]
+        for record in records:
+            if revised is not None and record.number in revised:
+                self.revise(record, *revised[record.number])
         self._log = OptunaLog(folder, spec.name or "sweep", space, self._metrics, goals) if folder is not None else None
         self.rebuilt = self._log.reconcile(entries) if self._log is not None else False
 
@@ -92,6 +114,13 @@ class Study:
         entry = self._learn(record)
         if self._log is not None:
             self._log.end(entry)
+
+    def revise(self, record: TrialRecord, values: Sequence[float], runs: int) -> None:
+        """Learn that a search trial was repeated: the means of its objectives, in order, over that many runs."""
+        self._revised[record.number] = (list(values), runs)
+        # One that awaits the baseline is told with its means then; what a copy took over was never told.
+        if record.state == "done" and not self._awaits_baseline:
+            self._sampler.update(self._orders[record.number], values, runs)
 
     def _propose(self, order: int) -> Proposal | None:
         """Ask the sampler, under the policy on duplicates."""
@@ -213,6 +242,8 @@ class Study:
         else:
             # A reused result stands once already: told twice, one lucky measurement would weigh double.
             self._sampler.tell(self._orders[record.number], values if finished else None, violations)
+            if finished and record.number in self._revised:
+                self._sampler.update(self._orders[record.number], *self._revised[record.number])
         copied = record.state == "reused" and values is not None
         if not finished and not copied:
             self._without_result.add(record.number)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
@@ -41,6 +42,9 @@ from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
+
+if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
+    from plastsearch.search.study import Study
 
 
 def run_sweep(
@@ -148,8 +152,6 @@ class _Session:
         listen: Callable[[Path, SweepView], Sequence[Closing]],
         phases: Sequence[Phase] | None = None,
     ) -> None:
-        from plastsearch.search.study import open_study  # here, for `--help` and a refused folder need no optuna
-
         self._spec = spec
         self._options = options
         self._opened = opened
@@ -160,9 +162,11 @@ class _Session:
         records = self._state.records
         self._ranking = ranking_of(spec.plain())
         self._limits = limits_of(spec)
+        for record in records.values():
+            self._ranking.note(record)
         self._phases = phases
         # Without a search there is no study to keep: nobody must learn from trials that a sampler did not choose.
-        self._study = Nobody() if phases is not None else open_study(spec, opened.folder, list(records.values()))
+        self._study = Nobody() if phases is not None else self._open_study()
         self._search = SearchPhase(self._study, self._exhausted, replication_of(spec, self._ranking))
         self._first_stages = FirstStages(records)
         self._view = SweepView(
@@ -184,6 +188,13 @@ class _Session:
             name, limit_gb, mirrors = opened.folder.name, options.store_max_gb, list(self._listeners)
             self._listeners.append(Exporter(meters, name, self._view, mirrors, store, limit_gb, self._state.tell))
         self._state.listeners.extend(self._listeners)
+
+    def _open_study(self) -> "Study":
+        from plastsearch.search.study import open_study
+
+        records = self._state.records
+        revised = self._ranking.revised(records)
+        return open_study(self._spec, self._opened.folder, list(records.values()), revised=revised)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:
         """Wait for the clips, saying so; no session is in the journal yet if they cannot be used."""
