@@ -84,6 +84,7 @@ class Weight(_Plain):
     ped: float  # share of all parameters' divergences, 0 to 1; resampled trials
     ped_low: float
     ped_high: float
+    ped_chance: float  # what it would hardly exceed (95 %) if it had nothing to do with the objective
     forest: float  # R² lost when its values are shuffled; lowest and highest over forests of other seeds
     forest_low: float
     forest_high: float
@@ -98,7 +99,7 @@ class Importance(_Plain):
     r2: float  # out of bag: of trials that a tree has not seen
     r2_low: float
     r2_high: float
-    agreement: float | None = None  # Spearman's correlation of the two methods' ranks
+    agreement: float | None = None  # the part of the weight that both methods give to the same parameters
 
 
 class Importances(_Plain):
@@ -215,7 +216,8 @@ def importance_blocks(found: Importances | None, results: Results) -> list[Block
         ]
     method = (
         f"From {found.trials} trials. PED-ANOVA: how unlike all trials the best {100 * found.quantile:.0f} % are in a "
-        f"parameter, as a share of all parameters, with a 95 % interval over {found.resamples} resamples. Forest: how "
+        f"parameter, as a share of all parameters, with a 95 % interval over {found.resamples} resamples; a parameter "
+        "that does nothing stays below its chance (95 %), found by shuffling the results. Forest: how "
         f"much R² (of trials that a tree has not seen) is lost when a parameter's values are shuffled, from the lowest "
         f"to the highest of {found.forests} forests."
     )
@@ -233,7 +235,9 @@ def verdicts(one: Importance) -> list[str]:
     if one.r2 <= 0:
         said.append("nothing can be learnt from these trials: the forest foretells no better than their mean")
     elif one.agreement is not None and one.agreement < 0.5:
-        said.append(f"the two methods disagree (rank correlation {one.agreement:.2f}), so rest on neither alone")
+        said.append(
+            f"the two methods disagree (they share {100 * one.agreement:.0f} % of the weight), so rest on neither alone"
+        )
     return said
 
 
@@ -247,11 +251,12 @@ def _table(one: Importance) -> Table:
         (
             f"{weight.name} (sum)" if weight in one.sums else weight.name,
             f"{100 * weight.ped:.0f} % [{100 * weight.ped_low:.0f}, {100 * weight.ped_high:.0f}]",
+            f"{100 * weight.ped_chance:.0f} %",
             f"{_short(weight.forest)} [{_short(weight.forest_low)}, {_short(weight.forest_high)}]",
         )
         for weight in ordered
     )
-    return Table(("parameter", "PED-ANOVA", "forest, R² lost"), rows, frozenset({"parameter"}))
+    return Table(("parameter", "PED-ANOVA", "chance", "forest, R² lost"), rows, frozenset({"parameter"}))
 
 
 def _short(value: float) -> str:
@@ -262,7 +267,7 @@ def importance_csv(found: Importances) -> str:
     """One line for each parameter and objective."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("ped", "ped_low", "ped_high", "forest", "forest_low", "forest_high")
+    names = ("ped", "ped_low", "ped_high", "ped_chance", "forest", "forest_low", "forest_high")
     writer.writerow(["objective", "parameter", "group", "sum", *names, "r2", "trials"])
     for one in found.objectives:
         for weight in (*one.weights, *one.sums):

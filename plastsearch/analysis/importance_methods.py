@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,28 +43,30 @@ def _importance(asked: Request, aim: Aim) -> Importance:
         ),
         sums=tuple(_weight(group, None, ped, forest, at) for group, at in zip(groups, members, strict=True)),
         r2=float(r2.mean()), r2_low=float(r2.min()), r2_high=float(r2.max()),
-        agreement=_ranks_agree(ped[0], forest.mean(axis=0)),
+        agreement=_agreement(ped.values, forest.mean(axis=0)),
     )  # fmt: skip
 
 
-def _weight(name: str, group: str | None, ped: Floats, forest: Floats, at: NDArray[np.int64]) -> Weight:
+def _weight(name: str, group: str | None, ped: "Shares", forest: Floats, at: NDArray[np.int64]) -> Weight:
     """One parameter, or several summed: first in each resample and forest, so that the interval is of the sum."""
-    shares, lost = ped[:, at].sum(axis=1), forest[:, at].sum(axis=1)
+    shares, lost = ped.resampled[:, at].sum(axis=1), forest[:, at].sum(axis=1)
+    value = float(ped.values[at].sum())
     # Resamples hold trials twice, which sets more apart than there is: the trials themselves may lie at their edge.
-    low, high = np.quantile(shares[1:], (0.025, 0.975))
+    low, high = np.quantile(shares, (0.025, 0.975))
     return Weight(
-        name=name, group=group, ped=float(shares[0]),
-        ped_low=float(min(low, shares[0])), ped_high=float(max(high, shares[0])),
+        name=name, group=group, ped=value, ped_low=min(float(low), value), ped_high=max(float(high), value),
+        ped_chance=float(np.quantile(ped.chance[:, at].sum(axis=1), 0.95)),
         forest=float(lost.mean()), forest_low=float(lost.min()), forest_high=float(lost.max()),
     )  # fmt: skip
 
 
-def _ranks_agree(one: Floats, other: Floats) -> float | None:
-    from scipy.stats import spearmanr
-
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+def _agreement(ped: Floats, forest: Floats) -> float | None:
+    """The part of the weight that both methods give to the same parameters, 0 to 1."""
+    # Not by ranks: most parameters do little, and the order of those is noise in either method.
+    lost = np.maximum(forest, 0.0)
+    if not lost.sum() or not ped.sum():
         return None
-    return float(spearmanr(one, other).statistic)
+    return float(np.minimum(ped / ped.sum(), lost / lost.sum()).sum())
 
 
 # PED-ANOVA
@@ -84,25 +87,46 @@ class _Sample:
         return False
 
 
-def ped_anova(asked: Request, aim: Aim) -> Floats:
-    """Shares of all parameters; the first row of the trials themselves, the others of resamples of them."""
+@dataclass(frozen=True)
+class Shares:
+    """Of the divergences of all parameters, a column for each; resamples and shuffles have a row each."""
+
+    values: Floats
+    resampled: Floats
+    chance: Floats  # what the parameters would have if the objective had nothing to do with them
+
+
+def ped_anova(asked: Request, aim: Aim) -> Shares:
+    """Shares of the trials themselves, of resamples of them, and of the same trials with their results shuffled."""
     study = _study(asked.columns, aim)
     trials = study.get_trials(deepcopy=False)
     evaluator = PedAnovaImportanceEvaluator(target_quantile=asked.quantile)
-    rng = np.random.default_rng([asked.seed, 1])
-    drawn = [rng.integers(len(trials), size=len(trials)) for _ in range(asked.resamples)]
-    samples = [study, *(_Sample([trials[n] for n in at], study.directions) for at in drawn)]
     names = [column.name for column in asked.columns]
-    return np.array([_shares(evaluator, one, names) for one in samples])
+    rng = np.random.default_rng([asked.seed, 1])
+    own = _divergences(evaluator, study, names)
+    whole = float(own.sum()) or 1.0
+    drawn = [rng.integers(len(trials), size=len(trials)) for _ in range(asked.resamples)]
+    resampled = [_divergences(evaluator, _Sample([trials[n] for n in at], study.directions), names) for at in drawn]
+    orders = [rng.permutation(len(trials)) for _ in range(asked.resamples)]
+    shuffled = [_divergences(evaluator, _Sample(_with(trials, at), study.directions), names) for at in orders]
+    return Shares(
+        own / whole, np.array([one / (one.sum() or 1.0) for one in resampled]), np.array(shuffled) / whole
+    )  # fmt: skip
 
 
-def _shares(evaluator: PedAnovaImportanceEvaluator, study: object, names: Sequence[str]) -> Floats:
+def _with(trials: Sequence[FrozenTrial], order: NDArray[np.int64]) -> list[FrozenTrial]:
+    """The same trials, each with the result of another."""
+    found = [copy(trial) for trial in trials]
+    for trial, at in zip(found, order, strict=True):
+        trial.value = trials[at].value
+    return found
+
+
+def _divergences(evaluator: PedAnovaImportanceEvaluator, study: object, names: Sequence[str]) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is experimental, and remarks on parameters that few trials have
         found = evaluator.evaluate(study, names)
-    raw = np.array([found[name] for name in names])
-    total = raw.sum()
-    return raw / total if total > 0 else raw
+    return np.array([found[name] for name in names])
 
 
 def _study(columns: Sequence[Column], aim: Aim) -> "optuna.Study":

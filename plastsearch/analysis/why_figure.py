@@ -119,7 +119,7 @@ def _bar(ablation: Ablation, step: Step, at: float) -> Bar:
 
 # importances
 
-METHODS = ("PED-ANOVA, share (%)", "forest, R² lost")
+METHODS = ("PED-ANOVA, share (%); tick: chance", "forest, R² lost")
 SHOWN = 16  # parameters of one objective: the sums, then who weighs most by either method
 
 
@@ -134,6 +134,7 @@ class Dots:
     lows: tuple[float, ...]
     highs: tuple[float, ...]
     colour: str
+    chance: tuple[float, ...] = ()  # a tick: beyond it a value is more than chance
 
 
 def dots(one: Importance) -> tuple[Dots, Dots]:
@@ -146,7 +147,7 @@ def dots(one: Importance) -> tuple[Dots, Dots]:
         Dots(
             title(one.metric), METHODS[0], names, tuple(100 * weight.ped for weight in kept),
             tuple(100 * weight.ped_low for weight in kept), tuple(100 * weight.ped_high for weight in kept),
-            COLOURS["baseline"],
+            COLOURS["baseline"], tuple(100 * weight.ped_chance for weight in kept),
         ),
         Dots(
             learnt, METHODS[1], names, tuple(weight.forest for weight in kept),

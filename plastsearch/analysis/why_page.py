@@ -122,11 +122,11 @@ def importance_figure(found: Importances) -> Object:
     }  # fmt: skip
     data: list[Object] = []
     titles: list[Json] = []
-    top = 1.0
+    top, number = 1.0, 0
     for pair, count in zip(shown, rows, strict=True):
         bottom = max(0.0, top - 20 * count / height)
         for side, one in enumerate(pair):
-            number = len(data) + 1
+            number += 1
             tail = "" if number == 1 else str(number)
             left, right = ((0.0, 0.48), (0.52, 1.0))[side]
             layout[f"xaxis{tail}"] = {
@@ -143,6 +143,13 @@ def importance_figure(found: Importances) -> Object:
                 "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14},
             })  # fmt: skip
             data.append(_dotted(one, tail))
+            if one.chance:
+                data.append({
+                    "type": "scatter", "mode": "markers", "x": one.chance, "y": list(range(count)),
+                    "marker": {"symbol": "line-ns", "size": 12, "line": {"color": "#333", "width": 1.5}},
+                    "xaxis": f"x{tail}", "yaxis": f"y{tail}", "hoverinfo": "text",
+                    "hovertext": [f"chance: {value:.3g}" for value in one.chance],
+                })  # fmt: skip
         top = bottom - space / height
     layout["annotations"] = titles
     return {"data": data, "layout": layout}

@@ -89,6 +89,8 @@ def _dots(axes: Axes, one: Dots) -> None:
     at = range(len(one.names))
     axes.hlines(at, one.lows, one.highs, color=one.colour, lw=1.4)
     axes.scatter(one.values, at, s=26, color=one.colour, zorder=3)
+    if one.chance:
+        axes.scatter(one.chance, at, s=90, marker="|", color="#333", lw=1.4, zorder=2)
     axes.axvline(0, color="#999", lw=0.8)
     axes.set_yticks(at, one.names, fontsize=8.5)
     axes.set_ylim(len(one.names) - 0.5, -0.5)
