@@ -10,7 +10,7 @@ from statistics import mean
 import yaml
 
 from plastsearch.analysis import importance
-from plastsearch.analysis.ablations import answers
+from plastsearch.analysis.ablations import answers, load_ablations
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
 from plastsearch.analysis.page import pareto_html
@@ -99,6 +99,7 @@ def report_json(results: Results) -> dict[str, object]:
             "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
         }  # fmt: skip
 
+    weighed = importance.load(results)
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
@@ -106,6 +107,8 @@ def report_json(results: Results) -> dict[str, object]:
         "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "importance": None if weighed is None else weighed.model_dump(mode="json"),
+        "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [row(one) for one in results.rows],
         "finalists": [
             {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
