@@ -9,6 +9,7 @@ from statistics import mean
 
 from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, title
+from plastsearch.analysis.learnt import learnt
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.verdict import table as comparison_table
@@ -42,6 +43,7 @@ def report(results: Results) -> list[Block]:
         *opening(results),
         *_front(results),
         *_growth(results),
+        *learnt(results),
         *_finalists(results),
         *_savings(results),
         *_losses(results),
