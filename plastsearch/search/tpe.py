@@ -31,6 +31,7 @@ CANDIDATES = 24
 # Optuna's own choices, so that proposals are the same up to MOST trials (tested).
 _GOOD = 0.1  # the share of trials that counts as good
 _MOST_GOOD = 25  # and at most so many, with a single objective
+_LENT = 0.25  # of an earlier sweep's: beyond its front, which opens this one
 BORROWED = 10.0  # good trials that an earlier sweep which ranks alike in everything stands for, however many it had
 
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ class Memory:
             other.params = np.vstack([other.params, *(other.row(flat(trial.params)) for trial in sweep.trials)])
             other.losses = earlier.losses([trial.values for trial in sweep.trials])
             other.excess = np.array([trial.excess for trial in sweep.trials])
-            good, bad = other.split(other.attended())
+            good, bad = other.split(other.attended(), _LENT)
             self._borrowed.append(_Borrowed(foretelling, other.params[good], other.params[bad]))
 
     def lent(self) -> list["Lent"]:
@@ -69,10 +70,15 @@ class Memory:
         rows = self.attended()
         found = []
         for one in self._borrowed:
-            one.foretold = np.vstack([one.foretold, one.foretelling.of(self.params[len(one.foretold) :])])
+            fresh = self.params[len(one.foretold) :]
+            one.foretold = np.vstack([one.foretold, one.foretelling.of(fresh)])
+            # Run here as well, as openings are, it counts by its own result: near it everything is known already, and
+            # to be drawn there again would only make duplicates (measured: that cost more than openings had won).
+            one.run.update(row.tobytes() for row in fresh)
             weight = one.foretelling.weight(one.foretold[rows], self.losses[rows])
-            if weight:
-                found.append(Lent(one.good, one.bad, weight))
+            good, bad = (trials[[row.tobytes() not in one.run for row in trials]] for trials in (one.good, one.bad))
+            if weight and len(good):
+                found.append(Lent(good, bad, weight * len(good) / len(one.good)))
         return found
 
     def read(self, study: optuna.Study) -> list[FrozenTrial]:
@@ -116,9 +122,9 @@ class Memory:
         counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
         return rows[counts]
 
-    def split(self, rows: Places) -> tuple[Places, Places]:
+    def split(self, rows: Places, share: float = _GOOD) -> tuple[Places, Places]:
         """The trials that count as good, and the others: TPE models each of the two."""
-        count = math.ceil(_GOOD * len(rows))
+        count = math.ceil(share * len(rows))
         if len(self._signs) == 1:
             count = min(count, _MOST_GOOD)
         good = np.zeros(len(rows), dtype=np.bool_)
@@ -163,6 +169,7 @@ class _Borrowed:
     good: Floats
     bad: Floats
     foretold: Floats = field(init=False)
+    run: set[bytes] = field(default_factory=set)  # parameters that ran here, too
 
     def __post_init__(self) -> None:
         self.foretold = np.empty((0, len(self.foretelling.own)))

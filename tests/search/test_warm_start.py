@@ -263,11 +263,20 @@ def test_earlier_trials_count_while_they_foretell_and_not_otherwise(tmp_path):
                 | {metric: sign * each.metrics[metric] for metric in OBJECTIVES} for each in old]  # fmt: skip
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
         one = spec(tmp_path / f"{name}.parquet")
-        study = Study(one, space, None, [], None, taught(one))
-        go(study, 30)
-        weights[name] = [lent.weight for lent in study._sampler._memory.lent()]
-    assert weights["mirrored"] == []
+        earlier = taught(one)
+        study = Study(one, space, None, [], None, earlier)
+        found = go(study, 30)
+        (foretelling,) = earlier.foretellings()
+        told = foretelling.of(earlier.rows([each.params for each in found]))
+        losses = earlier.losses([[each.metrics[metric] for metric in OBJECTIVES] for each in found])
+        lent = study._sampler._memory.lent()
+        weights[name] = (foretelling.weight(told, losses), len(lent))
+        # What has run here as well counts by its own result, and what is lent weighs as much less.
+        run = {row.tobytes() for row in study._sampler._memory.params}
+        assert not [row for one in lent for row in (*one.good, *one.bad) if row.tobytes() in run]
+    assert weights["mirrored"] == (0, 0)
     assert weights["like"][0] > 0.5
+    assert weights["like"][1] == 1
 
 
 def test_several_sources_open_in_turn(source, tmp_path):
