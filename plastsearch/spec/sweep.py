@@ -37,6 +37,8 @@ class Search(Closed):
     encoding: Literal["onoff", "blocks", "window"] = "onoff"  # of a subset
     blocks: int = Field(8, ge=1)  # encoding blocks: how many
     anchors: bool = True  # known designs first: single layers, windows, spreads, all
+    # Earlier sweeps: folders, tables (.parquet, .csv), mlflow:URI#EXPERIMENT (docs/warm_start.md).
+    warm_start: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     duplicates: Literal["skip", "reuse", "replicate"] = "skip"
     # auto: trials whose place in the front is uncertain run with further seeds, the same for all (docs/noise.md);
     # a number: all trials run with so many seeds. Both kinds of run count as `trials`.
