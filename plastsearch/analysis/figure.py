@@ -255,6 +255,8 @@ def main_settings(row: TrialRow) -> dict[str, str]:
         counts = set(grown.values())
         found["layers"] = short(grown)
         found["neurons"] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
+    if row.record.placed:
+        found["placed"] = ", ".join(f"{site} +{neurons}" for site, neurons in row.record.placed.items())
     for key, called in DESCRIBED.items():
         value = getattr(config, key) if reads(config.method, key) else None
         if key == "regime" and not METHODS[config.method].grows:

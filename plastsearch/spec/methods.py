@@ -13,7 +13,7 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.vocabulary import Method
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
-Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
+Change = Literal["none", "neurons", "seek", "layers", "lora", "truncate", "remove"]
 Learns = Literal["all", "regime", "new", "top", "survivors", "nothing"]
 Adds = Literal["nothing", "neurons", "layers", "adapters"]
 Control = Literal["baseline", "lora", "random"]
@@ -40,6 +40,10 @@ class ChangeFacts:
 CHANGES: dict[Change, ChangeFacts] = {
     "none": ChangeFacts(),
     "neurons": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION),
+    # Neurons too, but gradients say where; they learn in the same regime, so that only the choice of sites differs.
+    "seek": ChangeFacts(
+        "neurons", (*PLACES, "adaptive_steps", "adaptive_score", "init", "lateral", "regime", *CALIBRATION)
+    ),
     "layers": ChangeFacts("layers", (*PLACES, "init", "lateral", "regime"), CALIBRATION),
     "lora": ChangeFacts("adapters", (*PLACES, "rank", "lora_on"), unranked_reads=("operator", "lateral", "regime")),
     "truncate": ChangeFacts(reads=("truncate_to",)),
@@ -80,6 +84,15 @@ class MethodFacts:
         return self.adds in ("neurons", "layers")
 
     @cached_property
+    def seeks(self) -> bool:
+        """Whether its sites are candidates, of which gradients choose on the way: it widens them and nothing else."""
+        return any(stage.change == "seek" for stage in self.stages)
+
+    def operator(self, config: TrialConfig) -> str:
+        """How it grows, whatever a setting says that it does not read."""
+        return "stack" if self.adds == "layers" else "widen" if self.seeks else config.operator
+
+    @cached_property
     def prunes(self) -> bool:
         """Whether it takes neurons out again."""
         return any(stage.change == "remove" for stage in self.stages)
@@ -111,6 +124,7 @@ METHODS: dict[Method, MethodFacts] = {
     "last_k": MethodFacts((_TRAIN, MethodStage("retrain", learns="top"))),
     "stack": MethodFacts((_TRAIN, MethodStage("dropin", "layers"), MethodStage("retrain", learns="regime"))),
     "truncate": MethodFacts((_TRAIN, MethodStage("dropin", "truncate"), MethodStage("retrain", learns="all"))),
+    "adaptive": MethodFacts((_TRAIN, MethodStage("dropin", "seek"), MethodStage("retrain", learns="regime"))),
 }
 UNTOUCHED: Method = "baseline"  # what a method comes to that has nothing to add
 

@@ -103,7 +103,7 @@ def cut_of(config: TrialConfig, module: Detector) -> str | None:
     # As the trial does it (trial/cached_prefix.py); test_forecast.py compares the two byte for byte.
     blocks = module.layers()
     match config.method:
-        case "dropin" | "plasticity" | "stack" if config.regime == "frozen" and config.growth():
+        case "dropin" | "plasticity" | "stack" | "adaptive" if config.regime == "frozen" and config.growth():
             return module.cut_below(list(config.growth()))
         case "lora" if config.lora_on == "sites" and (config.layers or config.growth()):
             return module.cut_below(list(config.growth() or config.layers))
@@ -166,13 +166,20 @@ def answer(request: ForecastRequest) -> ForecastAnswer:
 
 
 def _counted(config: TrialConfig, module: Detector, sites: dict[str, Site]) -> Parameters | None:
-    """Parameters before and after growth; None where layers come or go, which shapes alone do not tell."""
+    """Parameters before and after growth; None where shapes alone do not tell: layers come or go, sites are sought."""
     facts = METHODS[config.method]
-    if config.operator == "stack" or facts.adds == "layers" or facts.truncates:
+    if facts.operator(config) == "stack" or facts.truncates:
         return None
     apart = config.regime == "frozen" and config.lateral == "into_new"
     base = sum(one.numel() for one in module.parameters())
-    total = grown_parameters(module, sites, config.growth() if facts.placed else {}, apart=apart)
+    growth = config.growth() if facts.placed else {}
+    total = grown_parameters(module, sites, growth, apart=apart)
+    if facts.seeks:
+        # Known beforehand only where a neuron costs the same at every candidate: then wherever they all go.
+        every = sum(growth.values())
+        alone = [grown_parameters(module, sites, {name: every}, apart=apart) for name in growth]
+        if any(one != total for one in alone):
+            return None
     return Parameters(params_baseline=base, params_total=max(base, total))
 
 

@@ -146,7 +146,8 @@ def progress(history: Sequence[Reported]) -> float | None:
     # Trials that agree on `train` share it, and with it these very reports: to compare them says nothing.
     if last.stage == "train":
         return None
-    base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
+    grew = [report.step for report in history if report.stage == "dropin"]
+    base = min(grew) if grew else max((report.step for report in history if report.stage == "train"), default=0)
     left = last.steps_total - base
     return (last.step - base) / left if left > 0 else None
 

@@ -172,7 +172,7 @@ def against_best(
 
 def _lora(config: TrialConfig) -> PlannedTrial:
     """As many parameters on the same sites as the growth of this very configuration adds."""
-    operator = "stack" if facts(config.method).adds == "layers" else config.operator
+    operator = facts(config.method).operator(config)
     changes = {"method": CONTROLS["lora"].method, "rank": None, "lora_on": "sites", "operator": operator}
     changed = config.model_copy(update=changes)
     return PlannedTrial(changed, role="control", control="lora", origin="control")

@@ -141,14 +141,23 @@ def describe(record: TrialRecord) -> str:
     if config.method == UNTOUCHED:
         return "train only"
     words: list[str] = [config.method]
-    if facts(config.method).placed:
+    if record.placed:
+        words.append(f"{added(record.placed)} of {len(config.growth())} sites")
+    elif facts(config.method).seeks:
+        words.append(f"{sum(config.growth().values())} neurons among {', '.join(config.growth())}")
+    elif facts(config.method).placed:
         if isinstance(config.neurons, dict):
-            words.append(", ".join(f"{site}+{n}" for site, n in config.neurons.items() if n))
+            words.append(added(config.growth()))
         else:
             words.append(f"{', '.join(config.layers)} +{config.neurons}")
     names = ("regime", "criterion", "rank", "last_k", "truncate_to")
     shown = (getattr(config, name) for name in names if reads(config.method, name))
     return " ".join([*words, *(str(value) for value in shown if value is not None)])
+
+
+def added(growth: Mapping[str, int]) -> str:
+    """Neurons by site."""
+    return ", ".join(f"{site}+{neurons}" for site, neurons in growth.items())
 
 
 def brief(record: TrialRecord) -> str:

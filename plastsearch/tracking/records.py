@@ -63,6 +63,15 @@ class TrialRecord:
         return TrialConfig.model_validate(self.config)
 
     @property
+    def placed(self) -> dict[str, int]:
+        """Neurons by site where gradients chose among them, over all insertions; empty for other methods."""
+        found: dict[str, int] = {}
+        for insertion in self.details.get("growth_plan", ()):
+            for site, neurons in insertion["sites"].items():
+                found[site] = found.get(site, 0) + neurons
+        return dict(sorted(found.items()))
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will be heard of it."""
         return self.state in ENDED

@@ -203,11 +203,16 @@ class TrialRun:
     def base(self) -> str:
         return base_key(self.context.config, self.stages, self.keys, self.context.environment)
 
+    @property
+    def placed(self) -> list[dict[str, int]]:
+        """What insertions have chosen, as the last record has it: of all records, that one goes with the weights."""
+        return self.records[-1].details.get("placed", []) if self.records else []
+
     def load(self) -> TrialNetwork:
         """The network as the finished stages left it."""
         if self.network is None:
             done = len(self.records)
-            network = blank(self.context.config, self.stages[:done], self.context.device)
+            network = blank(self.context.config, self.stages[:done], self.context.device, self.placed)
             if done:
                 load_weights(network, self.context.store.load(self.records[-1].key))
             self.network = network

@@ -37,10 +37,9 @@ def costs(trial: TrialRun) -> Costs:
     """Of the network as it is in `retrain`, against full fine-tuning of the ungrown one, everything trainable."""
     context = trial.context
     config = trial.context.config
-    names = [stage.name for stage in trial.stages]
-    at = names.index("retrain")
+    at = max(number for number, stage in enumerate(trial.stages) if stage.name == "retrain")  # the last of its parts
     retrain = trial.stages[at]
-    measured = blank(config, trial.stages[:at], context.device)
+    measured = blank(config, trial.stages[:at], context.device, trial.placed)
     cut = learn_(measured, config, retrain)
     plain = blank(config, (), context.device)
     learn_(plain, config, Stage("train", "none", "all", 1, config.train.lr))

@@ -42,6 +42,8 @@ class FitSettings:
     early_stop: int
     bf16: bool
     seed: int
+    before: int = 0  # steps of the same schedule that an earlier part took
+    whole: int | None = None  # steps of the schedule; None: those of this stage
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,16 @@ def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.o
 
 
 def rate(settings: FitSettings, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then a half cosine down to a hundredth."""
-    warm = max(1, math.ceil(settings.warmup * settings.steps)) if settings.warmup else 0
-    if step < warm:
-        return settings.lr * (step + 1) / warm
-    done = (step - warm) / max(1, settings.steps - warm)
-    return settings.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    """Learning rate of a step: linear warm-up, then a half cosine down to a hundredth; parts share one schedule."""
+    whole = settings.whole or settings.steps
+    warm = max(1, math.ceil(settings.warmup * whole)) if settings.warmup else 0
+    at = settings.before + step
+    if at < warm:
+        return settings.lr * (at + 1) / warm
+    done = (at - warm) / max(1, whole - warm)
+    lr = settings.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    # A later part begins with a new optimiser, whose first steps are as long as the rate allows: they are eased in.
+    return lr * min(1.0, (step + 1) / warm) if settings.before and warm else lr
 
 
 def fit(

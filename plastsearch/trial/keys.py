@@ -113,6 +113,8 @@ def _reads(config: TrialConfig, stage: Stage) -> dict[str, object]:
     reads: dict[str, object] = {"change": stage.change}
     if stage.steps:
         reads |= {"first": stage.first, "steps": stage.steps, "lr": stage.lr, "learns": stage.learns}
+    if stage.part:
+        reads["part"] = vars(stage.part)
     for path in fields_read(config, stage):
         section, _, name = path.rpartition(".")
         values = plain[section] if section else plain

@@ -7,8 +7,8 @@ can share its result; what a method does not spend on `consolidate` it spends on
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -24,6 +24,21 @@ DEFAULT_STEPS = 200  # where neither steps nor epochs are given
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the insertions that a retrain is cut into, or the part of that retrain behind it."""
+
+    number: int  # from 0
+    of: int
+    before: int  # optimiser steps of the retrain before this part
+    whole: int  # optimiser steps of the retrain
+
+    @property
+    def last(self) -> bool:
+        """Whether no insertion follows."""
+        return self.number == self.of - 1
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage of a trial: what it changes, what learns in it, for how many optimiser steps, at which rate."""
 
@@ -33,6 +48,7 @@ class Stage:
     steps: int
     lr: float
     first: int = 0  # optimiser steps of the trial before it
+    part: Part | None = None  # where growth comes in several insertions, each with a part of retrain behind it
 
 
 def total_steps(config: TrialConfig, n_clips: int) -> int:
@@ -52,11 +68,37 @@ def stages_of(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     steps = _lengths(config, total_steps(config, n_clips), {part.stage for part in parts})
     ratios = config.train.lr_ratios.model_dump()
     counts = [steps.get(part.stage, 0) for part in parts]
-    return tuple(
+    made = [
         Stage(part.stage, part.change, _learns(part, config), count, config.train.lr * ratios.get(part.stage, 0.0),
               first)
         for part, count, first in zip(parts, counts, accumulate(counts, initial=0), strict=False)
-    )  # fmt: skip
+    ]  # fmt: skip
+    return tuple(_in_parts(made, config.adaptive_steps)) if METHODS[config.method].seeks else tuple(made)
+
+
+def _in_parts(stages: list[Stage], wanted: int) -> Iterator[Stage]:
+    """An insertion and what trains behind it, again and again, at equal distances in the first half of retrain.
+
+    Stages of their own rather than something inside `retrain`: what was grown is then in the store like everything
+    else, so a killed trial goes on from there, and no checkpoint has shapes that its network has not yet.
+    """
+    for stage, after in zip(stages, [*stages[1:], None], strict=True):
+        if stage.change != "seek" or after is None:
+            if stage.name != "retrain":
+                yield stage
+            continue
+        number = insertions(after.steps, wanted)
+        starts = [after.steps * k // (2 * number) for k in range(number)] + [after.steps]
+        for k in range(number):
+            part = Part(k, number, starts[k], after.steps)
+            first = after.first + starts[k]
+            yield replace(stage, first=first, part=part)
+            yield replace(after, first=first, steps=starts[k + 1] - starts[k], part=part)
+
+
+def insertions(steps: int, wanted: int) -> int:
+    """How many insertions a retrain of so many steps has room for, with a step at least between two."""
+    return max(1, min(wanted, steps // 2))
 
 
 def check(config: TrialConfig) -> None:
@@ -100,7 +142,7 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
         init = "random" if config.method == "lora" else config.init  # lora only counts what dropin would add
         reason = growth_refused(
             name, row.kind, neurons // row.step, mode=config.regime, init=init, together=growth,
-            operator="stack" if facts.adds == "layers" else config.operator, directions=row.directions,
+            operator=facts.operator(config), directions=row.directions,
         )  # fmt: skip
         if facts.prunes:
             reason = reason or criterion_refused(name, row.kind, config.criterion)

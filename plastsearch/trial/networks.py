@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from plastsearch.growth.dropin import Operator, add_neurons_
+from plastsearch.growth.dropin import Dropin, Operator, add_neurons_
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
@@ -34,6 +34,16 @@ class NeuronsAdded:
 
 
 @dataclass(frozen=True)
+class NeuronsPlaced(NeuronsAdded):
+    """What one insertion of several added, and why there."""
+
+    at_step: int  # optimiser steps of the trial before it
+    gradients: Mapping[str, float]  # norm of the gradient that new neurons would see, at each candidate
+    budget: int  # neurons that were due by now and not there yet
+    unspent: int  # of these, because no site has units as small
+
+
+@dataclass(frozen=True)
 class BlocksKept:
     """How many blocks are left of a truncated network."""
 
@@ -50,6 +60,7 @@ class TrialNetwork:
     module: Detector
     added: dict[str, int] = field(default_factory=dict)  # site → units that dropin added
     grown: tuple[str, ...] = ()  # sites, or blocks, that dropin changed
+    placed: list[dict[str, int]] = field(default_factory=list)  # neurons by site, for each insertion of several
     adapters: bool = False  # LoRA's, beside the weights of the sites
 
 
@@ -70,14 +81,22 @@ def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Det
     )  # fmt: skip
 
 
-def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> TrialNetwork:
-    """A network shaped as it is after these stages; its weights are not theirs."""
+def blank(
+    config: TrialConfig, stages: Sequence[Stage], device: torch.device, chosen: Sequence[Mapping[str, int]] = ()
+) -> TrialNetwork:
+    """A network shaped as it is after these stages; its weights are not theirs.
+
+    `chosen`: the sites that each insertion has found, which no configuration tells.
+    """
+    left = iter(chosen)
     network = new_network(config)
     network.module.to(device)
     for stage in stages:
         if stage.change == "remove":
             fold_(network.module, verify=False)  # only the shapes are wanted here
             remove_(network, {name: _newest(network, name, to_remove(network, config, name)) for name in network.added})
+        elif stage.change == "seek":
+            place_(network, config, stage, next(left))
         else:
             change_(network, config, stage)
     return network
@@ -114,15 +133,48 @@ def change_(
 def _grow_(
     network: TrialNetwork, config: TrialConfig, operator: Operator, loss: Callable[[], Tensor] | None
 ) -> NeuronsAdded:
-    init = "random" if config.init == "gradmax" and loss is None else config.init
-    dropin = add_neurons_(
-        network.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
-        generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
-    )  # fmt: skip
+    dropin = _add_(network, config, config.growth(), operator, loss, derive_seed(config.seed, "dropin"))
     # By depth, however the configuration lists them: keys do not tell the order, so nothing may depend on it.
     network.added = {name: dropin.units[name] for name in dropin.neurons}
     network.grown = tuple(network.added)
     return NeuronsAdded(dropin.neurons, dropin.units, operator)
+
+
+def _add_(
+    network: TrialNetwork,
+    config: TrialConfig,
+    neurons: Mapping[str, int],
+    operator: Operator,
+    loss: Callable[[], Tensor] | None,
+    seed: int,
+) -> Dropin:
+    init = "random" if config.init == "gradmax" and loss is None else config.init
+    return add_neurons_(
+        network.module, neurons, mode=config.regime, operator=operator, init=init, lateral=config.lateral,
+        generator=torch.Generator().manual_seed(seed), loss=loss,
+    )  # fmt: skip
+
+
+def place_(
+    network: TrialNetwork,
+    config: TrialConfig,
+    stage: Stage,
+    sites: Mapping[str, int],
+    loss: Callable[[], Tensor] | None = None,
+) -> dict[str, int]:
+    """One insertion of several; returns the units it added."""
+    assert stage.part is not None
+    units: Mapping[str, int] = {}
+    if sites:  # a share of the budget may be less than any site's smallest unit
+        seed = derive_seed(config.seed, "dropin", stage.part.number)
+        units = _add_(network, config, sites, "widen", loss, seed).units
+    network.placed.append(dict(sites))
+    total = {name: network.added.get(name, 0) + units.get(name, 0) for name in find_sites(network.module)}
+    network.added = {name: count for name, count in total.items() if count}
+    # All candidates, so that below the lowest of them every part reads the same, and activations kept there serve all.
+    candidates = config.growth()
+    network.grown = tuple(name for name in total if name in candidates)
+    return dict(units)
 
 
 def to_remove(network: TrialNetwork, config: TrialConfig, name: str) -> int:

@@ -6,6 +6,7 @@ from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.summary import Summary
 from plastsearch.spec.config import Report
 from plastsearch.store.records import StageRecord
+from plastsearch.trial.adaptive import growth_plan
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
 from plastsearch.trial.keys import derive_seed
@@ -13,7 +14,7 @@ from plastsearch.trial.scoring import Scores, dev_scores, split_summary, unpacke
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
-    "prefix", "blocks",
+    "prefix", "blocks", "at_step", "gradients", "budget", "unspent",
 )  # fmt: skip
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr", "auc", "eer_smooth")
 
@@ -38,6 +39,9 @@ def result(trial: TrialRun, costs: Costs) -> Report:
         "model_key": key,
         "scores": {"search_dev": str(keep_scores(context.store.root, key, "search_dev", context.search_dev, scores))},
     }
+    plan = growth_plan(trial.records)
+    if plan:
+        details["growth_plan"] = plan
     if any(record.details.get("unequal_budget") for record in trial.records):
         details["unequal_budget"] = True
     plain = {name: float(value) for name, value in metrics.items()}

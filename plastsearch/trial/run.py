@@ -101,9 +101,10 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
         yield trial.report(stage.name, done + progress.step, found)
     seconds = max(time.monotonic() - began, finished.fit_seconds)
     gpus = trial.context.settings.gpu_share if trial.context.device.type == "cuda" else 0.0
+    placed = {"placed": network.placed} if network.placed else {}
     record = StageRecord(
         key.key, stage.name, key.parent, dict(key.reads), finished.metrics,
-        finished.plain_details() | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
+        finished.plain_details() | placed | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
     )  # fmt: skip
     trial.own_s += seconds
     trial.computed.add(key.key)

@@ -20,8 +20,10 @@ from plastsearch.growth.prune import choose
 from plastsearch.growth.site import Tap
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
+from plastsearch.spec.methods import CHANGES
 from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
+from plastsearch.trial.adaptive import choose as choose_sites
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.context import TrialContext
@@ -32,10 +34,12 @@ from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import (
     Changed,
+    NeuronsPlaced,
     TrialNetwork,
     change_,
     learn_,
     logits_from_wave,
+    place_,
     remove_,
     to_remove,
     train_mode_,
@@ -131,12 +135,24 @@ def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Stag
             next(scoring.waves(context.search_dev, context.length_samples, context.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    steered = stage.change in ("neurons", "layers") and context.config.init == "gradmax"
-    changed = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
+    steered = CHANGES[stage.change].adds in ("neurons", "layers") and context.config.init == "gradmax"
+    loss = _calibration_loss(context, module) if steered else None
+    changed = _place_(context, network, stage, loss) if stage.part else change_(network, context.config, stage, loss)
     error = None
     if stage.change != "truncate":
         error = float((_logits(module, hidden, first) - before).abs().max())
     return StageResult({}, ChangeDetails(changed, error))
+
+
+def _place_(context: TrialContext, network: TrialNetwork, stage: Stage, loss: Shares | None) -> NeuronsPlaced:
+    """One insertion of several, at the sites that the gradients name."""
+    assert stage.part is not None
+    choice = choose_sites(
+        network, context.config, stage.part, calibration(context), context.loss, partial(_calibration_loss, context)
+    )
+    units = place_(network, context.config, stage, choice.sites, loss)
+    unspent = choice.budget - sum(choice.sites.values())
+    return NeuronsPlaced(choice.sites, units, "widen", stage.first, choice.gradients, choice.budget, unspent)
 
 
 def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
@@ -145,7 +161,7 @@ def _logits(module: Detector, hidden: Tensor, cut: str) -> Tensor:
         return module.suffix(hidden, cut).double()
 
 
-def _calibration_loss(context: TrialContext, module: Detector) -> Shares:
+def _calibration_loss(context: TrialContext, module: nn.Module) -> Shares:
     def shares(parts: int) -> Iterator[Tensor]:
         wave_BT, label_B = next(calibration(context))
         for wave, label in zip(wave_BT.chunk(parts), label_B.chunk(parts), strict=True):
@@ -303,9 +319,14 @@ def _packed_scores(quality: Quality) -> str | None:
 
 def _fit_settings(context: TrialContext, stage: Stage) -> FitSettings:
     train = context.config.train
+    part = stage.part
+    # The evaluations that a stage is due are those of the last part; one each tells how the others went.
+    evaluations = train.evaluations if part is None or part.last else 1
+    number = (part.number,) if part and part.number else ()
     return FitSettings(
         stage.name, stage.steps, stage.lr, train.warmup, train.weight_decay, train.clip_norm, train.accumulate,
-        train.evaluations, train.early_stop, context.bf16, derive_seed(context.config.seed, stage.name, "fit"),
+        evaluations, train.early_stop, context.bf16, derive_seed(context.config.seed, stage.name, *number, "fit"),
+        before=part.before if part else 0, whole=part.whole if part else None,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ UNUSUAL = {
     "layers": ("gru.0", "gru.1"), "neurons": 8, "operator": "parallel", "init": "orthogonal", "regime": "unfrozen",
     "lateral": "both", "criterion": "random", "pool": "added", "keep": 0.5, "compensate": "mean",
     "calibration_clips": 64, "rank": 3, "lora_on": "all", "last_k": 1, "truncate_to": 1,
+    "adaptive_steps": 2, "adaptive_score": "natural",
 }  # fmt: skip
 
 

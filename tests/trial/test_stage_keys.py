@@ -32,11 +32,14 @@ AROUND = Environment(data="d", weights="", device="cpu", precision="float32", to
 # Other than the defaults, so that whatever the canonical form puts back changes the key that holds it.
 WIDELY_SET = {"criterion": "magnitude", "pool": "added", "keep": 0.25, "compensate": "mean", "calibration_clips": 8,
               "last_k": 2, "truncate_to": 1, "lora_on": "all", "lateral": "both", "init": "orthogonal",
-              "operator": "parallel", "regime": "unfrozen"}  # fmt: skip
+              "operator": "parallel", "regime": "unfrozen", "adaptive_steps": 2,
+              "adaptive_score": "natural"}  # fmt: skip
 
 CASES: dict[str, dict[str, Any]] = {
     **{method: {"method": method} for method in METHODS},
     **{f"{m}-unfrozen": {"method": m, "regime": "unfrozen"} for m in ("dropin", "plasticity", "stack")},
+    "adaptive": {"method": "adaptive", "layers": ("gru.0", "gru.1"), "train": {"steps": 8}},  # with two insertions
+    "adaptive-unfrozen": {"method": "adaptive", "regime": "unfrozen", "train": {"steps": 8}},
     "cold": {"method": "plasticity", "start": "cold"},
     "parallel": {"method": "dropin", "operator": "parallel"},
     "pairs": {"method": "plasticity", "init": "pairs", "keep": 0.5},
@@ -52,7 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
             "method": method, "init": "gradmax", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",),
             "lateral": "into_new",
         }
-        for method in ("dropin", "plasticity", "stack")
+        for method in ("dropin", "plasticity", "stack", "adaptive")
     },
 }  # fmt: skip
 
@@ -99,7 +102,7 @@ def recorded(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(run, "run_stage", watched)
     for number, key in enumerate(trial.keys):
         seen.clear()
-        blank(Recorder(config, seen=seen), trial.stages[:number], torch.device("cpu"))
+        blank(Recorder(config, seen=seen), trial.stages[:number], torch.device("cpu"), trial.placed)
         list(run._advance(trial))
         yield set(seen), key
 
@@ -149,6 +152,7 @@ def other_values(config: TrialConfig) -> dict[str, Any]:
         "compensate": "none" if config.compensate == "mean" else "mean", "calibration_clips": 8, "rank": 3,
         "lora_on": "sites" if config.lora_on == "all" else "all", "last_k": 2, "truncate_to": 1, "timing_batch": 3,
         "timing_steps": 4, "operator": "parallel" if config.operator == "widen" else "widen", "lateral": "both",
+        "adaptive_steps": 2, "adaptive_score": "natural",
         "init": "orthogonal", "regime": "unfrozen" if config.regime == "frozen" else "frozen",
     }  # fmt: skip
 
