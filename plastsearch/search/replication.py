@@ -7,12 +7,13 @@ which everything is compared with. Once every membership is certain, exploring g
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from plastsearch.pareto.membership import CERTAIN
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
-PILOT = 4  # trials of the front that run twice before anything is known of seeds
+PILOT = 4  # degrees of freedom of the spread between seeds, below which it is too vague to decide anything by
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,16 @@ class Repeat:
 
     trial: TrialRecord
     offset: int
+
+
+class Repeating(Protocol):
+    """A rule on who runs again."""
+
+    def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Who should run again now; None: explore."""
+
+    def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Who should run again, whether or not there would be something to explore; None: nobody."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,9 @@ class Replication:
     def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
         offsets = _offsets(records)
-        members = self.ranking.membership(records.values())
-        if not members:
+        if self.ranking.replicates.freedom(self.ranking.objectives[0].metric) < PILOT:
             return self._pilot(records, offsets)
+        members = self.ranking.membership(records.values())
         best, most = None, 0.0
         front = {record.number for record in self.ranking.front(records.values())}
         for number, share in members.items():
@@ -66,9 +77,11 @@ class Replication:
         return 0.0 if max(share, 1 - share) >= self.certain else share * (1 - share)
 
     def _pilot(self, records: Mapping[int, TrialRecord], offsets: Mapping[int, set[int]]) -> Repeat | None:
-        """Nothing has run twice: the front's first members tell how far seeds scatter."""
-        members = [record for record in self.ranking.front(records.values()) if record.role == "search"][:PILOT]
-        for record in members:
+        """How far seeds scatter is not known yet: a second run of each, the front and then the best first."""
+        searched = [one for one in records.values() if one.role == "search" and self.ranking.counts(one)]
+        sign = -1 if self.ranking.objectives[0].goal == "max" else 1
+        by_first = sorted(searched, key=lambda one: (sign * self.ranking.values(one)[0], one.number))
+        for record in [*self.ranking.front(searched), *by_first]:
             if len(offsets[record.number]) == 1:
                 return self._opened(record, offsets, records)
         return None
@@ -82,6 +95,30 @@ class Replication:
         if baseline is not None and offset not in offsets[baseline.number]:
             return Repeat(baseline, offset)
         return Repeat(record, offset)
+
+
+@dataclass(frozen=True)
+class EverySeed:
+    """All trials run with the same number of seeds: one pass over all of them for each."""
+
+    ranking: Ranking
+    trials: int  # runs of the whole search, of either kind
+    seeds: int
+
+    def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """The first that lacks a seed, once as many as can have all have been explored; None: explore."""
+        explored = sum(record.role == "search" for record in records.values())
+        baseline = any(record.yardstick for record in records.values())
+        fit = (self.trials - (self.seeds - 1 if baseline else 0)) // self.seeds
+        return None if explored < max(1, fit) else self.uncertain(records)
+
+    def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Whoever lacks a seed that all are to have."""
+        offsets = _offsets(records)
+        entrants = [one for one in records.values() if (one.role == "search" or one.yardstick) and one.state == "done"]
+        entrants.sort(key=lambda one: (not one.yardstick, one.number))  # the baseline opens each seed
+        missing = ((offset, one) for offset in range(1, self.seeds) for one in entrants)
+        return next((Repeat(one, offset) for offset, one in missing if offset not in offsets[one.number]), None)
 
 
 def _offsets(records: Mapping[int, TrialRecord]) -> dict[int, set[int]]:

@@ -148,7 +148,10 @@ class _Session:
         records = self._state.records
         self._ranking = ranking_of(spec.plain())
         self._limits = limits_of(spec)
-        self._study = open_study(spec, opened.folder, list(records.values()))
+        for record in records.values():
+            self._ranking.note(record)
+        revised = self._ranking.revised(records)
+        self._study = open_study(spec, opened.folder, list(records.values()), revised=revised)
         self._search = SearchPhase(self._study, self._exhausted, replication_of(spec, self._ranking))
         self._first_stages = FirstStages(records)
         self._view = SweepView(

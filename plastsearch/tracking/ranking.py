@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import front, hypervolume
 from plastsearch.pareto.membership import membership
 from plastsearch.spec.constraints import Constraint, parse_constraint
@@ -28,17 +29,22 @@ class Ranking:
     constraints: Sequence[Constraint] = ()
     baseline: dict[str, float] = field(default_factory=dict)  # of the control; filled when it ends
     replicates: Replicates = field(default_factory=Replicates)
+    _yardsticks: list[TrialRecord] = field(default_factory=list)
 
     def note(self, record: TrialRecord) -> None:
         """Learn what limits relative to the baseline mean, and what a trial is worth with other seeds."""
         self.replicates.note(record)
         if record.yardstick and record.state == "done":
             self.baseline.update(record.metrics)
+            self._yardsticks.append(record)
 
     def allowed(self, metrics: Metrics) -> bool:
         """Whether it keeps within all limits; one that cannot be measured yet does not count."""
         # A limit relative to the baseline cannot be judged before that has ended; until then nobody is turned away.
-        violations = [limit.violation(metrics, self.baseline) for limit in self.constraints]
+        baseline = self.baseline
+        if self.replicates.twice and self._yardsticks:  # means of trials keep to limits by the baseline's mean
+            baseline = {**baseline, **self.means(self._yardsticks[-1])}
+        violations = [limit.violation(metrics, baseline) for limit in self.constraints]
         return all(violation is None or violation <= 0 for violation in violations)
 
     def missing(self, metrics: Metrics) -> str | None:
@@ -68,6 +74,19 @@ class Ranking:
         """Its objectives, in order, by their means over its seeds; NaN where one was not measured."""
         metrics = self.means(record)
         return [metrics.get(one.metric, math.nan) for one in self.objectives]
+
+    def revised(self, records: Mapping[int, TrialRecord]) -> dict[int, tuple[list[float], int]]:
+        """Search trials of several seeds: their objectives by means, beside single runs, and how many runs."""
+        found = {}
+        for number, runs in self.replicates.runs.items():
+            record = records.get(number)
+            if len(runs) < 2 or record is None or record.role != "search" or not self.result(record):
+                continue
+            values = [self.replicates.relative(record, one.metric) for one in self.objectives]
+            known_values = [value for value in values if value is not None]
+            if len(known_values) == len(values):
+                found[number] = (known_values, len(runs))
+        return found
 
     def membership(self, records: Iterable[TrialRecord]) -> dict[int, float]:
         """How likely each trial that counts is a member of the front; empty while no trial has run twice."""
@@ -108,6 +127,16 @@ class Ranking:
         # The search alone: with controls in it a volume would rise without anything having been found.
         values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
         return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
+
+    def gain(self, records: Sequence[TrialRecord]) -> float | None:
+        """What the search dominates beyond the baseline, of all that it leaves (pareto/attainment.py); 0 to 1."""
+        corner = [one.reference for one in self.resolved(records)]
+        known = [value for value in corner if value is not None]
+        own = next((self.values(one) for one in reversed(records) if one.yardstick and self.result(one)), None)
+        if len(known) < len(corner):
+            return None
+        values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
+        return gain(values, own, [one.goal for one in self.objectives], known)
 
     def resolved(self, records: Iterable[TrialRecord]) -> tuple[Objective, ...]:
         """The objectives with the references that stand in where none is given."""

@@ -66,6 +66,11 @@ class Replicates:
         model = self._model(metric)
         return None if model is None else model.rest
 
+    def freedom(self, metric: str) -> int:
+        """Degrees of freedom of that variance: how well it is known."""
+        model = self._model(metric)
+        return 0 if model is None else model.freedom
+
     def _model(self, metric: str) -> Fit | None:
         if not self.twice:
             return None
