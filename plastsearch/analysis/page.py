@@ -9,13 +9,12 @@ from plotly.offline import get_plotlyjs
 
 from plastsearch.analysis.figure import (
     COLOURS,
-    LINES,
-    SITES_AXIS,
     SYMBOLS,
     AxisPair,
     Group,
-    SitePanel,
     axis_pairs,
+    band_name,
+    bands,
     brief,
     front_line,
     groups,
@@ -25,15 +24,17 @@ from plastsearch.analysis.figure import (
     spread,
     tick,
     title,
-    top,
 )
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
+from plastsearch.pareto.attainment import Corners
 
 # Plotly reads JSON: a figure, a trace or an axis is an object of it, and Plotly's own reference names the keys.
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Object = dict[str, Json]
 
+AREAS = {0.95: 0.13, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
 WAYS = {"min": "less", "max": "more"}
 RING: Object = {"color": COLOURS["front"], "width": 2.5}
 SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"
@@ -149,7 +150,18 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
 def _traces(results: Results, pair: AxisPair) -> list[Object]:
     # Empty groups stay in the legend, which is then the same in every sweep; refused trials are an exception.
     shown = [group for group in groups(results) if group.rows or group.kind != "refused"]
-    return [_line(results, pair), *(_points(results, pair, group) for group in shown)]
+    areas = [_area(share, corners) for share, corners in bands(results, pair)]
+    return [*areas, _line(results, pair), *(_points(results, pair, group) for group in shown)]
+
+
+def _area(share: float, corners: Corners) -> Object:
+    """Where the middle share of the draws' fronts runs; the outer band is drawn first and paler."""
+    opacity = AREAS[share]
+    return {
+        "type": "scatter", "mode": "lines", "fill": "toself", "name": band_name(share), "hoverinfo": "skip",
+        "x": [x for x, _ in corners], "y": [y for _, y in corners], "line": {"width": 0},
+        "fillcolor": f"rgba(213, 94, 0, {opacity})",
+    }  # fmt: skip
 
 
 def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
@@ -158,9 +170,10 @@ def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
             return {"size": 9, "opacity": 0.8, **_colours(group.rows, pair), **_colour_bar(results, pair)}
         case "refused":
             return {"size": 9, "symbol": "circle-open", "color": "#999"}
-        case "front":  # the same scale of colours, whose bar the trials show already
+        case "front" | "probable":  # the same scale of colours, whose bar the trials show already
             scale = {**_colour_bar(results, pair), "showscale": False}
-            return {"size": 14, "line": RING, **_colours(group.rows, pair), **scale}
+            symbol = "triangle-up" if group.kind == "probable" else "circle"
+            return {"size": 14, "symbol": symbol, "line": RING, **_colours(group.rows, pair), **scale}
         case "control":
             edge = [RING["color"] if row.in_front else "black" for row in group.rows]
             width = [RING["width"] if row.in_front else 1 for row in group.rows]
@@ -170,12 +183,12 @@ def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
 
 def _points(results: Results, pair: AxisPair, group: Group) -> Object:
     rows = group.rows
-    bars = group.kind in ("front", "control")  # of all trials they would hide the points
+    bars = group.kind in ("front", "probable", "control")  # of all trials they would hide the points
     trace: Object = {
         "type": "scatter", "mode": "markers", "name": html.escape(group.name),
         "marker": _marker(results, pair, group),
         "x": [place(row, pair.x) for row in rows], "y": [place(row, pair.y) for row in rows],
-        "hoverinfo": "text", "hovertext": [hover(row, results.objectives) for row in rows],
+        "hoverinfo": "text", "hovertext": [hover(results, row) for row in rows],
     }  # fmt: skip
     for axis, objective in (("error_x", pair.x), ("error_y", pair.y)):
         below, above = spread(results, rows, objective) if bars and objective >= 0 else ([], [])

@@ -90,6 +90,24 @@ def over_seeds(differences: Sequence[float]) -> tuple[float, float, float] | Non
     return points - reach * size, points + reach * size, p
 
 
+def drawn_eers(
+    networks: Sequence[Floats],
+    is_bona: NDArray[np.bool_],
+    speakers: NDArray[np.str_],
+    replicates: int,
+    seed: int = 0,
+) -> Floats:
+    """How far each network's EER moves with the clips that are drawn, the same draws for all [networks, replicates]."""
+    units = _units(is_bona, speakers)
+    arms = [(curve(scores[is_bona], scores[~is_bona]), _in_order(scores, is_bona)) for scores in networks]
+    found = []
+    for weights in resamples(is_bona, units.codes, replicates, np.random.default_rng(seed)):
+        found.append(np.array([weighted_eers(of, weights[:, order]) for of, order in arms]))
+    drawn = np.concatenate(found, axis=1)
+    moved: Floats = (drawn - drawn.mean(axis=1, keepdims=True)) * math.sqrt(units.count / units.freedom)
+    return moved
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: as many p-values, each for the family as a whole."""
     order = sorted(range(len(values)), key=lambda at: values[at])

@@ -11,12 +11,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from plastsearch.analysis.figure import (
     COLOURS,
-    LINES,
-    SITES_AXIS,
     AxisPair,
     Group,
-    SitePanel,
     axis_pairs,
+    band_name,
+    bands,
     front_line,
     groups,
     log_ticks,
@@ -24,11 +23,12 @@ from plastsearch.analysis.figure import (
     spread,
     tick,
     title,
-    top,
 )
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
 
+AREAS = {0.95: 0.14, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
 MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
 
 
@@ -53,6 +53,9 @@ def pareto_png(results: Results, path: Path) -> None:
 
 
 def _panel(axes: Axes, results: Results, pair: AxisPair) -> None:
+    for share, area in bands(results, pair):
+        xs, ys = [x for x, _ in area], [y for _, y in area]
+        axes.fill(xs, ys, color=COLOURS["front"], alpha=AREAS[share], lw=0, zorder=0.5, label=band_name(share))
     corners = front_line(results, pair)
     axes.plot(
         [x for x, _ in corners],
@@ -92,6 +95,8 @@ def _scatter(axes: Axes, results: Results, pair: AxisPair, group: Group) -> None
             return
         case "front":
             points(s=52, color=COLOURS["front"], zorder=4)
+        case "probable":
+            points(s=48, marker="^", color="white", edgecolors=COLOURS["front"], linewidths=1.6, zorder=4)
         case "control":
             size = 150 if group.look == "baseline" else 60
             shape, colour = MARKERS[group.look], COLOURS[group.look]

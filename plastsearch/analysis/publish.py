@@ -3,6 +3,8 @@
 import csv
 import html
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -11,24 +13,29 @@ import yaml
 
 from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
+from plastsearch.analysis.budgets import best_under
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
+from plastsearch.analysis.figure import number
+from plastsearch.analysis.front_section import brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
 from plastsearch.analysis.picture import pareto_png
-from plastsearch.analysis.report import SPACE_FILE, folder_of, front_table, opening, report, savings
+from plastsearch.analysis.report import SPACE_FILE, folder_of, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
 from plastsearch.analysis.why_page import importance_html
 from plastsearch.analysis.why_picture import importance_png
 from plastsearch.files import whole_file
-from plastsearch.tracking.mlflow_pages import Rendering
+from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 
 PAGE, PICTURE = "pareto.html", "pareto.png"
 CAPTION = (
-    "Ringed: members of the front in all objectives. Line: what is best in the two objectives shown. "
-    "Bars: 95 % intervals. Hover for the configuration; click the legend to hide."
+    "Ringed: members of the front in all objectives{shapes}. Line: what is best in the two objectives shown. "
+    "{shaded}Bars: 95 % intervals. Hover for the configuration; click the legend to hide."
 )
+SHADED = "Shaded: where 50 and 95 % of the fronts lie that {sources} allow{alone}. "
 
 
 def publish(results: Results) -> dict[str, Path]:
@@ -70,24 +77,68 @@ def render(folder: Path) -> Rendering:
     """Publish, and say what of it MLflow should hold."""
     results = load_results(folder)
     files = publish(results)
-    note = as_markdown([Points(tuple(verdict(results))), front_table(results)])
-    counts = {state: float(len(results.in_state(state))) for state in ("done", "failed", "halted", "reused")}
-    summary = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
-    if results.hypervolume is not None:
-        summary["hypervolume"] = results.hypervolume
+    around = [Text(text) for text in (brackets(results), gain_words(results)) if text and results.front]
+    note = as_markdown([Points(tuple(verdict(results))), front_table(results), *around, *trust(results)])
     named = {PAGE: f"pareto/{PAGE}", PICTURE: f"pareto/{PICTURE}"}
     return Rendering(
         files={named.get(name, f"report/{name}"): path for name, path in files.items()} | answers(folder),
         page=named[PAGE],
         picture=named[PICTURE],
         note=note,
-        front=frozenset(row.number for row in results.front),
-        summary=summary,
+        marks={row.number: marks for row in results.rows if (marks := _marks(row))},
+        means={row.number: _means(results, row) for row in results.rows if row.again},
+        tags=_tags(results),
+        summary=_summary(results),
     )
 
 
-def report_json(results: Results) -> dict[str, object]:
-    """The report for programs."""
+def _marks(row: TrialRow) -> dict[str, str]:
+    """Tags by which a trial's run in MLflow tells how sure its place in the front is."""
+    found = {FRONT_TAG: "certain" if row.certain else "probable"} if row.in_front else {}
+    # Of the many that are hardly members nothing is said: their shares move with every trial that ends.
+    if row.membership is not None and (row.in_front or row.membership >= 0.05):
+        found[MEMBERSHIP_TAG] = f"{row.membership:.2f}"
+    if row.again or found:
+        found[RUNS_TAG] = str(len(row.runs))
+    return found
+
+
+def _means(results: Results, row: TrialRow) -> dict[str, float]:
+    found = {f"mean_{one.metric}": value for one, value in zip(results.objectives, row.values, strict=True)}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _tags(results: Results) -> dict[str, str]:
+    """Of the sweep's own run: the knee, and who is best within a budget."""
+    found = {} if results.knee is None else {"plastsearch.knee": str(results.knee.number)}
+    for one in best_under(results) if results.front else ():
+        if one.row is not None:
+            said = f"{one.bound:g}: trial {one.row.number} ({number(one.row.values[0], results.objectives[0].metric)})"
+            name = f"plastsearch.best_under.{one.metric}"
+            found[name] = f"{found[name]}; {said}" if name in found else said
+    return found
+
+
+def _summary(results: Results) -> dict[str, float]:
+    """Numbers of the sweep as a whole."""
+    counts = {state: float(len(results.in_state(state))) for state in ("done", "failed", "halted", "reused")}
+    found = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
+    if results.repeated:
+        found["front_certain"] = float(sum(row.certain for row in results.front))
+    if results.hypervolume is not None:
+        found["hypervolume"] = results.hypervolume
+    if results.gain is not None:
+        found["gain"] = results.gain
+    if results.likely_gain is not None:
+        found |= dict(zip(("gain_likely", "gain_low", "gain_high"), results.likely_gain, strict=True))
+    for metric, noise in reliabilities(results).items():
+        name = f"reliability.{metric}"
+        found |= {name: noise.reliability, f"{name}_low": noise.low, f"{name}_high": noise.high}
+    return found
+
+
+def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> dict[str, object]:
+    """The report for programs; `under`: budgets that were asked for."""
 
     def comparison(one: Comparison) -> dict[str, object]:
         return asdict(one) | {"finding": one.finding}
@@ -100,16 +151,37 @@ def report_json(results: Results) -> dict[str, object]:
         }  # fmt: skip
 
     weighed = importance.load(results)
+
+    def trial(one: TrialRow) -> dict[str, object]:
+        means = zip(results.objectives, one.values, strict=True)
+        within = {name: results.interval(one, at) for at, name in enumerate(metrics) if one.allowed is not None}
+        return row(one) | {
+            "runs": len(one.runs), "membership": one.membership, "certain": one.certain,
+            "means": {objective.metric: value for objective, value in means if math.isfinite(value)},
+            "intervals": within, "repeats": [row(run) for run in (*one.again, *one.lost)],
+        }  # fmt: skip
+
+    metrics = [one.metric for one in results.objectives]
+    certainty = results.certainty
+    likely = results.likely_gain
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
         "objectives": [one.model_dump() for one in results.objectives],
-        "hypervolume": results.hypervolume, "knee": results.knee.number if results.knee else None,
+        "hypervolume": results.hypervolume,
+        "gain": {"measured": results.gain, **dict(zip(("likely", "low", "high"), likely or [None] * 3, strict=True)),
+                 "by": certainty.sources if certainty is not None else None},
+        "reliability": {metric: asdict(noise) for metric, noise in reliabilities(results).items()},
+        "knee": results.knee.number if results.knee else None,
+        "best_under": [
+            {"metric": one.metric, "bound": one.bound, "trial": one.row.number if one.row else None}
+            for one in best_under(results, under)
+        ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
         "importance": None if weighed is None else weighed.model_dump(mode="json"),
         "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
-        "trials": [row(one) for one in results.rows],
+        "trials": [trial(one) for one in results.rows],
         "finalists": [
             {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
              if one.values("eval_eer") else None}
@@ -119,26 +191,62 @@ def report_json(results: Results) -> dict[str, object]:
 
 
 def trials_csv(results: Results) -> str:
-    """One line for each trial: who it is, its configuration's parameters, all its metrics."""
-    rows = [*results.rows, *(row for one in results.finalists for row in one.rows)]
+    """One line for each run: who it is, what it repeats, its configuration's parameters, means, all its own metrics."""
+    rows = results.every
     params = list(dict.fromkeys(name for row in rows for name in row.record.params))
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    head = ["trial", "id", "role", "control", "state", "in_front", "seconds", "reason"]
+    means = [f"mean.{one.metric}" for one in results.objectives] if results.repeated else []
+    head = [
+        "trial",
+        "id",
+        "role",
+        "control",
+        "of",
+        "seed",
+        "state",
+        "in_front",
+        "runs",
+        "membership",
+        "seconds",
+        "reason",
+    ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*head, *(f"params.{name}" for name in params), *metrics])
+    writer.writerow([*head, *(f"params.{name}" for name in params), *means, *metrics])
     for row in rows:
         record = row.record
-        who = [record.number, record.id, record.role, record.control, record.state, row.in_front, record.seconds]
+        trial = record.role in ("search", "control")
+        who = [
+            record.number,
+            record.id,
+            record.role,
+            record.control,
+            record.of,
+            record.config.get("seed"),
+            record.state,
+        ]
+        place = [row.in_front, len(row.runs) if trial else None, row.membership]
         values = (record.params.get(name) for name in params)
         shown = [" ".join(map(str, value)) if isinstance(value, list) else value for value in values]
-        writer.writerow([*who, record.reason, *shown, *(record.metrics.get(name) for name in metrics)])
+        averages = [value if trial and math.isfinite(value) else None for value in row.values[: len(means)]]
+        own = (record.metrics.get(name) for name in metrics)
+        writer.writerow([*who, *place, record.seconds, record.reason, *shown, *averages, *own])
     return out.getvalue()
 
 
 def _around(results: Results) -> tuple[str, str]:
-    tail: list[Block] = [Text(CAPTION), Points(tuple(verdict(results))), front_table(results)]
+    tail: list[Block] = [Text(caption(results)), Points(tuple(verdict(results))), front_table(results)]
+    tail += [Text(brackets(results)), Text(gain_words(results))] if results.front else []
     return as_html(opening(results)[1:]), as_html(tail)
+
+
+def caption(results: Results) -> str:
+    """How to read the figure; of single runs that the band knows nothing of seeds."""
+    shapes = ", circles where that is certain, triangles where it is probable" if results.repeated else ""
+    found = results.certainty
+    alone = "" if found is None or found.seeds else " (each trial ran once: what other seeds would do is not in it)"
+    shaded = "" if found is None else SHADED.format(sources=found.sources, alone=alone)
+    return CAPTION.format(shapes=shapes, shaded=shaded)
 
 
 # The picture belongs under the title, but blocks know no pictures: a terminal, which shows the same ones, has none.

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
+from plastsearch.analysis.document import Text
+from plastsearch.analysis.front_section import brackets, front_table, gain_words
 from plastsearch.analysis.importance import refresh
-from plastsearch.analysis.report import front_table, opening
+from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
@@ -43,6 +45,7 @@ class Showing:
     quiet: bool
     as_json: bool
     json_lines: bool
+    tables: bool = True  # what was found, and where it stands; an end that was not planned is told in any case
 
 
 def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
@@ -156,7 +159,7 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     if showing.as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
         print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
-    elif not showing.json_lines:
+    elif showing.tables and not showing.json_lines:
         _print_tables(results, showing.quiet)
         _print_openings(outcome.folder)
         _print_places(outcome, files, show)
@@ -180,7 +183,8 @@ def _ui_command(folder: Path, mlflow: str | None) -> str | None:
 
 def _print_tables(results: Results, quiet: bool) -> None:
     out = console()
-    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results)])
+    around = [Text(text) for text in (brackets(results), gain_words(results)) if text and results.front]
+    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results), *around])
     if not quiet:
         for line in verdict(results):
             out.print(line, markup=False)

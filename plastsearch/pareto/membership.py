@@ -16,9 +16,10 @@ CERTAIN = 0.9
 FAR = 4.0  # standard deviations
 LEAST = 0.1  # of one run's variance: a spread between rows that was found to be none may still be there
 Floats = NDArray[np.float64]
+Runs = NDArray[np.int64] | Floats  # or what they amount to, where a run is not all that is luck
 
 
-def posterior(means: Floats, variance: float, runs: NDArray[np.int64], costs: Floats) -> tuple[Floats, Floats]:
+def posterior(means: Floats, variance: float, runs: Runs, costs: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each row's true value; `costs` are the columns without noise."""
     if variance <= 0:
         return means, np.zeros_like(means)
@@ -68,7 +69,7 @@ def _hopeless(centre: Floats, error: Floats) -> NDArray[np.bool_]:
     return beaten
 
 
-def _expected(means: Floats, costs: Floats, runs: NDArray[np.int64]) -> Floats:
+def _expected(means: Floats, costs: Floats, runs: Runs) -> Floats:
     """What a row of that cost has on average: a line in the ranks of the costs, rows of more runs counting for more."""
     # By rank, for costs span decades; and only with rows enough to tell a slope from chance.
     columns = [np.ones(len(means))]

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,8 @@ class Store:
     runs: dict[int, str] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     ended_at: dict[int, str] = field(default_factory=dict)
-    front: set[int] = field(default_factory=set)
+    marks: dict[int, dict[str, str]] = field(default_factory=dict)  # trial → what its tags say of the front
+    means: dict[int, Mapping[str, float]] = field(default_factory=dict)  # trial → as last written
     sweep_tags: dict[str, str] = field(default_factory=dict)  # of the parent
 
     def set_status(self, run: str, status: str, at: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import front, hypervolume
 from plastsearch.pareto.membership import membership
 from plastsearch.spec.constraints import Constraint, parse_constraint
@@ -126,6 +127,16 @@ class Ranking:
         # The search alone: with controls in it a volume would rise without anything having been found.
         values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
         return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
+
+    def gain(self, records: Sequence[TrialRecord]) -> float | None:
+        """What the search dominates beyond the baseline, of all that it leaves (pareto/attainment.py); 0 to 1."""
+        corner = [one.reference for one in self.resolved(records)]
+        known = [value for value in corner if value is not None]
+        own = next((self.values(one) for one in reversed(records) if one.yardstick and self.result(one)), None)
+        if len(known) < len(corner):
+            return None
+        values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
+        return gain(values, own, [one.goal for one in self.objectives], known)
 
     def resolved(self, records: Iterable[TrialRecord]) -> tuple[Objective, ...]:
         """The objectives with the references that stand in where none is given."""

@@ -44,9 +44,9 @@ def drawn(front):
         (folder / "pareto.html").write_text("<p>figure</p>")
         (folder / "pareto.png").write_bytes(b"png")
         files = {"pareto/pareto.html": folder / "pareto.html", "pareto/pareto.png": folder / "pareto.png"}
-        return Rendering(
-            files, "pareto/pareto.html", "pareto/pareto.png", "a note", frozenset(front), {"front_size": 2.0}
-        )
+        marks = {number: {"plastsearch.front": "probable", "plastsearch.runs": "1"} for number in front}
+        picture = "pareto/pareto.png"
+        return Rendering(files, "pareto/pareto.html", picture, "a note", marks, summary={"front_size": 2.0})
 
     return render
 
@@ -127,7 +127,7 @@ def test_the_parent_holds_figure_note_and_views(folder, store):
 
 def test_front_tags_follow_the_front(folder, store):
     def members(place):
-        query = f"tags.`plastsearch.front` = 'true' AND tags.`mlflow.parentRunId` = '{place.run}'"
+        query = f"tags.`plastsearch.front` != 'false' AND tags.`mlflow.parentRunId` = '{place.run}'"
         runs = open_store(store).search_runs([place.experiment], query)
         return {int(run.data.tags["plastsearch.trial"]) for run in runs}
 
