@@ -122,7 +122,9 @@ def report(results: Mapping[str, list[Found]], table: recorded.Recorded, trials:
         gap = np.array([getattr(b, name) - getattr(a, name) for a, b in zip(once, again, strict=True)])
         ratio = float(np.mean([getattr(one, name) for one in again]) / np.mean([getattr(one, name) for one in once]))
         p = float(wilcoxon(gap).pvalue) if gap.any() else 1.0
-        tests.append([words, int((gap < 0).sum()), int((gap == 0).sum()), int((gap > 0).sum()), float(gap.mean()), ratio, p])
+        tests.append(
+            [words, int((gap < 0).sum()), int((gap == 0).sum()), int((gap > 0).sum()), float(gap.mean()), ratio, p]
+        )
     columns = [("measure", ""), ("lower", ".0f"), ("equal", ".0f"), ("higher", ".0f"), ("difference", "+.3f"),
                ("ratio of means", ".2f"), ("p", ".2g")]  # fmt: skip
     known = noise([Measured(c, s, v) for c, s, v in table.triples("dev_eer")])
