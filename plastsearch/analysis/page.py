@@ -108,23 +108,25 @@ for (const name of ["x", "y"])
   button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
 Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false}).then(draw);
 """
-SITES_SCRIPT = """
+PLAIN_SCRIPT = """
 const page = DATA;
+if (page.layout.height) document.getElementById("figure").style.height = page.layout.height + "px";
 Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false});
 """
 
 
 def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
     """One self-contained page: each pair of objectives by buttons, log axes where they help; HTML around it given."""
-    return _page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
+    return page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
 
 
 def sites_html(panels: Sequence[SitePanel], name: str) -> str:
     """EER by dropin site as one self-contained page."""
-    return _page(name, sites_figure(panels), SITES_SCRIPT, SITES_NOTE)
+    return page(name, sites_figure(panels), PLAIN_SCRIPT, SITES_NOTE)
 
 
-def _page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+def page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+    """A page around plain Plotly data; the script says how it is drawn."""
     # Inside a script element only these three could end it or open a comment.
     data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return PAGE.format(

@@ -11,6 +11,8 @@ from statistics import mean
 
 import yaml
 
+from plastsearch.analysis import importance
+from plastsearch.analysis.ablations import answers, load_ablations
 from plastsearch.analysis.budgets import best_under
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
@@ -23,6 +25,8 @@ from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why_page import importance_html
+from plastsearch.analysis.why_picture import importance_png
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 
@@ -52,7 +56,21 @@ def publish(results: Results) -> dict[str, Path]:
             draft.write_text(text, encoding="utf-8")
     with whole_file(folder / PICTURE) as draft:
         pareto_png(results, draft)
-    return {name: folder / name for name in (*texts, PICTURE)}
+    return {name: folder / name for name in (*texts, PICTURE)} | _importances(results, folder)
+
+
+def _importances(results: Results, folder: Path) -> dict[str, Path]:
+    """What mattered, as far as it was worked out (importance.refresh): table, picture and page."""
+    found = importance.load(results)
+    if found is None:
+        return {}
+    page = importance_html(found, results.name, outro=as_html(importance.importance_blocks(found, results)[1:]))
+    for name, text in ((importance.TABLE, importance.importance_csv(found)), (importance.PAGE, page)):
+        with whole_file(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with whole_file(folder / importance.PICTURE) as draft:
+        importance_png(found, results.name, draft)
+    return {name: folder / name for name in (importance.DATA, importance.TABLE, importance.PAGE, importance.PICTURE)}
 
 
 def render(folder: Path) -> Rendering:
@@ -63,7 +81,7 @@ def render(folder: Path) -> Rendering:
     note = as_markdown([Points(tuple(verdict(results))), front_table(results), *around, *trust(results)])
     named = {PAGE: f"pareto/{PAGE}", PICTURE: f"pareto/{PICTURE}"}
     return Rendering(
-        files={named.get(name, f"report/{name}"): path for name, path in files.items()},
+        files={named.get(name, f"report/{name}"): path for name, path in files.items()} | answers(folder),
         page=named[PAGE],
         picture=named[PICTURE],
         note=note,
@@ -144,6 +162,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
     metrics = [one.metric for one in results.objectives]
     certainty = results.certainty
     likely = results.likely_gain
+    weighed = importance.load(results)
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
@@ -159,6 +178,8 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "importance": None if weighed is None else weighed.model_dump(mode="json"),
+        "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [trial(one) for one in results.rows],
         "finalists": [
             {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))

@@ -30,6 +30,8 @@ def report(
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
     from plastsearch.analysis.budgets import parse_budget
+    from plastsearch.analysis.importance import HEADING as IMPORTANCE
+    from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json
     from plastsearch.analysis.report import opening
     from plastsearch.analysis.report import report as report_blocks
@@ -38,6 +40,7 @@ def report(
 
     budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)
+    refresh(results)
     files = {name: str(path) for name, path in publish(results).items()}
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync
@@ -47,7 +50,10 @@ def report(
         print_json(report_json(results, budgets) | {"files": files})
         return
     out = console()
-    wanted = {"Pareto front", HEADING, "Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
+    wanted = {
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", IMPORTANCE, "Work not done twice", "Failures",
+        "Warnings",
+    }  # fmt: skip
     print_blocks(out, opening(results))
     print_blocks(out, _sections(report_blocks(results, budgets), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)

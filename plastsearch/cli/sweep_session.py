@@ -14,6 +14,7 @@ from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
 from plastsearch.analysis.document import Text
 from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
@@ -44,6 +45,7 @@ class Showing:
     quiet: bool
     as_json: bool
     json_lines: bool
+    tables: bool = True  # what was found, and where it stands; an end that was not planned is told in any case
 
 
 def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
@@ -113,16 +115,16 @@ def _opening(spec: SweepSpec) -> None:
 
 def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepView], Sequence[Closing]]:
     def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
-        shown = _display(view, showing)
+        quiet = showing.quiet or showing.as_json
+        shown = display.JsonLines() if showing.json_lines else display_of(view, quiet=quiet)
         return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
 
     return listen
 
 
-def _display(view: SweepView, showing: Showing) -> Closing:
-    if showing.json_lines:
-        return display.JsonLines()
-    if showing.quiet or showing.as_json:
+def display_of(view: SweepView, *, quiet: bool) -> Closing:
+    """What a person sees while it runs: nothing, a table on a terminal, else lines."""
+    if quiet:
         return display.Silent()
     if sys.stderr.isatty():
         from plastsearch.sweep.live import Live
@@ -151,12 +153,13 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
+    refresh(results)
     files = {name: str(path) for name, path in publish(results).items()}
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
         print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
-    elif not showing.json_lines:
+    elif showing.tables and not showing.json_lines:
         _print_tables(results, showing.quiet)
         _print_openings(outcome.folder)
         _print_places(outcome, files, show)

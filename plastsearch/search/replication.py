@@ -7,6 +7,7 @@ which everything is compared with. Once every membership is certain, exploring g
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from plastsearch.pareto.membership import CERTAIN
 from plastsearch.tracking.ranking import Ranking
@@ -21,6 +22,16 @@ class Repeat:
 
     trial: TrialRecord
     offset: int
+
+
+class Repeating(Protocol):
+    """A rule on who runs again."""
+
+    def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Who should run again now; None: explore."""
+
+    def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Who should run again, whether or not there would be something to explore; None: nobody."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,30 @@ class Replication:
         if baseline is not None and offset not in offsets[baseline.number]:
             return Repeat(baseline, offset)
         return Repeat(record, offset)
+
+
+@dataclass(frozen=True)
+class EverySeed:
+    """All trials run with the same number of seeds: one pass over all of them for each."""
+
+    ranking: Ranking
+    trials: int  # runs of the whole search, of either kind
+    seeds: int
+
+    def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """The first that lacks a seed, once as many as can have all have been explored; None: explore."""
+        explored = sum(record.role == "search" for record in records.values())
+        baseline = any(record.yardstick for record in records.values())
+        fit = (self.trials - (self.seeds - 1 if baseline else 0)) // self.seeds
+        return None if explored < max(1, fit) else self.uncertain(records)
+
+    def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
+        """Whoever lacks a seed that all are to have."""
+        offsets = _offsets(records)
+        entrants = [one for one in records.values() if (one.role == "search" or one.yardstick) and one.state == "done"]
+        entrants.sort(key=lambda one: (not one.yardstick, one.number))  # the baseline opens each seed
+        missing = ((offset, one) for offset in range(1, self.seeds) for one in entrants)
+        return next((Repeat(one, offset) for offset, one in missing if offset not in offsets[one.number]), None)
 
 
 def _offsets(records: Mapping[int, TrialRecord]) -> dict[int, set[int]]:

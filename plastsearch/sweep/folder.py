@@ -53,7 +53,7 @@ def open_folder(
         raise PlastsearchError(f"a sweep cannot be called '{name}': that folder is shared by all sweeps; use --name")
     folder = root / name
     # Typed again, a command must neither destroy results nor silently return old ones: it gets a folder beside them.
-    while not resume and _status(folder) in FINISHED:
+    while not resume and status_of(folder) in FINISHED:
         folder = _successor(folder)
     # The lease comes first: what is read below may not change any more. A cluster starts a driver anew before the lease
     # of the one that died has run out, and --resume is what it calls.
@@ -77,7 +77,7 @@ def open_folder(
         raise
 
 
-def _status(folder: Path) -> str | None:
+def status_of(folder: Path) -> str | None:
     """How the last session ended; `open` if it did not, None if there is no sweep."""
     path = folder / FILE
     if not path.is_file() or not path.stat().st_size:

@@ -13,7 +13,7 @@ from plastsearch.execute.executor import Executor
 from plastsearch.execute.messages import Task
 from plastsearch.pareto.front import knee
 from plastsearch.search.proposer import Proposer
-from plastsearch.search.replication import Repeat, Replication
+from plastsearch.search.replication import EverySeed, Repeat, Repeating, Replication
 from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
@@ -63,7 +63,7 @@ class SearchPhase:
         self,
         proposer: Proposer,
         exhausted: Callable[[Records], str | None],
-        replication: Replication | None = None,
+        replication: Repeating | None = None,
     ) -> None:
         self._proposer = proposer
         self._exhausted = exhausted
@@ -99,7 +99,7 @@ class RepeatPhase:
     barrier = True
     alone = False
 
-    def __init__(self, replication: Replication, exhausted: Callable[[Records], str | None]) -> None:
+    def __init__(self, replication: Repeating, exhausted: Callable[[Records], str | None]) -> None:
         self._replication = replication
         self._exhausted = exhausted
 
@@ -241,9 +241,11 @@ def _again(record: TrialRecord, seed: int) -> PlannedTrial:
     )  # fmt: skip
 
 
-def replication_of(spec: SweepSpec, ranking: Ranking) -> Replication | None:
+def replication_of(spec: SweepSpec, ranking: Ranking) -> Repeating | None:
     """Who runs with further seeds, if that is asked for."""
     asked = spec.search
+    if isinstance(asked.replicate, int):
+        return EverySeed(ranking, asked.trials, asked.replicate)
     return Replication(ranking, asked.trials, asked.replicate_share) if asked.replicate == "auto" else None
 
 
@@ -316,7 +318,7 @@ def phases_of(
     if others:
         phases.append(ListedPhase(against_best(others, ranking, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:
-        first = FRESH + 1 if spec.search.replicate == "auto" else 1
+        first = 1 if spec.search.replicate == "none" else FRESH + 1
         again = finalists(ranking, spec.finalists.top, spec.finalists.seeds, first)
         phases.append(ListedPhase(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
     return phases
