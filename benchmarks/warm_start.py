@@ -97,6 +97,11 @@ def recorded(seed: int) -> dict[str, Task]:
     return {"own": task("dev_eer", same), "like": task("dev_eer_grown", same), "unlike": task("dev_eer", shuffled)}
 
 
+def tasks_of(kind: str, seed: int) -> dict[str, Task]:
+    """The tasks of a landscape or of the table."""
+    return recorded(seed) if kind == "recorded" else landscapes(kind, seed)
+
+
 def sweep(
     task: Task,
     trials: int,
@@ -157,7 +162,7 @@ def curves(kind: str, seeds: int, trials: int, folder: Path) -> dict[tuple[str, 
     found: dict[tuple[str, str], list[list[float]]] = {}
     start = time.time()
     for seed in range(seeds):
-        tasks = recorded(seed) if kind == "recorded" else landscapes(kind, seed)
+        tasks = tasks_of(kind, seed)
         own = tasks["own"]
         cold = curve(own, sweep(own, trials, seed))
         for relation in ("same", "like", "unlike"):
