@@ -60,9 +60,9 @@ class Request(_Plain):
     columns: tuple[Column, ...]
     aims: tuple[Aim, ...]
     quantile: float = 0.25  # PED-ANOVA: the best quarter against all; a tenth of 40 trials would be 4
-    resamples: int = 60
-    forests: int = 10  # seeds
-    trees: int = 100
+    resamples: int = 50
+    forests: int = 8  # seeds
+    trees: int = 64
     seed: int = 0
 
     @property
