@@ -148,3 +148,10 @@ def test_an_old_file_that_cannot_be_read_is_made_anew(tmp_path):
     (results.folder / "report" / importance.DATA).write_text('{"trials": "many"}')
     assert importance.load(results) is None
     assert importance.wanted(results) is not None
+
+
+def test_a_failure_is_told_and_takes_nothing_else_along(tmp_path, monkeypatch):
+    results = load_results(make_sweep(tmp_path / "w2v_layers", search=14))
+    monkeypatch.setattr(importance, "MODULE", "plastsearch.no_such_module")
+    assert "importances could not be worked out" in str(importance.refresh(results))
+    assert not (results.folder / "report" / importance.DATA).exists()
