@@ -150,8 +150,6 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
             "metrics": one.metrics, "reason": one.record.reason, "config": one.record.config,
         }  # fmt: skip
 
-    weighed = importance.load(results)
-
     def trial(one: TrialRow) -> dict[str, object]:
         means = zip(results.objectives, one.values, strict=True)
         within = {name: results.interval(one, at) for at, name in enumerate(metrics) if one.allowed is not None}
@@ -164,6 +162,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
     metrics = [one.metric for one in results.objectives]
     certainty = results.certainty
     likely = results.likely_gain
+    weighed = importance.load(results)
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
@@ -258,13 +257,15 @@ def _split_title(markdown: str) -> tuple[str, str]:
 def _page(name: str, body: str) -> str:
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:20px auto;padding:0 16px;color:#222}"
-        "table{border-collapse:collapse;font-size:14px}"
-        "td,th{padding:3px 10px;text-align:right;border-bottom:1px solid #eee}"
-        ".text{text-align:left}pre{background:#f6f6f6;padding:8px;overflow:auto}img{max-width:100%}"
+        "table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}"
+        "td,th{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid #8883}"
+        ".text{text-align:left}pre{background:#8882;padding:8px;overflow:auto}img{max-width:100%}"
+        "@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8cf}}"
     )
     title, _, rest = body.partition("</h1>")
     picture = f'<p><a href="{PAGE}"><img src="{PICTURE}" alt="Pareto front"></a></p>'
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body>{title}</h1>{picture}{rest}</body></html>\n"
     )

@@ -13,6 +13,7 @@ from plastsearch.analysis.document import Block, Code, Heading, Points, Table, T
 from plastsearch.analysis.figure import column, number
 from plastsearch.analysis.front_section import WORDS, front_section, front_table
 from plastsearch.analysis.importance import importance_blocks, load
+from plastsearch.analysis.learnt import learnt
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.trust import trust
@@ -48,6 +49,7 @@ def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Bl
         *front_section(results, under),
         *trust(results),
         *_growth(results),
+        *learnt(results),
         *_finalists(results),
         *why_blocks(load_ablations(results.folder)),
         *importance_blocks(load(results), results),

@@ -52,15 +52,9 @@ def report(
         return
     out = console()
     wanted = {
-        "Pareto front",
-        HEADING,
-        "Did growth pay?",
-        "Finalists",
-        IMPORTANCE,
-        "Work not done twice",
-        "Failures",
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", IMPORTANCE, "Work not done twice", "Failures",
         "Warnings",
-    }
+    }  # fmt: skip
     print_blocks(out, opening(results))
     print_blocks(out, _sections(report_blocks(results, budgets), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)

@@ -30,6 +30,7 @@ from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.submission import submission_of
 from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.earlier import FILE as KEPT
 from plastsearch.tracking.events import note
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
@@ -48,12 +49,18 @@ class Showing:
     tables: bool = True  # what was found, and where it stands; an end that was not planned is told in any case
 
 
-def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
-    """The spec, with everything it names found to exist, and what is worth knowing about it."""
+def load(
+    space: Path, overrides: Sequence[str], executor: str, final: bool, resumed: tuple[Path, str | None] | None = None
+) -> tuple[SweepSpec, list[str]]:
+    """The spec, with everything it names found to exist, and what is worth knowing about it.
+
+    Earlier sweeps may have gone where a sweep is resumed (below this root, by this name): it has kept what they told.
+    """
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
     spec = load_sweep(space, overrides)
-    found = preflight(spec, evaluation=final)
+    begun = resumed is not None and (resumed[0] / (resumed[1] or spec.name or "") / KEPT).exists()
+    found = preflight(spec, evaluation=final, earlier=not begun)
     return spec, found.notes
 
 
@@ -64,7 +71,8 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     try:
         if submission is not None:
             submission.end_if_judged()
-        spec, notes = load(space, options.overrides, options.executor, options.finalists)
+        resumed = (options.root, options.name) if options.resume else None
+        spec, notes = load(space, options.overrides, options.executor, options.finalists, resumed)
         folder = options.root / (options.name or spec.name or space.stem)
         outcome = run(spec, options, notes, showing)
     except PlastsearchError as error:

@@ -15,7 +15,7 @@ class Proposal:
 
     params: Params
     config: TrialConfig
-    origin: str = "sampler"  # anchor | sampler | try_first
+    origin: str = "sampler"  # anchor | sampler | try_first | warm_start
     reuse_of: int | None = None
 
 

@@ -1,10 +1,11 @@
 """A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
@@ -103,11 +104,19 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
     # Compared by content, not by the spec's hash: a message that names the keys is worth more than "differs".
-    changed = _differences(_question(head.spec), _question(spec.plain()))
+    changed = _differences(_question(_completed(head.spec)), _question(spec.plain()))
     if changed:
         raise SpecError(
             [f"{folder} holds another sweep; resuming needs the same space, and it differs in {key}" for key in changed]
         )
+
+
+def _completed(plain: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """A spec as an older program wrote it, with the defaults of what that did not know yet."""
+    try:
+        return SweepSpec.model_validate_json(json.dumps(plain), strict=True).plain()
+    except ValidationError:  # it asked for what this program does not know: told by what differs
+        return plain
 
 
 def _question(plain: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -246,7 +246,11 @@ def replication_of(spec: SweepSpec, ranking: Ranking) -> Repeating | None:
     asked = spec.search
     if isinstance(asked.replicate, int):
         return EverySeed(ranking, asked.trials, asked.replicate)
-    return Replication(ranking, asked.trials, asked.replicate_share) if asked.replicate == "auto" else None
+    return (
+        Replication(ranking, asked.trials, asked.replicate_share, asked.replicate_seeds)
+        if asked.replicate == "auto"
+        else None
+    )
 
 
 def limits_of(spec: SweepSpec) -> Limits:
