@@ -1,4 +1,4 @@
-"""Whether repeating where it decides pays: one-shot search against `replicate: auto`, at equal cost, on recorded trials.
+"""Whether repeating where it decides pays: one-shot search against `replicate: auto`, at equal cost on recorded trials.
 
     python benchmarks/noise.py --runs 20 --trials 100
 
@@ -23,7 +23,7 @@ import recorded
 from results import Cell, Table, write
 from scipy.stats import wilcoxon
 
-from plastsearch.pareto.front import front, hypervolume
+from plastsearch.pareto.front import hypervolume
 from plastsearch.pareto.noise import Measured, noise
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study

@@ -61,6 +61,7 @@ class AblationOptions(Options):
     seeds: int = 1
     metric: str | None = None
     most: int | None = None
+    parallel: int | None = None
 
     def command(self, folder: Path) -> str:
         """What to type to go on with it."""
@@ -69,6 +70,7 @@ class AblationOptions(Options):
         given = {
             "--seeds": self.seeds if self.seeds > 1 else None, "--metric": self.metric, "--max-runs": self.most,
             "--executor": self.executor if self.executor != "tune" else None, "--address": self.address,
+            "--parallel": self.parallel,
             "--store": self.store, "--cache": self.cache, "--clips": self.clips, "--mlflow": mlflow,
         }  # fmt: skip
         words += [word for key, value in given.items() if value for word in (key, str(value))]
@@ -99,8 +101,7 @@ def ask(results: Results, trial: str = BEST, *, seeds: int = 1, metric: str | No
     least = len(Plan(contrast, name, goal, seeds).next_round({}))
     if most is not None and most < least:
         raise PlastsearchError(f"--max-runs {most}: the first step alone takes {least} runs; allow at least as many")
-    return Question(results, row, spec.model_copy(update={"search": spec.search.model_copy(
-        update={"trials": plan.bound})}), plan)  # fmt: skip
+    return Question(results, row, spec, plan)
 
 
 def run(
@@ -110,7 +111,11 @@ def run(
     tell: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
     """Run what is missing, from wherever it stands."""
-    return run_sweep(question.spec, options, listen, tell, question.plan.phases())
+    search = question.spec.search
+    parallel = options.parallel or search.parallel
+    search = search.model_copy(update={"trials": question.plan.bound, "parallel": parallel})
+    spec = question.spec.model_copy(update={"search": search})
+    return run_sweep(spec, options, listen, tell, question.plan.phases())
 
 
 def answer(question: Question) -> Ablation:
