@@ -29,7 +29,13 @@ from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
 
 AREAS = {0.95: 0.14, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
-MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
+MARKERS = {
+    "baseline": "*",
+    "lora": "D",
+    "adalora": "P",
+    "random": "X",
+    "other": "s",
+}  # figure.SYMBOLS in matplotlib's words
 
 
 def pareto_png(results: Results, path: Path) -> None:
