@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from results import Cell, Table, write
 
-from plastsearch.analysis.figure import SitePanel
 from plastsearch.analysis.page import sites_html
 from plastsearch.analysis.picture import sites_png
+from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.models.catalog import site_table
 from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
 from plastsearch.spec.document import Document, override

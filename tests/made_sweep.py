@@ -66,8 +66,8 @@ CLIPS: dict[Split, MadeClips] = {"search_dev": MadeClips(1), "evaluation": MadeC
 class Maker:
     """Writes events one after the other on a clock of its own."""
 
-    def __init__(self, folder: Path, seed: int, baseline_eer: float) -> None:
-        self.folder, self.baseline_eer = folder, baseline_eer
+    def __init__(self, folder: Path, seed: int, baseline_eer: float, luck: float = 0.5) -> None:
+        self.folder, self.baseline_eer, self.luck = folder, baseline_eer, luck
         self.file = (folder / "trials.jsonl").open("w")
         self.rng = np.random.default_rng(seed)
         self.heard = np.random.default_rng([seed, 1])  # what networks hear unlike others
@@ -93,6 +93,7 @@ class Maker:
         if control == "baseline":
             config = TrialConfig.model_validate(BASE | {"method": "baseline", "seed": params.get("seed", 0)})
         extra = {} if of is None else {"of": of}
+        extra |= {"seed": params["seed"]} if role == "replicate" else {}
         self.write(
             "propose", trial=number, id=config.trial_id(), role=role, control=control, params=params,
             config=config.model_dump(mode="json", by_alias=True), origin="control" if control else "sampler",
@@ -104,7 +105,7 @@ class Maker:
         depth = min(int(name.split(".")[1]) for name in layers)
         added = 97 * neurons * len(layers) if method != "baseline" else 0
         bonus = {"taylor": 0.5, "entropy": 0.2, "magnitude": 0.1, "random": -0.4}[criterion]
-        eer = 14 - 1.1 * np.log2(1 + added / 5000) - bonus + 0.25 * abs(depth - 3) + self.rng.normal(0, 0.5)
+        eer = 14 - 1.1 * np.log2(1 + added / 5000) - bonus + 0.25 * abs(depth - 3) + self.rng.normal(0, self.luck)
         eer = self.baseline_eer if method == "baseline" else max(float(eer), 0.4)
         ratio = 1.0 if method == "baseline" or regime == "unfrozen" else 0.03 + 0.045 * (6 - depth)
         ratio *= float(np.exp(self.rng.normal(0, 0.02)))
@@ -170,6 +171,11 @@ class Maker:
             paths[split] = str(keep_scores(self.folder / "kept", f"{number:024d}", split, clips, scores))
         return reached, paths
 
+    def settings(self, number: int) -> dict[str, Any]:
+        """What a trial chose, for a further run of it."""
+        config = self.config_of(number)
+        return {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
+
     def config_of(self, number: int) -> dict[str, Any]:
         self.file.flush()
         for line in Path(self.file.name).read_text().splitlines():
@@ -186,15 +192,26 @@ def make_sweep(
     search: int = 20,
     baseline_eer: float = 12.5,
     seeds: tuple[int, ...] = (1, 2),
+    repeats: int = 0,
+    luck: float = 0.5,
+    spec: dict[str, Any] = SPEC,
 ) -> Path:
-    """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists."""
+    """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists.
+
+    With `repeats`, the baseline and the two best trials run with so many further seeds, the six next with one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    make = Maker(folder, seed, baseline_eer)
-    spec_hash = SweepSpec.model_validate(SPEC).spec_hash()
-    make.write("sweep", version=1, name=folder.name, spec=SPEC, spec_hash=spec_hash, overrides=[])
+    make = Maker(folder, seed, baseline_eer, luck)
+    spec_hash = SweepSpec.model_validate(spec).spec_hash()
+    make.write("sweep", version=1, name=folder.name, spec=spec, spec_hash=spec_hash, overrides=[])
     make.write("session", session=1, pid=4242, host="bench", resumed=False)
     baseline, *_ = [make.finished(role="control", control=control, regime="frozen") for control in CONTROLS]
     done = [make.finished() for _ in range(search)]
+    best = sorted(done, key=lambda number: (make.dev_eers[number], number))
+    for at, of in enumerate([baseline, *best[:8]] if repeats else []):
+        for run_seed in range(1, 1 + (repeats if at < 3 else 1)):
+            control = "baseline" if of == baseline else None
+            make.finished(role="replicate", control=control, of=of, seed=run_seed, **make.settings(of))
     failed = make.propose()
     make.run(failed, {"dev_eer": 30.0}, reports=1)
     make.write("retry", trial=failed, attempt=1, reason="worker process died")
@@ -209,11 +226,8 @@ def make_sweep(
     if finish:
         for of in (*sorted(done, key=lambda number: (make.dev_eers[number], number))[:2], baseline):
             for run_seed in seeds:
-                config = make.config_of(of)
-                same = {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
-                make.finished(
-                    role="finalist", control="baseline" if of == baseline else None, of=of, seed=run_seed, **same
-                )
+                control = "baseline" if of == baseline else None
+                make.finished(role="finalist", control=control, of=of, seed=run_seed, **make.settings(of))
         make.write("finish", status="done", seconds=make.now - START)
     else:
         running = make.propose()

@@ -17,7 +17,7 @@ from plastsearch.analysis.paired import Difference, Finding, Pair, difference, h
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import DataError
 from plastsearch.scores.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
-from plastsearch.scores.metrics import eer
+from plastsearch.scores.metrics import Floats, eer
 from plastsearch.spec.methods import CONTROLS, Control
 
 METRICS: dict[Split, str] = {"search_dev": "dev_eer", "evaluation": "eval_eer"}
@@ -30,7 +30,7 @@ class Comparison:
 
     subject: int
     control: Control
-    runs: Literal["trials", "finalists"]  # one run of each, as searched; or again with fresh seeds
+    runs: Literal["trials", "finalists"]  # as searched, with all seeds that both have; or again with fresh seeds
     split: Split
     answer: Difference | None = None
     missing: str | None = None
@@ -73,7 +73,11 @@ def _trials(folder: Path, subject: TrialRow, against: Against) -> Comparison:
     if against.row is None:
         whose = f" of {subject.label}" if CONTROLS[against.name].of_winner else ""
         return replace(plain, missing=f"no run of that control{whose} has finished")
-    return _answered(folder, plain, [(subject, against.row)])
+    # Runs with further seeds pair as they are; a control that ran once is compared on that seed.
+    mine, its = ({run.config.seed: run for run in row.runs} for row in (subject, against.row))
+    pairs = [(mine[seed], its[seed]) for seed in sorted(mine.keys() & its.keys())]
+    pairs = pairs or [(subject, against.row)]  # where the seed itself is searched
+    return _answered(folder, replace(plain, asked=len(pairs)), pairs)
 
 
 def _finalists(folder: Path, one: Finalist, against: Against, split: Split) -> Comparison:
@@ -98,13 +102,17 @@ def _by_seed(finalist: Finalist, split: Split) -> dict[int, TrialRow]:
 
 def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> Comparison:
     try:
-        read = [tuple(_scores(folder, row, plain.split) for row in pair) for pair in pairs]
-        return replace(plain, answer=_difference(read))
+        return replace(plain, answer=paired(folder, pairs, plain.split))
     except NoAnswerError as error:
         return replace(plain, missing=str(error))
 
 
-def _scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:
+def paired(folder: Path, pairs: Sequence[tuple[TrialRow, TrialRow]], split: Split = "search_dev") -> Difference:
+    """The difference of two arms from the scores they kept, a pair of runs for each seed; or NoAnswerError."""
+    return _difference([tuple(kept_scores(folder, row, split) for row in pair) for pair in pairs])
+
+
+def kept_scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:
     """The scores a trial kept, if they are still there and are its own."""
     kept: dict[Split, str] = row.record.details.get("scores") or {}
     if split not in kept:
@@ -132,19 +140,20 @@ def _read(path: Path, _changed: int) -> ClipScores:
 def _difference(pairs: Sequence[tuple[ClipScores, ...]]) -> Difference:
     """In the order of the first file; clips pair by name."""
     first = pairs[0][0]
-    columns = []
-    for pair in pairs:
-        arms = []
-        for arm in pair:
-            place = {name: at for at, name in enumerate(arm.ids)}
-            if place.keys() != set(first.ids):
-                raise NoAnswerError("the two were not scored on the same clips")
-            order = np.array([place[name] for name in first.ids])
-            if not np.array_equal(arm.is_bona[order], first.is_bona):
-                raise NoAnswerError("the two disagree on which clips are bona fide")
-            arms.append(arm.scores[order])
-        columns.append(Pair(*arms))
+    columns = [Pair(*(in_order_of(first, arm) for arm in pair)) for pair in pairs]
     return difference(columns, first.is_bona, first.speakers)
+
+
+def in_order_of(first: ClipScores, arm: ClipScores) -> Floats:
+    """The scores of an arm in the order in which another has the clips."""
+    place = {name: at for at, name in enumerate(arm.ids)}
+    if place.keys() != set(first.ids):
+        raise NoAnswerError("the two were not scored on the same clips")
+    order = np.array([place[name] for name in first.ids])
+    if not np.array_equal(arm.is_bona[order], first.is_bona):
+        raise NoAnswerError("the two disagree on which clips are bona fide")
+    scores: Floats = arm.scores[order]
+    return scores
 
 
 def _corrected(found: Sequence[Comparison]) -> list[Comparison]:

@@ -1,6 +1,6 @@
-"""What the two figures show, free of any drawing library: axes, groups of points, the border of a front, hover text.
+"""What the figure of a front shows, free of any drawing library: axes, groups of points, borders, bands, hover text.
 
-The Pareto front of a sweep, and EER by dropin site; page.py draws each as a page and picture.py as a picture.
+page.py draws it as a page and picture.py as a picture; they also draw site_panels.py.
 """
 
 import html
@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
 from typing import Literal
+
+import numpy as np
 
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.pareto.attainment import BANDS, Corners, band
+from plastsearch.pareto.front import Goal
 from plastsearch.spec.methods import METHODS, reads
-from plastsearch.spec.sweep import Objective
 
 TITLES = {
     "dev_eer": "dev EER (%)", "eval_eer": "eval EER (%)", "backward_ratio": "backward time ÷ full fine-tuning",
@@ -23,6 +25,7 @@ TITLES = {
     "params_total": "parameters, largest", "params_final": "parameters, final",
     "params_trainable": "trainable parameters", "params_added": "added parameters",
     "dev_min_dcf": "dev minDCF", "dev_act_dcf": "dev actDCF", "dev_cllr": "dev Cllr (bits)",
+    "dev_auc": "dev AUC", "dev_eer_smooth": "dev EER, smoothed",
     "eval_min_tdcf": "eval min t-DCF",
     "peak_memory_mb": "peak memory (MB)",
 }  # fmt: skip
@@ -36,14 +39,6 @@ SYMBOLS = {"baseline": "star", "lora": "diamond", "random": "x", "other": "squar
 DESCRIBED = {"regime": "regime", "criterion": "criterion", "rank": "rank", "last_k": "last layers",
              "truncate_to": "layers kept"}  # fmt: skip
 WIDE = 8.0  # a range of values beyond this factor reads better on a logarithmic axis
-
-
-SITES_AXIS = "dev EER (%)"
-# Arms that the figure by site compares single sites with: name → colour, line style of the picture and of the page.
-LINES = {
-    "baseline, before growth": ("#555555", ":", "dot"),
-    "longer training, same steps": (COLOURS["baseline"], "--", "dash"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class AxisPair:
 class Group:
     """Trials that are drawn alike and share an entry of the legend."""
 
-    kind: Literal["trials", "refused", "front", "control"]
+    kind: Literal["trials", "refused", "front", "probable", "control"]
     name: str
     rows: list[TrialRow]
     look: str = ""  # of a control: its key in COLOURS and SYMBOLS
@@ -74,13 +69,23 @@ def groups(results: Results) -> list[Group]:
     found = [
         Group("trials", "trials", [row for row in search if row.allowed and not row.in_front]),
         Group("refused", "break a constraint", [row for row in search if not row.allowed]),
-        Group("front", "front", [row for row in search if row.in_front]),
+        *_members([row for row in search if row.in_front], results.repeated),
     ]
     for name in sorted({row.record.control or "other" for row in results.controls}):
         of_kind = [row for row in rows if row.record.role == "control" and row.record.control == name]
         if of_kind:
             found.append(Group("control", of_kind[0].label, of_kind, name if name in SYMBOLS else "other"))
     return found
+
+
+def _members(rows: list[TrialRow], repeated: bool) -> list[Group]:
+    """Who is surely in the front has another shape than who probably is; with one run each nobody can tell."""
+    if not repeated:
+        return [Group("front", "front", rows)]
+    return [
+        Group("probable", "front, probable", [row for row in rows if not row.certain]),
+        Group("front", "front, certain", [row for row in rows if row.certain]),
+    ]
 
 
 def title(metric: str) -> str:
@@ -144,17 +149,49 @@ def place(row: TrialRow, objective: int) -> float:
 
 def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[list[float], list[float]]:
     """How far each interval reaches below and above its value; nothing where there is none."""
-    metric = results.objectives[objective].metric
-    within = [(row.values[objective], row.interval(metric)) for row in rows]
+    within = [(row.values[objective], results.interval(row, objective)) for row in rows]
     below = [value - bounds[0] if bounds else 0.0 for value, bounds in within]
     return below, [bounds[1] - value if bounds else 0.0 for value, bounds in within]
 
 
+def bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
+    """Share of the draws → the area where their fronts run, in one pair of objectives; none if nothing is known."""
+    certainty = results.certainty
+    at = [n for n, row in enumerate(results.plotted) if row.allowed]
+    if certainty is None or not at:
+        return []
+    goals = _goals(results, pair)
+    columns = [
+        certainty.draws[:, at, n] if n >= 0 else np.broadcast_to([float(results.plotted[m].number) for m in at],
+                                                                  certainty.draws[:, at, 0].shape)
+        for n in (pair.x, pair.y)
+    ]  # fmt: skip
+    draws = np.stack(columns, axis=2)
+    worst = (_worst(results, pair.x), _worst(results, pair.y))
+    return [(share, band(draws, goals, share, worst)) for share in BANDS]
+
+
+def _worst(results: Results, objective: int) -> float:
+    """The end of an axis where the worst trial stands: there a band is cut."""
+    places = [place(row, objective) for row in results.plotted]
+    worst_is_low = objective >= 0 and results.objectives[objective].goal == "max"
+    return min(places) if worst_is_low else max(places)
+
+
+def _goals(results: Results, pair: AxisPair) -> tuple[Goal, Goal]:
+    first, second = ("min" if n < 0 else results.objectives[n].goal for n in (pair.x, pair.y))
+    return first, second
+
+
+def band_name(share: float) -> str:
+    """What the legend calls it."""
+    return f"{100 * share:.0f} % of fronts"
+
+
 def front_line(results: Results, pair: AxisPair) -> list[tuple[float, float]]:
     """The staircase of the trials that count, controls included, in one pair of objectives."""
-    goals = tuple("min" if n < 0 else results.objectives[n].goal for n in (pair.x, pair.y))
     points = [(place(row, pair.x), place(row, pair.y)) for row in results.plotted if row.allowed]
-    return staircase(points, (goals[0], goals[1]))
+    return staircase(points, _goals(results, pair))
 
 
 def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> list[tuple[float, float]]:
@@ -173,22 +210,40 @@ def staircase(points: Sequence[tuple[float, float]], goals: tuple[str, str]) -> 
     return found if flip_x == 1 else found[::-1]
 
 
-def hover(row: TrialRow, objectives: Sequence[Objective]) -> str:
+def hover(results: Results, row: TrialRow) -> str:
     """Everything about a trial in a few escaped lines."""
     config = row.config
-    lines = [f"<b>{html.escape(row.label)}</b>" + (" · in the front" if row.in_front else "")]
+    lines = [f"<b>{html.escape(row.label)}</b>" + (f" · {standing(row)}" if row.in_front else "")]
     if row.record.control is not None:
         lines.append(f"control, trial {row.number}")
     if row.allowed is False:
         lines.append("breaks a constraint")
-    for one in objectives:
-        within = row.interval(one.metric)
+    if results.repeated:
+        share = "" if row.membership is None else f", in the front with {row.membership:.0%}"
+        lines.append(f"{runs(row)}{share}")
+    for at, one in enumerate(results.objectives):
+        within = results.interval(row, at)
         spread = f" [{number(within[0], one.metric)} – {number(within[1], one.metric)}]" if within else ""
-        lines.append(f"{title(one.metric)}: {number(row.metrics[one.metric], one.metric)}{spread}")
+        each = [run.metrics[one.metric] for run in row.runs if one.metric in run.metrics]
+        seen = ", ".join(number(value, one.metric) for value in each)
+        single = f" · single runs {seen}" if len(set(each)) > 1 else ""
+        lines.append(f"{title(one.metric)}: {number(row.values[at], one.metric)}{spread}{single}")
     for name, value in main_settings(row).items():
         lines.append(f"{name}: {html.escape(value)}")
     lines.append(f"config {config.trial_id()}")
     return "<br>".join(lines)
+
+
+def standing(row: TrialRow) -> str:
+    """How sure its place in the front is."""
+    if row.membership is None:
+        return "in the front"
+    return "certain member of the front" if row.certain else "probable member of the front"
+
+
+def runs(row: TrialRow) -> str:
+    """With how many seeds it ran."""
+    return "1 run" if len(row.runs) == 1 else f"mean of {len(row.runs)} runs"
 
 
 def main_settings(row: TrialRow) -> dict[str, str]:
@@ -234,29 +289,3 @@ def number(value: float, metric: str = "") -> str:
     if metric.endswith("ratio"):
         return f"{value:.3f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-@dataclass(frozen=True)
-class SitePanel:
-    """One network: EERs at each single site, in order of depth, and those of whole arms, one value per seed."""
-
-    title: str
-    what: str  # what was done at each site
-    by_site: dict[str, list[float]]
-    lines: dict[str, list[float]]  # names of LINES
-
-    @property
-    def width(self) -> float:
-        """How much room its labels need beside those of other panels."""
-        return max(3.5, len(self.by_site))
-
-    def bars(self) -> tuple[list[float], list[float], list[float]]:
-        """Means, and how far the seeds reach below and above them."""
-        means = [fmean(values) for values in self.by_site.values()]
-        below = [mean - min(values) for mean, values in zip(means, self.by_site.values(), strict=True)]
-        return means, below, [max(values) - mean for mean, values in zip(means, self.by_site.values(), strict=True)]
-
-
-def top(panels: Sequence[SitePanel]) -> float:
-    """The upper end of the common scale."""
-    return 1.08 * max(max(values) for panel in panels for values in [*panel.by_site.values(), *panel.lines.values()])

@@ -9,13 +9,12 @@ from plotly.offline import get_plotlyjs
 
 from plastsearch.analysis.figure import (
     COLOURS,
-    LINES,
-    SITES_AXIS,
     SYMBOLS,
     AxisPair,
     Group,
-    SitePanel,
     axis_pairs,
+    band_name,
+    bands,
     brief,
     front_line,
     groups,
@@ -25,15 +24,17 @@ from plastsearch.analysis.figure import (
     spread,
     tick,
     title,
-    top,
 )
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
+from plastsearch.pareto.attainment import Corners
 
 # Plotly reads JSON: a figure, a trace or an axis is an object of it, and Plotly's own reference names the keys.
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Object = dict[str, Json]
 
+AREAS = {0.95: 0.14, 0.5: 0.27}  # opacity; the narrow band lies on the wide one
 WAYS = {"min": "less", "max": "more"}
 RING: Object = {"color": COLOURS["front"], "width": 2.5}
 SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"
@@ -49,21 +50,42 @@ button.on {{ background: #fdeee4; border-color: #d55e00 }} button:disabled {{ co
 table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
 td, th {{ padding: 3px 10px; text-align: right; white-space: nowrap }}
 th {{ border-bottom: 1px solid #999 }} td.text, th.text {{ text-align: left }}
+@media (prefers-color-scheme: dark) {{
+  body {{ color: #ddd; background: #1b1b1b }} button {{ color: #ddd; background: #2a2a2a; border-color: #666 }}
+  button.on {{ background: #4a2a12; border-color: #d55e00 }} button:disabled {{ color: #777 }}
+}}
 </style>
 <script>{library}</script></head><body>
 <h1>{title}</h1>{intro}
 <div id="views"></div><div id="figure"></div>
-<script>{script}</script>
+<script>{theme}{script}</script>
 {outro}
 </body></html>
+"""
+# Colours of the page around the points: those are told apart on both. A bar beside a narrow figure would be cut off.
+THEME = """
+const dark = matchMedia("(prefers-color-scheme: dark)").matches, grid = dark ? "#3c3c3c" : "#e5e5e5";
+function themed(page) {
+  const clear = "rgba(0,0,0,0)", layout = {...page.layout, paper_bgcolor: clear, plot_bgcolor: clear};
+  layout.font = {...layout.font, color: dark ? "#ddd" : "#222"};
+  layout.modebar = {bgcolor: clear};
+  layout.hoverlabel = {align: "left", bgcolor: dark ? "#2a2a2a" : "white"};
+  for (const name in layout) if (/^[xy]axis/.test(name)) layout[name] = {...layout[name], gridcolor: grid};
+  if (innerWidth < 600) layout.font.size = 11;
+  if (innerWidth < 600) for (const {marker} of page.data) if (marker?.showscale)
+    Object.assign(marker.colorbar, {orientation: "h", y: 1.01, yanchor: "bottom",
+                                    title: {...marker.colorbar.title, side: "top"}});
+  return layout;
+}
 """
 # Buttons are HTML, not Plotly's own, because those overlap on a narrow page.
 PARETO_SCRIPT = """
 const page = DATA, bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
 function axis(name) {
   const found = {...page.views[now.view].axes[name]}, log = now[name] ?? found.type === "log";
-  return log && found.tickvals ? {...found, type: "log", tickmode: "array"}
-                               : {...found, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
+  const shown = {...found, gridcolor: grid};
+  return log && found.tickvals ? {...shown, type: "log", tickmode: "array"}
+                               : {...shown, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
 }
 function draw() {
   const axes = {xaxis: axis("x"), yaxis: axis("y")};
@@ -84,30 +106,32 @@ page.views.forEach((view, n) => button(view.label, "view", n, () => { now.view =
 bar.append(Object.assign(document.createElement("span"), {className: "gap"}));
 for (const name of ["x", "y"])
   button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
-Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false}).then(draw);
+Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false}).then(draw);
 """
-SITES_SCRIPT = """
+PLAIN_SCRIPT = """
 const page = DATA;
-Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false});
+if (page.layout.height) document.getElementById("figure").style.height = page.layout.height + "px";
+Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false});
 """
 
 
 def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
     """One self-contained page: each pair of objectives by buttons, log axes where they help; HTML around it given."""
-    return _page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
+    return page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
 
 
 def sites_html(panels: Sequence[SitePanel], name: str) -> str:
     """EER by dropin site as one self-contained page."""
-    return _page(name, sites_figure(panels), SITES_SCRIPT, SITES_NOTE)
+    return page(name, sites_figure(panels), PLAIN_SCRIPT, SITES_NOTE)
 
 
-def _page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+def page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+    """A page around plain Plotly data; the script says how it is drawn."""
     # Inside a script element only these three could end it or open a comment.
     data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return PAGE.format(
         title=html.escape(name), library=get_plotlyjs(), intro=intro, outro=outro,
-        script=script.replace("DATA", data, 1),
+        theme=THEME, script=script.replace("DATA", data, 1),
     )  # fmt: skip
 
 
@@ -115,7 +139,7 @@ def pareto_figure(results: Results) -> Object:
     """The figure as plain Plotly data; a view for each pair, its traces from `from` to before `to`."""
     layout: Object = {
         "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
-        "margin": {"l": 60, "r": 10, "t": 30, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "margin": {"l": 60, "r": 10, "t": 30, "b": 60},
         "legend": {"orientation": "h", "itemsizing": "constant", "x": 0, "y": -0.19, "yanchor": "top"},
     }  # fmt: skip
     data: list[Object] = []
@@ -139,7 +163,7 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
     return {
         "tickvals": ticks or None, "ticktext": [tick(value) for value in ticks] or None,
         "title": {"text": _name(results, objective, title) + goal}, "type": "log" if log else "linear",
-        "gridcolor": "#e5e5e5", "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
+        "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
         "autorange": True,
     }  # fmt: skip
 
@@ -147,18 +171,37 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
 def _traces(results: Results, pair: AxisPair) -> list[Object]:
     # Empty groups stay in the legend, which is then the same in every sweep; refused trials are an exception.
     shown = [group for group in groups(results) if group.rows or group.kind != "refused"]
-    return [_line(results, pair), *(_points(results, pair, group) for group in shown)]
+    areas = [_area(share, corners) for share, corners in bands(results, pair)]
+    return [*areas, _line(results, pair), *(_points(results, pair, group) for group in shown)]
+
+
+def _area(share: float, corners: Corners) -> Object:
+    """Where the middle share of the draws' fronts runs; the outer band is drawn first and paler."""
+    opacity = AREAS[share]
+    return {
+        "type": "scatter", "mode": "lines", "fill": "toself", "name": band_name(share), "hoverinfo": "skip",
+        "x": [x for x, _ in corners], "y": [y for _, y in corners], "line": {"width": 0},
+        "fillcolor": f"rgba(213, 94, 0, {opacity})",
+    }  # fmt: skip
 
 
 def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
     match group.kind:
         case "trials":
-            return {"size": 9, "opacity": 0.8, **_colours(group.rows, pair), **_colour_bar(results, pair)}
+            outline: Object = {"color": "#999", "width": 0.8}  # dark points are seen on a dark page, too
+            return {
+                "size": 9,
+                "opacity": 0.8,
+                "line": outline,
+                **_colours(group.rows, pair),
+                **_colour_bar(results, pair),
+            }
         case "refused":
             return {"size": 9, "symbol": "circle-open", "color": "#999"}
-        case "front":  # the same scale of colours, whose bar the trials show already
+        case "front" | "probable":  # the same scale of colours, whose bar the trials show already
             scale = {**_colour_bar(results, pair), "showscale": False}
-            return {"size": 14, "line": RING, **_colours(group.rows, pair), **scale}
+            symbol = "triangle-up" if group.kind == "probable" else "circle"
+            return {"size": 14, "symbol": symbol, "line": RING, **_colours(group.rows, pair), **scale}
         case "control":
             edge = [RING["color"] if row.in_front else "black" for row in group.rows]
             width = [RING["width"] if row.in_front else 1 for row in group.rows]
@@ -168,12 +211,12 @@ def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
 
 def _points(results: Results, pair: AxisPair, group: Group) -> Object:
     rows = group.rows
-    bars = group.kind in ("front", "control")  # of all trials they would hide the points
+    bars = group.kind in ("front", "probable", "control")  # of all trials they would hide the points
     trace: Object = {
         "type": "scatter", "mode": "markers", "name": html.escape(group.name),
         "marker": _marker(results, pair, group),
         "x": [place(row, pair.x) for row in rows], "y": [place(row, pair.y) for row in rows],
-        "hoverinfo": "text", "hovertext": [hover(row, results.objectives) for row in rows],
+        "hoverinfo": "text", "hovertext": [hover(results, row) for row in rows],
     }  # fmt: skip
     for axis, objective in (("error_x", pair.x), ("error_y", pair.y)):
         below, above = spread(results, rows, objective) if bars and objective >= 0 else ([], [])
@@ -214,8 +257,8 @@ def sites_figure(panels: Sequence[SitePanel]) -> Object:
     titles: list[Object] = []
     layout: Object = {
         "font": {"family": "system-ui, sans-serif", "size": 13}, "margin": {"l": 60, "r": 10, "t": 40, "b": 110},
-        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"}, "plot_bgcolor": "white",
-        "yaxis": {"title": {"text": SITES_AXIS}, "range": [0, top(panels)], "gridcolor": "#e5e5e5"},
+        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
+        "yaxis": {"title": {"text": SITES_AXIS}, "range": [0, top(panels)]},
         "shapes": bands, "annotations": titles,
     }  # fmt: skip
     data: list[Object] = []

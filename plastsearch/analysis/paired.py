@@ -78,6 +78,36 @@ def difference(
     )  # fmt: skip
 
 
+def drawn_eers(
+    networks: Sequence[Floats],
+    is_bona: NDArray[np.bool_],
+    speakers: NDArray[np.str_],
+    replicates: int,
+    seed: int = 0,
+) -> Floats:
+    """How far each network's EER moves with the clips that are drawn, the same draws for all [networks, replicates]."""
+    units = _units(is_bona, speakers)
+    arms = [(curve(scores[is_bona], scores[~is_bona]), _in_order(scores, is_bona)) for scores in networks]
+    found = []
+    for weights in resamples(is_bona, units.codes, replicates, np.random.default_rng(seed)):
+        found.append(np.array([weighted_eers(of, weights[:, order]) for of, order in arms]))
+    drawn = np.concatenate(found, axis=1)
+    moved: Floats = (drawn - drawn.mean(axis=1, keepdims=True)) * math.sqrt(units.count / units.freedom)
+    return moved
+
+
+def over_seeds(differences: Sequence[float]) -> tuple[float, float, float] | None:
+    """Interval and p-value of a mean difference that was measured once for each seed; None from a single one."""
+    count = len(differences)
+    if count < 2:
+        return None
+    points, size = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(count)
+    if size == 0.0:  # the same for each, as a number of parameters is: nothing scatters, so nothing is uncertain
+        return points, points, 1.0 if points == 0.0 else 0.0
+    p, reach = _student(points / size, count - 1)
+    return points - reach * size, points + reach * size, p
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: as many p-values, each for the family as a whole."""
     order = sorted(range(len(values)), key=lambda at: values[at])

@@ -3,22 +3,28 @@
 import shlex
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
-from plastsearch.analysis.figure import column, main_settings, number, title
+from plastsearch.analysis.ablations import load_ablations
+from plastsearch.analysis.figure import column, number
+from plastsearch.analysis.front_section import WORDS, front_section, front_table
+from plastsearch.analysis.importance import importance_blocks, load
+from plastsearch.analysis.learnt import learnt
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
+from plastsearch.analysis.trust import trust
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why import why_blocks
+from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.spec.config import DataConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State
 from plastsearch.words import duration
 
-WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
 PAIRED = (
     "Differences in points of EER, below zero where the trial has the lower one. Paired: the same clips, resampled by "
     "speaker where speakers are known, and the same seeds; intervals are single, p-values also after Holm's correction "
@@ -36,13 +42,17 @@ STATUS = {
 }
 
 
-def report(results: Results) -> list[Block]:
-    """Everything a reader of the sweep should know, in the order of interest."""
+def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Block]:
+    """Everything a reader of the sweep should know, in the order of interest; `under`: budgets that were asked for."""
     return [
         *opening(results),
-        *_front(results),
+        *front_section(results, under),
+        *trust(results),
         *_growth(results),
+        *learnt(results),
         *_finalists(results),
+        *why_blocks(load_ablations(results.folder)),
+        *importance_blocks(load(results), results),
         *_savings(results),
         *_losses(results),
         *_warnings(results),
@@ -59,48 +69,12 @@ def opening(results: Results) -> list[Block]:
     controls = len(results.controls)
     seeds = sum(len(one.rows) for one in results.finalists)
     line = f"Trials: {', '.join(parts) or 'none yet'} ({controls} of them controls)"
-    line += f", and {seeds} finalist runs" if seeds else ""
+    repeats = sum(len(row.again) + len(row.lost) for row in results.rows)
+    more = [f"{repeats} runs with further seeds"] * bool(repeats) + [f"{seeds} finalist runs"] * bool(seeds)
+    line += f", and {' and '.join(more)}" if more else ""
     line += f". Started {when(results.started_at)}, took {took(results.seconds)}, {STATUS[results.status]}."
     question = [Text(results.question)] if results.question else []
     return [Heading(f"Sweep {results.name}", 1), *question, Text(line)]
-
-
-def front_table(results: Results, rows: list[TrialRow] | None = None) -> Table:
-    """The front, best in the first objective first; other rows may be given."""
-    members = results.front if rows is None else rows
-    texts = [_cells(results, row) for row in members]
-    names = [name for name in _columns(results) if any(text.get(name) for text in texts) or name == "trial"]
-    return Table(tuple(names), tuple(tuple(text.get(name, "") for name in names) for text in texts), WORDS)
-
-
-def _columns(results: Results) -> list[str]:
-    known = ["trial", "method", "layers", "neurons", "criterion", "regime", "rank", "last layers", "layers kept"]
-    return known + [column(one.metric) for one in results.objectives]
-
-
-def _cells(results: Results, row: TrialRow) -> dict[str, str]:
-    found = {"trial": row.label, **main_settings(row)}
-    if results.knee is not None and row.number == results.knee.number:
-        found["trial"] += " (knee)"
-    for one, value in zip(results.objectives, row.values, strict=True):
-        within = row.interval(one.metric)
-        spread = f" [{number(within[0], one.metric)}, {number(within[1], one.metric)}]" if within else ""
-        found[column(one.metric)] = number(value, one.metric) + spread
-    return found
-
-
-def _front(results: Results) -> list[Block]:
-    head = Heading("Pareto front")
-    if not results.front:
-        return [head, Text("No trial has finished with every objective measured, so there is no front.")]
-    goals = ", ".join(f"{title(one.metric)} ({one.goal})" for one in results.objectives)
-    notes = f"{len(results.front)} of {len(results.plotted)} finished trials are not dominated in {goals}."
-    if results.hypervolume is not None:
-        notes += f" Hypervolume of the search: {results.hypervolume:.6g}."
-    refused = [row for row in results.plotted if not row.allowed]
-    if refused:
-        notes += f" {len(refused)} finished trials break a constraint and are left out."
-    return [head, Text(notes), front_table(results), Text("Brackets hold 95 % intervals.")]
 
 
 def _growth(results: Results) -> list[Block]:
@@ -195,7 +169,7 @@ def _savings(results: Results) -> list[Block]:
 
 
 def _every(results: Results) -> list[TrialRow]:
-    return [*results.rows, *(row for one in results.finalists for row in one.rows)]
+    return results.every
 
 
 def savings(results: Results) -> dict[str, float]:

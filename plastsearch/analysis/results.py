@@ -6,18 +6,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from pydantic import JsonValue
 
+from plastsearch.analysis.certainty import Certainty, certainty_of
 from plastsearch.analysis.comparing import Against, Comparison, compare
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import knee
+from plastsearch.pareto.noise import Noise
 from plastsearch.spec.methods import METHODS, Control
 from plastsearch.spec.sweep import Objective
 from plastsearch.tracking.events import Event, Finished, Opened, SessionBegun
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.ranking import Ranking, ranking_of
 from plastsearch.tracking.records import TrialRecord, trials
+from plastsearch.tracking.replicates import noise_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,17 @@ class Results:
         return min(grown, key=rank, default=None)
 
     @property
+    def every(self) -> list[TrialRow]:
+        """Every run: rows, their runs with further seeds, finalists."""
+        again = [run for row in self.rows for run in (*row.again, *row.lost)]
+        return [*self.rows, *again, *(row for one in self.finalists for row in one.rows)]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether trials count by means over seeds."""
+        return any(row.again for row in self.rows)
+
+    @property
     def plotted(self) -> list[TrialRow]:
         """Rows with a place in the figure: finished, complete, not a finalist."""
         return [row for row in self.rows if row.allowed is not None]
@@ -109,6 +124,39 @@ class Results:
         control = self.control(name)
         return next((one for one in self.finalists if control is not None and one.of == control.number), None)
 
+    def noise(self, metric: str) -> Noise | None:
+        """How far this metric says configurations apart; None while too few ran twice."""
+        return self._noise.setdefault(metric, noise_of((row.record for row in self.every), metric))
+
+    @cached_property
+    def _noise(self) -> dict[str, Noise | None]:
+        return {}
+
+    @cached_property
+    def certainty(self) -> Certainty | None:
+        """Where the front may lie; None where neither seeds nor clips tell."""
+        return certainty_of(self.folder, self.plotted, self.objectives, self.noise)
+
+    def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
+        """95 % of a number in the table: of a mean by seeds and clips, where nothing ran twice of the run by clips."""
+        if self.repeated and self.certainty is not None and row.allowed is not None:
+            return self.certainty.interval(row, objective)
+        return row.interval(self.objectives[objective].metric)
+
+    @cached_property
+    def gain(self) -> float | None:
+        """What the search dominates beyond the baseline, as a share of what that leaves; as measured."""
+        return self.ranking.gain([row.record for row in self.rows])
+
+    @cached_property
+    def likely_gain(self) -> tuple[float, float, float] | None:
+        """The same by what is likely, where trials that look good may have been lucky: median and 95 % interval."""
+        gains = None if self.certainty is None else self.certainty.gains()
+        if gains is None:
+            return None
+        low, middle, high = (float(value) for value in np.quantile(gains, [0.025, 0.5, 0.975]))
+        return middle, low, high
+
     @cached_property
     def hypervolume(self) -> float | None:
         """Volume between the front of the search and the reference; None where no reference is known."""
@@ -124,7 +172,7 @@ def load_results(folder: Path) -> Results:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
     records = trials(events)
     ranking = ranking_of(opening.spec, records.values())
-    rows = _rows([record for record in records.values() if record.role != "finalist"], ranking)
+    rows = _rows(records, ranking)
     # Each session of a resumed sweep has its own ending: only one after the last opening ends the sweep.
     closing = [event for event in events if isinstance(event, Finished)]
     last_session = max((n for n, event in enumerate(events) if isinstance(event, SessionBegun)), default=0)
@@ -146,17 +194,26 @@ def load_results(folder: Path) -> Results:
     )
 
 
-def _rows(records: list[TrialRecord], ranking: Ranking) -> list[TrialRow]:
+def _rows(every: Mapping[int, TrialRecord], ranking: Ranking) -> list[TrialRow]:
     """Halted, failed and incomplete trials have no result; a reused one repeats another's and would count twice."""
+    records = [record for record in every.values() if record.role in ("search", "control")]
     members = {record.number for record in ranking.front(records)}
+    shares = ranking.membership(records)
     winner = ranking.winner(records)
+    again: dict[int | None, list[TrialRow]] = {}
+    for record in every.values():
+        if record.role == "replicate":
+            again.setdefault(record.of, []).append(TrialRow(record, tuple(ranking.values(record))))
     return [
         TrialRow(
             record,
             tuple(ranking.values(record)),
-            ranking.allowed(record.metrics) if ranking.result(record) else None,
+            ranking.allowed(ranking.means(record)) if ranking.result(record) else None,
             in_front=record.number in members,
             superseded=record.role == "control" and record.of not in (None, winner and winner.number),
+            again=tuple(run for run in again.get(record.number, ()) if run.record.state == "done"),
+            lost=tuple(run for run in again.get(record.number, ()) if run.record.state != "done"),
+            membership=shares.get(record.number),
         )
         for record in records
     ]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from plastsearch.pareto.membership import CERTAIN
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.records import TrialRecord
@@ -17,10 +18,23 @@ class TrialRow:
     """
 
     record: TrialRecord
-    values: tuple[float, ...]  # objectives, NaN where missing
+    values: tuple[float, ...]  # objectives, means over its seeds where it ran with several, NaN where missing
     allowed: bool | None = None
     in_front: bool = False
     superseded: bool = False
+    again: tuple["TrialRow", ...] = ()  # finished runs with further seeds
+    lost: tuple["TrialRow", ...] = ()  # and those that failed, or still run
+    membership: float | None = None  # how likely it belongs to the front; None while nothing has run twice
+
+    @property
+    def runs(self) -> tuple["TrialRow", ...]:
+        """Itself and its runs with further seeds."""
+        return (self, *self.again)
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is a member beyond doubt: of a single run being the best and being lucky are the same event."""
+        return self.in_front and len(self.runs) > 1 and self.membership is not None and self.membership >= CERTAIN
 
     @property
     def number(self) -> int:
@@ -43,12 +57,14 @@ class TrialRow:
         record = self.record
         if record.role == "finalist":
             return f"finalist {self.number} (again {record.of})"
+        name = f"trial {record.of if record.role == 'replicate' else self.number}"
         if record.control:
             # A journal may come from a version with other controls; its name then has to do.
             known = CONTROLS.get(record.control)  # type: ignore[call-overload]
             name = known.label if known is not None else record.control
-            return f"{name} (of trial {record.of})" if self.superseded else name
-        return f"trial {self.number}"
+        if record.role == "replicate":
+            return f"seed {record.seed} of {name}"
+        return f"{name} (of trial {record.of})" if self.superseded else name
 
     @property
     def complete(self) -> bool:
@@ -56,7 +72,7 @@ class TrialRow:
         return all(math.isfinite(value) for value in self.values)
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """Its confidence interval, for metrics that have one."""
+        """The confidence interval of this one run, over clips, for metrics that have one."""
         low, high = self.metrics.get(f"{metric}_low"), self.metrics.get(f"{metric}_high")
         return None if low is None or high is None else (low, high)
 

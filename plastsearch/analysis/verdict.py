@@ -1,8 +1,8 @@
 """Whether growth paid, said plainly: the best trial that grew, and what its differences from the controls amount to."""
 
 from plastsearch.analysis.comparing import Comparison
-from plastsearch.analysis.document import Table
 from plastsearch.analysis.results import Results
+from plastsearch.documents import Table
 from plastsearch.spec.methods import CONTROLS, METHODS, YARDSTICK
 
 COLUMNS = (
@@ -11,8 +11,8 @@ COLUMNS = (
 )  # fmt: skip
 SPLITS = {"search_dev": "dev", "evaluation": "eval"}
 CAUTION = (
-    "{label} was picked as the best of {count} on the very clips that score it, so its dev numbers flatter it; "
-    "the finalists' evaluation scores are the fair comparison."
+    "{label} was picked as the best of {count} {by}on the very clips that score it, so its dev numbers flatter it"
+    "{less}; the finalists' evaluation scores are the fair comparison."
 )
 
 
@@ -29,7 +29,9 @@ def verdict(results: Results) -> list[str]:
         sentences.insert(0, f"The sweep has no {CONTROLS[YARDSTICK].label}, so whether growth helps cannot be told.")
     count = sum(bool(row.allowed) for row in rows)
     if count > 1:  # the best of many is the luckiest, too; of a single trial that cannot be said
-        sentences.append(_capital(CAUTION.format(label=best.label, count=count)))
+        by = "by means over seeds " if results.repeated else ""
+        less = f", less so than a single run would, since it ran with {len(best.runs)} seeds" if best.again else ""
+        sentences.append(_capital(CAUTION.format(label=best.label, count=count, by=by, less=less)))
     return sentences + [_sentence(results, one) for one in results.comparisons if one.runs == "finalists"]
 
 

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
+from plastsearch.documents import Table
 
 NAMES = {
     "eer": "EER (%)", "eer_tie_safe": "EER, ties crossed together (%)", "threshold": "threshold at the EER",
-    "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr (bits)", "min_tdcf_2019": "min t-DCF (2019)",
+    "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr (bits)", "auc": "AUC",
+    "eer_smooth": "EER, smoothed (%)", "min_tdcf_2019": "min t-DCF (2019)",
     "min_tdcf_2021": "min t-DCF (2021)",
 }  # fmt: skip
 

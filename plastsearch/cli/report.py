@@ -5,14 +5,21 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.analysis.document import Block, Heading
 from plastsearch.cli import options
-from plastsearch.cli.output import console, print_blocks, print_json
+from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Block, Heading
 
 
 def report(
     folder: options.SweepFolder,
     as_json: options.AsJson = False,
+    under: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=NUMBER",
+            help="Name the best trial within this budget, e.g. params_total=1e6; may be given several times.",
+        ),
+    ] = None,
     mlflow: Annotated[
         str | None,
         typer.Option(
@@ -22,24 +29,34 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
+    from plastsearch.analysis.budgets import parse_budget
+    from plastsearch.analysis.importance import HEADING as IMPORTANCE
+    from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json
-    from plastsearch.analysis.report import front_table, opening
+    from plastsearch.analysis.report import opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
+    from plastsearch.analysis.trust import HEADING
 
+    budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(report_json(results) | {"files": files})
+        print_json(report_json(results, budgets) | {"files": files})
         return
     out = console()
-    wanted = {"Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
-    print_blocks(out, [*opening(results), front_table(results)])
-    print_blocks(out, _sections(report_blocks(results), wanted))
+    wanted = {
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", IMPORTANCE, "Work not done twice", "Failures",
+        "Warnings",
+    }  # fmt: skip
+    print_blocks(out, opening(results))
+    print_blocks(out, _sections(report_blocks(results, budgets), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)
     out.print(f"MLflow: plastsearch ui {folder}", markup=False)
 

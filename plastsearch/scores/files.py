@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from plastsearch.errors import DataError
 from plastsearch.scores.keys import IN_SCORES, Key, is_header, key_of
-from plastsearch.scores.metrics import Summary, eer, summary
+from plastsearch.scores.metrics import eer
 from plastsearch.scores.rows import Mistakes, numbers, of_width, once, read_rows
+from plastsearch.scores.summary import Summary, summary
 from plastsearch.scores.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021
 
 Edition = Literal["2019", "2021", "5"]

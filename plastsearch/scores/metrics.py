@@ -3,9 +3,8 @@
 Numpy only. Scores are logit differences, never softmax probabilities: those tie at 1.0 and move the EER.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -216,57 +215,4 @@ def weighted_eers(of: Curve, weights: NDArray[np.int64]) -> Floats:
     bona_below = bona_below + np.where(crosses, copies, 0)
     spoof_below = spoof_below + np.where(crosses, 0, copies)
     found: Floats = 50.0 * (bona_below / n_bona + (n_spoof - spoof_below) / n_spoof)
-    return found
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Every metric of one split, error rates in percent."""
-
-    eer: float
-    threshold: float
-    eer_tie_safe: float
-    min_dcf: float
-    act_dcf: float
-    cllr: float
-    n_bona: int
-    n_spoof: int
-    eer_low: float | None = None  # the interval; None if none was drawn
-    eer_high: float | None = None
-    interval_over: Literal["clips", "speakers"] | None = None
-    per_attack: Mapping[str, float] | None = None  # None if attacks are not known
-
-    def plain(self) -> dict[str, object]:
-        """By name; what there is not is left out."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-
-def summary(
-    scores: ArrayLike, labels: ArrayLike, attacks: Sequence[str] | None = None, speakers: Sequence[str] | None = None,
-    seed: int = 0, replicates: int = 1000,
-) -> Summary:  # fmt: skip
-    """Every metric of one split; labels are 1 for bona fide, 0 for spoof; no interval if `replicates` is 0."""
-    values = np.asarray(scores, dtype=np.float64).ravel()
-    is_bona = np.asarray(labels).ravel() == 1
-    if values.size != is_bona.size:
-        raise DataError(f"{values.size} scores for {is_bona.size} labels: each clip needs one of each")
-    bona, spoof = checked(values[is_bona], "bona fide"), checked(values[~is_bona], "spoof")
-    of = curve(bona, spoof)
-    value, threshold = _eer_of(of)
-    found = Summary(
-        eer=value, threshold=threshold, eer_tie_safe=_tie_safe_of(of), min_dcf=min_dcf(bona, spoof),
-        act_dcf=act_dcf(bona, spoof), cllr=cllr(bona, spoof), n_bona=bona.size, n_spoof=spoof.size,
-    )  # fmt: skip
-    if replicates:
-        names = np.asarray(speakers, dtype=str) if speakers is not None else None
-        if names is not None and (np.unique(names).size < LEAST_SPEAKERS or (names == "-").any()):
-            names = None
-        split = {} if names is None else {"bona_speakers": names[is_bona], "spoof_speakers": names[~is_bona]}
-        low, high = bootstrap_eer(bona, spoof, replicates=replicates, seed=seed, **split)
-        over: Literal["clips", "speakers"] = "clips" if names is None else "speakers"
-        found = replace(found, eer_low=low, eer_high=high, interval_over=over)
-    if attacks is not None:
-        of_spoof = np.asarray(attacks, dtype=str)[~is_bona]
-        rates = {str(name): eer(bona, spoof[of_spoof == name])[0] for name in np.unique(of_spoof)}
-        found = replace(found, per_attack=rates)
     return found

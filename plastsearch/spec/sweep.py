@@ -1,10 +1,11 @@
 """SweepSpec: the question a sweep asks, as a search space's YAML spells it. Read from a file by load.py."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, model_validator
 
-from plastsearch.spec.coherence import Mistakes, incoherent
+from plastsearch.spec.coherence import Mistake, Mistakes, incoherent
 from plastsearch.spec.config import Closed, TrialConfig, content_id
 from plastsearch.spec.constraints import Constraint, Goal, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
@@ -36,7 +37,14 @@ class Search(Closed):
     encoding: Literal["onoff", "blocks", "window"] = "onoff"  # of a subset
     blocks: int = Field(8, ge=1)  # encoding blocks: how many
     anchors: bool = True  # known designs first: single layers, windows, spreads, all
+    # Earlier sweeps: folders, tables (.parquet, .csv), mlflow:URI#EXPERIMENT (docs/warm_start.md).
+    warm_start: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     duplicates: Literal["skip", "reuse", "replicate"] = "skip"
+    # auto: trials whose place in the front is uncertain run with further seeds, the same for all (docs/noise.md);
+    # a number: all trials run with so many seeds. Both kinds of run count as `trials`.
+    replicate: Literal["none", "auto"] | Annotated[int, Field(ge=2)] = "none"
+    replicate_seeds: int = Field(8, ge=2)  # auto: with how many seeds a trial runs at most
+    replicate_share: float = Field(0.5, gt=0, lt=1)  # auto: of `trials`, at most, so many runs may be such repeats
     wall_s: float | None = Field(None, gt=0)
     gpu_hours: float | None = Field(None, gt=0)
     target_hypervolume: float | None = Field(None, gt=0)
@@ -69,6 +77,22 @@ class Finalists(Closed):
     seeds: int = Field(3, ge=1)
 
 
+def _repeats(search: Search, space: Mapping[str, Domain]) -> list[Mistake]:
+    """What further seeds of a trial do not go with."""
+    found: list[Mistake] = []
+    if search.replicate == "none":
+        return found
+    where = ("search", "replicate")
+    if search.duplicates == "replicate":
+        found.append((where, "repeats trials already; leave out 'duplicates: replicate', which repeats them by chance"))
+    if "seed" in space:
+        found.append((("space", "seed"), "search.replicate chooses the seeds; leave this out, or replicate"))
+    if isinstance(search.replicate, int) and search.trials < search.replicate:
+        runs = f"{search.replicate} seeds are {search.replicate} runs of a trial"
+        found.append((where, f"{runs}, and search.trials allows {search.trials} in all; raise that"))
+    return found
+
+
 class SweepSpec(Closed):
     """The whole of a search space's file."""
 
@@ -98,6 +122,7 @@ class SweepSpec(Closed):
         mistakes = incoherent(
             self.base, self.space, [one.metric for one in self.objectives], self.controls, self.try_first, dropped
         )
+        mistakes += _repeats(self.search, self.space)
         if mistakes:
             raise Mistakes(mistakes)
         return self

@@ -1,4 +1,4 @@
-"""When a sweep has had enough: trials, wall time, GPU-hours, a volume reached, no gain for long, too many failures."""
+"""When a sweep has had enough: trials, wall time, GPU-hours, a volume reached, no gain for long, many failures."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -8,6 +8,8 @@ from typing import Self
 from plastsearch.tracking.events import Ended, Event, Proposed, Retried
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
+
+SEARCHING = ("search", "replicate")  # what `search.trials` counts
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Limits:
 class Tally:
     """What budgets ask of all records, counted on with every event: to count anew takes longer with every trial."""
 
-    searched: int = 0  # trials of the search, ended or not
+    searched: int = 0  # runs of the search, ended or not: trials and their replicates
     gpu_ms: int = 0  # whole, so that the order in which they are added makes no difference
     own: int = 0  # trials that ended, duplicates aside: one cause would count several times
     failed: int = 0  # of these
@@ -48,7 +50,7 @@ class Tally:
         """Counted from the start."""
         found = cls()
         for record in records:
-            found.searched += record.role == "search"
+            found.searched += record.role in SEARCHING
             found.gpu_ms += round(1000 * record.gpu_seconds)
             found._count_end(record)
         return found
@@ -58,7 +60,7 @@ class Tally:
         if record is None:
             return
         if isinstance(event, Proposed):
-            self.searched += record.role == "search"
+            self.searched += record.role in SEARCHING
         elif isinstance(event, Retried | Ended):
             self.gpu_ms += round(1000 * event.gpu_seconds)
             self._count_end(record)

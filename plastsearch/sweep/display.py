@@ -6,6 +6,7 @@ import time
 from typing import IO
 
 from plastsearch.files import plain
+from plastsearch.sweep.budget import SEARCHING
 from plastsearch.sweep.view import SweepView, describe, numbers, title
 from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
 from plastsearch.tracking.records import TrialRecord
@@ -48,11 +49,11 @@ class Lines:
         self._stream = stream or sys.stderr  # standard output is for results
         self._said = time.monotonic()
         # Counted on, for to count all at every end would take longer with each.
-        self._ended = sum(record.ended and record.role == "search" for record in view.records.values())
+        self._ended = sum(record.ended and record.role in SEARCHING for record in view.records.values())
 
     def feed(self, event: Event) -> None:
         """Say what happened, if it is of interest to a person."""
-        if isinstance(event, Ended) and self._view.records[event.trial].role == "search":
+        if isinstance(event, Ended) and self._view.records[event.trial].role in SEARCHING:
             self._ended += 1
         text = self._text(event)
         if text is not None:

@@ -94,7 +94,7 @@ class Live:
     def _front(self) -> "list[RenderableType]":
         from rich.text import Text
 
-        members, _ = self._view.front()
+        members = self._view.front()
         if not members:
             return []
         table = self._table(f"front ({len(members)})", ("trial", "what", "dev EER", "ratio", "parameters"))

@@ -101,13 +101,15 @@ class Exporter:
         self._set("tracker_lag_events", "events that MLflow has not got yet", sum(one.lag for one in self._mirrors))
         if self._store_max_gb is not None:
             self._set("store_limit_bytes", "bytes that the store may take", 1e9 * self._store_max_gb)
-        members, volume = self._view.front()
+        members = self._view.front()
         for at, one in enumerate(self._view.ranking.objectives if members else ()):
             values = [self._view.ranking.values(record)[at] for record in members]
             best = max(values) if one.goal == "max" else min(values)
             self._meters.set("plastsearch_best", "best value on the front", best, {**self._tags, "metric": one.metric})
-        if volume is not None:
-            self._set("hypervolume", "volume that the search dominates", volume)
+        gain = self._view.gain()
+        if gain is not None:
+            text = "volume that the search dominates beyond the baseline, as a share of all that it leaves"
+            self._set("gain", text, gain)
 
     def _set(self, name: str, text: str, value: float) -> None:
         self._meters.set(f"plastsearch_{name}", text, value, self._tags)

@@ -13,6 +13,7 @@ from plastsearch.execute.executor import Executor
 from plastsearch.execute.messages import Task
 from plastsearch.pareto.front import knee
 from plastsearch.search.proposer import Proposer
+from plastsearch.search.replication import EverySeed, Repeat, Repeating, Replication
 from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
 from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
@@ -38,8 +39,8 @@ class PlannedTrial:
     params: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: str = "sampler"
     reuse_of: int | None = None
-    of: int | None = None  # the trial that a finalist repeats, or a control answers to
-    seed: int | None = None  # of a finalist
+    of: int | None = None  # the trial that a finalist or a replicate repeats, or a control answers to
+    seed: int | None = None  # of a finalist or a replicate
 
 
 class Phase(Protocol):
@@ -53,15 +54,26 @@ class Phase(Protocol):
 
 
 class SearchPhase:
-    """What the proposer proposes, until the budget is spent or the space is exhausted."""
+    """What the proposer proposes, and repeats where results are uncertain, until the budget or the space is spent."""
 
     barrier = False
     alone = False
 
-    def __init__(self, proposer: Proposer, exhausted: Callable[[Records], str | None]) -> None:
+    def __init__(
+        self,
+        proposer: Proposer,
+        exhausted: Callable[[Records], str | None],
+        replication: Repeating | None = None,
+    ) -> None:
         self._proposer = proposer
         self._exhausted = exhausted
+        self._replication = replication
         self.ended_by: str | None = None
+
+    @property
+    def after(self) -> list[Phase]:
+        """What follows it directly."""
+        return [] if self._replication is None else [RepeatPhase(self._replication, self._exhausted)]
 
     def next(self, number: int, records: Records) -> PlannedTrial | None:
         """Ask the proposer."""
@@ -69,6 +81,9 @@ class SearchPhase:
         self.ended_by = self._exhausted(records)
         if self.ended_by is not None:
             return None
+        again = self._replication.next(records) if self._replication is not None else None
+        if again is not None:
+            return _replicate(again)
         proposal = self._proposer.ask(number)
         if proposal is None:
             self.ended_by = "space"
@@ -76,6 +91,35 @@ class SearchPhase:
         return PlannedTrial(
             config=proposal.config, params=proposal.params, origin=proposal.origin, reuse_of=proposal.reuse_of
         )
+
+
+class RepeatPhase:
+    """Where the space is exhausted before the budget: what is left makes what was found more certain."""
+
+    barrier = True
+    alone = False
+
+    def __init__(self, replication: Repeating, exhausted: Callable[[Records], str | None]) -> None:
+        self._replication = replication
+        self._exhausted = exhausted
+
+    def next(self, number: int, records: Records) -> PlannedTrial | None:  # noqa: ARG002
+        """Who is the least certain."""
+        if self._exhausted(records) is not None:
+            return None
+        again = self._replication.uncertain(records)
+        return _replicate(again) if again is not None else None
+
+
+def _replicate(again: Repeat) -> PlannedTrial:
+    """A trial with a further seed; its stages are told apart by that, and its start is shared with others of it."""
+    trial = again.trial
+    config = trial.trial_config
+    fresh = config.model_copy(update={"seed": config.seed + again.offset})
+    return PlannedTrial(
+        fresh, role="replicate", control=trial.control, params=trial.params, origin="replicate",
+        of=trial.number, seed=fresh.seed,
+    )  # fmt: skip
 
 
 class ListedPhase:
@@ -150,7 +194,10 @@ def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> 
     return PlannedTrial(changed, role="control", control="random", origin="control")
 
 
-def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], list[PlannedTrial]]:
+FRESH = 1000  # where seeds of finalists begin if replicates have taken the first ones: those took part in the choice
+
+
+def finalists(ranking: Ranking, top: int, seeds: int, first: int = 1) -> Callable[[Records], list[PlannedTrial]]:
     """Runs of `top` members of the front and the baseline, `seeds` of each.
 
     The best member opens every seed, so that what the others of that seed begin with is trained without anybody
@@ -163,7 +210,7 @@ def finalists(ranking: Ranking, top: int, seeds: int) -> Callable[[Records], lis
         if not members:
             return []
         groups = (entrants[:1], entrants[1:])
-        return [_again(one, seed) for group in groups for seed in range(1, seeds + 1) for one in group]
+        return [_again(one, seed) for group in groups for seed in range(first, first + seeds) for one in group]
 
     return plans
 
@@ -192,6 +239,18 @@ def _again(record: TrialRecord, seed: int) -> PlannedTrial:
         fresh, role="finalist", control=record.control, params=record.params, origin="finalist",
         of=record.number, seed=fresh.seed,
     )  # fmt: skip
+
+
+def replication_of(spec: SweepSpec, ranking: Ranking) -> Repeating | None:
+    """Who runs with further seeds, if that is asked for."""
+    asked = spec.search
+    if isinstance(asked.replicate, int):
+        return EverySeed(ranking, asked.trials, asked.replicate)
+    return (
+        Replication(ranking, asked.trials, asked.replicate_share, asked.replicate_seeds)
+        if asked.replicate == "auto"
+        else None
+    )
 
 
 def limits_of(spec: SweepSpec) -> Limits:
@@ -258,11 +317,12 @@ def phases_of(
     phases: list[Phase] = []
     if YARDSTICK in spec.controls:
         phases.append(ListedPhase(lambda _: [baseline(space.base)], barrier=False))
-    phases.append(search)
+    phases += [search, *search.after]
     others = [name for name in spec.controls if CONTROLS[name].of_winner]
     if others:
         phases.append(ListedPhase(against_best(others, ranking, space.candidates, spec.search.seed)))
     if options.finalists and spec.finalists.top:
-        again = finalists(ranking, spec.finalists.top, spec.finalists.seeds)
+        first = 1 if spec.search.replicate == "none" else FRESH + 1
+        again = finalists(ranking, spec.finalists.top, spec.finalists.seeds, first)
         phases.append(ListedPhase(again, alone=shared_gpu))  # who trains on the same GPU would disturb its clock
     return phases

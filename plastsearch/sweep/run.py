@@ -269,12 +269,19 @@ class Sweep:
         self._ranking.note(record)
         if record.role == "search" or record.yardstick:
             self._proposer.tell(record)  # limits relative to the baseline need that one, too
+        if record.role == "replicate":
+            self._revise()
         for number in [n for n in self._duplicates if self.records[n].reuse_of == record.number]:
             self._duplicates.remove(number)
             self._take_over(self.records[number])
         # A finalist repeats what has run already: its failures say nothing about the space, and nothing follows them.
         if record.role != "finalist":
             self.failure = self.failure or failing(self._limits, self.records.values(), tally=self._state.tally)
+
+    def _revise(self) -> None:
+        """Tell the proposer by their means of all that ran with further seeds: a new run moves what seeds do to all."""
+        for number, (values, runs) in self._ranking.revised(self.records).items():
+            self._proposer.revise(self.records[number], values, runs)
 
     def _take_over(self, record: TrialRecord) -> None:
         """Give a duplicate the result of the trial it repeats, now or when that one ends."""

@@ -11,10 +11,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from plastsearch.pareto.noise import Noise, words
 from plastsearch.spec.methods import UNTOUCHED, facts, reads
+from plastsearch.sweep.budget import SEARCHING
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, known
+from plastsearch.tracking.replicates import noise_of
 from plastsearch.words import duration
 
 _NUMBER = re.compile(r"\d+")
@@ -34,6 +37,7 @@ class SweepView:
     drawn: bool = False  # by a live table
     last_hint: str = ""
     _known: tuple[int, list[TrialRecord], float | None] | None = None
+    _noise: tuple[int, Noise | None] | None = None
 
     def hint(self, text: str) -> None:
         """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
@@ -46,14 +50,29 @@ class SweepView:
         """The trial it still waits for."""
         return self.first_stages.awaited(record) if self.first_stages is not None else None
 
-    def front(self) -> tuple[list[TrialRecord], float | None]:
-        """The front and its volume, worked out anew only when a trial has ended."""
+    def front(self) -> list[TrialRecord]:
+        """The front, worked out anew only when a trial has ended."""
+        return self._standing()[1]
+
+    def gain(self) -> float | None:
+        """What the front dominates beyond the baseline, as a share of all that it leaves."""
+        return self._standing()[2]
+
+    def _standing(self) -> tuple[int, list[TrialRecord], float | None]:
         # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
         records = list(self.records.values())
         ended = sum(record.ended for record in records)
         if self._known is None or self._known[0] != ended:
-            self._known = ended, self.ranking.front(records), self.ranking.hypervolume(records)
-        return self._known[1:]
+            self._known = ended, self.ranking.front(records), self.ranking.gain(records)
+        return self._known
+
+    def noise(self) -> Noise | None:
+        """How far the first objective's ranking can be trusted, if that is known; anew when a trial has ended."""
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._noise is None or self._noise[0] != ended:
+            self._noise = ended, noise_of(records, self.ranking.objectives[0].metric)
+        return self._noise[1]
 
     def counts(self) -> Counter[str]:
         """State → how many."""
@@ -65,9 +84,12 @@ class SweepView:
         counts = self.counts()
         names = ("done", "running", "halted", "failed", "reused")
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
-        volume = self.front()[1]
-        if volume:
-            parts.append(f"hypervolume {volume:.4g}")
+        gain = self.gain()
+        if gain is not None:
+            parts.append(f"gain {100 * gain:.1f} %")
+        known_noise = self.noise()
+        if known_noise is not None:
+            parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
         gpu_s = sum(record.gpu_seconds for record in records)
         trials_s = sum(record.seconds for record in records)
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
@@ -84,16 +106,16 @@ class SweepView:
         took = [
             record.seconds - record.metrics.get("waited_seconds", 0.0)
             for record in records
-            if record.state == "done" and record.role == "search"
+            if record.state == "done" and record.role in SEARCHING
         ]
         if self.trials is None or not took:
             return None
-        to_come = self.trials - sum(record.ended for record in records if record.role == "search")
+        to_come = self.trials - sum(record.ended for record in records if record.role in SEARCHING)
         return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
 
     def best(self) -> str:
         """The front's first member, by the first objective."""
-        members = self.front()[0]
+        members = self.front()
         return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
 
 
@@ -101,7 +123,16 @@ def title(record: TrialRecord) -> str:
     """How a trial is called."""
     if record.role == "finalist":
         return f"{record.number} (finalist, again {record.of})"
+    if record.role == "replicate":
+        return f"{record.number} ({record.control or f'trial {record.of}'} again, seed {record.seed})"
     return f"{record.number} ({record.control})" if record.control else str(record.number)
+
+
+def reliability(found: Noise, metric: str) -> str:
+    """How far a ranking can be trusted, in a few words."""
+    # Not `words` alone: whoever reads 0.4 [0, 0.8] should see that little is known yet.
+    within = f"[{found.low:.2f}, {found.high:.2f}]"
+    return f"reliability of {metric} {found.reliability:.2f} {within}: {words(found.reliability)}"
 
 
 def describe(record: TrialRecord) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-Role = Literal["search", "control", "finalist"]
+Role = Literal["search", "control", "replicate", "finalist"]
 EndState = Literal["done", "failed", "halted", "reused"]
 State = Literal["proposed", "running"] | EndState
 Status = Literal["done", "budget", "failures", "interrupted"]
@@ -63,7 +63,7 @@ class TrialEvent(Event):
 
 
 class Proposed(TrialEvent):
-    """A trial is to be run; of a finalist and of most controls, `of` names the trial it answers to."""
+    """A trial is to be run; of a replicate, a finalist and most controls, `of` names the trial it answers to."""
 
     kind: ClassVar[str] = "propose"
     id: str

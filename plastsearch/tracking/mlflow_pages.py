@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 MODE = "workflowType=machine_learning"  # else the pages open in their mode for language models
 VIEW_TAG = "mlflow.sharedViewState."
-FRONT_TAG = "plastsearch.front"
+FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG = "plastsearch.front", "plastsearch.membership", "plastsearch.runs"
+MARKS = (FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG)  # of a trial's run; they follow the figures, and go where these go
 VIEWS = {"plastsearch-front": "Pareto front", "plastsearch-all": "All trials"}
 
 
@@ -24,7 +25,9 @@ class Rendering:
     page: str  # which of them is the interactive figure
     picture: str  # and which its picture
     note: str  # a few lines of Markdown
-    front: frozenset[int] = frozenset()  # trial numbers
+    marks: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # trial → tags, of MARKS
+    means: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # trial that ran again → metrics
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the sweep's own run
     summary: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -68,8 +71,11 @@ def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str]
     """Experiment tags for two views: front members alone, and all trials, best in the first objective first."""
     # Two views, for a page loads 100 runs and charts only those: sorted by one objective they would be one end of the
     # front. MLflow lists a view in its menu only in this envelope with a name.
+    # Runs of a trial with further seeds lie under that trial; a chart of trials would show it several times.
     of_sweep = f"tags.`plastsearch.sweep` = '{sweep}' AND tags.`plastsearch.role` != 'sweep'"
-    filters = {"plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` = 'true'", "plastsearch-all": of_sweep}
+    of_sweep += " AND tags.`plastsearch.role` != 'replicate'"
+    # MLflow knows no "one of" for tags; without the tag a run is in no comparison with it.
+    filters = {"plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` != 'false'", "plastsearch-all": of_sweep}
     return {
         VIEW_TAG + key: json.dumps(
             {"name": VIEWS[key], "createdAt": at_ms, "state": json.dumps(_state(key, found, objectives, params))}

@@ -85,6 +85,8 @@ def section(data: Mapping[str, JsonValue], key: str) -> dict[str, JsonValue]:
 
 def trial_name(record: TrialRecord) -> str:
     """A name for people; runs are found by tags."""
+    if record.role == "replicate":
+        return f"seed {record.seed} of {record.control or 'trial'} {record.of}"
     kind = "finalist" if record.role == "finalist" else record.control or "trial"
     return f"{kind} {record.number}"
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,8 @@ class Store:
     runs: dict[int, str] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     ended_at: dict[int, str] = field(default_factory=dict)
-    front: set[int] = field(default_factory=set)
+    marks: dict[int, dict[str, str]] = field(default_factory=dict)  # trial → what its tags say of the front
+    means: dict[int, Mapping[str, float]] = field(default_factory=dict)  # trial → as last written
     sweep_tags: dict[str, str] = field(default_factory=dict)  # of the parent
 
     def set_status(self, run: str, status: str, at: float) -> None:
@@ -120,11 +122,13 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
     return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
 
 
-def runs_of(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
-    """Every run of a sweep, its own among them."""
+def runs_of(client: "MlflowClient", experiment: str, sweep: str | None = None) -> list[Any]:
+    """Every run of a sweep, its own among them; None: of all sweeps."""
     found: list[Any] = []
     token = None
-    of_sweep = f"tags.`plastsearch.sweep` = '{sweep}'"  # never by name, which a user may change on the page
+    of_sweep = (
+        "" if sweep is None else f"tags.`plastsearch.sweep` = '{sweep}'"
+    )  # never by name, which a user may change on the page
     while True:
         page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
         found += page

@@ -94,8 +94,9 @@ class MlflowTracker(Follower):
             number = int(tags["plastsearch.trial"])
             store.runs[number] = run.info.run_id
             store.ended_at[number] = tags.get("plastsearch.ended_at", "")
-            if tags.get(pages.FRONT_TAG) == "true":
-                store.front.add(number)
+            marks = {key: tags[key] for key in pages.MARKS if key in tags}
+            if marks:
+                store.marks[number] = marks
         if not store.parent:
             self._new_parent(store, opening)
         for number in [n for n in self.followed.changed if not _behind(self.followed.records[n], store)]:
@@ -139,10 +140,16 @@ class MlflowTracker(Follower):
             store.set_status(store.parent, "RUNNING", self.followed.at)
 
     def _new_run(self, store: Store, record: TrialRecord, opening: Opened) -> str:
+        # A run with a further seed lies under its trial, not beside it.
+        parent = (
+            store.parent
+            if record.role != "replicate"
+            else store.runs.get(-1 if record.of is None else record.of, store.parent)
+        )
         run = store.client.create_run(
             store.experiment,
             start_time=terms.milliseconds(record.started_at or record.proposed_at),
-            tags=terms.trial_identity(record, opening, store.parent),
+            tags=terms.trial_identity(record, opening, parent),
             run_name=terms.trial_name(record),
         )
         store.runs[record.number] = str(run.info.run_id)
@@ -162,19 +169,30 @@ class MlflowTracker(Follower):
         for path, file in rendering.files.items():
             store.client.log_artifact(store.parent, str(file), str(Path(path).parent) if "/" in path else None)
         self._describe(store, opening, rendering)
-        # By tag, for a page of MLflow loads 100 runs: with a filter on it the front is whole, however many trials.
-        members = rendering.front & store.runs.keys()
-        for number in members - store.front:
-            store.client.set_tag(store.runs[number], pages.FRONT_TAG, "true")
-        for number in store.front - members:
-            store.client.delete_tag(store.runs[number], pages.FRONT_TAG)
-        store.front = set(members)
+        self._mark(store, rendering)
         step = sum(record.ended for record in self.followed.records.values())
         at = terms.milliseconds(self.followed.at)
         store.log(store.parent, [terms.Point(key, value, at, step) for key, value in rendering.summary.items()])
+        store.log(store.parent, tags=dict(rendering.tags))
         # Drawing shares the driver's interpreter: it may take three hundredths of the time, no more.
         self._rest_s = max(self._render_every_s, 30 * (time.monotonic() - began))
         self._rendered_at = time.monotonic()
+
+    def _mark(self, store: Store, rendering: Rendering) -> None:
+        """Tag trials with their place in the front, and give those that ran again their means."""
+        # By tag, for a page of MLflow loads 100 runs: with a filter on it the front is whole, however many trials.
+        at = terms.milliseconds(self.followed.at)
+        for number in sorted((rendering.marks.keys() | store.marks.keys()) & store.runs.keys()):
+            run, known, wanted = store.runs[number], store.marks.get(number, {}), dict(rendering.marks.get(number, {}))
+            means = rendering.means.get(number, {})
+            points = [terms.Point(key, value, at, 0) for key, value in means.items()]
+            points = points if means != store.means.get(number, {}) else []
+            fresh = {key: value for key, value in wanted.items() if known.get(key) != value}
+            if fresh or points:
+                store.log(run, points, tags=fresh)
+            for key in known.keys() - wanted.keys():
+                store.client.delete_tag(run, key)
+            store.marks[number], store.means[number] = wanted, means
 
     def _describe(self, store: Store, opening: Opened, rendering: Rendering) -> None:
         note = pages.run_note(store.experiment, store.parent, rendering.page, rendering.picture, rendering.note)

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import front, hypervolume
+from plastsearch.pareto.membership import membership
 from plastsearch.spec.constraints import Constraint, parse_constraint
 from plastsearch.spec.methods import facts
 from plastsearch.spec.sweep import Objective
-from plastsearch.tracking.records import TrialRecord
+from plastsearch.tracking.records import TrialRecord, known
+from plastsearch.tracking.replicates import Replicates
 
 Metrics = Mapping[str, float]
 
@@ -25,16 +28,23 @@ class Ranking:
     objectives: Sequence[Objective]
     constraints: Sequence[Constraint] = ()
     baseline: dict[str, float] = field(default_factory=dict)  # of the control; filled when it ends
+    replicates: Replicates = field(default_factory=Replicates)
+    _yardsticks: list[TrialRecord] = field(default_factory=list)
 
     def note(self, record: TrialRecord) -> None:
-        """Learn what limits relative to the baseline mean."""
+        """Learn what limits relative to the baseline mean, and what a trial is worth with other seeds."""
+        self.replicates.note(record)
         if record.yardstick and record.state == "done":
             self.baseline.update(record.metrics)
+            self._yardsticks.append(record)
 
     def allowed(self, metrics: Metrics) -> bool:
         """Whether it keeps within all limits; one that cannot be measured yet does not count."""
         # A limit relative to the baseline cannot be judged before that has ended; until then nobody is turned away.
-        violations = [limit.violation(metrics, self.baseline) for limit in self.constraints]
+        baseline = self.baseline
+        if self.replicates.twice and self._yardsticks:  # means of trials keep to limits by the baseline's mean
+            baseline = {**baseline, **self.means(self._yardsticks[-1])}
+        violations = [limit.violation(metrics, baseline) for limit in self.constraints]
         return all(violation is None or violation <= 0 for violation in violations)
 
     def missing(self, metrics: Metrics) -> str | None:
@@ -44,17 +54,54 @@ class Ranking:
         return next((name for name in names if not math.isfinite(metrics.get(name, math.nan))), None)
 
     def result(self, record: TrialRecord) -> bool:
-        """Whether it has a place in the comparison: finished, everything measured, not a finalist."""
-        finished = record.state == "done" and record.role != "finalist"
+        """Whether it has a place in the comparison: finished, everything measured, no further run of another trial."""
+        finished = record.state == "done" and record.role in ("search", "control")
         return finished and self.missing(record.metrics) is None
 
     def counts(self, record: TrialRecord) -> bool:
         """Whether it may be a member of the front."""
-        return self.result(record) and self.allowed(record.metrics)
+        return self.result(record) and self.allowed(self.means(record))
+
+    def means(self, record: TrialRecord) -> dict[str, float]:
+        """Its metrics; those that limits and objectives ask for are means over its seeds."""
+        if not self.replicates.twice:
+            return record.metrics
+        names = {one.metric for one in self.objectives} | {limit.metric for limit in self.constraints}
+        found = {name: self.replicates.value(record, name) for name in names}
+        return {**record.metrics, **known(found)}
 
     def values(self, record: TrialRecord) -> list[float]:
-        """Its objectives, in order; NaN where one was not measured."""
-        return [record.metrics.get(one.metric, math.nan) for one in self.objectives]
+        """Its objectives, in order, by their means over its seeds; NaN where one was not measured."""
+        metrics = self.means(record)
+        return [metrics.get(one.metric, math.nan) for one in self.objectives]
+
+    def revised(self, records: Mapping[int, TrialRecord]) -> dict[int, tuple[list[float], int]]:
+        """Search trials of several seeds: their objectives by means, beside single runs, and how many runs."""
+        found = {}
+        for number, runs in self.replicates.runs.items():
+            record = records.get(number)
+            if len(runs) < 2 or record is None or record.role != "search" or not self.result(record):
+                continue
+            values = [self.replicates.relative(record, one.metric) for one in self.objectives]
+            known_values = [value for value in values if value is not None]
+            if len(known_values) == len(values):
+                found[number] = (known_values, len(runs))
+        return found
+
+    def membership(self, records: Iterable[TrialRecord]) -> dict[int, float]:
+        """How likely each trial that counts is a member of the front; empty while no trial has run twice."""
+        counted = [record for record in records if self.counts(record)]
+        variances = [self.replicates.variance(one.metric) for one in self.objectives]
+        known_variances = [variance for variance in variances if variance is not None]
+        if not counted or len(known_variances) < len(variances):
+            return {}
+        found = membership(
+            [self.values(record) for record in counted],
+            known_variances,
+            [self.replicates.count(record.number) for record in counted],
+            [one.goal for one in self.objectives],
+        )
+        return {record.number: float(share) for record, share in zip(counted, found, strict=True)}
 
     def front(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         """Finished trials within the limits that none dominates (finalists apart), by the first objective."""
@@ -80,6 +127,16 @@ class Ranking:
         # The search alone: with controls in it a volume would rise without anything having been found.
         values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
         return hypervolume(values, [one.goal for one in self.objectives], known) if values else 0.0
+
+    def gain(self, records: Sequence[TrialRecord]) -> float | None:
+        """What the search dominates beyond the baseline, of all that it leaves (pareto/attainment.py); 0 to 1."""
+        corner = [one.reference for one in self.resolved(records)]
+        known = [value for value in corner if value is not None]
+        own = next((self.values(one) for one in reversed(records) if one.yardstick and self.result(one)), None)
+        if len(known) < len(corner):
+            return None
+        values = [self.values(record) for record in records if self.counts(record) and record.role == "search"]
+        return gain(values, own, [one.goal for one in self.objectives], known)
 
     def resolved(self, records: Iterable[TrialRecord]) -> tuple[Objective, ...]:
         """The objectives with the references that stand in where none is given."""

@@ -35,8 +35,8 @@ class TrialRecord:
     config: dict[str, JsonValue]
     origin: str = "sampler"
     reuse_of: int | None = None
-    of: int | None = None  # of a finalist the trial it repeats, of a control the trial it answers to
-    seed: int | None = None  # of a finalist
+    of: int | None = None  # of a finalist or replicate the trial it repeats, of a control the trial it answers to
+    seed: int | None = None  # of a finalist or a replicate
     state: State = "proposed"
     attempts: int = 0
     failures: int = 0  # attempts that ended in a failure

@@ -3,7 +3,7 @@
 import time
 
 from plastsearch.scores.clip_scores import keep_scores
-from plastsearch.scores.metrics import Summary
+from plastsearch.scores.summary import Summary
 from plastsearch.spec.config import Report
 from plastsearch.store.records import StageRecord
 from plastsearch.trial.context import TrialRun
@@ -15,7 +15,7 @@ FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
     "prefix", "blocks",
 )  # fmt: skip
-SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr")
+SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr", "auc", "eer_smooth")
 
 
 def result(trial: TrialRun, costs: Costs) -> Report:

@@ -12,7 +12,8 @@ from plastsearch.data.clips import ClipSet
 from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import Detector
-from plastsearch.scores.metrics import Summary, eer, summary
+from plastsearch.scores.metrics import eer
+from plastsearch.scores.summary import Summary, summary
 from plastsearch.store.activations import CachedActivations
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.fit import Quality

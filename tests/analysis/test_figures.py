@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.analysis.figure import (
-    SitePanel,
     axis_pairs,
     hover,
     main_settings,
@@ -21,6 +20,7 @@ from plastsearch.analysis.figure import (
 from plastsearch.analysis.page import pareto_figure, pareto_html, sites_figure, sites_html
 from plastsearch.analysis.picture import pareto_png, sites_png
 from plastsearch.analysis.results import load_results
+from plastsearch.analysis.site_panels import SitePanel
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -91,13 +91,13 @@ def test_values_of_users_are_escaped(tmp_path):
     assert page.count("</script>") == 2
     row = results.front[0]
     row.record.control = "<img src=x>"
-    assert "&lt;img" in hover(row, results.objectives)
+    assert "&lt;img" in hover(results, row)
     assert "<img" not in json.dumps(pareto_figure(results))
 
 
 def test_hover_tells_configuration_and_objectives(results):
     row = next(row for row in results.front if row.record.role == "search")
-    text = hover(row, results.objectives)
+    text = hover(results, row)
     for part in (row.label, "in the front", "dev EER (%)", "layers", "neurons", "criterion", "regime", "config"):
         assert part in text
     assert main_settings(results.control("baseline")) == {"method": "baseline"}

@@ -23,7 +23,7 @@ FIGURES = {  # what a sweep's driver exports, all with the label `sweep`
     "ray_plastsearch_store_bytes",
     "ray_plastsearch_store_limit_bytes",
     "ray_plastsearch_best",
-    "ray_plastsearch_hypervolume",
+    "ray_plastsearch_gain",
 }
 OF_RAY = {"ray_node_gpus_utilization"}
 LABELS = 'namespace="n", sweep="s"'

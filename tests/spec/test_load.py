@@ -224,3 +224,19 @@ def test_what_looks_like_a_path(source):
     assert not any(
         looks_like_path(name) for name in ("bert", "facebook/wav2vec2-base", "me/mine@refs/pr/1", "a/b@v1.0")
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("search={replicate: auto, duplicates: replicate}", "search.replicate: repeats trials already"),
+        ("search={replicate: 4, trials: 3}", "4 seeds are 4 runs of a trial, and search.trials allows 3"),
+        ("search={replicate: 1}", "search.replicate"),
+        ("search={replicate: often}", "search.replicate"),
+    ],
+)
+def test_repeats_that_cannot_be_are_refused(tmp_path, change, says):
+    file = tmp_path / "space.yaml"
+    file.write_text("space: {neurons: {kind: choice, of: [8, 16]}}\nbase: {method: dropin, layers: [gru.0]}\n")
+    with pytest.raises(SpecError, match=says):
+        load_sweep(file, [change])

@@ -8,7 +8,7 @@ import os
 import random
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,7 @@ class Dice:
     def __init__(self, seed: int = 0, orders: dict[int, str] | None = None, space: int | None = None) -> None:
         self.seed, self.orders, self.space = seed, orders or {}, space
         self.told: list[tuple[int, str]] = []
+        self.revised: dict[int, tuple[list[float], int]] = {}
         self.asked = 0
 
     def ask(self, number: int) -> Proposal | None:
@@ -115,6 +116,10 @@ class Dice:
     def tell(self, record: TrialRecord) -> None:
         """Remember who was told."""
         self.told.append((record.number, record.state))
+
+    def revise(self, record: TrialRecord, values: Sequence[float], runs: int) -> None:
+        """Remember what was revised."""
+        self.revised[record.number] = (list(values), runs)
 
 
 def config(neurons: int, order: str | None = None, **more: Any) -> TrialConfig:

@@ -46,7 +46,7 @@ def test_a_pipe_gets_a_plain_line_per_start_and_end(rig):
     assert lines[0].endswith("0 (baseline) started: train only")
     assert any(line.endswith("2 failed: this configuration is poisonous · 2/3 trials") for line in lines)
     assert sum(" done: EER " in line for line in lines) == 3
-    assert lines[-1].startswith("3 done 0 running 1 failed · hypervolume ")
+    assert lines[-1].startswith("3 done 0 running 1 failed · gain ")
     assert "left about" not in lines[-1]
 
 

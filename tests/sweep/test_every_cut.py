@@ -108,3 +108,21 @@ def test_a_cut_between_two_slots_changes_no_run(rig):
 def test_a_cut_at_every_event_of_other_searches(tmp_path, overrides):
     whole = session(tmp_path / "whole", *overrides).folder
     check(tmp_path, list(range(1, len(lines(whole)) + 1)), whole, *overrides)
+
+
+def test_a_cut_among_replicates_changes_no_run(tmp_path):
+    repeating = (
+        "search={trials: 16, seed: 0, sampler: tpe, replicate: auto}", "controls=[baseline]",
+        "finalists={top: 1, seeds: 1}",
+    )  # fmt: skip
+    whole = session(tmp_path / "whole", *repeating).folder
+    found = trials(read(whole)).values()
+    roles = Counter(record.role for record in found)
+    assert roles["search"] + roles["replicate"] == 16
+    assert roles["search"] >= 8
+    assert roles["replicate"] >= 4
+    first = next(record for record in found if record.role == "replicate")
+    assert (first.control, first.seed) == ("baseline", 1)
+    assert {record.seed for record in found if record.role == "finalist"} == {1001}  # apart from what was chosen by
+    events = len(lines(whole))
+    check(tmp_path, list(range(events // 2, events + 1, 7)), whole, *repeating)

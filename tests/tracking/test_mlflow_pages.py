@@ -30,9 +30,10 @@ def test_both_views_are_envelopes_with_a_state():
 
 def test_the_front_view_filters_by_tag_and_sweep():
     front, every = (json.loads(json.loads(value)["state"]) for value in saved_views("abc", OBJECTIVES, [], 1).values())
-    assert "tags.`plastsearch.front` = 'true'" in front["searchFilter"]
+    assert "tags.`plastsearch.front` != 'false'" in front["searchFilter"]
     assert "plastsearch.front" not in every["searchFilter"]
     assert all("tags.`plastsearch.sweep` = 'abc'" in one["searchFilter"] for one in (front, every))
+    assert all("tags.`plastsearch.role` != 'replicate'" in one["searchFilter"] for one in (front, every))
 
 
 def test_views_repeat_exactly():
