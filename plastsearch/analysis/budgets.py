@@ -54,7 +54,8 @@ def _best(results: Results, metric: str, bound: float) -> Best:
         if row.allowed and value is not None and (value <= bound if goal == "min" else value >= bound):
             inside.append(row)
     sign = -1 if results.objectives[0].goal == "max" else 1
-    best = min(inside, key=lambda row: (sign * row.values[0], row.number), default=None)
+    # Of equal ones a member of the front: others pay more for the same. Means of equal runs may differ in a last digit.
+    best = min(inside, key=lambda row: (round(sign * row.values[0], 9), not row.in_front, row.number), default=None)
     return Best(metric, bound, goal, best)
 
 

@@ -7,6 +7,7 @@ from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.pareto.membership import CERTAIN
 from plastsearch.spec.methods import YARDSTICK
 
 WORDS = frozenset({"trial", "layers", "criterion", "regime", "method", "reason", "which"})
@@ -56,7 +57,7 @@ def front_section(results: Results, under: Sequence[tuple[str, float]]) -> list[
     notes = f"{len(results.front)} of {len(results.plotted)} finished trials are not dominated in {goals}."
     if results.repeated:
         sure = sum(row.certain for row in results.front)
-        notes += f" {sure} of them are certain: at least two runs, and a place in the front in 90 % of what is likely."
+        notes += f" Certain (two runs or more, in the front with at least {100 * CERTAIN:.0f} %): {sure} of them."
     refused = [row for row in results.plotted if not row.allowed]
     if refused:
         notes += f" {len(refused)} finished trials break a constraint and are left out."

@@ -34,7 +34,7 @@ from plastsearch.pareto.attainment import Corners
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Object = dict[str, Json]
 
-AREAS = {0.95: 0.13, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
+AREAS = {0.95: 0.14, 0.5: 0.27}  # opacity; the narrow band lies on the wide one
 WAYS = {"min": "less", "max": "more"}
 RING: Object = {"color": COLOURS["front"], "width": 2.5}
 SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"

@@ -32,7 +32,7 @@ from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
 
-AREAS = {0.95: 0.14, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
+AREAS = {0.95: 0.14, 0.5: 0.3}  # opacity; the narrow band lies on the wide one
 ROW = 0.34  # inches of a step
 MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
 

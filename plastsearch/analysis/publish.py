@@ -124,15 +124,15 @@ def _summary(results: Results) -> dict[str, float]:
     found = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
     if results.repeated:
         found["front_certain"] = float(sum(row.certain for row in results.front))
-    if results.hypervolume is not None:
-        found["hypervolume"] = results.hypervolume
     if results.gain is not None:
         found["gain"] = results.gain
     if results.likely_gain is not None:
         found |= dict(zip(("gain_likely", "gain_low", "gain_high"), results.likely_gain, strict=True))
+    asked = {one.metric for one in results.objectives}
     for metric, noise in reliabilities(results).items():
-        name = f"reliability.{metric}"
-        found |= {name: noise.reliability, f"{name}_low": noise.low, f"{name}_high": noise.high}
+        found[f"reliability.{metric}"] = noise.reliability
+        if metric in asked:
+            found |= {f"reliability.{metric}_low": noise.low, f"reliability.{metric}_high": noise.high}
     return found
 
 

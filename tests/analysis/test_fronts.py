@@ -138,6 +138,7 @@ def test_the_best_under_a_budget_keeps_within_it_and_nobody_within_it_is_better(
         at = [objective.metric for objective in noisy.objectives].index(one.metric)
         inside = [row for row in noisy.plotted if row.allowed and row.values[at] <= one.bound]
         assert one.row.values[0] == min(row.values[0] for row in inside)
+        assert one.row.in_front
     asked = best_under(noisy, [parse_budget("params_total=1"), parse_budget("params_added = 5e3")])
     assert asked[0].row is None
     assert asked[1].row.metrics["params_added"] <= 5000
