@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from plastsearch.analysis import budgets
-from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.pareto.membership import CERTAIN
 from plastsearch.spec.methods import YARDSTICK
 

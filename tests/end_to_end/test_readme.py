@@ -157,6 +157,7 @@ def test_noise_is_measured_beforehand(person: Person) -> None:
     """The command of the README, on the smallest space and few runs."""
     command = next(line for line in commands() if line.startswith("plastsearch noise "))
     small = ["-k", "3", "--seeds", "2", "--executor", "inline", "--out", str(person.out), "--quiet"]
+    small += ["--set", "base.train.steps=6", "--set", "base.data.clips=32"]
     done = person.types(command.replace("w2v_layers", "smoke"), *small)
     assert done.returncode == 0, done.stderr
     assert "How noisy is this search?" in done.stdout
