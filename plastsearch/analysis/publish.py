@@ -18,14 +18,13 @@ from plastsearch.analysis.document import Block, Points, Text, as_html, as_markd
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
-from plastsearch.analysis.picture import pareto_png
+from plastsearch.analysis.picture import importance_png, pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
 from plastsearch.analysis.why_page import importance_html
-from plastsearch.analysis.why_picture import importance_png
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 

@@ -34,8 +34,8 @@ def why_blocks(ablations: Sequence[Ablation]) -> list[Block]:
 
 def publish_ablation(ablation: Ablation, folder: Path) -> dict[str, Path]:
     """Write data, table, picture and page; the files by name."""
+    from plastsearch.analysis.picture import ablation_png
     from plastsearch.analysis.why_page import ablation_html
-    from plastsearch.analysis.why_picture import ablation_png
 
     save(ablation, folder)
     blocks = why_blocks([ablation])

@@ -7,7 +7,7 @@ import typer
 
 from plastsearch.analysis.document import Block, Heading
 from plastsearch.cli import options
-from plastsearch.cli.output import console, print_blocks, print_json
+from plastsearch.cli.output import console, print_blocks, print_error, print_json
 
 
 def report(
@@ -40,7 +40,8 @@ def report(
 
     budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)
-    refresh(results)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync

@@ -161,7 +161,8 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
-    refresh(results)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:

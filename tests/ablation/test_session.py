@@ -97,7 +97,7 @@ def test_a_driver_killed_after_any_line_goes_on_to_the_same_answer(tmp_path):
     sweep = make_sweep(tmp_path / "w2v_layers")
     question, whole = ablated(sweep, str(ASKED), resume=False)
     lines = (question.folder / FILE).read_bytes().splitlines(keepends=True)
-    for cut in range(2, len(lines), 23):
+    for cut in range(2, len(lines), 31):
         (question.folder / FILE).write_bytes(b"".join(lines[:cut]))
         if trials(read(question.folder)) and not question.finished:
             with pytest.raises(PlastsearchError, match=r"unfinished.*\n  plastsearch ablate .* 4 --resume"):
