@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.figure import column, main_settings, number, standing, tick, title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import Goal
 from plastsearch.pareto.membership import CERTAIN

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.figure import title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.files import whole_file
 from plastsearch.spec.coherence import value_at
 from plastsearch.spec.config import content_id

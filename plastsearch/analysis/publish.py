@@ -14,7 +14,6 @@ import yaml
 from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
 from plastsearch.analysis.comparing import Comparison
-from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
@@ -25,6 +24,7 @@ from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
 from plastsearch.analysis.why_page import importance_html
+from plastsearch.documents import Block, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 

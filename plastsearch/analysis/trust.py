@@ -1,8 +1,8 @@
 """How far a ranking can be trusted: spreads between configurations and runs, in numbers and in words."""
 
-from plastsearch.analysis.document import Block, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, title
 from plastsearch.analysis.results import Results
+from plastsearch.documents import Block, Heading, Points, Table, Text
 from plastsearch.pareto.noise import Noise, runs_for, words
 
 HEADING = "How far can this ranking be trusted?"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plastsearch.analysis.ablations import DATA, PAGE, PICTURE, TABLE, Ablation, Change, Step, Way, save
-from plastsearch.analysis.document import Block, Heading, Points, Table, Text, as_html
 from plastsearch.analysis.figure import number, title
 from plastsearch.analysis.why_figure import change, signed, step_words
+from plastsearch.documents import Block, Heading, Points, Table, Text, as_html
 from plastsearch.files import whole_file
 
 HEADING = "Why did it win?"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.analysis.document import Block, Heading
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Block, Heading
 
 
 def report(

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
-from plastsearch.analysis.document import Text
 from plastsearch.analysis.front_section import brackets, front_table, gain_words
 from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec

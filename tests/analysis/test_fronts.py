@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from plastsearch.analysis.document import as_markdown
 from plastsearch.analysis.figure import axis_pairs, bands, groups, hover
 from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words, parse_budget
 from plastsearch.analysis.page import pareto_figure
@@ -14,6 +13,7 @@ from plastsearch.analysis.publish import caption, render, report_json, trials_cs
 from plastsearch.analysis.report import opening, report
 from plastsearch.analysis.trust import HEADING, reliabilities, trust
 from plastsearch.analysis.verdict import verdict
+from plastsearch.documents import as_markdown
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.noise import Noise
 

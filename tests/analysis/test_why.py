@@ -5,10 +5,10 @@ import json
 import pytest
 
 from plastsearch.analysis.ablations import DATA, FOLDER, Ablation, Change, Step, Way, load_ablations, save
-from plastsearch.analysis.document import Table, as_html, as_markdown
 from plastsearch.analysis.why import order, why_blocks
 from plastsearch.analysis.why_figure import panels, signed, step_words
 from plastsearch.analysis.why_page import ablation_figure
+from plastsearch.documents import Table, as_html, as_markdown
 from plastsearch.errors import PlastsearchError
 
 SITE = "layers.gru.1"
