@@ -6,12 +6,14 @@ from itertools import product
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
+from plastsearch.search.replication import explored_first
 from plastsearch.search.space import Space
 from plastsearch.search.warm_start import earlier_of, openings, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.methods import CONTROLS, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight_data import has_finalists, places, unusable_clips
@@ -58,7 +60,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earl
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
-    missing += _compiling(spec) + _timing(spec)
+    missing += _compiling(spec) + _timing(spec) + _unfit(spec)
     found.mistakes += missing
     if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
@@ -89,6 +91,21 @@ def _compiling(spec: SweepSpec) -> list[Mistake]:
     if isinstance(searched, Choice):
         return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
     return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
+
+
+def _unfit(spec: SweepSpec) -> list[Mistake]:
+    """Methods and controls that cannot do their work on this network, or on one that the space may choose."""
+    networks = spec.space.get("model.name")
+    names = [str(name) for name in networks.of] if isinstance(networks, Choice) else [spec.base.model.name]
+    methods = spec.space.get("method")
+    asked: list[tuple[tuple[str | int, ...], str | None]] = [
+        (("controls", at), CONTROLS[control].method) for at, control in enumerate(spec.controls)
+    ]
+    if isinstance(methods, Choice):
+        asked += [(("space", "method", "of", at), str(name)) for at, name in enumerate(methods.of)]
+    else:
+        asked.append((("base", "method"), spec.base.method))
+    return [(place, reason) for place, method in asked for name in names if (reason := unfit(method or "", name))]
 
 
 def _timing(spec: SweepSpec) -> list[Mistake]:
@@ -287,6 +304,10 @@ def _sampler_notes(spec: SweepSpec, space: Space) -> list[str]:
         found.append(
             f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
         )
-    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+    if search.replicate == "auto":
+        first = explored_first(search.trials, search.replicate_share)
+        found.append(f"replicate auto: of {search.trials} runs the first {first} explore; then uncertain ones repeat")
+    known = search.replicate == "none" and search.duplicates == "skip"  # what else ends the search is told as it runs
+    if known and space.size is not None and space.size < search.trials:
         found.append(f"the space has {space.size} points, so the search ends after that many trials")
     return found
