@@ -1,4 +1,4 @@
-"""Whether repeating where it decides pays: one-shot search against `replicate: auto`, at equal cost, on recorded trials.
+"""Whether repeating where it decides pays: one-shot search against `replicate: auto`, at equal cost on recorded trials.
 
     python benchmarks/noise.py --runs 20 --trials 100
 
@@ -23,7 +23,7 @@ import recorded
 from results import Cell, Table, write
 from scipy.stats import wilcoxon
 
-from plastsearch.pareto.front import front, hypervolume
+from plastsearch.pareto.front import hypervolume
 from plastsearch.pareto.noise import Measured, noise
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study
@@ -55,7 +55,7 @@ def search(table: recorded.Recorded, spec: SweepSpec, seed: int) -> Found:
     space, ranking = open_space(spec), ranking_of(spec.plain())
     study = Study(spec, space, None, [])
     records: dict[int, TrialRecord] = {}
-    order = np.random.default_rng([seed, 11]).permutation(table.seeds)
+    order = np.random.default_rng([seed, 11]).permutation(np.array(table.seeds))
     phase = SearchPhase(study, lambda found: "trials" if _spent(found) >= spec.search.trials else None,
                         replication_of(spec, ranking))  # fmt: skip
     planned: PlannedTrial | None = baseline(space.base)
@@ -122,10 +122,13 @@ def report(results: Mapping[str, list[Found]], table: recorded.Recorded, trials:
         gap = np.array([getattr(b, name) - getattr(a, name) for a, b in zip(once, again, strict=True)])
         ratio = float(np.mean([getattr(one, name) for one in again]) / np.mean([getattr(one, name) for one in once]))
         p = float(wilcoxon(gap).pvalue) if gap.any() else 1.0
-        tests.append([words, int((gap < 0).sum()), int((gap == 0).sum()), int((gap > 0).sum()), float(gap.mean()), ratio, p])
+        tests.append(
+            [words, int((gap < 0).sum()), int((gap == 0).sum()), int((gap > 0).sum()), float(gap.mean()), ratio, p]
+        )
     columns = [("measure", ""), ("lower", ".0f"), ("equal", ".0f"), ("higher", ".0f"), ("difference", "+.3f"),
                ("ratio of means", ".2f"), ("p", ".2g")]  # fmt: skip
-    known = noise([Measured(c, s, v) for c, s, v in table.triples("dev_eer")])
+    number = {key: at for at, key in enumerate(table.keys)}
+    known = noise([Measured(number[key], seed, value) for key, seed, value in table.triples("dev_eer")])
     assert known is not None
     spread: list[list[Cell]] = [
         [known.configurations, known.between, known.rest, known.seeds, known.reliability, known.low, known.high, trials]
@@ -148,8 +151,8 @@ def main() -> None:
     start = time.time()
     for seed in range(options.runs):
         for arm, replicate in ARMS.items():
-            spec = recorded.spec(options.trials, seed, "auto")
-            asked = spec.search.model_copy(update={"replicate": replicate, "replicate_seeds": table.seeds})
+            spec = recorded.space_spec(options.trials, seed)
+            asked = spec.search.model_copy(update={"replicate": replicate, "replicate_seeds": len(table.seeds)})
             results[arm].append(search(table, spec.model_copy(update={"search": asked}), seed))
         print(f"run {seed}: {time.time() - start:.0f} s", flush=True)
         if options.out:

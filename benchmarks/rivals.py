@@ -4,30 +4,29 @@
 
 `forest` (rival_forest.py): random forests, expected gain in hypervolume, local search. `trust region`
 (rival_trust.py): our TPE held near the front. All begin with the same anchors and random points; they are told noisy
-values and judged by true ones.
+values and judged by true ones. Further tables are of sweeps that repeat trials, by the true worth of the front they
+show: does TPE gain (`by certainty`, rival_certain.py) if trials count by how often they ran?
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import optuna
 import search
 from results import Cell, Table, write
+from rival_certain import replicated
 from rival_forest import Forest
 from rival_trust import TrustSampler
-from warm_start import Task, Trials, curve, landscapes, recorded, sweep
+from warm_start import Task, Trials, curve, sweep, tasks_of
 
+from plastsearch.pareto.front import hypervolume
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study
 
 Arm = Callable[[Task, int, int], Trials]
-
-
-def noise_of(task: Task, trials: int, seed: int) -> np.ndarray:
-    """The same draws for every arm."""
-    return np.random.default_rng([seed, 5]).normal(0, task.noise, trials) if task.noise else np.zeros(trials)
 
 
 def forest(task: Task, trials: int, seed: int) -> Trials:
@@ -35,10 +34,10 @@ def forest(task: Task, trials: int, seed: int) -> Trials:
     space = open_space(task.spec(trials, seed))
     rival = Forest(space, seed, trials)
     found = Trials([], [], [])
-    for noise in noise_of(task, trials, seed):
+    for number in range(trials):
         params = rival.ask()
-        true = task.worth(space.config(params))
-        measured = [true[0] + float(noise), *true[1:]]
+        config = space.config(params)
+        true, measured = task.worth(config), task.run(config, number, 0, seed)
         rival.tell(measured)
         found.params.append(params)
         found.measured.append(measured)
@@ -58,6 +57,15 @@ def trust(task: Task, trials: int, seed: int) -> Trials:
 
 
 ARMS: dict[str, Arm] = {"ours": sweep, "forest": forest, "trust region": trust}
+REPLICATED: dict[str, Arm] = {
+    "ours": partial(replicated, certain=False),
+    "by certainty": partial(replicated, certain=True),
+}
+
+
+def chosen(task: Task, found: Trials) -> list[float]:
+    """True hypervolume of the front that a sweep shows, after each of its runs."""
+    return [float(hypervolume(members, ["min", "min"], task.reference)) for members in found.true]
 
 
 def report(kind: str, found: dict[str, list[list[float]]], trials: int) -> Table:
@@ -91,18 +99,20 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tables = {}
     start = time.time()
-    for kind in options.kinds:
-        trials = min(options.trials, 60) if kind == "recorded" else options.trials
-        found: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
-        seconds = dict.fromkeys(ARMS, 0.0)
+    for kind in [*options.kinds, *(f"{kind}, repeated" for kind in options.kinds)]:
+        repeats = kind.endswith("repeated")
+        arms, curve_of = (REPLICATED, chosen) if repeats else (ARMS, curve)
+        trials = options.trials
+        found: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+        seconds = dict.fromkeys(arms, 0.0)
         for seed in range(options.seeds):
-            task = (recorded(seed) if kind == "recorded" else landscapes(kind, seed))["own"]
-            for arm, run in ARMS.items():
+            task = tasks_of(kind.removesuffix(", repeated"), seed)["own"]
+            for arm, run in arms.items():
                 began = time.process_time()
-                found[arm].append(curve(task, run(task, trials, seed)))
+                found[arm].append(curve_of(task, run(task, trials, seed)))
                 seconds[arm] += time.process_time() - began
             print(f"{kind} seed {seed}: {time.time() - start:.0f} s", flush=True)
-        tables[kind] = report(kind, found, trials)
+        tables[kind.replace(", ", "_")] = report(kind, found, trials)
         print({arm: f"{1e3 * one / options.seeds / trials:.0f} ms a proposal" for arm, one in seconds.items()})
     write("rivals", tables)
 

@@ -5,7 +5,7 @@
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from plastsearch.ablation.answer import Answers
 from plastsearch.ablation.fields import Contrast
+from plastsearch.ablation.greedy import NoPathError
 from plastsearch.ablation.plan import Plan
 from plastsearch.addresses import typed
 from plastsearch.analysis.ablations import FOLDER, Ablation
@@ -29,7 +30,7 @@ from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.journal import read
-from plastsearch.tracking.records import trials
+from plastsearch.tracking.records import TrialRecord, trials
 
 BEST, KNEE = "best", "knee"
 
@@ -61,6 +62,7 @@ class AblationOptions(Options):
     seeds: int = 1
     metric: str | None = None
     most: int | None = None
+    parallel: int | None = None
 
     def command(self, folder: Path) -> str:
         """What to type to go on with it."""
@@ -69,6 +71,7 @@ class AblationOptions(Options):
         given = {
             "--seeds": self.seeds if self.seeds > 1 else None, "--metric": self.metric, "--max-runs": self.most,
             "--executor": self.executor if self.executor != "tune" else None, "--address": self.address,
+            "--parallel": self.parallel,
             "--store": self.store, "--cache": self.cache, "--clips": self.clips, "--mlflow": mlflow,
         }  # fmt: skip
         words += [word for key, value in given.items() if value for word in (key, str(value))]
@@ -99,8 +102,7 @@ def ask(results: Results, trial: str = BEST, *, seeds: int = 1, metric: str | No
     least = len(Plan(contrast, name, goal, seeds).next_round({}))
     if most is not None and most < least:
         raise PlastsearchError(f"--max-runs {most}: the first step alone takes {least} runs; allow at least as many")
-    return Question(results, row, spec.model_copy(update={"search": spec.search.model_copy(
-        update={"trials": plan.bound})}), plan)  # fmt: skip
+    return Question(results, row, spec, plan)
 
 
 def run(
@@ -110,12 +112,17 @@ def run(
     tell: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
     """Run what is missing, from wherever it stands."""
-    return run_sweep(question.spec, options, listen, tell, question.plan.phases())
+    search = question.spec.search
+    parallel = options.parallel or search.parallel
+    search = search.model_copy(update={"trials": question.plan.bound, "parallel": parallel})
+    spec = question.spec.model_copy(update={"search": search})
+    return run_sweep(spec, options, listen, tell, question.plan.phases())
 
 
 def answer(question: Question) -> Ablation:
     """What the runs so far say."""
     records = trials(read(question.folder))
+    _both_ends(question, records)
     notes = []
     if question.plan.stopped(records):
         notes.append(
@@ -124,6 +131,18 @@ def answer(question: Question) -> Ablation:
         )
     answers = Answers(question.plan, records, question.results.folder)
     return answers.ablation(question.results.name, question.row.number, notes)
+
+
+def _both_ends(question: Question, records: Mapping[int, TrialRecord]) -> None:
+    """The ends of the path have results, in every seed."""
+    contrast, by_id = question.plan.contrast, {record.id: record for record in records.values()}
+    for label, end in (("the baseline", frozenset[str]()), (question.row.label, contrast.names)):
+        for config in question.plan.seeded(contrast.config(end)):
+            record = by_id.get(config.trial_id())
+            if record is not None and record.state == "failed":
+                raise NoPathError(
+                    f"{label} failed when run again with seed {config.seed}, so no path can be walked: {record.reason}"
+                )
 
 
 def store_of(question: Question) -> Path:

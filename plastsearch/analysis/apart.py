@@ -39,7 +39,7 @@ def main() -> None:
 
     os.nice(10)
     folder = Path(sys.argv[1])
-    refresh(load_results(folder))
+    refresh(load_results(folder))  # should it fail, `report` and the end of the sweep say so
     found = pickle.dumps(draw(folder))
     sys.stdout.buffer.write(found)
 

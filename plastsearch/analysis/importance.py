@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.figure import title
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
-from plastsearch.errors import PlastsearchError
+from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.files import whole_file
 from plastsearch.spec.coherence import value_at
 from plastsearch.spec.config import content_id
@@ -60,9 +59,9 @@ class Request(_Plain):
     columns: tuple[Column, ...]
     aims: tuple[Aim, ...]
     quantile: float = 0.25  # PED-ANOVA: the best quarter against all; a tenth of 40 trials would be 4
-    resamples: int = 60
-    forests: int = 10  # seeds
-    trees: int = 100
+    resamples: int = 50
+    forests: int = 8  # seeds
+    trees: int = 64
     seed: int = 0
 
     @property
@@ -147,21 +146,24 @@ def wanted(results: Results) -> Request | None:
     return asked
 
 
-def refresh(results: Results) -> None:
-    """Bring importance.json up to the trials, in a process apart."""
+def refresh(results: Results) -> str | None:
+    """Bring importance.json up to the trials, in a process apart; why that failed, if it did."""
+    # Told, not raised: a sweep's table and figures do not hang on it.
     asked = wanted(results)
     if asked is None:
-        return
-    done = subprocess.run(
-        [sys.executable, "-m", MODULE], input=asked.model_dump_json().encode(), capture_output=True,
-        start_new_session=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise PlastsearchError(
-            f"{results.folder}: importances could not be worked out ({words[-1] if words else done.returncode})"
-        )
+        return None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", MODULE], input=asked.model_dump_json().encode(), capture_output=True,
+            start_new_session=True, timeout=PATIENCE_S, check=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"{results.folder}: importances were not worked out within {PATIENCE_S:g} s"
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").strip().splitlines()
+        return f"{results.folder}: importances could not be worked out ({words[-1] if words else error.returncode})"
     save(results, Importances.model_validate_json(done.stdout))
+    return None
 
 
 def save(results: Results, found: Importances) -> None:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from plastsearch.analysis.document import Block, Heading, Table, Text
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.earlier import LEARNING, Earlier, kept
 

@@ -13,20 +13,18 @@ import yaml
 
 from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
-from plastsearch.analysis.budgets import best_under
 from plastsearch.analysis.comparing import Comparison
-from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
 from plastsearch.analysis.figure import number
-from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
-from plastsearch.analysis.picture import pareto_png
+from plastsearch.analysis.picture import importance_png, pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
 from plastsearch.analysis.why_page import importance_html
-from plastsearch.analysis.why_picture import importance_png
+from plastsearch.documents import Block, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 
@@ -125,15 +123,15 @@ def _summary(results: Results) -> dict[str, float]:
     found = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
     if results.repeated:
         found["front_certain"] = float(sum(row.certain for row in results.front))
-    if results.hypervolume is not None:
-        found["hypervolume"] = results.hypervolume
     if results.gain is not None:
         found["gain"] = results.gain
     if results.likely_gain is not None:
         found |= dict(zip(("gain_likely", "gain_low", "gain_high"), results.likely_gain, strict=True))
+    asked = {one.metric for one in results.objectives}
     for metric, noise in reliabilities(results).items():
-        name = f"reliability.{metric}"
-        found |= {name: noise.reliability, f"{name}_low": noise.low, f"{name}_high": noise.high}
+        found[f"reliability.{metric}"] = noise.reliability
+        if metric in asked:
+            found |= {f"reliability.{metric}_low": noise.low, f"reliability.{metric}_high": noise.high}
     return found
 
 
@@ -257,13 +255,15 @@ def _split_title(markdown: str) -> tuple[str, str]:
 def _page(name: str, body: str) -> str:
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:20px auto;padding:0 16px;color:#222}"
-        "table{border-collapse:collapse;font-size:14px}"
-        "td,th{padding:3px 10px;text-align:right;border-bottom:1px solid #eee}"
-        ".text{text-align:left}pre{background:#f6f6f6;padding:8px;overflow:auto}img{max-width:100%}"
+        "table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}"
+        "td,th{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid #8883}"
+        ".text{text-align:left}pre{background:#8882;padding:8px;overflow:auto}img{max-width:100%}"
+        "@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8cf}}"
     )
     title, _, rest = body.partition("</h1>")
     picture = f'<p><a href="{PAGE}"><img src="{PICTURE}" alt="Pareto front"></a></p>'
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body>{title}</h1>{picture}{rest}</body></html>\n"
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import mean
 
 from plastsearch.analysis.ablations import load_ablations
-from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, number
 from plastsearch.analysis.front_section import WORDS, front_section, front_table
 from plastsearch.analysis.importance import importance_blocks, load
@@ -20,6 +19,7 @@ from plastsearch.analysis.trust import trust
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
 from plastsearch.analysis.why import why_blocks
+from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.spec.config import DataConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State

@@ -1,6 +1,6 @@
 """What the figures of an ablation and of importances show, free of any drawing library: steps as bars, and dots.
 
-why_page.py draws it as a page and why_picture.py as a picture.
+why_page.py draws it as a page and picture.py as a picture.
 """
 
 from dataclasses import dataclass

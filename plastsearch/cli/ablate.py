@@ -57,10 +57,10 @@ def ablate(
     where = AblationOptions(
         root=sweep / "ablate", resume=resume, executor=executor, address=address, store=store, cache=cache,
         clips=clips, finalists=False, mlflow=mlflow, deterministic=deterministic, seeds=seeds, metric=metric,
-        most=max_runs,
+        most=max_runs, parallel=parallel,
     )  # fmt: skip
     try:
-        outcome = attempt(asked, where, parallel, quiet=quiet, as_json=as_json)
+        outcome = attempt(asked, where, quiet=quiet, as_json=as_json)
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any run had begun; the same command starts again\n")
         raise typer.Exit(130) from None

@@ -63,15 +63,12 @@ def print_forecast(asked: Asked, as_json: bool) -> None:
 
 
 def attempt(
-    asked: Asked, where: AblationOptions, parallel: int | None, *, quiet: bool, as_json: bool
+    asked: Asked, where: AblationOptions, *, quiet: bool, as_json: bool
 ) -> Outcome:  # fmt: skip
     """Run what is missing and tell what it says."""
     if where.executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {where.executor}: unknown; known: tune, inline")
     question = question_of(asked)
-    if parallel is not None:
-        search = question.spec.search.model_copy(update={"parallel": parallel})
-        question = replace(question, spec=question.spec.model_copy(update={"search": search}))
     # Typed again after its end it takes up what is there: with more seeds, say, only those are run.
     where = replace(
         where,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from plastsearch.analysis.document import Table as Listed
 from plastsearch.cli.output import console, print_json, print_listing
+from plastsearch.documents import Table as Listed
 from plastsearch.spec.coherence import domain_words
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight import Findings

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
-from plastsearch.analysis.document import Text
 from plastsearch.analysis.front_section import brackets, front_table, gain_words
 from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
@@ -161,7 +161,8 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
-    refresh(results)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:

@@ -52,10 +52,13 @@ class Foretelling:
         self._level = losses.mean(axis=0)
         inverse = np.linalg.inv(design.T @ design + _RIDGE * np.eye(design.shape[1]))
         self._slopes = inverse @ design.T @ (losses - self._level)
+        self.own: list[float | None] = [None] * losses.shape[1]
+        if self.count < LEAST:
+            return
         # What the model says of a trial when that one is left out: in closed form, without a fit for each.
         pull = np.einsum("ij,jk,ik->i", design, inverse, design) + 1.0 / len(rows)
-        self.left_out = losses - (losses - self._level - design @ self._slopes) / (1.0 - pull)[:, None]
-        pairs = zip(self.left_out.T, losses.T, strict=True)
+        left_out = losses - (losses - self._level - design @ self._slopes) / (1.0 - pull)[:, None]
+        pairs = zip(left_out.T, losses.T, strict=True)
         # How well it ranks its own trials: as well as that is all that can be asked of it elsewhere.
         self.own = [concordance(told, found) for told, found in pairs]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
 
 
@@ -25,6 +25,9 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
         # Otherwise its rank follows from what the same growth would add.
         changes |= {key: _default(key) for key in CHANGES["lora"].unranked_reads}
     changes |= {key: _default(key) for key in OWN_SETTINGS if not reads(method, key)}
+    if config.model.activation == "own":
+        unread = {key: ModelConfig.model_fields[key].default for key in SPIKING}
+        changes["model"] = config.model.model_copy(update=unread)
     return config.model_copy(update=changes)
 
 

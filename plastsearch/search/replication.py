@@ -47,14 +47,9 @@ class Replication:
     def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """Who should run again now; None: explore."""
         explored = sum(record.role == "search" for record in records.values())
-        if explored < self.explores:
+        if explored < explored_first(self.trials, self.share):
             return None
         return self.uncertain(records)
-
-    @property
-    def explores(self) -> int:
-        """How many runs explore before the first repeats."""
-        return max(1, round((1 - self.share) * self.trials))
 
     def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
@@ -123,6 +118,11 @@ class EverySeed:
         entrants.sort(key=lambda one: (not one.yardstick, one.number))  # the baseline opens each seed
         missing = ((offset, one) for offset in range(1, self.seeds) for one in entrants)
         return next((Repeat(one, offset) for offset, one in missing if offset not in offsets[one.number]), None)
+
+
+def explored_first(trials: int, share: float) -> int:
+    """How many runs explore before the first repeats."""
+    return max(1, round((1 - share) * trials))
 
 
 def _offsets(records: Mapping[int, TrialRecord]) -> dict[int, set[int]]:

@@ -4,7 +4,6 @@ How much they count while the search goes on: pareto/likeness.py. Where they are
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -92,17 +91,17 @@ def _fitted(source: str, told: ToldSweep, spec: SweepSpec, space: Space) -> Earl
                 "a sweep teaches only who asks what it measured"
             )
     trials: list[EarlierTrial] = []
-    reasons: Counter[str] = Counter()
+    reasons: dict[str, list[str]] = {}
     moved = drawn = 0
     for at, one in enumerate(told.trials):
         if any(metric not in one.metrics for metric in objectives):
-            reasons["an objective was not measured"] += 1
+            reasons.setdefault("an objective was not measured", []).append("")
             continue
         values = _EarlierValues(one, space, np.random.default_rng([spec.search.seed, at, 4]))
         try:
             params = _params(values, one, space)
         except _UnfitError as error:
-            reasons[str(error)] += 1
+            reasons.setdefault(str(error), []).append(error.such_as)
             continue
         moved += values.moved
         drawn += values.drawn
@@ -110,7 +109,7 @@ def _fitted(source: str, told: ToldSweep, spec: SweepSpec, space: Space) -> Earl
         excess = sum(max(value, 0.0) for value in measured)
         trials.append(EarlierTrial(params=params, values=[one.metrics[m] for m in objectives], excess=excess))
     if told.without_result:
-        reasons["no result"] += told.without_result
+        reasons["no result"] = [""] * told.without_result
     said = _said(source, len(trials), len(told.trials) + told.without_result, reasons, moved, drawn)
     return EarlierSweep(source=source, name=told.name, said=said, trials=trials)
 
@@ -118,7 +117,7 @@ def _fitted(source: str, told: ToldSweep, spec: SweepSpec, space: Space) -> Earl
 def _params(values: "_EarlierValues", one: Told, space: Space) -> dict[str, JsonValue]:
     method = one.settings.get("method", space.base.method)
     if "method" not in space.domains and method not in (space.base.method, UNTOUCHED):
-        raise _UnfitError(f"method {method} is not searched here")
+        raise _UnfitError("its method is not searched here", method)
     try:
         params = space.walk(values)[0]
         space.config(params)
@@ -127,13 +126,13 @@ def _params(values: "_EarlierValues", one: Told, space: Space) -> dict[str, Json
     return dict(params)
 
 
-def _said(source: str, kept_: int, of: int, reasons: Mapping[str, int], moved: int, drawn: int) -> str:
+def _said(source: str, kept_: int, of: int, reasons: Mapping[str, Sequence[str]], moved: int, drawn: int) -> str:
     """How many trials were kept, and why others were not."""
     text = f"{source}: {kept_} of {of} trials fit this space"
     if reasons:
-        ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-        named = [f"{count}: {why}" for why, count in ordered[:_NAMED]]
-        rest = sum(count for _, count in ordered[_NAMED:])
+        ordered = sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
+        named = [f"{len(all_)}: {why}{f', such as {all_[0]}' if all_[0] else ''}" for why, all_ in ordered[:_NAMED]]
+        rest = sum(len(all_) for _, all_ in ordered[_NAMED:])
         text += f" (not {'; '.join(named)}{f'; {rest} for other reasons' if rest else ''})"
     if moved:
         text += f", {moved} of them at the nearest step"
@@ -143,7 +142,11 @@ def _said(source: str, kept_: int, of: int, reasons: Mapping[str, int], moved: i
 
 
 class _UnfitError(Exception):
-    """A trial has no place in this space; the message says why."""
+    """A trial has no place in this space: why, in words that fit others, too, and its own value."""
+
+    def __init__(self, why: str, such_as: JsonValue = "") -> None:
+        super().__init__(why)
+        self.such_as = str(such_as)
 
 
 class _EarlierValues(RandomValues):
@@ -174,9 +177,9 @@ class _EarlierValues(RandomValues):
         chosen = self._chosen(sites)
         strange = [name for name in chosen if name not in sites.names]
         if strange:
-            raise _UnfitError(f"site {strange[0]} is not chosen from here")
+            raise _UnfitError("a site that is not chosen from here", strange[0])
         if not sites.least <= len(chosen) <= sites.most:
-            raise _UnfitError(f"{len(chosen)} sites, {sites.least} to {sites.most} are allowed here")
+            raise _UnfitError(f"not {sites.least} to {sites.most} sites", len(chosen))
         params = sites.encode([name for name in sites.names if name in chosen])
         if params is None:
             raise _UnfitError("this encoding of subsets cannot say its sites")
@@ -201,12 +204,12 @@ class _EarlierValues(RandomValues):
         if one.labels:
             wanted = label(value)
             if not any(wanted == known and type(wanted) is type(known) for known in one.labels):
-                raise _UnfitError(f"{one.key} {wanted} is no choice here")
+                raise _UnfitError(f"{one.key} is no choice here", wanted)
             return wanted
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _UnfitError(f"{one.key} {value} is no number")
+            raise _UnfitError(f"{one.key} is no number", value)
         if not one.low <= value <= one.high:
-            raise _UnfitError(f"{one.key} {value:g} lies outside {one.low:g} to {one.high:g}")
+            raise _UnfitError(f"{one.key} lies outside {one.low:g} to {one.high:g}", f"{value:g}")
         if not one.step and not one.whole:
             return value
         step = one.step or 1
@@ -218,7 +221,7 @@ class _EarlierValues(RandomValues):
 
 def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
     """Points of the earlier fronts, from each sweep in turn, each configuration once."""
-    count = min(MOST, spec.search.trials // SHARE)
+    count = min(MOST, max(1, spec.search.trials // SHARE))
     queues = [_best_first(earlier, at) for at in range(len(earlier.sweeps))]
     found: dict[str, Opening] = {}
     for place in range(max(map(len, queues), default=0)):

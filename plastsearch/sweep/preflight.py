@@ -6,6 +6,7 @@ from itertools import product
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
+from plastsearch.search.replication import explored_first
 from plastsearch.search.space import Space
 from plastsearch.search.warm_start import earlier_of, openings, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
@@ -303,6 +304,10 @@ def _sampler_notes(spec: SweepSpec, space: Space) -> list[str]:
         found.append(
             f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
         )
-    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+    if search.replicate == "auto":
+        first = explored_first(search.trials, search.replicate_share)
+        found.append(f"replicate auto: of {search.trials} runs the first {first} explore; then uncertain ones repeat")
+    known = search.replicate == "none" and search.duplicates == "skip"  # what else ends the search is told as it runs
+    if known and space.size is not None and space.size < search.trials:
         found.append(f"the space has {space.size} points, so the search ends after that many trials")
     return found

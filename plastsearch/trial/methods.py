@@ -65,6 +65,9 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
     growth = config.growth()
     facts = METHODS[config.method]
+    reason = _spiking_refused(config)
+    if reason:
+        raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
     if lacking:
         raise TrialError(f"method {config.method}: {lacking}")
@@ -91,6 +94,24 @@ def check(config: TrialConfig) -> None:
     reason = _growth_refused(config, growth, known)
     if reason:
         raise TrialError(reason)
+
+
+def _spiking_refused(config: TrialConfig) -> str | None:
+    """What a spiking network cannot do, though the network it stands for can."""
+    facts = METHODS[config.method]
+    if config.model.activation == "own":
+        return None
+    if config.model.name == "resnet18" and (facts.adds == "layers" or (facts.grows and config.operator == "stack")):
+        return (
+            "a stacked block would add real numbers to the spikes that go from block to block of a spiking resnet18; "
+            "use operator widen or parallel, or model.activation: own"
+        )
+    if config.model.name == "grnn" and facts.prunes and config.compensate == "mean":
+        return (
+            "compensate: mean cannot serve a spiking grnn: a layer reads its own real-valued state and others read its "
+            "spikes, and one mean is not that of both; use compensate: none"
+        )
+    return None
 
 
 def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:

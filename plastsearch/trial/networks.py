@@ -76,10 +76,7 @@ def new_network(config: TrialConfig) -> TrialNetwork:
 @lru_cache(maxsize=1)
 def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Detector:
     """Kept: a trial builds its network some four times, most trials of a sweep share it, and a copy costs less."""
-    return build(
-        model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
-        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=rate_hz, seed=seed,
-    )  # fmt: skip
+    return build(source=model.from_, rate_hz=rate_hz, seed=seed, **model.model_dump(exclude={"from_"}))
 
 
 def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> TrialNetwork:

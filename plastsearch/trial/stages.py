@@ -41,6 +41,7 @@ from plastsearch.trial.networks import (
     to_remove,
     train_mode_,
 )
+from plastsearch.trial.spiking import spikes
 
 CALIBRATION_BATCH = 32
 PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
@@ -200,7 +201,7 @@ def prune_(context: TrialContext, network: TrialNetwork) -> StageResult:
     total = sum(removed.values())
     turnover = sum(new_gone.values()) / total if total else 0.0
     return StageResult(
-        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover},
+        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover, **spikes(context, network.module)},
         PruneDetails(widths, removed, new_gone, _packed_scores(quality)),
     )
 
@@ -212,7 +213,7 @@ def tap_means(context: TrialContext, module: Detector, names: list[str]) -> dict
 
     def watch(name: str, tap: Tap) -> RemovableHandle:
         def note(value: Tensor) -> None:
-            seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * len(value)
+            seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * (len(value) // tap.steps)
 
         def before(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             note(inputs[0])
@@ -276,7 +277,7 @@ def _train_(
         state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
-    metrics |= memory.metrics()
+    metrics |= memory.metrics() | spikes(context, module)
     _, _, eer, loss = state.history[0]
     short = f"retried with {state.micro} micro-batches of the same effective batch" if state.halved else None
     details = TrainingDetails(

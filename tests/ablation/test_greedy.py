@@ -92,7 +92,7 @@ def test_a_run_that_failed_is_no_step():
         walker.walk("forward", {contrast.config(frozenset()).trial_id(): None})
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 10**6))
 def test_no_landscape_takes_more_runs_than_foretold(seed):
     def value(config: TrialConfig) -> float:

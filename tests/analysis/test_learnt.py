@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from plastsearch.analysis.document import Heading, Table, Text, as_markdown
 from plastsearch.analysis.learnt import learnt
 from plastsearch.analysis.report import report
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.documents import Heading, Table, Text, as_markdown
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study
 from plastsearch.search.warm_start import learn

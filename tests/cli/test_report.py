@@ -6,9 +6,9 @@ import json
 from rich.console import Console
 from typer.testing import CliRunner
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli.main import app
 from plastsearch.cli.output import print_blocks
+from plastsearch.documents import Table
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import make_sweep
 

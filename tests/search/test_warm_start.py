@@ -78,14 +78,14 @@ def test_openings_are_the_earlier_front_spread_and_so_many(source):
 @pytest.mark.parametrize(
     ("key", "domain", "words"),
     [
-        ("neurons", {"kind": "int", "low": 16, "high": 64, "step": 16}, r"neurons \d+ lies outside 16 to 64"),
-        ("criterion", {"kind": "choice", "of": ["taylor", "fisher"]}, r"criterion \w+ is no choice here"),
+        ("neurons", {"kind": "int", "low": 16, "high": 64, "step": 16}, r"neurons lies outside 16 to 64, such as \d+"),
+        ("criterion", {"kind": "choice", "of": ["taylor", "fisher"]}, r"criterion is no choice here, such as \w+"),
         (
             "layers",
             {"kind": "subset", "of": "encoder.{0..3}.ffn", "max": 3},
-            r"site encoder.\d.ffn is not chosen from h",
+            r"a site that is not chosen from here, such as encoder.[45].f",
         ),
-        ("layers", {"kind": "subset", "of": "encoder.*.ffn", "max": 1}, "[23] sites, 1 to 1 are allowed here"),
+        ("layers", {"kind": "subset", "of": "encoder.*.ffn", "max": 1}, "not 1 to 1 sites, such as [23]"),
     ],
 )
 def test_what_does_not_fit_is_left_out_and_said(source, key, domain, words):
@@ -103,7 +103,10 @@ def test_new_parameters_are_what_was_fixed_there_or_drawn(source):
     trials = taught(one).sweeps[0].trials
     assert len(trials) == 30
     assert {trial.params["keep"] for trial in trials} == {open_space(one).base.keep}
-    with pytest.raises(SpecError, match=r"search.warm_start.0: .*first: 0 of 33 trials fit .*\(not 30: keep 0 lies"):
+    with pytest.raises(
+        SpecError,
+        match=r"search.warm_start.0: .*first: 0 of 33 trials fit .*\(not 30: keep lies outside 0.6 to 0.9, such as 0;",
+    ):
         taught(spec(source, space={"keep": {"kind": "float", "low": 0.6, "high": 0.9}}))
 
 
@@ -288,7 +291,7 @@ def test_several_sources_open_in_turn(source, tmp_path):
 
 def test_another_method_is_not_searched_here(source):
     one = spec(source, base={**WRITTEN["base"], "method": "dropin"}, space={"criterion": None, "regime": None})
-    with pytest.raises(SpecError, match="30: method plasticity is not searched here"):
+    with pytest.raises(SpecError, match="30: its method is not searched here, such as plasticity"):
         taught(one)
 
 
@@ -300,3 +303,23 @@ def test_a_measured_trial_is_not_told_twice(source):
     assert (proposal.origin, proposal.reuse_of) == ("warm_start", None)
     study.tell(record(0, proposal))
     assert len(study._sampler._memory.numbers) == 0
+
+
+def test_widths_of_each_site_are_no_width_of_all(tmp_path):
+    """Written for each site there, one number for all here; the reason stands once for all such trials."""
+    known = {"layers": "encoder.1.ffn,encoder.2.ffn", "criterion": "taylor", "regime": "frozen"}
+    known |= dict.fromkeys(OBJECTIVES, 1.0)
+    rows = [known | {"neurons": json.dumps({"encoder.1.ffn": at, "encoder.2.ffn": 16})} for at in (32, 48)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "each.parquet")
+    with pytest.raises(SpecError, match=r"0 of 2 trials fit this space \(not 2: neurons is no number, such as"):
+        taught(spec(tmp_path / "each.parquet"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_source_of_few_trials_opens_and_weighs_nothing_yet(source, tmp_path, count):
+    one = spec(source)
+    earlier = taught(one)
+    sweep = earlier.sweeps[0].model_copy(update={"trials": earlier.sweeps[0].trials[:count]})
+    few = earlier.model_copy(update={"sweeps": [sweep], "openings": earlier.openings[:1]})
+    records = go(Study(one, open_space(one), None, [], None, few), 14)
+    assert (len(records), records[0].origin) == (14, "warm_start")

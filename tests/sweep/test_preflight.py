@@ -3,7 +3,7 @@
 import pytest
 
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.preflight import examine
+from plastsearch.sweep.preflight import examine, preflight
 
 
 def space(layers, **base):
@@ -57,3 +57,14 @@ def test_methods_and_controls_that_a_network_cannot_carry_are_mistakes():
 def test_all_points_are_a_mistake(init, words):
     found = examine(space("encoder.*.attention", init=init))
     assert [path for path, message in found.mistakes if words in message and "no point" in message] == [("space",)]
+
+
+def test_a_search_that_repeats_says_how_many_runs_explore():
+    spec = SweepSpec.model_validate(
+        {
+            "base": {"method": "dropin", "neurons": 8},
+            "space": {"layers": {"kind": "subset", "of": "encoder.*.ffn", "min": 1}},
+            "search": {"trials": 30, "replicate": "auto", "replicate_share": 0.4},
+        }
+    )
+    assert "replicate auto: of 30 runs the first 18 explore; then uncertain ones repeat" in preflight(spec).notes

@@ -55,7 +55,9 @@ def test_check_says_what_fits(old, tmp_path):
     found = json.loads(CliRunner().invoke(app, ["check", str(space), "--json", *narrow]).stdout)
     said = [note for note in found["notes"] if "trials fit this space" in note]
     assert len(said) == 1
-    assert "neurons 128 lies outside 16 to 112" in said[0] or said[0].endswith("12 of 12 trials fit this space")
+    assert "neurons lies outside 16 to 112, such as 128" in said[0] or said[0].endswith(
+        "12 of 12 trials fit this space"
+    )
     assert "1 of 6 trials open the search with what earlier sweeps found best" in found["notes"]
     assert any("sampler random takes openings from earlier sweeps and nothing more" in note for note in found["notes"])
 
