@@ -165,7 +165,9 @@ def against_best(
             return []
         config = best.trial_config
         made = [
-            _random_sites(config, candidates, seed) if CONTROLS[name].method is None else adapted(config, name)
+            _random_sites(config, candidates, seed)
+            if CONTROLS[name].method is None
+            else adapted(config, name, best.placed)
             for name in names
         ]
         return [replace(trial, of=best.number) for trial in made if trial is not None]
@@ -173,11 +175,15 @@ def against_best(
     return plans
 
 
-def adapted(config: TrialConfig, name: Control) -> PlannedTrial:
-    """As many parameters on the same sites as the growth of this very configuration adds."""
+def adapted(config: TrialConfig, name: Control, placed: Mapping[str, int] | None = None) -> PlannedTrial:
+    """As many parameters on the same sites as the growth of this very configuration adds.
+
+    `placed`: where its gradients put the neurons, if it left that to them.
+    """
     operator = facts(config.method).operator(config)
     changes = {"method": CONTROLS[name].method, "rank": None, "lora_on": "sites", "operator": operator}
-    changed = config.model_copy(update=changes)
+    where = {"layers": tuple(placed), "neurons": dict(placed)} if placed else {}
+    changed = config.model_copy(update=changes | where)
     return PlannedTrial(changed, role="control", control=name, origin="control")
 
 

@@ -33,7 +33,7 @@ def test_every_shipped_space_opens_with_its_question_and_passes(path):
 
 
 def test_the_four_embedded_spaces_need_no_corpus():
-    for name in ("w2v_layers", "resnet_stages", "grnn_layers", "smoke"):
+    for name in ("w2v_layers", "resnet_stages", "grnn_layers", "arms", "smoke"):
         assert check(ROOT / "search_spaces" / f"{name}.yaml").exit_code == 0
     result = check(ROOT / "search_spaces" / "paper" / "asvspoof2019_la.yaml")
     assert result.exit_code == 2

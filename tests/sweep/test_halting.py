@@ -25,6 +25,8 @@ def test_progress_counts_from_growth():
     assert progress([report("train", 50)]) is None
     assert progress([report("train", 50), report("retrain", 75)]) == 0.5
     assert progress([report("dropin", 50), report("retrain", 60)]) == 0.2  # a reused `train` reports nothing
+    several = [report("dropin", 50), report("retrain", 60), report("dropin", 60), report("retrain", 75)]
+    assert progress(several) == 0.5  # a later insertion does not begin anew
 
 
 def test_reports_of_a_shared_stage_decide_nothing():

@@ -11,6 +11,7 @@ import torch
 from plastsearch.models.detector import Detector
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
+from plastsearch.sweep.phases import adapted
 from plastsearch.sweep.view import describe
 from plastsearch.tracking.records import TrialRecord
 from plastsearch.trial import fit
@@ -149,6 +150,14 @@ def test_a_sweep_says_where_the_neurons_may_go_and_where_they_went() -> None:
     assert describe(record) == "adaptive gru.1+1, gru.2+7 of 3 sites frozen"
 
 
+def test_adapters_as_a_control_stand_where_the_winner_s_plan_put_neurons() -> None:
+    control = adapted(adaptive(), "lora", {"gru.1": 5, "gru.2": 7})
+    assert (control.control, control.config.method) == ("lora", "lora")
+    assert control.config.growth() == {"gru.1": 5, "gru.2": 7}
+    assert adapted(adaptive(), "lora").config.growth() == dict.fromkeys(SITES, 4)
+
+
+@pytest.mark.slow
 def test_a_share_smaller_than_any_unit_waits_for_the_next_insertion(settings) -> None:
     """Heads of 12 neurons: of a budget of 24 the first third buys none."""
     config = adaptive(model={"name": "wav2vec2"}, layers=("encoder.1.attention", "encoder.2.attention"), neurons=12)
