@@ -134,3 +134,14 @@ def test_a_budget_without_end_crosses_to_the_child_and_back(tmp_path):
     assert ForecastRequest.model_validate_json(asked.model_dump_json(by_alias=True)) == asked
     found = ForecastAnswer(kept=Activations(bytes={"gru.1": 4}, half=False, budget=math.inf))
     assert ForecastAnswer.model_validate_json(found.model_dump_json()) == found
+
+
+def test_parameters_of_sites_to_be_found_are_foretold_where_they_cost_the_same_everywhere():
+    """Every feed-forward neuron of 48 features costs 2 × 48 + 1; a recurrent one costs what its reader is like."""
+    ffn = {"model": {"name": "wav2vec2"}, "layers": ("encoder.0.ffn", "encoder.3.ffn"), "neurons": 8}
+    configs = tuple(config(method="adaptive", **one) for one in (
+        ffn, {"model": {"name": "grnn"}, "layers": ("gru.1", "gru.2"), "neurons": 4}))  # fmt: skip
+    known, unknown = answer(ForecastRequest(configs=configs)).counts
+    assert known is not None
+    assert known.params_total - known.params_baseline == 16 * 97
+    assert unknown is None

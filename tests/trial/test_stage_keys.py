@@ -39,7 +39,6 @@ CASES: dict[str, dict[str, Any]] = {
     **{method: {"method": method, **ELSEWHERE.get(method, {})} for method in METHODS},
     **{f"{m}-unfrozen": {"method": m, "regime": "unfrozen"} for m in ("dropin", "plasticity", "stack")},
     "adaptive": {"method": "adaptive", "layers": ("gru.0", "gru.1"), "train": {"steps": 8}},  # with two insertions
-    "adaptive-unfrozen": {"method": "adaptive", "regime": "unfrozen", "train": {"steps": 8}},
     "cold": {"method": "plasticity", "start": "cold"},
     "parallel": {"method": "dropin", "operator": "parallel"},
     "pairs": {"method": "plasticity", "init": "pairs", "keep": 0.5},
