@@ -1,6 +1,7 @@
 """Adapters that move while they train, and adapters that share one budget with new neurons."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,8 @@ class RankSchedule:
         if not self._allocates:
             return
         if step <= self._end:
-            _, pattern = self._allocator.update_and_allocate(self._module, step, force_mask=step == self._end)
+            with _any_algorithm():
+                _, pattern = self._allocator.update_and_allocate(self._module, step, force_mask=step == self._end)
             self._pattern = pattern or self._pattern
         else:
             self._allocator.mask_using_rank_pattern(self._module, self._pattern)
@@ -81,6 +83,18 @@ class RankSchedule:
         allocator.exp_avg_unc = dict(state["uncertainty"])
         allocator.ipt = dict(state["seen"])
         self._pattern = state["pattern"]
+
+
+@contextmanager
+def _any_algorithm() -> Iterator[None]:
+    """Within: also what torch calls not deterministic."""
+    # PEFT asks for the k-th value, which torch refuses on a GPU for the sake of its index; only the value is read.
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def orthogonality(module: nn.Module) -> Tensor | None:

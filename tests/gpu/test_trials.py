@@ -55,9 +55,13 @@ def test_a_trial_of_every_network(name: str, run: Callable[..., Report]) -> None
     assert final.details["device"]["clock"] == ("events" if DEVICE == "cuda" else "cpu time of one thread")
 
 
-@pytest.mark.parametrize("name", ["grnn", "wav2vec2"])
-def test_lora_in_the_same_place(name: str, run: Callable[..., Report]) -> None:
-    assert run(name, method="lora").metrics["params_added"] > 0
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("grnn", "lora"), ("wav2vec2", "lora"), ("wav2vec2", "adalora"), ("resnet18", "adalora"),
+     ("wav2vec2", "lora_growth")],
+)  # fmt: skip
+def test_adapters_in_the_same_place(name: str, method: str, run: Callable[..., Report]) -> None:
+    assert run(name, method=method).metrics["params_added"] > 0
 
 
 def test_a_trial_on_a_part_of_a_gpu_costs_that_part(gpu: torch.device, run: Callable[..., Report]) -> None:

@@ -46,7 +46,8 @@ def test_methods_and_controls_that_a_network_cannot_carry_are_mistakes():
     found = dict(examine(spec).mistakes)
     assert list(found) == [("controls", 1), ("space", "method", "of", 1), ("space", "method", "of", 2)]
     assert all("use lora" in message for message in found.values())
-    assert not examine(grnn(controls=["baseline", "lora"])).mistakes
+    fits = {"layers": layers, "neurons": neurons, "method": {"kind": "choice", "of": ["dropin", "lora"]}}
+    assert not examine(grnn(controls=["baseline", "lora"], space=fits)).mistakes
     searched = {"layers": {"kind": "choice", "of": [["encoder.1.ffn"]]}, "neurons": neurons,
                 "model.name": {"kind": "choice", "of": ["wav2vec2", "grnn"]}}  # fmt: skip
     names = [path for path, _ in examine(grnn(controls=["adalora"], space=searched)).mistakes]

@@ -206,6 +206,26 @@ def deepcopy_of(schedule: RankSchedule, module: nn.Module, config: Any) -> Any:
     return allocator
 
 
+def test_ranks_are_taken_in_deterministic_runs_too(monkeypatch) -> None:
+    module, schedule = adalora(4)
+    seen = []
+    take = schedule._allocator.update_and_allocate
+
+    def noted(*args: Any, **named: Any) -> Any:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return take(*args, **named)
+
+    monkeypatch.setattr(schedule._allocator, "update_and_allocate", noted)
+    torch.use_deterministic_algorithms(True)
+    try:
+        gradients(module, 1)
+        schedule.after_step(1)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert seen == [False]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_short_training_takes_ranks_away_too_or_leaves_them_all(steps) -> None:
     module, schedule = adalora(steps)
@@ -287,6 +307,18 @@ def test_a_schedule_goes_on_from_its_state_bit_for_bit() -> None:
             gradients(whole, step)
             plain.after_step(step)
         same(singular_values(module), singular_values(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["adalora", "lora_growth"])
+def test_activations_that_are_kept_change_no_result(method, settings, tmp_path) -> None:
+    config = make_config(method=method, **ELSEWHERE[method])
+    ends = []
+    for name, kept in (("a", True), ("b", False)):
+        *_, final = run_trial(config, settings(store=tmp_path / name, cache_prefix=kept, cache=tmp_path / "cache"))
+        ends.append(final)
+    assert any(stage.get("prefix") for stage in ends[0].details["stages"])
+    alike(steady(ends[0]), steady(ends[1]))
 
 
 @pytest.mark.slow
