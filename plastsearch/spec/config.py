@@ -144,9 +144,7 @@ class TrialConfig(Closed):
     last_k: int | None = Field(None, ge=1)
     truncate_to: int | None = Field(None, ge=1)
     adaptive_steps: int = Field(3, ge=1)  # adaptive: insertions, at equal distances in the first half of retrain
-    adaptive_score: Literal["gradient", "natural"] = (
-        "gradient"  # natural: as a share of how unlike clips' gradients are
-    )
+    adaptive_score: Literal["gradient", "natural"] = "gradient"  # natural: by how far clips agree
     timing_batch: int = Field(4, ge=1)
     timing_steps: int = Field(20, ge=3)
     seed: int = 0
