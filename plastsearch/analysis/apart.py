@@ -33,10 +33,14 @@ def render(folder: Path) -> Rendering:
 
 def main() -> None:
     """The process apart, which steps back for trials."""
+    from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import render as draw
+    from plastsearch.analysis.results import load_results
 
     os.nice(10)
-    found = pickle.dumps(draw(Path(sys.argv[1])))
+    folder = Path(sys.argv[1])
+    refresh(load_results(folder))  # should it fail, `report` and the end of the sweep say so
+    found = pickle.dumps(draw(folder))
     sys.stdout.buffer.write(found)
 
 

@@ -1,7 +1,7 @@
 """How far a sweep's numbers hold: draws of what its trials are worth, by seeds and by clips, and intervals of means.
 
 A draw is one possible truth. Each trial's mean is pulled towards what trials of equal cost reach, the more the less it
-is known (pareto/membership.py), for the best of many noisy values is also the luckiest. What other clips would do to
+is known (pareto/truths.py), for the best of many noisy values is also the luckiest. What other clips would do to
 all trials alike moves the whole front; what they do to a single one is luck like that of seeds. So the band drawn of
 these is about the front's place, not about the noise of one more sweep.
 """
@@ -21,8 +21,8 @@ from plastsearch.analysis.paired import drawn_eers
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import Goal, rank
-from plastsearch.pareto.membership import posterior
 from plastsearch.pareto.noise import Noise
+from plastsearch.pareto.truths import truths
 from plastsearch.spec.sweep import Objective
 
 DRAWS = 400
@@ -74,24 +74,23 @@ class Certainty:
         together = rng.standard_normal(DRAWS)  # what the drawn clips do to all
         found = np.empty((DRAWS, *values.shape))
         for at, (one, scatter) in enumerate(zip(self.objectives, self.scatter, strict=True)):
-            noise, seeds = rng.standard_normal((DRAWS, len(values))), rng.standard_normal(DRAWS)
-            level = float(lucks[:, at].mean()) if len(values) else 0.0
-            runs = level / lucks[:, at] if level > 0 else np.ones(len(values))
-            centre, error = posterior(values[:, at], level, runs, costs)
-            moved = centre + error * noise + (scatter.seeds / math.sqrt(scatter.count) * seeds)[:, None]
+            seeds = rng.standard_normal(DRAWS) * scatter.seeds / math.sqrt(scatter.count)
+            moved = truths(values[:, at], lucks[:, at], costs, DRAWS, scatter.freedom, rng) + seeds[:, None]
             if one.metric == METRICS["search_dev"]:
                 moved = moved + np.outer(together, self.common)
             found[:, :, at] = moved if (values[:, at] < 0).any() else np.maximum(moved, 0.0)
         return found
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {row.number: at for at, row in enumerate(self.rows)}
 
     def _luck(self, at: int) -> Floats:
         """The variance of each row's mean that is its own."""
         runs = np.array([len(row.runs) for row in self.rows])
         of_seeds = self.scatter[at].rest ** 2 / runs
         own = self.own**2 if self.objectives[at].metric == METRICS["search_dev"] else np.zeros(len(runs))
-        total = of_seeds + own
-        # A row without an error has no scatter in its draws; certain it is not for that.
-        return np.asarray(np.maximum(total, 1e-6 * total.max(initial=0.0)))
+        return np.asarray(of_seeds + own)
 
     def gains(self) -> Floats | None:
         """In each draw what the search gains over the baseline; None where a reference is not known."""
@@ -111,7 +110,7 @@ class Certainty:
     def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
         """95 % of the mean that stands in the table, by seeds and clips; of exact numbers none."""
         one, scatter = self.objectives[objective], self.scatter[objective]
-        at = next(n for n, other in enumerate(self.rows) if other.number == row.number)
+        at = self._places[row.number]
         parts = [
             (scatter.rest**2 / len(row.runs), scatter.freedom),
             (scatter.seeds**2 / scatter.count, scatter.count - 1),

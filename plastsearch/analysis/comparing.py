@@ -102,10 +102,14 @@ def _by_seed(finalist: Finalist, split: Split) -> dict[int, TrialRow]:
 
 def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> Comparison:
     try:
-        read = [tuple(kept_scores(folder, row, plain.split) for row in pair) for pair in pairs]
-        return replace(plain, answer=_difference(read))
+        return replace(plain, answer=paired(folder, pairs, plain.split))
     except NoAnswerError as error:
         return replace(plain, missing=str(error))
+
+
+def paired(folder: Path, pairs: Sequence[tuple[TrialRow, TrialRow]], split: Split = "search_dev") -> Difference:
+    """The difference of two arms from the scores they kept, a pair of runs for each seed; or NoAnswerError."""
+    return _difference([tuple(kept_scores(folder, row, split) for row in pair) for pair in pairs])
 
 
 def kept_scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:

@@ -34,7 +34,7 @@ from plastsearch.pareto.attainment import Corners
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Object = dict[str, Json]
 
-AREAS = {0.95: 0.13, 0.5: 0.22}  # opacity; the narrow band lies on the wide one
+AREAS = {0.95: 0.14, 0.5: 0.27}  # opacity; the narrow band lies on the wide one
 WAYS = {"min": "less", "max": "more"}
 RING: Object = {"color": COLOURS["front"], "width": 2.5}
 SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"
@@ -50,21 +50,42 @@ button.on {{ background: #fdeee4; border-color: #d55e00 }} button:disabled {{ co
 table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
 td, th {{ padding: 3px 10px; text-align: right; white-space: nowrap }}
 th {{ border-bottom: 1px solid #999 }} td.text, th.text {{ text-align: left }}
+@media (prefers-color-scheme: dark) {{
+  body {{ color: #ddd; background: #1b1b1b }} button {{ color: #ddd; background: #2a2a2a; border-color: #666 }}
+  button.on {{ background: #4a2a12; border-color: #d55e00 }} button:disabled {{ color: #777 }}
+}}
 </style>
 <script>{library}</script></head><body>
 <h1>{title}</h1>{intro}
 <div id="views"></div><div id="figure"></div>
-<script>{script}</script>
+<script>{theme}{script}</script>
 {outro}
 </body></html>
+"""
+# Colours of the page around the points: those are told apart on both. A bar beside a narrow figure would be cut off.
+THEME = """
+const dark = matchMedia("(prefers-color-scheme: dark)").matches, grid = dark ? "#3c3c3c" : "#e5e5e5";
+function themed(page) {
+  const clear = "rgba(0,0,0,0)", layout = {...page.layout, paper_bgcolor: clear, plot_bgcolor: clear};
+  layout.font = {...layout.font, color: dark ? "#ddd" : "#222"};
+  layout.modebar = {bgcolor: clear};
+  layout.hoverlabel = {align: "left", bgcolor: dark ? "#2a2a2a" : "white"};
+  for (const name in layout) if (/^[xy]axis/.test(name)) layout[name] = {...layout[name], gridcolor: grid};
+  if (innerWidth < 600) layout.font.size = 11;
+  if (innerWidth < 600) for (const {marker} of page.data) if (marker?.showscale)
+    Object.assign(marker.colorbar, {orientation: "h", y: 1.01, yanchor: "bottom",
+                                    title: {...marker.colorbar.title, side: "top"}});
+  return layout;
+}
 """
 # Buttons are HTML, not Plotly's own, because those overlap on a narrow page.
 PARETO_SCRIPT = """
 const page = DATA, bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
 function axis(name) {
   const found = {...page.views[now.view].axes[name]}, log = now[name] ?? found.type === "log";
-  return log && found.tickvals ? {...found, type: "log", tickmode: "array"}
-                               : {...found, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
+  const shown = {...found, gridcolor: grid};
+  return log && found.tickvals ? {...shown, type: "log", tickmode: "array"}
+                               : {...shown, type: "linear", tickmode: "auto", tickvals: null, ticktext: null};
 }
 function draw() {
   const axes = {xaxis: axis("x"), yaxis: axis("y")};
@@ -85,30 +106,32 @@ page.views.forEach((view, n) => button(view.label, "view", n, () => { now.view =
 bar.append(Object.assign(document.createElement("span"), {className: "gap"}));
 for (const name of ["x", "y"])
   button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
-Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false}).then(draw);
+Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false}).then(draw);
 """
-SITES_SCRIPT = """
+PLAIN_SCRIPT = """
 const page = DATA;
-Plotly.newPlot("figure", page.data, page.layout, {responsive: true, displaylogo: false});
+if (page.layout.height) document.getElementById("figure").style.height = page.layout.height + "px";
+Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false});
 """
 
 
 def pareto_html(results: Results, intro: str = "", outro: str = "") -> str:
     """One self-contained page: each pair of objectives by buttons, log axes where they help; HTML around it given."""
-    return _page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
+    return page(f"Pareto front of {results.name}", pareto_figure(results), PARETO_SCRIPT, intro, outro)
 
 
 def sites_html(panels: Sequence[SitePanel], name: str) -> str:
     """EER by dropin site as one self-contained page."""
-    return _page(name, sites_figure(panels), SITES_SCRIPT, SITES_NOTE)
+    return page(name, sites_figure(panels), PLAIN_SCRIPT, SITES_NOTE)
 
 
-def _page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+def page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
+    """A page around plain Plotly data; the script says how it is drawn."""
     # Inside a script element only these three could end it or open a comment.
     data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return PAGE.format(
         title=html.escape(name), library=get_plotlyjs(), intro=intro, outro=outro,
-        script=script.replace("DATA", data, 1),
+        theme=THEME, script=script.replace("DATA", data, 1),
     )  # fmt: skip
 
 
@@ -116,7 +139,7 @@ def pareto_figure(results: Results) -> Object:
     """The figure as plain Plotly data; a view for each pair, its traces from `from` to before `to`."""
     layout: Object = {
         "hovermode": "closest", "font": {"family": "system-ui, sans-serif", "size": 13},
-        "margin": {"l": 60, "r": 10, "t": 30, "b": 60}, "hoverlabel": {"align": "left", "bgcolor": "white"},
+        "margin": {"l": 60, "r": 10, "t": 30, "b": 60},
         "legend": {"orientation": "h", "itemsizing": "constant", "x": 0, "y": -0.19, "yanchor": "top"},
     }  # fmt: skip
     data: list[Object] = []
@@ -140,7 +163,7 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
     return {
         "tickvals": ticks or None, "ticktext": [tick(value) for value in ticks] or None,
         "title": {"text": _name(results, objective, title) + goal}, "type": "log" if log else "linear",
-        "gridcolor": "#e5e5e5", "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
+        "zeroline": False, "showline": True, "linecolor": "#888", "ticks": "outside",
         "autorange": True,
     }  # fmt: skip
 
@@ -165,7 +188,14 @@ def _area(share: float, corners: Corners) -> Object:
 def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
     match group.kind:
         case "trials":
-            return {"size": 9, "opacity": 0.8, **_colours(group.rows, pair), **_colour_bar(results, pair)}
+            outline: Object = {"color": "#999", "width": 0.8}  # dark points are seen on a dark page, too
+            return {
+                "size": 9,
+                "opacity": 0.8,
+                "line": outline,
+                **_colours(group.rows, pair),
+                **_colour_bar(results, pair),
+            }
         case "refused":
             return {"size": 9, "symbol": "circle-open", "color": "#999"}
         case "front" | "probable":  # the same scale of colours, whose bar the trials show already
@@ -227,8 +257,8 @@ def sites_figure(panels: Sequence[SitePanel]) -> Object:
     titles: list[Object] = []
     layout: Object = {
         "font": {"family": "system-ui, sans-serif", "size": 13}, "margin": {"l": 60, "r": 10, "t": 40, "b": 110},
-        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"}, "plot_bgcolor": "white",
-        "yaxis": {"title": {"text": SITES_AXIS}, "range": [0, top(panels)], "gridcolor": "#e5e5e5"},
+        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
+        "yaxis": {"title": {"text": SITES_AXIS}, "range": [0, top(panels)]},
         "shapes": bands, "annotations": titles,
     }  # fmt: skip
     data: list[Object] = []

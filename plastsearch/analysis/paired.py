@@ -96,6 +96,18 @@ def drawn_eers(
     return moved
 
 
+def over_seeds(differences: Sequence[float]) -> tuple[float, float, float] | None:
+    """Interval and p-value of a mean difference that was measured once for each seed; None from a single one."""
+    count = len(differences)
+    if count < 2:
+        return None
+    points, size = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(count)
+    if size == 0.0:  # the same for each, as a number of parameters is: nothing scatters, so nothing is uncertain
+        return points, points, 1.0 if points == 0.0 else 0.0
+    p, reach = _student(points / size, count - 1)
+    return points - reach * size, points + reach * size, p
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: as many p-values, each for the family as a whole."""
     order = sorted(range(len(values)), key=lambda at: values[at])

@@ -11,18 +11,21 @@ from statistics import mean
 
 import yaml
 
-from plastsearch.analysis.budgets import best_under
+from plastsearch.analysis import importance
+from plastsearch.analysis.ablations import answers, load_ablations
 from plastsearch.analysis.comparing import Comparison
-from plastsearch.analysis.document import Block, Points, Text, as_html, as_markdown
 from plastsearch.analysis.figure import number
-from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.foretold import early
+from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
-from plastsearch.analysis.picture import pareto_png
+from plastsearch.analysis.picture import importance_png, pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, opening, report, savings
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.trust import reliabilities, trust
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why_page import importance_html
+from plastsearch.documents import Block, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 
@@ -52,7 +55,21 @@ def publish(results: Results) -> dict[str, Path]:
             draft.write_text(text, encoding="utf-8")
     with whole_file(folder / PICTURE) as draft:
         pareto_png(results, draft)
-    return {name: folder / name for name in (*texts, PICTURE)}
+    return {name: folder / name for name in (*texts, PICTURE)} | _importances(results, folder)
+
+
+def _importances(results: Results, folder: Path) -> dict[str, Path]:
+    """What mattered, as far as it was worked out (importance.refresh): table, picture and page."""
+    found = importance.load(results)
+    if found is None:
+        return {}
+    page = importance_html(found, results.name, outro=as_html(importance.importance_blocks(found, results)[1:]))
+    for name, text in ((importance.TABLE, importance.importance_csv(found)), (importance.PAGE, page)):
+        with whole_file(folder / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    with whole_file(folder / importance.PICTURE) as draft:
+        importance_png(found, results.name, draft)
+    return {name: folder / name for name in (importance.DATA, importance.TABLE, importance.PAGE, importance.PICTURE)}
 
 
 def render(folder: Path) -> Rendering:
@@ -63,7 +80,7 @@ def render(folder: Path) -> Rendering:
     note = as_markdown([Points(tuple(verdict(results))), front_table(results), *around, *trust(results)])
     named = {PAGE: f"pareto/{PAGE}", PICTURE: f"pareto/{PICTURE}"}
     return Rendering(
-        files={named.get(name, f"report/{name}"): path for name, path in files.items()},
+        files={named.get(name, f"report/{name}"): path for name, path in files.items()} | answers(folder),
         page=named[PAGE],
         picture=named[PICTURE],
         note=note,
@@ -107,15 +124,16 @@ def _summary(results: Results) -> dict[str, float]:
     found = {f"trials_{state}": count for state, count in counts.items()} | {"front_size": float(len(results.front))}
     if results.repeated:
         found["front_certain"] = float(sum(row.certain for row in results.front))
-    if results.hypervolume is not None:
-        found["hypervolume"] = results.hypervolume
     if results.gain is not None:
         found["gain"] = results.gain
     if results.likely_gain is not None:
         found |= dict(zip(("gain_likely", "gain_low", "gain_high"), results.likely_gain, strict=True))
+    found |= {f"foretold.at_{100 * one.share:.0f}": one.correlation for one in early(results)}
+    asked = {one.metric for one in results.objectives}
     for metric, noise in reliabilities(results).items():
-        name = f"reliability.{metric}"
-        found |= {name: noise.reliability, f"{name}_low": noise.low, f"{name}_high": noise.high}
+        found[f"reliability.{metric}"] = noise.reliability
+        if metric in asked:
+            found |= {f"reliability.{metric}_low": noise.low, f"reliability.{metric}_high": noise.high}
     return found
 
 
@@ -144,6 +162,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
     metrics = [one.metric for one in results.objectives]
     certainty = results.certainty
     likely = results.likely_gain
+    weighed = importance.load(results)
     return {
         "folder": str(results.folder), "name": results.name, "status": results.status, "seconds": results.seconds,
         "spec_hash": results.spec_hash, "overrides": results.overrides,
@@ -152,6 +171,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         "gain": {"measured": results.gain, **dict(zip(("likely", "low", "high"), likely or [None] * 3, strict=True)),
                  "by": certainty.sources if certainty is not None else None},
         "reliability": {metric: asdict(noise) for metric, noise in reliabilities(results).items()},
+        "foretold": [asdict(one) for one in early(results)],
         "knee": results.knee.number if results.knee else None,
         "best_under": [
             {"metric": one.metric, "bound": one.bound, "trial": one.row.number if one.row else None}
@@ -159,6 +179,8 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "importance": None if weighed is None else weighed.model_dump(mode="json"),
+        "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [trial(one) for one in results.rows],
         "finalists": [
             {"of": one.of, "runs": [row(run) for run in one.rows], "eval_eer_mean": mean(one.values("eval_eer"))
@@ -236,13 +258,15 @@ def _split_title(markdown: str) -> tuple[str, str]:
 def _page(name: str, body: str) -> str:
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:20px auto;padding:0 16px;color:#222}"
-        "table{border-collapse:collapse;font-size:14px}"
-        "td,th{padding:3px 10px;text-align:right;border-bottom:1px solid #eee}"
-        ".text{text-align:left}pre{background:#f6f6f6;padding:8px;overflow:auto}img{max-width:100%}"
+        "table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}"
+        "td,th{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid #8883}"
+        ".text{text-align:left}pre{background:#8882;padding:8px;overflow:auto}img{max-width:100%}"
+        "@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8cf}}"
     )
     title, _, rest = body.partition("</h1>")
     picture = f'<p><a href="{PAGE}"><img src="{PICTURE}" alt="Pareto front"></a></p>'
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style></head><body>{title}</h1>{picture}{rest}</body></html>\n"
     )

@@ -8,14 +8,19 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
+from plastsearch.analysis.ablations import load_ablations
 from plastsearch.analysis.figure import column, number
+from plastsearch.analysis.foretold import foretelling
 from plastsearch.analysis.front_section import WORDS, front_section, front_table
+from plastsearch.analysis.importance import importance_blocks, load
+from plastsearch.analysis.learnt import learnt
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.analysis.trust import trust
 from plastsearch.analysis.verdict import table as comparison_table
 from plastsearch.analysis.verdict import verdict
+from plastsearch.analysis.why import why_blocks
+from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.spec.config import DataConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State
@@ -44,8 +49,12 @@ def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Bl
         *opening(results),
         *front_section(results, under),
         *trust(results),
+        *foretelling(results),
         *_growth(results),
+        *learnt(results),
         *_finalists(results),
+        *why_blocks(load_ablations(results.folder)),
+        *importance_blocks(load(results), results),
         *_savings(results),
         *_losses(results),
         *_warnings(results),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from plastsearch.analysis.document import Block, Heading, Points, Table, Text
+from plastsearch.documents import Block, Heading, Points, Table, Text
 from plastsearch.pareto.noise import Noise, runs_for, words
 from plastsearch.spec.constraints import METRICS
 from plastsearch.tracking.records import TrialRecord

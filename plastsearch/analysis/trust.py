@@ -1,8 +1,8 @@
 """How far a ranking can be trusted: spreads between configurations and runs, in numbers and in words."""
 
-from plastsearch.analysis.document import Block, Heading, Points, Table, Text
 from plastsearch.analysis.figure import column, title
 from plastsearch.analysis.results import Results
+from plastsearch.documents import Block, Heading, Points, Table, Text
 from plastsearch.pareto.noise import Noise, runs_for, words
 
 HEADING = "How far can this ranking be trusted?"
@@ -37,6 +37,7 @@ def trust(results: Results) -> list[Block]:
     fixed = [title(metric) for metric, noise in known if noise.rest == 0]
     if fixed:
         said.append(f"No scatter between runs: {', '.join(fixed)}.")
+    said += _others(results)
     return [Heading(HEADING), Text(EXPLAINED), Table(COLUMNS, rows, LEFT), Points(tuple(said))]
 
 
@@ -98,6 +99,15 @@ def _rival(results: Results, metric: str, noise: Noise) -> tuple[str, Noise] | N
     known = [(name, other) for name, other in others if other is not None]
     best = max(known, key=lambda one: one[1].reliability, default=None)
     return best if best is not None and best[1].reliability >= noise.reliability + CLEARLY else None
+
+
+def _others(results: Results) -> list[str]:
+    """Dev metrics that were measured beside the objectives, the most reliable first."""
+    asked = {one.metric for one in results.objectives}
+    found = [(name, noise) for name, noise in reliabilities(results).items() if name not in asked]
+    found.sort(key=lambda one: -one[1].reliability)
+    listed = ", ".join(f"{title(name)} {noise.reliability:.2f}" for name, noise in found)
+    return [f"Other dev metrics of the same runs: {listed}."] if listed else []
 
 
 def _why(results: Results) -> str:

@@ -1,8 +1,8 @@
 """Whether growth paid, said plainly: the best trial that grew, and what its differences from the controls amount to."""
 
 from plastsearch.analysis.comparing import Comparison
-from plastsearch.analysis.document import Table
 from plastsearch.analysis.results import Results
+from plastsearch.documents import Table
 from plastsearch.spec.methods import CONTROLS, METHODS, YARDSTICK
 
 COLUMNS = (

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.audio import Storage
 from plastsearch.cli.output import console, drawing, print_listing
 from plastsearch.data.cache import Decoder, check_files
@@ -17,6 +16,7 @@ from plastsearch.data.counts import SplitCounts
 from plastsearch.data.manifest import Manifest
 from plastsearch.data.preparing import Prepared, kept, prepare_splits
 from plastsearch.data.sources import Source, read_source
+from plastsearch.documents import Table
 from plastsearch.errors import DataError
 
 COUNTED = ("clips", "bona fide", "spoof", "attacks", "speakers", "clips per speaker")

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
+from plastsearch.documents import Table
 
 NAMES = {
     "eer": "EER (%)", "eer_tie_safe": "EER, ties crossed together (%)", "threshold": "threshold at the EER",

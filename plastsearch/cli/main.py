@@ -43,7 +43,7 @@ def _register() -> None:
     # In this order `--help` lists them, panel by panel.
     for name in ("sweep", "noise", "trial", "check", "sites"):
         _command(name, "Search")
-    for name in ("report", "ui", "evaluate"):
+    for name in ("report", "ablate", "ui", "evaluate"):
         _command(name, "Look")
     for name in ("data", "store"):
         _group(name, "Data and models")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from plastsearch.analysis.document import Block, Code, Heading, Points, Table, Text
+from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.files import plain
 
 if TYPE_CHECKING:  # rich takes 70 ms, and many a command prints one line of JSON

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.analysis.document import Block, Heading
 from plastsearch.cli import options
-from plastsearch.cli.output import console, print_blocks, print_json
+from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Block, Heading
 
 
 def report(
@@ -29,15 +29,20 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.budgets import parse_budget
+    from plastsearch.analysis.front_section import parse_budget
+    from plastsearch.analysis.importance import HEADING as IMPORTANCE
+    from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json
     from plastsearch.analysis.report import opening
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
     from plastsearch.analysis.trust import HEADING
+    from plastsearch.analysis.why import HEADING as WHY
 
     budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync
@@ -47,7 +52,10 @@ def report(
         print_json(report_json(results, budgets) | {"files": files})
         return
     out = console()
-    wanted = {"Pareto front", HEADING, "Did growth pay?", "Finalists", "Work not done twice", "Failures", "Warnings"}
+    wanted = {
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice", "Failures",
+        "Warnings",
+    }  # fmt: skip
     print_blocks(out, opening(results))
     print_blocks(out, _sections(report_blocks(results, budgets), wanted))
     out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)
@@ -59,7 +67,7 @@ def _sections(blocks: Sequence[Block], wanted: set[str]) -> list[Block]:
     found: list[Block] = []
     inside = False
     for block in blocks:
-        if isinstance(block, Heading):
+        if isinstance(block, Heading) and block.level < 3:
             inside = block.text in wanted
         if inside:
             found.append(block)

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_listing
+from plastsearch.documents import Table
 from plastsearch.spec.vocabulary import Model
 
 COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "`neurons` counts")

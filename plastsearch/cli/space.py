@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from plastsearch.analysis.document import Table as Listed
 from plastsearch.cli.output import console, print_json, print_listing
+from plastsearch.documents import Table as Listed
 from plastsearch.spec.coherence import domain_words
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight import Findings
@@ -96,8 +96,9 @@ def print_dry_run(
     *,
     finalists: bool,
     prices: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
-    """What `sweep --dry-run` says: size, networks, cost, sharing, room; with prices, money."""
+    """What `sweep --dry-run` says: size, networks, cost, sharing, room, what was noted before; with prices, money."""
     from plastsearch.sweep import price as pricing
     from plastsearch.sweep.dry_run import dry_run, plain  # builds networks, which `check` does not
 
@@ -109,7 +110,7 @@ def print_dry_run(
     priced = pricing.price(spec, forecast, per_hour) if per_hour else None
     if as_json:
         money = {"price": priced and pricing.plain(priced)} if per_hour else {}
-        print_json({"name": spec.name, **plain(forecast), **money})
+        print_json({"name": spec.name, **plain(forecast), **money, "notes": list(notes)})
         return
     out = console()
     unknown = "not known yet"
@@ -136,6 +137,8 @@ def print_dry_run(
         lines.append(f"money: {unknown}, for the time of a trial is not")
     for line in lines:
         out.print(line, markup=False)
+    for note in notes:
+        out.print(f"Note: {note}.", markup=False)
     if priced is not None:
         _print_price(priced)
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
+from plastsearch.documents import Table
 from plastsearch.errors import PlastsearchError
 
 app = typer.Typer(

@@ -53,8 +53,9 @@ def sweep(
     if dry_run:
         from plastsearch.cli.space import print_dry_run
 
-        spec, _ = load(space, overrides, executor, final)
-        print_dry_run(spec, as_json, cache or out / "cache", cache_max_gb, finalists=final, prices=price or ())
+        spec, notes = load(space, overrides, executor, final)
+        kept = cache or out / "cache"
+        print_dry_run(spec, as_json, kept, cache_max_gb, finalists=final, prices=price or (), notes=notes)
         return
     where = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.analysis.apart import render
-from plastsearch.analysis.document import Text
 from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
+from plastsearch.documents import Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
@@ -29,6 +30,7 @@ from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.submission import submission_of
 from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.earlier import FILE as KEPT
 from plastsearch.tracking.events import note
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
@@ -47,12 +49,18 @@ class Showing:
     tables: bool = True  # what was found, and where it stands; an end that was not planned is told in any case
 
 
-def load(space: Path, overrides: Sequence[str], executor: str, final: bool) -> tuple[SweepSpec, list[str]]:
-    """The spec, with everything it names found to exist, and what is worth knowing about it."""
+def load(
+    space: Path, overrides: Sequence[str], executor: str, final: bool, resumed: tuple[Path, str | None] | None = None
+) -> tuple[SweepSpec, list[str]]:
+    """The spec, with everything it names found to exist, and what is worth knowing about it.
+
+    Earlier sweeps may have gone where a sweep is resumed (below this root, by this name): it has kept what they told.
+    """
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
     spec = load_sweep(space, overrides)
-    found = preflight(spec, evaluation=final)
+    begun = resumed is not None and (resumed[0] / (resumed[1] or spec.name or "") / KEPT).exists()
+    found = preflight(spec, evaluation=final, earlier=not begun)
     return spec, found.notes
 
 
@@ -63,7 +71,8 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     try:
         if submission is not None:
             submission.end_if_judged()
-        spec, notes = load(space, options.overrides, options.executor, options.finalists)
+        resumed = (options.root, options.name) if options.resume else None
+        spec, notes = load(space, options.overrides, options.executor, options.finalists, resumed)
         folder = options.root / (options.name or spec.name or space.stem)
         outcome = run(spec, options, notes, showing)
     except PlastsearchError as error:
@@ -114,16 +123,16 @@ def _opening(spec: SweepSpec) -> None:
 
 def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepView], Sequence[Closing]]:
     def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
-        shown = _display(view, showing)
+        quiet = showing.quiet or showing.as_json
+        shown = display.JsonLines() if showing.json_lines else display_of(view, quiet=quiet)
         return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
 
     return listen
 
 
-def _display(view: SweepView, showing: Showing) -> Closing:
-    if showing.json_lines:
-        return display.JsonLines()
-    if showing.quiet or showing.as_json:
+def display_of(view: SweepView, *, quiet: bool) -> Closing:
+    """What a person sees while it runs: nothing, a table on a terminal, else lines."""
+    if quiet:
         return display.Silent()
     if sys.stderr.isatty():
         from plastsearch.sweep.live import Live
@@ -152,6 +161,8 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
+    if trouble := refresh(results):
+        print_error(trouble)
     files = {name: str(path) for name, path in publish(results).items()}
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:

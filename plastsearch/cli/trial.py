@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
+from plastsearch.documents import Table
 
 SHOWN = (
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_eer_baseline", "dev_eer_grown", "dev_eer_pruned", "turnover",

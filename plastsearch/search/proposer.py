@@ -15,7 +15,7 @@ class Proposal:
 
     params: Params
     config: TrialConfig
-    origin: str = "sampler"  # anchor | sampler | try_first
+    origin: str = "sampler"  # anchor | sampler | try_first | warm_start
     reuse_of: int | None = None
 
 
@@ -30,3 +30,19 @@ class Proposer(Protocol):
 
     def revise(self, record: TrialRecord, values: Sequence[float], runs: int) -> None:
         """Learn that a finished trial was repeated: the means of its objectives, in order, over so many runs."""
+
+
+class Nobody:
+    """Proposes nothing and learns nothing: for sessions that run trials of another plan than a search."""
+
+    rebuilt = False
+
+    def ask(self, number: int) -> Proposal | None:  # noqa: ARG002
+        """Nothing."""
+        return None
+
+    def tell(self, record: TrialRecord) -> None:
+        """Nobody learns from it."""
+
+    def revise(self, record: TrialRecord, values: Sequence[float], runs: int) -> None:
+        """Nor from its repeats."""

@@ -41,19 +41,15 @@ class Replication:
     ranking: Ranking
     trials: int  # runs of the whole search, of either kind
     share: float  # of these, which may be repeats
+    seeds: int  # of one trial, at most
     certain: float = CERTAIN
 
     def next(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """Who should run again now; None: explore."""
         explored = sum(record.role == "search" for record in records.values())
-        if explored < self.explores:
+        if explored < explored_first(self.trials, self.share):
             return None
         return self.uncertain(records)
-
-    @property
-    def explores(self) -> int:
-        """How many runs explore before the first repeats."""
-        return max(1, round((1 - self.share) * self.trials))
 
     def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
         """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
@@ -65,6 +61,8 @@ class Replication:
         front = {record.number for record in self.ranking.front(records.values())}
         for number, share in members.items():
             runs = len(offsets[number])
+            if runs >= self.seeds:
+                continue
             # One run in the front is never certain: that it looks best and that it was lucky are the same event.
             doubt = self.doubt(share) or (0.09 if number in front and runs == 1 else 0.0)
             gain = doubt / (runs + 1)  # how far one more run narrows what is known of it
@@ -81,10 +79,11 @@ class Replication:
         searched = [one for one in records.values() if one.role == "search" and self.ranking.counts(one)]
         sign = -1 if self.ranking.objectives[0].goal == "max" else 1
         by_first = sorted(searched, key=lambda one: (sign * self.ranking.values(one)[0], one.number))
-        for record in [*self.ranking.front(searched), *by_first]:
-            if len(offsets[record.number]) == 1:
-                return self._opened(record, offsets, records)
-        return None
+        order = [*self.ranking.front(searched), *by_first]
+        fewest = min(order, key=lambda one: len(offsets[one.number]), default=None)
+        if fewest is None or len(offsets[fewest.number]) >= self.seeds:
+            return None
+        return self._opened(fewest, offsets, records)
 
     def _opened(
         self, record: TrialRecord, offsets: Mapping[int, set[int]], records: Mapping[int, TrialRecord]
@@ -119,6 +118,11 @@ class EverySeed:
         entrants.sort(key=lambda one: (not one.yardstick, one.number))  # the baseline opens each seed
         missing = ((offset, one) for offset in range(1, self.seeds) for one in entrants)
         return next((Repeat(one, offset) for offset, one in missing if offset not in offsets[one.number]), None)
+
+
+def explored_first(trials: int, share: float) -> int:
+    """How many runs explore before the first repeats."""
+    return max(1, round((1 - share) * trials))
 
 
 def _offsets(records: Mapping[int, TrialRecord]) -> dict[int, set[int]]:

@@ -23,6 +23,7 @@ from plastsearch.search.subsets import Encoding, OnOff
 from plastsearch.search.tpe import Memory, Tpe
 from plastsearch.search.values import RandomValues
 from plastsearch.spec.domains import Params, Value
+from plastsearch.tracking.earlier import Earlier
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
@@ -35,7 +36,15 @@ Known = dict[str, BaseDistribution]
 class OptunaSampler:
     """Proposes flat parameters and learns from values; trials are counted in the order in which they were asked."""
 
-    def __init__(self, space: Space, goals: Sequence[str], sampler: str, seed: int, startup: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        goals: Sequence[str],
+        sampler: str,
+        seed: int,
+        startup: int,
+        earlier: Earlier | None = None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # else it says a line per trial
         self.space = space
         self._name = sampler
@@ -50,6 +59,8 @@ class OptunaSampler:
         self._ids: list[int] = []  # Optuna's, in the order of proposals: to ask it for all trials copies their list
         self._generations = Generations()
         self._memory = Memory(self._distributions, [-1.0 if goal == "max" else 1.0 for goal in goals])
+        if earlier is not None:
+            self._memory.borrow(earlier)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -104,7 +115,7 @@ class OptunaSampler:
         if values is not None:
             self._generations.note(self._study._storage._get_trial(trial_id))
 
-    def update(self, order: int, values: Sequence[float], runs: int) -> None:
+    def update(self, order: int, values: Sequence[float], runs: int, violations: Mapping[str, float]) -> None:
         """Put the means over several runs in place of a finished trial's values; `runs` is how many."""
         # All samplers read values, whose certainty they could not use; the number is for whoever can.
         if runs < 1:
@@ -115,10 +126,12 @@ class OptunaSampler:
             if trial.state != TrialState.COMPLETE:
                 raise ValueError(f"proposal {order} has no values that could be revised: it is {trial.state.name}")
             trial.values = [float(value) for value in values]
+            marks = optuna.trial.create_trial(values=trial.values, constraints=dict(violations)).system_attrs
+            trial.system_attrs = {**trial.system_attrs, **marks}
             storage._set_trial(trial_id, trial)
         self._study._thread_local.cached_all_trials = None
         self._generations.revise(trial)
-        self._memory.revise(trial.number, trial.values)
+        self._memory.revise(trial)
 
     def _draw(
         self, inner: BaseSampler | None, study: optuna.Study, trial: FrozenTrial, order: int, rng: Generator

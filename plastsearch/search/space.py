@@ -120,8 +120,11 @@ class Space:
     def config(self, params: Mapping[str, Value]) -> TrialConfig:
         """The trial that flat parameters mean, in its canonical form."""
         _, point = self.walk(RecordedValues(params))
-        config = set_at(self.base, point)
-        return canonical(self._snapped(config), self.sites)
+        return self.config_at(point)
+
+    def config_at(self, point: Mapping[str, object]) -> TrialConfig:
+        """The trial that differs from the base in these settings, inside or outside of their domains; canonical."""
+        return canonical(self._snapped(set_at(self.base, point)), self.sites)
 
     def flat(self, point: Mapping[str, JsonValue], rng: Generator) -> Params:
         """The flat parameters of a point; what it leaves open is drawn."""

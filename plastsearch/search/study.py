@@ -1,7 +1,7 @@
 """Ask and tell for the driver: openings, the sampler, duplicates, constraints. The journal's records are the memory.
 
-A trial that is repeated counts by the means over its runs from then on. Whether it keeps within the limits, the first
-run has said; optuna.log, where nothing can be changed, keeps that one's values, too.
+A trial that is repeated counts by the means over its runs from then on, also against limits on its objectives. In
+optuna.log, where what is written cannot be changed, it keeps the values of its first run.
 
 Optuna knows no halting with several objectives. A halted trial is FAIL in the study on disk, and the sampler is told
 what it had reached together with a violated constraint, so that it ranks below every finished trial.
@@ -20,10 +20,12 @@ from plastsearch.search.parameters import flat
 from plastsearch.search.proposer import Proposal
 from plastsearch.search.samplers import Draw, OptunaSampler
 from plastsearch.search.space import Space, open_space
+from plastsearch.search.warm_start import knowledge
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Params, Point
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import SweepSpec
+from plastsearch.tracking.earlier import Earlier
 from plastsearch.tracking.records import TrialRecord
 
 WITH_ANCHORS = ("auto", "tpe", "nsga2", "nsga3", "gp")
@@ -41,7 +43,9 @@ def open_study(
     revised: Revised | None = None,
 ) -> "Study":
     """The proposer of a sweep folder, knowing all that its journal knows, also which trials were repeated."""
-    return Study(spec, space or open_space(spec), folder, records, revised)
+    space = space or open_space(spec)
+    records = list(records)
+    return Study(spec, space, folder, records, revised, knowledge(spec, space, folder, records))
 
 
 class Study:
@@ -54,6 +58,7 @@ class Study:
         folder: Path | None,
         records: Iterable[TrialRecord],
         revised: Revised | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         self.spec = spec
         self.space = space
@@ -62,7 +67,8 @@ class Study:
         goals = [one.goal for one in spec.objectives]
         # At random first: a model of very few results follows their noise. A population only selects, and needs none.
         startup = 1 if search.sampler in ("nsga2", "nsga3") else min(10, max(4, search.trials // 4))
-        self._sampler = OptunaSampler(space, goals, search.sampler, search.seed, startup)
+        self.earlier = earlier
+        self._sampler = OptunaSampler(space, goals, search.sampler, search.seed, startup, earlier)
         self._openings = self._opening_points()
         self._grid = iter(space.points()) if search.sampler == "grid" else None
         self._orders: dict[int, int] = {}  # journal's number → place among the proposals
@@ -120,7 +126,7 @@ class Study:
         self._revised[record.number] = (list(values), runs)
         # One that awaits the baseline is told with its means then; what a copy took over was never told.
         if record.state == "done" and not self._awaits_baseline:
-            self._sampler.update(self._orders[record.number], values, runs)
+            self._update(record)
 
     def _propose(self, order: int) -> Proposal | None:
         """Ask the sampler, under the policy on duplicates."""
@@ -188,10 +194,12 @@ class Study:
         return None
 
     def _opening_points(self) -> list[tuple[str, Params]]:
-        """Points a person wrote, then known designs, each once."""
+        """Points a person wrote, then what earlier sweeps found, then known designs, each once."""
         rng = np.random.default_rng([self.spec.search.seed, 3])
         search = self.spec.search
         wanted = [("try_first", self.space.flat(point, rng)) for point in self.spec.try_first]
+        if self.earlier is not None:
+            wanted += [("warm_start", flat(one.params)) for one in self.earlier.openings]
         if search.anchors and search.sampler in WITH_ANCHORS:
             wanted += [("anchor", params) for params in anchors(self.space, max(2, search.trials // 3), rng)]
         found: dict[str, tuple[str, Params]] = {}
@@ -243,7 +251,7 @@ class Study:
             # A reused result stands once already: told twice, one lucky measurement would weigh double.
             self._sampler.tell(self._orders[record.number], values if finished else None, violations)
             if finished and record.number in self._revised:
-                self._sampler.update(self._orders[record.number], *self._revised[record.number])
+                self._update(record)
         copied = record.state == "reused" and values is not None
         if not finished and not copied:
             self._without_result.add(record.number)
@@ -252,6 +260,11 @@ class Study:
         return Entry(
             record.number, flat(record.params), True, values if finished or copied else None, violations, notes
         )
+
+    def _update(self, record: TrialRecord) -> None:
+        values, runs = self._revised[record.number]
+        means = {**record.metrics, **dict(zip(self._metrics, values, strict=True))}
+        self._sampler.update(self._orders[record.number], values, runs, self._violations(means))
 
     def _values(self, record: TrialRecord) -> list[float] | None:
         # All or none: Optuna refuses a NaN, and would keep such a trial as running for ever.

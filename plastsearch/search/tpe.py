@@ -3,10 +3,13 @@
 Up to `MOST` finished trials it proposes what Optuna's own does, number for number. Beyond, it looks at the best and at
 the newest: what a bad trial of long ago has to say, later ones have said again. Which ones those are follows from the
 trials alone, so that a resumed sweep looks at the same.
+
+Trials of earlier sweeps stand beside a sweep's own in both mixtures, as far as they rank alike (pareto/likeness.py).
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -18,13 +21,18 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
 from plastsearch.pareto.front import rank
+from plastsearch.pareto.likeness import Foretelling
+from plastsearch.search.parameters import flat
 from plastsearch.spec.domains import Params, Value
+from plastsearch.tracking.earlier import Earlier
 
 MOST = 160  # finished trials looked at: a proposal costs as much for the 1,000th trial as for the 160th
 CANDIDATES = 24
 # Optuna's own choices, so that proposals are the same up to MOST trials (tested).
 _GOOD = 0.1  # the share of trials that counts as good
 _MOST_GOOD = 25  # and at most so many, with a single objective
+_LENT = 0.25  # of an earlier sweep's: beyond its front, which opens this one
+BORROWED = 10.0  # good trials that an earlier sweep which ranks alike in everything stands for, however many it had
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -44,6 +52,34 @@ class Memory:
         self.excess: Floats = np.empty(0)
         self._open: list[int] = []
         self._seen = 0
+        self._borrowed: list[_Borrowed] = []
+
+    def borrow(self, earlier: Earlier) -> None:
+        """Learn what earlier sweeps knew."""
+        for sweep, foretelling in zip(earlier.sweeps, earlier.foretellings(), strict=True):
+            other = Memory(self._known, self._signs.tolist())
+            other.numbers = np.arange(len(sweep.trials))
+            other.params = np.vstack([other.params, *(other.row(flat(trial.params)) for trial in sweep.trials)])
+            other.losses = earlier.losses([trial.values for trial in sweep.trials])
+            other.excess = np.array([trial.excess for trial in sweep.trials])
+            good, bad = other.split(other.attended(), _LENT)
+            self._borrowed.append(_Borrowed(foretelling, other.params[good], other.params[bad]))
+
+    def lent(self) -> list["Lent"]:
+        """Of each earlier sweep that ranks like this one its good trials, its others, and how much they count."""
+        rows = self.attended()
+        found = []
+        for one in self._borrowed:
+            fresh = self.params[len(one.foretold) :]
+            one.foretold = np.vstack([one.foretold, one.foretelling.of(fresh)])
+            # Run here as well, as openings are, it counts by its own result: near it everything is known already, and
+            # to be drawn there again would only make duplicates (measured: that cost more than openings had won).
+            one.run.update(row.tobytes() for row in fresh)
+            weight = one.foretelling.weight(one.foretold[rows], self.losses[rows])
+            good, bad = (trials[[row.tobytes() not in one.run for row in trials]] for trials in (one.good, one.bad))
+            if weight and len(good):
+                found.append(Lent(good, bad, weight * len(good) / len(one.good)))
+        return found
 
     def read(self, study: optuna.Study) -> list[FrozenTrial]:
         """Take in what has finished since; the trials that still run."""
@@ -56,16 +92,16 @@ class Memory:
         self._open = [trial.number for trial in running]
         finished = [trial for trial in news if trial.state == TrialState.COMPLETE]
         if finished:
-            excess = [sum(max(value, 0.0) for value in trial.constraints.values()) for trial in finished]
             self.numbers = np.append(self.numbers, [trial.number for trial in finished])
             self.params = np.vstack([self.params, *(self.row(trial.params) for trial in finished)])
             self.losses = np.vstack([self.losses, *(np.array(trial.values) * self._signs for trial in finished)])
-            self.excess = np.append(self.excess, excess)
+            self.excess = np.append(self.excess, [_excess(trial) for trial in finished])
         return running
 
-    def revise(self, number: int, values: Sequence[float]) -> None:
+    def revise(self, trial: FrozenTrial) -> None:
         """Put other values in place of a trial's; if it is still to be read, the study has them."""
-        self.losses[self.numbers == number] = np.array(values) * self._signs
+        self.losses[self.numbers == trial.number] = np.array(trial.values) * self._signs
+        self.excess[self.numbers == trial.number] = _excess(trial)
 
     def row(self, params: Mapping[str, Value]) -> Floats:
         """Parameters as the numbers that Optuna computes with."""
@@ -86,9 +122,9 @@ class Memory:
         counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
         return rows[counts]
 
-    def split(self, rows: Places) -> tuple[Places, Places]:
+    def split(self, rows: Places, share: float = _GOOD) -> tuple[Places, Places]:
         """The trials that count as good, and the others: TPE models each of the two."""
-        count = math.ceil(_GOOD * len(rows))
+        count = math.ceil(share * len(rows))
         if len(self._signs) == 1:
             count = min(count, _MOST_GOOD)
         good = np.zeros(len(rows), dtype=np.bool_)
@@ -110,6 +146,33 @@ class Memory:
         tied = np.flatnonzero(ranks == last)
         chosen = spread(losses[tied], count - int((ranks < last).sum()))
         return np.take(allowed, np.append(np.flatnonzero(ranks < last), tied[chosen]))
+
+
+def _excess(trial: FrozenTrial) -> float:
+    return float(sum(max(value, 0.0) for value in trial.constraints.values()))
+
+
+@dataclass(frozen=True)
+class Lent:
+    """Trials of an earlier sweep and their weight, above 0 and at most 1."""
+
+    good: Floats
+    bad: Floats
+    weight: float
+
+
+@dataclass
+class _Borrowed:
+    """An earlier sweep: its model, its trials, and what the model foretold of each row of ours."""
+
+    foretelling: Foretelling
+    good: Floats
+    bad: Floats
+    foretold: Floats = field(init=False)
+    run: set[bytes] = field(default_factory=set)  # parameters that ran here, too
+
+    def __post_init__(self) -> None:
+        self.foretold = np.empty((0, len(self.foretelling.own)))
 
 
 def by_volume(losses: Floats, count: int) -> Places:
@@ -142,6 +205,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         self._memory = memory
         self._at = -1  # the trial that `_rows` and `_mixtures` belong to
         self._rows: tuple[Floats, Floats] = (memory.params, memory.params)
+        self._lent: list[Lent] = []
         self._mixtures: dict[tuple[str, ...], tuple[_ParzenEstimator, _ParzenEstimator]] = {}
 
     def sample_relative(
@@ -174,6 +238,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         # By age, since Optuna weighs bad trials by it: among more than 25 the oldest count least.
         rows = np.vstack([memory.params[bad], *(memory.row(trial.params) for trial in running)])
         self._rows = memory.params[good], rows[np.argsort(ages)]
+        self._lent = memory.lent()
         self._at = number
         self._mixtures = {}
 
@@ -182,11 +247,35 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
         if names not in self._mixtures:
             good, bad = (self._observed(rows, names) for rows in self._rows)
             alike = np.ones(len(good[names[0]])) if several else None  # old or new, a good trial is a good trial
-            self._mixtures[names] = (self._mixture(good, space, alike), self._mixture(bad, space, None))
+            aged = None
+            if self._lent:
+                alike = self._weights(good) if alike is None else alike
+                aged = self._weights(bad)
+                # The same share of both mixtures is borrowed, so that their ratio says what the earlier sweep's would.
+                scale = (float(aged.sum()) + 1.0) / (float(alike.sum()) + 1.0)
+                good, alike = self._beside(good, alike, [(one.good, one.weight) for one in self._lent])
+                bad, aged = self._beside(bad, aged, [(one.bad, scale * one.weight) for one in self._lent])
+            self._mixtures[names] = (self._mixture(good, space, alike), self._mixture(bad, space, aged))
         below, above = self._mixtures[names]
         samples = below.sample(self._rng.rng, self._n_ei_candidates)
         best = self._compare(samples, self._compute_acquisition_func(samples, below, above))
         return {name: one.to_external_repr(best[name]) for name, one in space.items()}
+
+    def _weights(self, observed: Mapping[str, Floats]) -> Floats:
+        """What Optuna gives own trials: among more than 25 the oldest count least."""
+        return np.asarray(self._parzen_estimator_parameters.weights(len(next(iter(observed.values())))))
+
+    def _beside(
+        self, own: dict[str, Floats], weights: Floats, lent: Sequence[tuple[Floats, float]]
+    ) -> tuple[dict[str, Floats], Floats]:
+        """Own trials and after them those of earlier sweeps, with the weight of each."""
+        names = list(own)
+        for rows, weight in lent:
+            others = self._observed(rows, names)
+            count = len(others[names[0]])
+            own = {name: np.append(own[name], others[name]) for name in names}
+            weights = np.append(weights, np.full(count, BORROWED * weight / max(count, 1)))
+        return own, weights
 
     def _observed(self, rows: Floats, names: Sequence[str]) -> dict[str, Floats]:
         columns = rows[:, [self._memory.places[name] for name in names]]

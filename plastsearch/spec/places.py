@@ -1,5 +1,7 @@
 """Paths in a configuration, made absolute once, where it is read: a worker may stand in another folder.
 
+Earlier sweeps are named by folder or file, too, unless they lie on a server.
+
 A model's weights come from a folder or a hub name. What looks like a path is one, whether the folder is there or not.
 """
 
@@ -8,7 +10,7 @@ import os.path
 from pydantic import JsonValue
 
 _PATHS = ("data.root", "data.manifest", "data.search_dev.root", "data.search_dev.manifest")
-_MODEL, _AUGMENT = "model.from", "data.augment"
+_MODEL, _AUGMENT, _EARLIER = "model.from", "data.augment", "search.warm_start"
 
 
 def looks_like_path(source: str) -> bool:
@@ -20,6 +22,10 @@ def settle_(data: JsonValue) -> None:
     """Makes every path of a trial's or a search space's plain data absolute; other values are left to validation."""
     if not isinstance(data, dict):
         return
+    search = _section(data, "search") or {}
+    earlier = search.get("warm_start")
+    if isinstance(earlier, list):
+        search["warm_start"] = [_settled(_EARLIER, one) for one in earlier]
     space = _section(data, "space") or {}
     base = _section(data, "base")
     trial = data if base is None else base  # of a search space, a trial's values stand one step deeper
@@ -58,6 +64,8 @@ def _settled(key: str, value: JsonValue) -> JsonValue:
     if key == _AUGMENT:  # kind:FOLDER; with a corpus's root a relative folder lies below that
         kind, colon, folder = value.partition(":")
         return f"{kind}:{_absolute(folder)}" if colon and folder else value
+    if key == _EARLIER and (value.startswith("mlflow:") or "://" in value):
+        return value
     if key == _MODEL and not looks_like_path(value) and not os.path.exists(value):  # noqa: PTH110
         return value
     return _absolute(value)

@@ -37,10 +37,13 @@ class Search(Closed):
     encoding: Literal["onoff", "blocks", "window"] = "onoff"  # of a subset
     blocks: int = Field(8, ge=1)  # encoding blocks: how many
     anchors: bool = True  # known designs first: single layers, windows, spreads, all
+    # Earlier sweeps: folders, tables (.parquet, .csv), mlflow:URI#EXPERIMENT (docs/warm_start.md).
+    warm_start: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     duplicates: Literal["skip", "reuse", "replicate"] = "skip"
     # auto: trials whose place in the front is uncertain run with further seeds, the same for all (docs/noise.md);
     # a number: all trials run with so many seeds. Both kinds of run count as `trials`.
     replicate: Literal["none", "auto"] | Annotated[int, Field(ge=2)] = "none"
+    replicate_seeds: int = Field(8, ge=2)  # auto: with how many seeds a trial runs at most
     replicate_share: float = Field(0.5, gt=0, lt=1)  # auto: of `trials`, at most, so many runs may be such repeats
     wall_s: float | None = Field(None, gt=0)
     gpu_hours: float | None = Field(None, gt=0)

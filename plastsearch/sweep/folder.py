@@ -1,10 +1,11 @@
 """A sweep's folder: where it is, whether it may be used, and what stands in its journal's head."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
@@ -53,7 +54,7 @@ def open_folder(
         raise PlastsearchError(f"a sweep cannot be called '{name}': that folder is shared by all sweeps; use --name")
     folder = root / name
     # Typed again, a command must neither destroy results nor silently return old ones: it gets a folder beside them.
-    while not resume and _status(folder) in FINISHED:
+    while not resume and status_of(folder) in FINISHED:
         folder = _successor(folder)
     # The lease comes first: what is read below may not change any more. A cluster starts a driver anew before the lease
     # of the one that died has run out, and --resume is what it calls.
@@ -77,7 +78,7 @@ def open_folder(
         raise
 
 
-def _status(folder: Path) -> str | None:
+def status_of(folder: Path) -> str | None:
     """How the last session ended; `open` if it did not, None if there is no sweep."""
     path = folder / FILE
     if not path.is_file() or not path.stat().st_size:
@@ -103,11 +104,19 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
     # Compared by content, not by the spec's hash: a message that names the keys is worth more than "differs".
-    changed = _differences(_question(head.spec), _question(spec.plain()))
+    changed = _differences(_question(_completed(head.spec)), _question(spec.plain()))
     if changed:
         raise SpecError(
             [f"{folder} holds another sweep; resuming needs the same space, and it differs in {key}" for key in changed]
         )
+
+
+def _completed(plain: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """A spec as an older program wrote it, with the defaults of what that did not know yet."""
+    try:
+        return SweepSpec.model_validate_json(json.dumps(plain), strict=True).plain()
+    except ValidationError:  # it asked for what this program does not know: told by what differs
+        return plain
 
 
 def _question(plain: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

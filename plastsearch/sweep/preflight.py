@@ -6,14 +6,18 @@ from itertools import product
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
+from plastsearch.search.replication import explored_first
 from plastsearch.search.space import Space
+from plastsearch.search.warm_start import earlier_of, openings, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.methods import CONTROLS, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight_data import has_finalists, places, unusable_clips
+from plastsearch.tracking.earlier import LEARNING
 
 SAMPLED = 200  # points that are asked whether they could run
 
@@ -28,15 +32,18 @@ class Findings:
     space: Space | None = None
 
 
-def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
-    """Look everything up; SpecError names all that is missing at once. Finalists need the evaluation split, too."""
-    found = examine(spec, data=data, evaluation=evaluation)
+def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earlier: bool = True) -> Findings:
+    """Look everything up; SpecError names all that is missing at once. Finalists need the evaluation split, too.
+
+    Earlier sweeps are read unless the sweep has begun: then it goes by what it kept of them.
+    """
+    found = examine(spec, data=data, evaluation=evaluation, earlier=earlier)
     if found.mistakes:
         raise SpecError([f"{'.'.join(map(str, path))}: {message}" for path, message in found.mistakes])
     return found
 
 
-def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> Findings:
+def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earlier: bool = True) -> Findings:
     """The same without raising, for `check`, which adds lines to the places."""
     found = Findings()
     # All mistakes at once, but none that follows from another: a corpus without a place is not asked for its clips.
@@ -53,10 +60,12 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True) -> F
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
-    missing += _compiling(spec) + _timing(spec)
+    missing += _compiling(spec) + _timing(spec) + _unfit(spec)
     found.mistakes += missing
     if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
+    if data and earlier and found.space is not None:
+        _earlier(spec, found, found.space)
     return found
 
 
@@ -82,6 +91,21 @@ def _compiling(spec: SweepSpec) -> list[Mistake]:
     if isinstance(searched, Choice):
         return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
     return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
+
+
+def _unfit(spec: SweepSpec) -> list[Mistake]:
+    """Methods and controls that cannot do their work on this network, or on one that the space may choose."""
+    networks = spec.space.get("model.name")
+    names = [str(name) for name in networks.of] if isinstance(networks, Choice) else [spec.base.model.name]
+    methods = spec.space.get("method")
+    asked: list[tuple[tuple[str | int, ...], str | None]] = [
+        (("controls", at), CONTROLS[control].method) for at, control in enumerate(spec.controls)
+    ]
+    if isinstance(methods, Choice):
+        asked += [(("space", "method", "of", at), str(name)) for at, name in enumerate(methods.of)]
+    else:
+        asked.append((("base", "method"), spec.base.method))
+    return [(place, reason) for place, method in asked for name in names if (reason := unfit(method or "", name))]
 
 
 def _timing(spec: SweepSpec) -> list[Mistake]:
@@ -221,6 +245,29 @@ def _points(spec: SweepSpec, found: Findings) -> None:
     _runnable(found, found.space)
 
 
+def _earlier(spec: SweepSpec, found: Findings, space: Space) -> None:
+    """Earlier sweeps that cannot teach this one; of the others how many trials fit, and what is made of them."""
+    sweeps = []
+    for at, source in enumerate(spec.search.warm_start):
+        try:
+            sweeps += sweeps_of(source, spec, space)
+        except PlastsearchError as error:
+            found.mistakes.append((("search", "warm_start", at), str(error)))
+    if len(set(spec.search.warm_start)) < len(spec.search.warm_start):
+        found.mistakes.append((("search", "warm_start"), "a sweep is listed twice; list each once"))
+    if sweeps:
+        count = len(openings(earlier_of(spec, space, sweeps), spec, space))
+        found.notes += [sweep.said for sweep in sweeps]
+        found.notes.append(
+            f"{count} of {spec.search.trials} trials open the search with what earlier sweeps found best"
+        )
+    if sweeps and spec.search.sampler not in LEARNING:
+        found.notes.append(
+            f"sampler {spec.search.sampler} takes openings from earlier sweeps and nothing more; "
+            f"{' and '.join(LEARNING)} weigh their other trials, too"
+        )
+
+
 def _runnable(found: Findings, space: Space) -> None:
     """Points that every trial would refuse before it trains: a note, or a mistake if that is all of them."""
     import numpy as np
@@ -257,6 +304,10 @@ def _sampler_notes(spec: SweepSpec, space: Space) -> list[str]:
         found.append(
             f"sampler grid: {search.trials} trials reach the first {search.trials} of {space.size} points only"
         )
-    if space.size is not None and search.duplicates == "skip" and space.size < search.trials:
+    if search.replicate == "auto":
+        first = explored_first(search.trials, search.replicate_share)
+        found.append(f"replicate auto: of {search.trials} runs the first {first} explore; then uncertain ones repeat")
+    known = search.replicate == "none" and search.duplicates == "skip"  # what else ends the search is told as it runs
+    if known and space.size is not None and space.size < search.trials:
         found.append(f"the space has {space.size} points, so the search ends after that many trials")
     return found

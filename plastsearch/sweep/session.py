@@ -8,20 +8,31 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.search.proposer import Nobody
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted
 from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
-from plastsearch.sweep.halting import HaltedCheckpoints
+from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import Records, SearchPhase, halting_of, limits_of, phases_of, replication_of, task_of
+from plastsearch.sweep.phases import (
+    Phase,
+    Records,
+    SearchPhase,
+    halting_of,
+    limits_of,
+    phases_of,
+    replication_of,
+    task_of,
+)
 from plastsearch.sweep.preflight_data import data_of, has_finalists
 from plastsearch.sweep.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.sweep.run import Sweep
@@ -32,14 +43,18 @@ from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
 
+if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
+    from plastsearch.search.study import Study
+
 
 def run_sweep(
     spec: SweepSpec,
     options: Options,
     listen: Callable[[Path, SweepView], Sequence[Closing]],
     tell: Callable[[Outcome], None] | None = None,
+    phases: Sequence[Phase] | None = None,
 ) -> Outcome:
-    """Run the sweep from wherever it stands to its end, or to an interrupt.
+    """Run the sweep from wherever it stands to its end, or to an interrupt; `phases` take the place of its own.
 
     If Ray dies and this thread never returns from it, another one calls `tell` with the outcome and ends the process.
     """
@@ -53,7 +68,7 @@ def run_sweep(
     with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
         executor = open_executor(spec, options, opened.folder)
         try:
-            session = _Session(spec, options, opened, executor, listen)
+            session = _Session(spec, options, opened, executor, listen, phases)
             session.prepare(preparing or _prepare_elsewhere(spec, options, executor))
             session.announce()
             return session.run(interrupts, tell or _tell)
@@ -135,9 +150,8 @@ class _Session:
         opened: OpenedFolder,
         executor: Executor,
         listen: Callable[[Path, SweepView], Sequence[Closing]],
+        phases: Sequence[Phase] | None = None,
     ) -> None:
-        from plastsearch.search.study import open_study  # here, for `--help` and a refused folder need no optuna
-
         self._spec = spec
         self._options = options
         self._opened = opened
@@ -150,8 +164,9 @@ class _Session:
         self._limits = limits_of(spec)
         for record in records.values():
             self._ranking.note(record)
-        revised = self._ranking.revised(records)
-        self._study = open_study(spec, opened.folder, list(records.values()), revised=revised)
+        self._phases = phases
+        # Without a search there is no study to keep: nobody must learn from trials that a sampler did not choose.
+        self._study = Nobody() if phases is not None else self._open_study()
         self._search = SearchPhase(self._study, self._exhausted, replication_of(spec, self._ranking))
         self._first_stages = FirstStages(records)
         self._view = SweepView(
@@ -162,17 +177,26 @@ class _Session:
             wall_s=self._spent_s,
             began=self._began,
             first_stages=self._first_stages,
+            halt=spec.halt,
         )
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
         self._log = DriverLog(opened.folder, self._view)
-        self._listeners = [self._log, *listen(opened.folder, self._view), halted]
+        watch = HaltingWatch(spec.halt, records, self._say)
+        self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
         meters = executor.meters
         if meters is not None:
             store = options.store_of(opened.folder.parent)
             name, limit_gb, mirrors = opened.folder.name, options.store_max_gb, list(self._listeners)
             self._listeners.append(Exporter(meters, name, self._view, mirrors, store, limit_gb, self._state.tell))
         self._state.listeners.extend(self._listeners)
+
+    def _open_study(self) -> "Study":
+        from plastsearch.search.study import open_study
+
+        records = self._state.records
+        revised = self._ranking.revised(records)
+        return open_study(self._spec, self._opened.folder, list(records.values()), revised=revised)
 
     def prepare(self, preparing: CorpusPreparation | None) -> None:
         """Wait for the clips, saying so; no session is in the journal yet if they cannot be used."""
@@ -234,7 +258,9 @@ class _Session:
 
         spec, options, executor = self._spec, self._options, self._executor
         shared_gpu = executor.gpus % 1 > 0
-        phases = phases_of(spec, options, open_space(spec), self._ranking, self._search, shared_gpu=shared_gpu)
+        phases = self._phases
+        if phases is None:
+            phases = phases_of(spec, options, open_space(spec), self._ranking, self._search, shared_gpu=shared_gpu)
         # Where nobody prepares clips ahead, each worker looks at those of the evaluation split first.
         on_cluster = options.address is not None and options.clips is None
         task = task_of(

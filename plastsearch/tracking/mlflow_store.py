@@ -122,11 +122,13 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
     return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
 
 
-def runs_of(client: "MlflowClient", experiment: str, sweep: str) -> list[Any]:
-    """Every run of a sweep, its own among them."""
+def runs_of(client: "MlflowClient", experiment: str, sweep: str | None = None) -> list[Any]:
+    """Every run of a sweep, its own among them; None: of all sweeps."""
     found: list[Any] = []
     token = None
-    of_sweep = f"tags.`plastsearch.sweep` = '{sweep}'"  # never by name, which a user may change on the page
+    of_sweep = (
+        "" if sweep is None else f"tags.`plastsearch.sweep` = '{sweep}'"
+    )  # never by name, which a user may change on the page
     while True:
         page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
         found += page

@@ -1,4 +1,4 @@
-"""A made-up sweep and its results, shared by the tests of this folder."""
+"""Made-up sweeps and their results, shared by the tests of this folder."""
 
 import pytest
 
@@ -14,3 +14,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def results(folder):
     return load_results(folder)
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory):
+    """A sweep whose best trials ran with further seeds."""
+    return load_results(make_sweep(tmp_path_factory.mktemp("noisy") / "noisy", repeats=3, luck=1.2))
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory):
+    """A sweep in which nothing ran twice."""
+    return load_results(make_sweep(tmp_path_factory.mktemp("single") / "single", seeds=(), luck=1.2))

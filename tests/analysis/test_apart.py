@@ -1,4 +1,4 @@
-"""Drawing in a process apart: the same files and words, and none of the drawing libraries in the driver."""
+"""Drawing in a process apart: the same files and words, and none of their libraries in the driver."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def test_it_draws_what_is_drawn_here(folder):
 def test_the_driver_imports_no_drawing_library(folder):
     code = (
         "import sys; from pathlib import Path; from plastsearch.analysis.apart import render\n"
-        "render(Path(sys.argv[1])); sys.exit(bool({'matplotlib', 'plotly'} & set(sys.modules)))"
+        "render(Path(sys.argv[1])); sys.exit(bool({'matplotlib', 'plotly', 'optuna', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(folder)], check=False).returncode == 0
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from plastsearch.analysis.document import Code, Heading, Points, Table, Text, as_html, as_markdown
 from plastsearch.analysis.front_section import front_table
 from plastsearch.analysis.publish import publish, render, report_json
 from plastsearch.analysis.report import incoming, report, savings
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.verdict import verdict
+from plastsearch.documents import Code, Heading, Points, Table, Text, as_html, as_markdown
 from plastsearch.spec.sweep import SweepSpec
 from tests.made_sweep import make_sweep
 

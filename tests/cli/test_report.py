@@ -6,9 +6,9 @@ import json
 from rich.console import Console
 from typer.testing import CliRunner
 
-from plastsearch.analysis.document import Table
 from plastsearch.cli.main import app
 from plastsearch.cli.output import print_blocks
+from plastsearch.documents import Table
 from plastsearch.errors import PlastsearchError
 from tests.made_sweep import make_sweep
 
@@ -17,7 +17,18 @@ def test_front_verdict_and_files(tmp_path):
     folder = make_sweep(tmp_path / "w2v_layers")
     result = CliRunner().invoke(app, ["report", str(folder)])
     assert result.exit_code == 0, result.output
-    for part in ("dev EER %", "backward ratio", "encoder.", "Did growth pay?", "Finalists", "NaN", "plastsearch ui"):
+    for part in (
+        "dev EER %",
+        "backward ratio",
+        "encoder.",
+        "Did growth pay?",
+        "Finalists",
+        "NaN",
+        "plastsearch ui",
+        "What mattered?",
+        "20 trials are few",
+        "PED-ANOVA",
+    ):
         assert part in result.output
     assert "\x1b" not in result.output  # no colours into a pipe
     assert (folder / "report" / "pareto.html").stat().st_size > 1_000_000
@@ -25,7 +36,7 @@ def test_front_verdict_and_files(tmp_path):
 
 
 def test_one_json_document(tmp_path):
-    folder = make_sweep(tmp_path / "w2v_layers")
+    folder = make_sweep(tmp_path / "w2v_layers", search=9)
     found = json.loads(CliRunner().invoke(app, ["report", str(folder), "--json"]).output)
     assert found["front"]
     assert found["verdict"][0].startswith("No difference shown between trial")

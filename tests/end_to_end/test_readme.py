@@ -82,6 +82,7 @@ def test_every_command_is_known_here() -> None:
         "plastsearch data",
         "plastsearch check",
         "plastsearch sites",
+        "plastsearch noise",
     }
     tested |= {"plastsearch sweep", "plastsearch trial", "make gpu"}  # the last in test_gpu_command.py
     kinds = {" ".join(command.replace(".venv/bin/", "").split()[:2]) for command in commands()}
@@ -152,6 +153,19 @@ def test_real_data_and_a_real_model(person: Person, default_sweep: Path) -> None
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+def test_noise_is_measured_beforehand(person: Person) -> None:
+    """The command of the README, on the smallest space and few runs."""
+    command = next(line for line in commands() if line.startswith("plastsearch noise "))
+    small = ["-k", "3", "--seeds", "2", "--executor", "inline", "--out", str(person.out), "--quiet"]
+    small += ["--set", "base.train.steps=6", "--set", "base.data.clips=32"]
+    done = person.types(command.replace("w2v_layers", "smoke"), *small)
+    assert done.returncode == 0, done.stderr
+    assert "How noisy is this search?" in done.stdout
+    assert "dev_eer_smooth" in done.stdout
+    again = person.types("plastsearch noise", str(person.out / "smoke-noise"), "--json")
+    assert {one["metric"] for one in json.loads(again.stdout)["metrics"]} >= {"dev_eer", "dev_cllr", "train_loss"}
+
+
 def test_commands_that_look_ahead(person: Person) -> None:
     """Checking, listing sites, a dry run, a single trial, and manifests, which here no cluster takes."""
     for line in commands():
@@ -159,7 +173,7 @@ def test_commands_that_look_ahead(person: Person) -> None:
         words = command.split()
         if words[0] != "plastsearch" or words[1] in ("ui", "report") or "/data/LA" in command:
             continue
-        if words[:3] == ["plastsearch", "k8s", "watch"]:
+        if words[:3] == ["plastsearch", "k8s", "watch"] or words[1] == "noise":
             continue
         more = ["--set", "train.steps=6", "--out", str(person.out)]
         done = person.types(command, *(more if words[1] == "trial" else []))

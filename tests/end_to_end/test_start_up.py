@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ray", "mlflow", "transformers", "optuna", "pandas", "pyarrow", "plotly", "matplotlib")
+HEAVY = ("torch", "ray", "mlflow", "transformers", "optuna", "pandas", "pyarrow", "plotly", "matplotlib", "sklearn")
 
 
-@pytest.mark.parametrize("command", [[], ["sweep"], ["trial"], ["check"], ["sites"], ["report"], ["ui"], ["data"]])
+@pytest.mark.parametrize(
+    "command", [[], ["sweep"], ["trial"], ["check"], ["sites"], ["report"], ["ablate"], ["ui"], ["data"]]
+)
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = f"""
 import sys

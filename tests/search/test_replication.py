@@ -14,9 +14,9 @@ OBJECTIVES = (Objective(metric="dev_eer"), Objective(metric="params_total"))
 class Search:
     """Records as a sweep would hold them, one finished run after the other."""
 
-    def __init__(self, trials=40, share=0.5, baseline=True):
+    def __init__(self, trials=40, share=0.5, baseline=True, seeds=8):
         self.ranking = Ranking(OBJECTIVES)
-        self.rule = Replication(self.ranking, trials, share)
+        self.rule = Replication(self.ranking, trials, share, seeds)
         self.records = {}
         if baseline:
             self.add("control", 20.0, 900.0, control="baseline", method="baseline")
@@ -134,3 +134,13 @@ def test_a_replicate_and_a_finalist_are_no_members_themselves():
     search.add("finalist", 1.0, 1.0, of=good.number, seed=1001)
     assert {one.number for one in search.ranking.front(search.records.values())} <= {0, good.number}
     assert search.ranking.replicates.count(good.number) == 2
+
+
+def test_no_trial_runs_with_more_seeds_than_allowed():
+    search = Search(trials=8, baseline=False, seeds=3)
+    rng = np.random.default_rng(2)
+    for n in range(4):
+        search.explore(10.0 + 0.01 * n, 1000.0)
+    while (repeat := search.rule.next(search.records)) is not None:
+        search.again(repeat, float(10 + rng.standard_normal()))
+    assert max(search.ranking.replicates.count(n) for n in search.records) == 3

@@ -75,7 +75,7 @@ def test_a_sampler_reads_the_means_alone():
         assert params[0] == params[1]
         luck, mean = [rng.random(), rng.random()], [rng.random(), rng.random()]
         first.tell(order, luck, {})
-        first.update(order, mean, 2)
+        first.update(order, mean, 2, {})
         second.tell(order, mean, {})
 
 
@@ -84,10 +84,10 @@ def test_what_has_no_values_cannot_be_revised():
     sampler = OptunaSampler(open_space(one), ["min"], "tpe", 0, 4)
     sampler.ask(lambda draw: draw())
     with pytest.raises(ValueError, match="proposal 0 has no values"):
-        sampler.update(0, [1.0], 2)
+        sampler.update(0, [1.0], 2, {})
     sampler.tell(0, [1.0], {})
     with pytest.raises(ValueError, match="a mean over 0 runs"):
-        sampler.update(0, [1.0], 0)
+        sampler.update(0, [1.0], 0, {})
 
 
 def test_a_memory_takes_revised_losses():
@@ -97,9 +97,12 @@ def test_a_memory_takes_revised_losses():
         trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
         study.tell(trial, [at, at])
     memory.read(study)
-    memory.revise(1, [5.0, 7.0])
-    memory.revise(9, [0.0, 0.0])  # not read yet: the study will have it
+    for number in (1, 9):  # the second was not read yet: the study will have it
+        changed = optuna.trial.create_trial(values=[5.0, 7.0], constraints={"c": 3.0, "d": -1.0})
+        changed.number = number
+        memory.revise(changed)
     assert memory.losses.tolist() == [[0.0, 0.0], [5.0, -7.0], [2.0, -2.0]]
+    assert memory.excess.tolist() == [0.0, 3.0, 0.0]
 
 
 def test_revised_values_choose_other_parents():
@@ -157,3 +160,17 @@ def test_a_repeat_may_end_before_the_baseline():
             study.tell(yardstick)
     following = [[study.ask(number).config.trial_id() for number in range(7, 12)] for study in studies]
     assert following[0] == following[1]
+
+
+def test_limits_are_measured_by_means():
+    """Lucky within the limit, beyond it by its mean: it is not good any more."""
+    one = spec(WIDE, constraints=["dev_eer <= 20"])
+    study = Study(one, open_space(one), None, [])
+    records = [record(number, study.ask(number), dev_eer=10.0) for number in range(3)]
+    for each in records:
+        study.tell(each)
+    study.revise(records[1], [30.0, 0.5, 1e5], 2)
+    study.ask(3)
+    memory = study._sampler._memory
+    memory.read(study._sampler._study)
+    assert memory.excess.tolist() == [0.0, 0.5, 0.0]

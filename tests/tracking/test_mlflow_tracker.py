@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -297,3 +298,44 @@ def test_the_parent_says_how_often_it_was_resumed_and_how_it_ended(store, tmp_pa
     assert (tags["plastsearch.sessions"], tags["plastsearch.host"]) == ("2", "another-pod")
     assert tags["plastsearch.resumed_at"].endswith("Z")
     assert tags["plastsearch.ended"] == "failures: 6 of 8 trials failed"
+
+
+def test_runs_with_further_seeds_lie_under_their_trial_and_marks_follow_the_figures(tmp_path, store):
+    folder = make_sweep(tmp_path / "noisy", search=9, repeats=2)
+    records = trials(read(folder))
+
+    def marked(marks, means):
+        drawing = drawn([])
+        return lambda folder: replace(drawing(folder), marks=marks, means=means, tags={"plastsearch.knee": "4"})
+
+    certain = {"plastsearch.front": "certain", "plastsearch.membership": "0.97", "plastsearch.runs": "3"}
+    likely = {"plastsearch.front": "probable", "plastsearch.membership": "0.61", "plastsearch.runs": "1"}
+    place = sync(folder, store, marked({4: certain, 5: likely}, {4: {"mean_dev_eer": 9.5}}))
+    client = open_store(store)
+    every = {int(run.data.tags["plastsearch.trial"]): run
+             for run in client.search_runs([place.experiment], "tags.`plastsearch.role` != 'sweep'")}  # fmt: skip
+    repeats = [record for record in records.values() if record.role == "replicate"]
+    assert repeats
+    for record in repeats:
+        run = every[record.number]
+        assert run.data.tags["mlflow.parentRunId"] == every[record.of].info.run_id
+        assert run.info.run_name == f"seed {record.seed} of {record.control or 'trial'} {record.of}"
+    assert certain.items() <= every[4].data.tags.items()
+    assert every[4].data.metrics["mean_dev_eer"] == 9.5
+    parent = client.get_run(place.run)
+    assert parent.data.tags["plastsearch.knee"] == "4"
+    # What the saved views ask for finds trials alone, and members of either kind.
+    front, whole = (
+        json.loads(json.loads(value)["state"])["searchFilter"]
+        for key, value in sorted(client.get_experiment(place.experiment).tags.items(), reverse=True)
+        if key.startswith("mlflow.sharedViewState.")
+    )
+    found = client.search_runs([place.experiment], front)
+    assert {int(run.data.tags["plastsearch.trial"]) for run in found} == {4, 5}
+    found = client.search_runs([place.experiment], whole)
+    assert {run.data.tags["plastsearch.role"] for run in found} == {"search", "control", "finalist"}
+    # The next figures know better.
+    sync(folder, store, marked({5: certain | {"plastsearch.runs": "4"}}, {}))
+    tags = {number: client.get_run(every[number].info.run_id).data.tags for number in (4, 5)}
+    assert not {"plastsearch.front", "plastsearch.membership", "plastsearch.runs"} & tags[4].keys()
+    assert (tags[5]["plastsearch.front"], tags[5]["plastsearch.runs"]) == ("certain", "4")
