@@ -25,6 +25,7 @@ from tests.trial.conftest import SITES, alike, make_config, steady
 from tests.trial.test_operations import same as operations_agree
 
 LIVELY = {"resnet18": 0.5, "grnn": 0.05}  # thresholds at which untrained neurons fire
+METHODS = {"baseline": "baseline", "unfrozen": "dropin", "lora": "lora"}
 SLOW_RESNET = ["grnn", pytest.param("resnet18", marks=pytest.mark.slow)]
 
 
@@ -62,6 +63,7 @@ def test_a_trial_counts_spikes_at_every_stage_and_ends_alike_with_kept_activatio
     alike(second, first, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_trial_repeats_its_spikes_and_others_have_none(settings, tmp_path) -> None:
     config = spiking("grnn", train={"steps": 6})
     found = [list(run_trial(config, settings(store=tmp_path / name)))[-1].metrics for name in "ab"]
@@ -108,7 +110,7 @@ def test_cutting_anywhere_gives_the_same_logits_and_steps_lie_beside_clips(name:
     assert net.prefix(waves(), "head").dim() == 3  # their mean
 
 
-@pytest.mark.parametrize("name", LIVELY)
+@pytest.mark.parametrize("name", SLOW_RESNET)
 def test_more_steps_of_neurons_without_leak_come_near_to_their_limit(name: str) -> None:
     """Rates settle: from 64 to 128 steps the logits move far less than from 1 to 2."""
     found = [network(name, time_steps=steps, leak=1.0, seed=3)(waves()) for steps in (1, 2, 64, 128)]
@@ -142,6 +144,7 @@ def test_truncation_leaves_a_spiking_network(name: str) -> None:
     assert list(find_sites(from_config(net.plain_config()))) == list(find_sites(net))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIVELY)
 def test_lora_starts_as_the_same_spikes_and_merges_away(name: str) -> None:
     net = network(name)
@@ -156,15 +159,14 @@ def test_lora_starts_as_the_same_spikes_and_merges_away(name: str) -> None:
     assert all(torch.equal(adapted.state_dict()[key], value) for key, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("arm", ["baseline", "frozen", "unfrozen", "lora"])
-@pytest.mark.parametrize("name", LIVELY)
+@pytest.mark.parametrize("arm", ["frozen", *(pytest.param(a, marks=pytest.mark.slow) for a in METHODS)])
+@pytest.mark.parametrize("name", SLOW_RESNET)
 def test_operations_are_those_of_torch_s_counter_and_grow_with_the_steps(name: str, arm: str) -> None:
-    methods = {"baseline": "baseline", "lora": "lora"}
     found = []
     for steps in (1, 4):
         model = ModelConfig(name=name, activation="lif", time_steps=steps)
         config = TrialConfig.model_validate(
-            {"model": model, "layers": (SITES[name],), "neurons": 8, "method": methods.get(arm, "dropin"),
+            {"model": model, "layers": (SITES[name],), "neurons": 8, "method": METHODS.get(arm, "dropin"),
              "regime": "unfrozen" if arm == "unfrozen" else "frozen"}
         )  # fmt: skip
         stages = stages_of(config, 100)
