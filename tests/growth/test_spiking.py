@@ -23,6 +23,7 @@ NETS: dict[str, dict[str, Any]] = {
     "grnn": {"name": "grnn", "threshold": 0.05},  # untrained layers give small currents
     "both ways": {"name": "grnn", "bidirectional": True, "pooling": "mean_std", "threshold": 0.05},
 }
+SLOW_RESNET = [pytest.param("resnet18", marks=pytest.mark.slow), "grnn", "both ways"]
 LATERALS = [("resnet18", "into_new"), ("grnn", "into_new"), ("grnn", "both"), ("both ways", "into_new")]
 
 
@@ -87,7 +88,7 @@ def test_new_neurons_beside_a_frozen_base_leave_every_spike_where_it_was(kind: s
         assert new.shape[-1] == old.shape[-1] + 3 * directions
 
 
-@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("kind", SLOW_RESNET)
 def test_an_enlarged_network_of_its_own_weights_computes_the_same(kind: str) -> None:
     """In float64: sums over more entries are rounded otherwise, and a membrane at its threshold may tip over."""
     net = network(kind)
@@ -97,7 +98,7 @@ def test_an_enlarged_network_of_its_own_weights_computes_the_same(kind: str) -> 
         torch.testing.assert_close(net(waves()), logits, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("kind", SLOW_RESNET)
 def test_what_learns_beside_the_base_moves_no_bit_of_it(kind: str) -> None:
     net = network(kind)
     sites = list(find_sites(net))
@@ -112,7 +113,7 @@ def test_what_learns_beside_the_base_moves_no_bit_of_it(kind: str) -> None:
     assert any(not torch.equal(p, old) for p, old in zip(new, begun, strict=True))
 
 
-@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("kind", SLOW_RESNET)
 def test_folding_what_has_learnt_keeps_every_spike(kind: str) -> None:
     net = network(kind)
     sites = list(find_sites(net))
