@@ -22,6 +22,7 @@ from plastsearch.spec.domains import Params
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
+SEEDS = 3  # of one trial at most: so many has the recorded table at least
 LUCK = 1.0  # noise of one run over the spread of configurations, as variances: reliability 0.5
 
 
@@ -83,7 +84,7 @@ def replicated(task: Task, trials: int, seed: int, *, certain: bool) -> Trials:
     if certain:
         study._sampler = CertainSampler(space, ["min", "min"], "tpe", seed, min(10, max(4, trials // 4)))
     ranking = Ranking(asked.objectives)
-    rule = Replication(ranking, trials, 0.5)
+    rule = Replication(ranking, trials, 0.5, SEEDS)
     records: dict[int, TrialRecord] = {}
     worth: dict[int, list[float]] = {}
     found = Trials([], [], [])

@@ -95,11 +95,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--kinds", nargs="+", default=["recorded", "sparse", "smooth"])
+    parser.add_argument("--parts", nargs="+", default=["plain", "repeated"])
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tables = {}
     start = time.time()
-    for kind in [*options.kinds, *(f"{kind}, repeated" for kind in options.kinds)]:
+    plain = options.kinds if "plain" in options.parts else []
+    repeated = [f"{kind}, repeated" for kind in options.kinds] if "repeated" in options.parts else []
+    for kind in [*plain, *repeated]:
         repeats = kind.endswith("repeated")
         arms, curve_of = (REPLICATED, chosen) if repeats else (ARMS, curve)
         trials = options.trials

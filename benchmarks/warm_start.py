@@ -5,9 +5,9 @@
 Each seed runs an earlier sweep on one task, then two sweeps on another: cold, and with the earlier one in
 `search.warm_start`, through a table as that reads it. Landscapes are those of search.py; to a like task one with other
 useful layers adds three tenths, an unlike one is that alone. `recorded` looks real trials up in recorded.parquet:
-earlier sweeps are of the same space with another seed (of those the table has), judged before removal, or have their
-sites in another order. Volumes are of true values: means over seeds, noise left out. Further arms show what does it:
-openings alone, and weighed trials alone.
+earlier sweeps are of the same space with another seed (of those the table has), judged before removal, or have the EERs
+of all points dealt out anew. Volumes are of true values: means over seeds, noise left out. Further arms show what does
+it: openings alone, and weighed trials alone.
 """
 
 import argparse
@@ -88,37 +88,34 @@ def _without_noise(measure: search.Landscape) -> Worth:
 
 
 def tables(seed: int) -> dict[str, Task]:
-    """The recorded table, the same before removal, and the table with its sites in another order."""
+    """The recorded table, the same before removal, and the table with its EERs dealt out anew among the points."""
     asked, found, seeds = recorded()
-    sites = [*open_space(asked).candidates]
-    shuffled = dict(zip(sites, np.random.default_rng([seed, 43]).permutation(sites), strict=True))
     order = np.random.default_rng([seed, 11]).permutation(seeds)
-    most = max(row[COST] for runs in found.values() for row in runs.values())
+    worst, most = (max(row[name] for runs in found.values() for row in runs.values()) for name in ("dev_eer", COST))
+    names = list(found)
+    dealt = dict(zip(names, np.random.default_rng([seed, 43]).permutation(names), strict=True))
 
-    def task(metric: str, renamed: Mapping[str, str]) -> Task:
-        def runs_of(config: TrialConfig) -> dict[int, dict[str, float]]:
-            layers = sorted((renamed[name] for name in config.layers), key=sites.index)
-            return found[_key({**config.model_dump(mode="json"), "layers": ",".join(layers),
-                               "neurons": next(iter(config.growth().values()))})]  # fmt: skip
+    def task(metric: str, told: Mapping[str, str]) -> Task:
+        def runs_of(config: TrialConfig) -> dict[int, list[float]]:
+            plain = config.model_dump(mode="json")
+            key = _key({**plain, "layers": ",".join(config.layers), "neurons": next(iter(config.growth().values()))})
+            other = found[told.get(key, key)]
+            return {one: [other[one][metric], found[key][one][COST]] for one in seeds}
 
         def worth(config: TrialConfig) -> list[float]:
-            runs = runs_of(config).values()
-            return [float(np.mean([one[name] for one in runs])) for name in (metric, COST)]
+            return [float(one) for one in np.mean(list(runs_of(config).values()), axis=0)]
 
         # A sweep's trials share a seed, as real ones do: the first of its own order of those that were recorded.
         def run(config: TrialConfig, number: int, offset: int, at: int) -> list[float]:  # noqa: ARG001 seeds decide
-            one = runs_of(config)[int(order[(offset + (at >= EARLIER)) % len(order)])]
-            return [one[metric], one[COST]]
+            return runs_of(config)[int(order[(offset + (at >= EARLIER)) % len(order)])]
 
         def spec(trials: int, at: int) -> SweepSpec:
             changed = {"trials": trials, "seed": at, "sampler": "auto", "parallel": None}
             return asked.model_copy(update={"search": asked.search.model_copy(update=changed)})
 
-        return Task(spec, worth, run, (50.0, 1.1 * most))
+        return Task(spec, worth, run, (worst, 1.1 * most))
 
-    same = {name: name for name in sites}
-    like, unlike = task("dev_eer_grown", same), task("dev_eer", shuffled)
-    return {"own": task("dev_eer", same), "before removal": like, "unlike": unlike}
+    return {"own": task("dev_eer", {}), "before removal": task("dev_eer_grown", {}), "unlike": task("dev_eer", dealt)}
 
 
 @functools.cache
