@@ -1,115 +1,215 @@
-"""Records an exhaustive small sweep through the tool itself, for benchmarks/search.py to look trials up in.
+"""Records every point of a small space with several seeds, through the tool itself: a table to look trials up in.
 
-    python benchmarks/record_table.py --folder /tmp/recorded      # 43 minutes on two busy cores; resumes
-    python benchmarks/record_table.py --folder /tmp/rehearsal --only 10 --out /tmp/rehearsal.parquet
+    python benchmarks/record_table.py start                                  # the pretrained encoder, half a minute
+    python benchmarks/record_table.py record --folder recording --seeds 0 1 2 3 4 5
+    python benchmarks/record_table.py write --folder recording               # recorded.parquet, as far as it has come
 
-Every trial is a real one: a tiny ResNet18 on generated speech, all 63 subsets of the six blocks of its first three
-stages × neurons × criteria, and the baseline of the same length. Stages that trials share are computed once.
+Every row is a real trial of `plasticity` by `run_trial` with its own seed. Stages that trials share are computed once.
+A killed recording goes on where it stood, and several may share a folder, each over seeds of its own. What the table
+holds, and what it must not be used for: docs/recorded.md.
 """
 
 import argparse
 import json
-import os
+import platform
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from results import Table
-from results import write as write_results
+import torch
+from recorded import CURVE, KEY, METRICS, PERCENT, START, TABLE, Row, config_of, key_of, space_spec
+from results import cpu_model, versions
 
+from plastsearch.data.corpus import open_corpus
+from plastsearch.models.build import from_config, save_pretrained
+from plastsearch.models.catalog import Widths
+from plastsearch.models.seeding import seeded
+from plastsearch.search.parameters import names
+from plastsearch.search.space import open_space
+from plastsearch.spec.config import DataConfig, ModelConfig, Report, RunSettings, SearchDev, TrialConfig
+from plastsearch.spec.domains import Point
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.session import Options, run_sweep
-from plastsearch.tracking.journal import read
-from plastsearch.tracking.records import TrialRecord, trials
+from plastsearch.tracking.early import progress
+from plastsearch.tracking.events import Reported
+from plastsearch.trial.pretrain import Pretraining, pretrain
+from plastsearch.trial.run import run_trial
 
-TABLE = Path(__file__).with_name("recorded.parquet")
-NAME = "recorded"
-SITES = 6
-NEURONS = [16, 64]
-CRITERIA = ["taylor", "magnitude"]
-COMBINATIONS = (2**SITES - 1) * len(NEURONS) * len(CRITERIA)
-METRICS = ("dev_eer", "dev_eer_grown", "dev_eer_pruned", "backward_gflop", "backward_ratio", "params_total")
+SEEDS = tuple(range(5))
+# The wav2vec2 family at its smallest: twelve blocks, so twelve feed-forward sites, of 16 units each.
+WIDTHS: Widths = {
+    "model_type": "wav2vec2", "hidden_size": 24, "num_hidden_layers": 12, "num_attention_heads": 4,
+    "intermediate_size": 16, "conv_dim": [16] * 7, "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "do_stable_layer_norm": True, "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4, "pooling": "mean", "dropout": 0.0,
+}  # fmt: skip
+# Other speakers, other clips (seed 1 against 0), and one attack of the six: what the recorded trials have to learn.
+PRETRAINING = Pretraining("supervised", steps=800, batch_size=16, length_samples=4000, lr=2e-3)
+UNSEEN = ("A02", "A03", "A04", "A05", "A06")
 
 
-def spec(trials: int, seed: int, sampler: str, anchors: bool = True) -> SweepSpec:
-    """The sweep that was recorded, or a search of the same space."""
-    return SweepSpec.model_validate(
-        {
-            "name": NAME,
-            "base": {
-                "method": "plasticity",
-                "model": {"name": "resnet18", "preset": "tiny"},
-                "data": {"corpus": "synthetic", "clips": 720, "length_samples": 8000},
-                # A baseline that has learnt something but not all, and then time enough for growth to matter.
-                "train": {
-                    "steps": 240,
-                    "batch_size": 16,
-                    "lr": 3e-3,
-                    "shares": {"train": 0.4, "retrain": 0.4, "consolidate": 0.2},
-                    "lr_ratios": {"train": 1.0, "retrain": 1.0, "consolidate": 0.5},
-                },
-                "keep": 0.5,
-                "calibration_clips": 32,
-                "timing_batch": 4,
-                "timing_steps": 3,
-            },
-            "space": {
-                "layers": {"kind": "subset", "of": "layer{1..3}.*", "min": 1},
-                "neurons": {"kind": "choice", "of": NEURONS},
-                "criterion": {"kind": "choice", "of": CRITERIA},
-            },
-            "objectives": [{"metric": "dev_eer"}, {"metric": "backward_gflop"}],
-            "controls": ["baseline"],
-            "finalists": {"top": 0},
-            "search": {"trials": trials, "seed": seed, "sampler": sampler, "anchors": anchors},
-        }
+def make_start(folder: Path, cache: Path) -> None:
+    """The encoder that all trials start from, pretrained by the tool on a corpus that differs from the recorded one."""
+    data = DataConfig(seed=1, clips=1200, search_dev=SearchDev(policy="held_out_attacks", attacks=UNSEEN))
+    with tempfile.TemporaryDirectory() as draft:
+        with seeded(0):
+            save_pretrained(from_config(WIDTHS), Path(draft))
+        blank = ModelConfig.model_validate({"name": "wav2vec2", "from": draft})
+        for found in pretrain(blank, open_corpus(data, cache).train, PRETRAINING, folder, torch.device("cpu")):
+            print(", ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
+    record = folder / "pretraining.json"  # without the draft's name, which is nobody's
+    written = json.loads(record.read_text())
+    written["plan"]["model"] = {**written["plan"]["model"], "from": None}
+    record.write_text(json.dumps(written, indent=2) + "\n")
+
+
+def settings(folder: Path) -> RunSettings:
+    """Where trials keep their stages; timings wait for nobody, since the clock is the CPU time of the thread."""
+    return RunSettings(
+        store=folder / "store", cache=folder / "cache", device="cpu", exclusive_timing=False, data_progress=False
     )
 
 
-def row(record: TrialRecord) -> dict[str, Any]:
-    """One line of the table; the baseline's has no layers."""
-    baseline = record.role == "control"
-    found: dict[str, Any] = {
-        "layers": "" if baseline else ",".join(record.config["layers"]),
-        "neurons": 0 if baseline else int(record.config["neurons"]),
-        "criterion": "" if baseline else record.config["criterion"],
+def measured(config: TrialConfig, where: RunSettings) -> Row:
+    """One trial from start to end, as a row of the table."""
+    began, cpu = time.monotonic(), time.process_time()
+    reports = list(run_trial(config, where))
+    final = reports[-1]
+    row: Row = dict(zip(KEY, (*key_of(config), config.seed), strict=True))
+    row |= {name: final.metrics.get(name) for name in METRICS}
+    row |= early(reports)
+    return row | {"seconds": round(time.monotonic() - began, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+
+
+def early(reports: list[Report]) -> dict[str, float | None]:
+    """Dev EERs on the way, by the share of the steps after growth that were done, as halting reckons it."""
+    history = [
+        Reported(
+            trial=0, attempt=1, stage=one.stage, step=one.step, steps_total=one.steps_total, metrics=dict(one.metrics)
+        )
+        for one in reports
+        # A finished stage reports its best state once more: a curve shows what was there when it was evaluated.
+        if not one.final and not one.details.get("boundary")
+    ]
+    found: dict[str, float | None] = dict.fromkeys(CURVE)
+    for i, one in enumerate(history):
+        done = progress(history[: i + 1])
+        eer = one.metrics.get("dev_eer")
+        if done is None or eer is None or one.stage not in ("retrain", "consolidate"):
+            continue
+        name = PERCENT.format(round(100 * done))
+        if name in found and found[name] is None:
+            found[name] = eer
+    return found
+
+
+def near(point: Point) -> bool:
+    """Single sites and neighbours."""
+    at = [int(str(name).split(".")[1]) for name in names(point["layers"])]
+    return at[-1] - at[0] <= 1
+
+
+def every_pair() -> SweepSpec:
+    """The space with each pair of sites, however much of it the table holds."""
+    spec = space_spec()
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"encoding": "onoff"})})
+
+
+def asked(seed: int, part: bool) -> Iterator[TrialConfig]:
+    """The baseline of a seed and single sites and neighbours with that seed, or (`part` is False) all other points."""
+    if part:
+        yield config_of(None, seed)
+    for point in open_space(every_pair()).points():
+        if near(point) == part:
+            yield config_of(point, seed)
+
+
+def record(folder: Path, seeds: list[int], limit: int | None) -> None:
+    """Run what is not recorded yet, and write each trial down as soon as it is over."""
+    # First one part with every seed: a space of its own, should nobody wait for the other.
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in (True, False):
+        for seed in seeds:
+            path = folder / f"seed-{seed}.jsonl"
+            known = {tuple(row[name] for name in KEY) for row in lines(path)}
+            where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
+            began, count = time.monotonic(), 0
+            for config in list(asked(seed, part))[:limit]:
+                if (*key_of(config), config.seed) in known:
+                    continue
+                row = measured(config, where)
+                with path.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                count += 1
+                if count % 20 == 0:
+                    pace = (time.monotonic() - began) / count
+                    print(f"seed {seed}: {len(known) + count} rows, {pace:.2f} s each", flush=True)
+            if limit is None and not part:
+                shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)  # its stages are of no use to another seed
+
+
+def lines(path: Path) -> list[Row]:
+    """The rows of a file; a line that a kill cut short is not one."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def complete_curves_(rows: list[Row]) -> None:
+    """Trials that took `retrain` from another one have no evaluations of it: those are the other one's."""
+    early = CURVE[:2]
+    shared = [name for name in KEY if name != "criterion"]  # which nothing before `prune` reads
+    computed = {tuple(row[name] for name in shared): row for row in rows if row[early[0]] is not None}
+    for row in rows:
+        other = computed.get(tuple(row[name] for name in shared))
+        if row[early[0]] is None and other is not None:
+            row.update({name: other[name] for name in early})
+
+
+def write(folder: Path, out: Path) -> int:
+    """The table as far as it has come, with what made it."""
+    rows = [row for path in sorted(folder.glob("seed-*.jsonl")) for row in lines(path)]
+    rows = list({tuple(row[name] for name in KEY): row for row in rows}.values())
+    complete_curves_(rows)
+    rows.sort(key=lambda row: (row["seed"], row["layers"].count(","), row["layers"], row["neurons"],
+                               row["criterion"], row["regime"]))  # fmt: skip
+    sweep = space_spec().plain()
+    model: Any = sweep["base"]["model"]  # type: ignore[index,call-overload]
+    model["from"] = START.name  # beside the table, wherever that lies
+    notes = {
+        "command": "python benchmarks/record_table.py record --folder FOLDER",
+        "sweep": json.dumps(sweep),
+        "versions": json.dumps(versions()),
+        "machine": f"{cpu_model()}, {platform.system()}, one thread",
+        "start": json.dumps(json.loads((START / "pretraining.json").read_text())["plan"]),
     }
-    return {**found, **{name: record.metrics.get(name) for name in METRICS}, "seconds": round(record.seconds, 2)}
-
-
-def write(records: list[TrialRecord], asked: SweepSpec, path: Path) -> int:
-    """The table of all finished trials, with what made it."""
-    rows = [row(one) for one in records if one.state == "done"]
-    rows.sort(key=lambda one: (one["layers"].count(","), one["layers"], one["neurons"], one["criterion"]))
-    notes = {"command": "python benchmarks/record_table.py --folder FOLDER", "sweep": json.dumps(asked.plain())}
-    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(notes), path)
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(notes), out, compression="zstd")
     return len(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, required=True, help="where the sweep is kept; it is resumed from there")
-    parser.add_argument("--only", type=int, default=COMBINATIONS, help="trials of a rehearsal")
-    parser.add_argument("--parallel", type=int, default=2)
-    parser.add_argument("--executor", default="tune")
+    parser.add_argument("what", choices=["start", "record", "write"])
+    parser.add_argument("--folder", type=Path, default=Path("recording"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--only", type=int, help="rows per seed of a rehearsal")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    asked = spec(options.only, 0, "grid")
-    asked = asked.model_copy(update={"search": asked.search.model_copy(update={"parallel": options.parallel})})
-    start = time.time()
-    resume = (options.folder / NAME).exists()
-    where = Options(root=options.folder, executor=options.executor, resume=resume, finalists=False)
-    outcome = run_sweep(asked, where, lambda folder, view: [])  # noqa: ARG005
-    count = write(list(trials(read(outcome.folder)).values()), asked, options.out)
-    seconds = time.time() - start
-    columns = [("status", ""), ("trials", ".0f"), ("seconds", ".0f"), ("bytes", ".0f")]
-    write_results(
-        "record_table", {"sweep": Table(columns, [[outcome.status, count, seconds, options.out.stat().st_size]])}
-    )
-    print(f"{outcome.status}: {count} trials, {seconds:.0f} s, {options.out.stat().st_size} bytes")
+    torch.set_num_threads(1)
+    if options.what == "start":
+        make_start(START, options.folder / "cache")
+    elif options.what == "record":
+        record(options.folder, options.seeds, options.only)
+    else:
+        print(f"{write(options.folder, options.out)} rows, {options.out.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.budgets import parse_budget
+    from plastsearch.analysis.front_section import parse_budget
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json

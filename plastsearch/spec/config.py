@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
 
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
+# Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
+LATER = ("lora_share",)
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 
 
@@ -138,6 +140,7 @@ class TrialConfig(Closed):
     calibration_clips: int = Field(256, ge=8)
     rank: int | None = Field(None, ge=1)  # lora: None matches the trainable count of the same dropin
     lora_on: Literal["sites", "all"] = "sites"
+    lora_share: float = Field(0.5, ge=0, le=1)  # lora_growth: share of the frozen dropin's parameters that adapters get
     last_k: int | None = Field(None, ge=1)
     truncate_to: int | None = Field(None, ge=1)
     timing_batch: int = Field(4, ge=1)
@@ -152,7 +155,11 @@ class TrialConfig(Closed):
 
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
-        return content_id(self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()})
+        plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
+        for name in LATER:
+            if plain[name] == type(self).model_fields[name].default:
+                del plain[name]
+        return content_id(plain)
 
 
 class RunSettings(Closed):

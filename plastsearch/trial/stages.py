@@ -22,6 +22,7 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
 from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
+from plastsearch.trial.adapters import RankSchedule, ranks_left, singular_values
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.context import TrialContext
@@ -67,6 +68,7 @@ class TrainingDetails:
     dev_scores: str | None
     out_of_memory: str | None
     unequal_budget: bool | None
+    ranks_left: Mapping[str, int] | None = None  # by layer, where AdaLoRA took ranks away
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Stag
             next(scoring.waves(context.search_dev, context.length_samples, context.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    steered = stage.change in ("neurons", "layers") and context.config.init == "gradmax"
+    steered = stage.change in ("neurons", "layers", "lora_growth") and context.config.init == "gradmax"
     changed = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
     error = None
     if stage.change != "truncate":
@@ -265,7 +267,8 @@ def _train_(
         with memory.outside(), uncompiled(compiling):
             return evaluate(context, module, cut, kept)
 
-    on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device)
+    on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device,
+                   RankSchedule(module, steps) if singular_values(module) else None)  # fmt: skip
     memory = TrainingMemory(device)
     checkpoints = Checkpoints(
         context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
@@ -288,6 +291,7 @@ def _train_(
         dev_scores=_packed_scores(state.best),
         out_of_memory=short,
         unequal_budget=True if state.step < stage.steps else None,
+        ranks_left=ranks_left(module),
     )
     return StageResult(metrics, details)
 
