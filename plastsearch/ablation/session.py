@@ -54,6 +54,11 @@ class Question:
         """Whether an ablation of this trial ended here before; its runs count."""
         return status_of(self.folder) in FINISHED
 
+    @property
+    def answered(self) -> bool:
+        """Whether what ran there is all that the question takes."""
+        return self.finished and not self.plan.next_round(trials(read(self.folder)))
+
 
 @dataclass(frozen=True)
 class AblationOptions(Options):

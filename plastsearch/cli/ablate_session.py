@@ -77,6 +77,10 @@ def attempt(
         store=where.store or store_of(question),
         cache=where.cache or question.results.folder.parent / "cache",
     )
+    if question.answered:  # no cluster is started to look at it again
+        sys.stderr.write("every run is there; nothing runs\n")
+        _tell(question, where.mlflow, as_json=as_json)
+        return Outcome(question.folder, "done", where.command(question.folder))
     if not (quiet or as_json):
         names = ", ".join(one.words for one in question.plan.contrast.fields)
         sys.stderr.write(f"Why did {question.row.label} of {question.results.name} win? {names}\n")

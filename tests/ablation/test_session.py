@@ -49,6 +49,8 @@ def test_every_configuration_runs_once_and_never_enters_the_sweep(sweep):
     after = report_json(load_results(sweep))
     assert after == before  # in this test nothing publishes the answer
     assert not (question.folder / "optuna.log").exists()  # nobody learns from these
+    assert question.answered
+    assert not ask(load_results(sweep), str(ASKED), seeds=2).answered
 
 
 def test_the_report_and_the_mirror_show_what_was_found(sweep):
