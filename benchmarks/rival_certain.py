@@ -98,9 +98,8 @@ def replicated(task: Task, trials: int, seed: int, *, certain: bool) -> Trials:
             of, offset = again.trial.number, again.offset
             config = again.trial.trial_config.model_copy(update={"seed": again.trial.trial_config.seed + offset})
             params = again.trial.params
-        true = worth[number if of is None else of]
-        luck = np.random.default_rng([seed, 5, number if of is None else of, offset]).normal(0, task.noise or 1.0)
-        metrics = dict(zip((one.metric for one in asked.objectives), [true[0] + float(luck), *true[1:]], strict=True))
+        measured = task.run(config, number if of is None else of, offset, seed)
+        metrics = dict(zip((one.metric for one in asked.objectives), measured, strict=True))
         role = "search" if of is None else "replicate"
         plain = config.model_dump(mode="json", by_alias=True)
         record = TrialRecord(number, config.trial_id(), role, None, params, plain, of=of, seed=config.seed,

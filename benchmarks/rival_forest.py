@@ -14,7 +14,7 @@ from plastsearch.search.anchors import anchors
 from plastsearch.search.space import Space
 from plastsearch.spec.domains import Params
 
-TREES = 48
+TREES = 32
 STARTS, NEIGHBOURS, STEPS = 12, 16, 6
 Floats = NDArray[np.float64]
 

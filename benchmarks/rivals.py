@@ -29,20 +29,15 @@ from plastsearch.search.study import Study
 Arm = Callable[[Task, int, int], Trials]
 
 
-def noise_of(task: Task, trials: int, seed: int) -> np.ndarray:
-    """The same draws for every arm."""
-    return np.random.default_rng([seed, 5]).normal(0, task.noise, trials) if task.noise else np.zeros(trials)
-
-
 def forest(task: Task, trials: int, seed: int) -> Trials:
     """Random forests."""
     space = open_space(task.spec(trials, seed))
     rival = Forest(space, seed, trials)
     found = Trials([], [], [])
-    for noise in noise_of(task, trials, seed):
+    for number in range(trials):
         params = rival.ask()
-        true = task.worth(space.config(params))
-        measured = [true[0] + float(noise), *true[1:]]
+        config = space.config(params)
+        true, measured = task.worth(config), task.run(config, number, 0, seed)
         rival.tell(measured)
         found.params.append(params)
         found.measured.append(measured)
@@ -107,7 +102,7 @@ def main() -> None:
     for kind in [*options.kinds, *(f"{kind}, repeated" for kind in options.kinds)]:
         repeats = kind.endswith("repeated")
         arms, curve_of = (REPLICATED, chosen) if repeats else (ARMS, curve)
-        trials = min(options.trials, 60) if kind.startswith("recorded") else options.trials
+        trials = options.trials
         found: dict[str, list[list[float]]] = {arm: [] for arm in arms}
         seconds = dict.fromkeys(arms, 0.0)
         for seed in range(options.seeds):

@@ -4,15 +4,18 @@
 
 Each seed runs an earlier sweep on one task, then two sweeps on another: cold, and with the earlier one in
 `search.warm_start`, through a table as that reads it. Landscapes are those of search.py; to a like task one with other
-useful layers adds three tenths, an unlike one is that alone. Of the recorded table a like task is judged before removal
-(dev_eer_grown), an unlike one has its sites in another order. Volumes are of true values, noise left out. Two further
-arms show what does it: openings alone, and weighed trials alone.
+useful layers adds three tenths, an unlike one is that alone. `recorded` looks real trials up in recorded.parquet:
+earlier sweeps are of the same space with another seed (of those the table has), judged before removal, or have their
+sites in another order. Volumes are of true values: means over seeds, noise left out. Further arms show what does it:
+openings alone, and weighed trials alone.
 """
 
 import argparse
+import functools
+import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +23,6 @@ import numpy as np
 import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
-import record_table
 import search
 from results import Cell, Table, write
 
@@ -35,18 +37,21 @@ from plastsearch.tracking.records import TrialRecord
 
 LIKE = 0.7  # of a like task's EER comes from the task itself
 NOISE = 2.0  # of an EER on the landscapes, in points: as much as real sweeps showed between seeds
+EARLIER = 500  # added to the seed of the earlier sweep
+COST = "backward_gflop"
+TABLE = Path(__file__).with_name("recorded.parquet")
 ARMS = ("cold", "warm", "openings alone", "weights alone")
 Worth = Callable[[TrialConfig], list[float]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A space, what its configurations are truly worth, and how far one run of them scatters."""
+    """A space, what its configurations are truly worth, and what one of their runs shows."""
 
     spec: Callable[[int, int], SweepSpec]
     worth: Worth
+    run: Callable[[TrialConfig, int, int, int], list[float]]  # of trial number, seed offset and sweep
     reference: tuple[float, float]
-    noise: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,13 @@ def landscapes(kind: str, seed: int) -> dict[str, Task]:
         return [LIKE * one[0] + (1 - LIKE) * two[0], one[1]]
 
     def task(worth: Worth) -> Task:
-        return Task(lambda trials, at: search.spec(trials, at, "auto"), worth, (50.0, 1.1), NOISE)
+        def run(config: TrialConfig, number: int, offset: int, at: int) -> list[float]:
+            # The n-th trial has the same luck in every arm.
+            key = [at, 5, number, offset] if offset else [at, 5]
+            luck = np.random.default_rng(key).normal(0, NOISE, 1 if offset else number + 1)[-1]
+            return [worth(config)[0] + float(luck), *worth(config)[1:]]
+
+        return Task(lambda trials, at: search.spec(trials, at, "auto"), worth, run, (50.0, 1.1))
 
     return {name: task(worth) for name, worth in (("own", own), ("like", like), ("unlike", other))}
 
@@ -76,30 +87,64 @@ def _without_noise(measure: search.Landscape) -> Worth:
     return lambda config: measure(config, 0.0)
 
 
-def recorded(seed: int) -> dict[str, Task]:
-    """The recorded table, its EER before removal, and the table with its sites in another order."""
-    rows = pq.read_table(record_table.TABLE).to_pylist()
-    sites = sorted({name for row in rows for name in row["layers"].split(",") if name})
+def tables(seed: int) -> dict[str, Task]:
+    """The recorded table, the same before removal, and the table with its sites in another order."""
+    asked, found, seeds = recorded()
+    sites = [*open_space(asked).candidates]
     shuffled = dict(zip(sites, np.random.default_rng([seed, 43]).permutation(sites), strict=True))
-    most = max(row["backward_gflop"] for row in rows)
+    order = np.random.default_rng([seed, 11]).permutation(seeds)
+    most = max(row[COST] for runs in found.values() for row in runs.values())
 
-    def task(metric: str, names: dict[str, str]) -> Task:
-        found = {(r["layers"], r["neurons"], r["criterion"]): [r[metric], r["backward_gflop"]] for r in rows}
+    def task(metric: str, renamed: Mapping[str, str]) -> Task:
+        def runs_of(config: TrialConfig) -> dict[int, dict[str, float]]:
+            layers = sorted((renamed[name] for name in config.layers), key=sites.index)
+            return found[_key({**config.model_dump(mode="json"), "layers": ",".join(layers),
+                               "neurons": next(iter(config.growth().values()))})]  # fmt: skip
 
         def worth(config: TrialConfig) -> list[float]:
-            growth = config.growth()
-            layers = ",".join(sorted(names[name] for name in growth))
-            return found[(layers, next(iter(growth.values())), config.criterion)]
+            runs = runs_of(config).values()
+            return [float(np.mean([one[name] for one in runs])) for name in (metric, COST)]
 
-        return Task(lambda trials, at: record_table.spec(trials, at, "auto"), worth, (50.0, 1.1 * most), 0.0)
+        # A sweep's trials share a seed, as real ones do: the first of its own order of those that were recorded.
+        def run(config: TrialConfig, number: int, offset: int, at: int) -> list[float]:  # noqa: ARG001 seeds decide
+            one = runs_of(config)[int(order[(offset + (at >= EARLIER)) % len(order)])]
+            return [one[metric], one[COST]]
+
+        def spec(trials: int, at: int) -> SweepSpec:
+            changed = {"trials": trials, "seed": at, "sampler": "auto", "parallel": None}
+            return asked.model_copy(update={"search": asked.search.model_copy(update=changed)})
+
+        return Task(spec, worth, run, (50.0, 1.1 * most))
 
     same = {name: name for name in sites}
-    return {"own": task("dev_eer", same), "like": task("dev_eer_grown", same), "unlike": task("dev_eer", shuffled)}
+    like, unlike = task("dev_eer_grown", same), task("dev_eer", shuffled)
+    return {"own": task("dev_eer", same), "before removal": like, "unlike": unlike}
+
+
+@functools.cache
+def recorded() -> tuple[SweepSpec, dict[str, dict[int, dict[str, float]]], list[int]]:
+    """The space that was recorded, what every point did with each seed, and the seeds that all points have."""
+    table = pq.read_table(TABLE)
+    plain = json.loads(table.schema.metadata[b"sweep"])
+    start = plain["base"]["model"].get("from")
+    if start is not None:  # an encoder that lies beside the table
+        plain["base"]["model"]["from"] = str(TABLE.with_name(start))
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for row in table.to_pylist():
+        if row["layers"]:
+            found.setdefault(_key(row), {})[row.get("seed", 0)] = row
+    seeds = set.intersection(*(set(runs) for runs in found.values()))
+    return SweepSpec.model_validate(plain), found, sorted(seeds)
+
+
+def _key(row: Mapping[str, object]) -> str:
+    """What makes a point, apart from its seed; a table without regimes has frozen trials alone."""
+    return ";".join(str(row.get(name, "frozen")) for name in ("layers", "neurons", "criterion", "regime"))
 
 
 def tasks_of(kind: str, seed: int) -> dict[str, Task]:
     """The tasks of a landscape or of the table."""
-    return recorded(seed) if kind == "recorded" else landscapes(kind, seed)
+    return tables(seed) if kind == "recorded" else landscapes(kind, seed)
 
 
 def sweep(
@@ -124,13 +169,11 @@ def sweep(
             earlier = earlier.model_copy(update={"openings": []})
     study = Study(asked, space, None, [], None, earlier)
     change(study)
-    noise = np.random.default_rng([seed, 5]).normal(0, task.noise, trials) if task.noise else np.zeros(trials)
     found = Trials([], [], [])
     for number in range(trials):
         proposal = study.ask(number)
         assert proposal is not None
-        true = task.worth(proposal.config)
-        measured = [true[0] + float(noise[number]), *true[1:]]
+        true, measured = task.worth(proposal.config), task.run(proposal.config, number, 0, seed)
         metrics = dict(zip((one.metric for one in asked.objectives), measured, strict=True))
         study.tell(TrialRecord(number, proposal.config.trial_id(), "search", None, proposal.params, {},
                                state="done", metrics=metrics, fidelity=1.0))  # fmt: skip
@@ -140,13 +183,14 @@ def sweep(
     return found
 
 
-def told(task: Task, found: Trials, path: Path) -> Path:
+def told(task: Task, found: Trials, folder: Path) -> Path:
     """The trials of a sweep as a table."""
     names = [one.metric for one in task.spec(1, 0).objectives]
     rows = [
         {f"params.{name}": value for name, value in params.items()} | dict(zip(names, values, strict=True))
         for params, values in zip(found.params, found.measured, strict=True)
     ]
+    path = Path(tempfile.mkdtemp(dir=folder)) / "earlier.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
 
@@ -165,12 +209,11 @@ def curves(kind: str, seeds: int, trials: int, folder: Path) -> dict[tuple[str, 
         tasks = tasks_of(kind, seed)
         own = tasks["own"]
         cold = curve(own, sweep(own, trials, seed))
-        for relation in ("same", "like", "unlike"):
-            earlier = tasks["own" if relation == "same" else relation]
-            table = told(earlier, sweep(earlier, trials, seed + 500), folder / "earlier.parquet")
+        earlier = {name: told(task, sweep(task, trials, seed + EARLIER), folder) for name, task in tasks.items()}
+        for relation, table in earlier.items():
             for arm in ARMS:
                 one = cold if arm == "cold" else curve(own, sweep(own, trials, seed, table, arm))
-                found.setdefault((relation, arm), []).append(one)
+                found.setdefault(("same" if relation == "own" else relation, arm), []).append(one)
         print(f"{kind} seed {seed}: {time.time() - start:.0f} s", flush=True)
     return {key: np.array(runs) for key, runs in found.items()}
 
@@ -209,12 +252,11 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["recorded", "sparse", "smooth"])
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tables = {}
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.kinds:
-            trials = min(options.trials, 60) if kind == "recorded" else options.trials  # of 252 there are
-            tables[kind] = report(kind, curves(kind, options.seeds, trials, Path(folder)), trials)
-    write("warm_start", tables) if options.seeds >= 10 else None
+            found[kind] = report(kind, curves(kind, options.seeds, options.trials, Path(folder)), options.trials)
+    write("warm_start", found)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ Direction = Literal["forward", "backward"]
 Values = Mapping[str, float | None]  # id of a configuration → what it is worth, less is better; None: it failed
 
 
+class NoPathError(PlastsearchError):
+    """An end of the path has no result."""
+
+
 @dataclass(frozen=True)
 class Move:
     """Fields that change together, and where that leads; mostly it is a single one."""
@@ -68,7 +72,7 @@ class Walker:
         left_out: list[str] = []
         end = self._id(goal)
         if any(values.get(self._id(one), 0.0) is None for one in (start, goal)):
-            raise PlastsearchError("the trial or its baseline failed when run again, so there is no path between them")
+            raise NoPathError("the trial or its baseline failed when run again, so there is no path between them")
         begun = [self.contrast.config(one) for one in (start, goal) if self._id(one) not in values]
         while self._id(at) != end:
             moves, refused = self.moves(at, direction)

@@ -1,11 +1,11 @@
 """What an ablation runs, round by round: each round follows from the results of those before, in both directions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from plastsearch.ablation.fields import Contrast
-from plastsearch.ablation.greedy import Walk, Walker, most_runs
+from plastsearch.ablation.greedy import NoPathError, Walk, Walker, most_runs
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import Goal
 from plastsearch.sweep.phases import PlannedTrial, Records
@@ -70,7 +70,11 @@ class Plan:
     def next_round(self, records: Mapping[int, TrialRecord]) -> list[PlannedTrial]:
         """The runs of the next round; none once both paths are whole, or if it would go beyond the limit."""
         known = {record.id for record in records.values()}
-        wanted = {config.trial_id(): config for walk in self.walks(records) for config in walk.wanted}
+        try:
+            walks = self.walks(records)
+        except NoPathError:  # said when the answer is asked for; the driver ends as it does when nothing is left
+            return []
+        wanted = {config.trial_id(): config for walk in walks for config in walk.wanted}
         # Seed by seed: what a seed's runs share is trained by the first of them.
         by_seed = zip(*(self.seeded(config) for config in wanted.values()), strict=True)
         lacking = [one for of_seed in by_seed for one in of_seed if one.trial_id() not in known]
@@ -105,8 +109,3 @@ class Round:
         if self._queue is None:
             self._queue = self._plan.next_round(records)
         return self._queue.pop(0) if self._queue else None
-
-
-def first_round(plan: Plan) -> Sequence[PlannedTrial]:
-    """What any ablation of this question begins with."""
-    return plan.next_round({})

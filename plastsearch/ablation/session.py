@@ -5,7 +5,7 @@
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from plastsearch.ablation.answer import Answers
 from plastsearch.ablation.fields import Contrast
+from plastsearch.ablation.greedy import NoPathError
 from plastsearch.ablation.plan import Plan
 from plastsearch.addresses import typed
 from plastsearch.analysis.ablations import FOLDER, Ablation
@@ -29,7 +30,7 @@ from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.journal import read
-from plastsearch.tracking.records import trials
+from plastsearch.tracking.records import TrialRecord, trials
 
 BEST, KNEE = "best", "knee"
 
@@ -121,6 +122,7 @@ def run(
 def answer(question: Question) -> Ablation:
     """What the runs so far say."""
     records = trials(read(question.folder))
+    _both_ends(question, records)
     notes = []
     if question.plan.stopped(records):
         notes.append(
@@ -129,6 +131,18 @@ def answer(question: Question) -> Ablation:
         )
     answers = Answers(question.plan, records, question.results.folder)
     return answers.ablation(question.results.name, question.row.number, notes)
+
+
+def _both_ends(question: Question, records: Mapping[int, TrialRecord]) -> None:
+    """The ends of the path have results, in every seed."""
+    contrast, by_id = question.plan.contrast, {record.id: record for record in records.values()}
+    for label, end in (("the baseline", frozenset[str]()), (question.row.label, contrast.names)):
+        for config in question.plan.seeded(contrast.config(end)):
+            record = by_id.get(config.trial_id())
+            if record is not None and record.state == "failed":
+                raise NoPathError(
+                    f"{label} failed when run again with seed {config.seed}, so no path can be walked: {record.reason}"
+                )
 
 
 def store_of(question: Question) -> Path:

@@ -81,6 +81,10 @@ class Certainty:
             found[:, :, at] = moved if (values[:, at] < 0).any() else np.maximum(moved, 0.0)
         return found
 
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {row.number: at for at, row in enumerate(self.rows)}
+
     def _luck(self, at: int) -> Floats:
         """The variance of each row's mean that is its own."""
         runs = np.array([len(row.runs) for row in self.rows])
@@ -106,7 +110,7 @@ class Certainty:
     def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
         """95 % of the mean that stands in the table, by seeds and clips; of exact numbers none."""
         one, scatter = self.objectives[objective], self.scatter[objective]
-        at = next(n for n, other in enumerate(self.rows) if other.number == row.number)
+        at = self._places[row.number]
         parts = [
             (scatter.rest**2 / len(row.runs), scatter.freedom),
             (scatter.seeds**2 / scatter.count, scatter.count - 1),

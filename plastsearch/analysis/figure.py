@@ -34,10 +34,11 @@ COLUMNS = {
 }  # fmt: skip
 BUTTONS = {"dev_eer": "EER", "backward_ratio": "backward", "params_total": "parameters"}  # where room is scarce
 # Okabe-Ito: told apart by people with any colour vision, and by symbol as well.
-COLOURS = {"front": "#D55E00", "baseline": "#0072B2", "lora": "#009E73", "random": "#CC79A7", "other": "#56B4E9"}
-SYMBOLS = {"baseline": "star", "lora": "diamond", "random": "x", "other": "square"}
-DESCRIBED = {"regime": "regime", "criterion": "criterion", "rank": "rank", "last_k": "last layers",
-             "truncate_to": "layers kept"}  # fmt: skip
+COLOURS = {"front": "#D55E00", "baseline": "#0072B2", "lora": "#009E73", "adalora": "#E69F00", "random": "#CC79A7",
+           "other": "#56B4E9"}  # fmt: skip
+SYMBOLS = {"baseline": "star", "lora": "diamond", "adalora": "cross", "random": "x", "other": "square"}
+DESCRIBED = {"regime": "regime", "criterion": "criterion", "rank": "rank", "lora_share": "LoRA share",
+             "last_k": "last layers", "truncate_to": "layers kept"}  # fmt: skip
 WIDE = 8.0  # a range of values beyond this factor reads better on a logarithmic axis
 
 

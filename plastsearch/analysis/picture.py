@@ -34,7 +34,8 @@ from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
 
 AREAS = {0.95: 0.14, 0.5: 0.3}  # opacity; the narrow band lies on the wide one
 ROW = 0.34  # inches of a step
-MARKERS = {"baseline": "*", "lora": "D", "random": "X", "other": "s"}  # figure.SYMBOLS in matplotlib's words
+# figure.SYMBOLS in matplotlib's words
+MARKERS = {"baseline": "*", "lora": "D", "adalora": "P", "random": "X", "other": "s"}
 
 
 def pareto_png(results: Results, path: Path) -> None:

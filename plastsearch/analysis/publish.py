@@ -13,11 +13,10 @@ import yaml
 
 from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
-from plastsearch.analysis.budgets import best_under
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.foretold import early
-from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
 from plastsearch.analysis.picture import importance_png, pareto_png
 from plastsearch.analysis.report import SPACE_FILE, folder_of, opening, report, savings

@@ -28,8 +28,9 @@ class Order(NamedTuple):
 
 
 def why_blocks(ablations: Sequence[Ablation]) -> list[Block]:
-    """A section for each ablation; nothing where there is none."""
-    return [block for one in ablations for block in _section(one)]
+    """The section with a part for each ablation; nothing where there is none."""
+    parts = [block for one in ablations for block in _part(one)]
+    return [Heading(HEADING), *parts] if parts else []
 
 
 def publish_ablation(ablation: Ablation, folder: Path) -> dict[str, Path]:
@@ -40,7 +41,7 @@ def publish_ablation(ablation: Ablation, folder: Path) -> dict[str, Path]:
     save(ablation, folder)
     blocks = why_blocks([ablation])
     outro = [Text("Pale: no difference shown after Holm's correction. Lines: 95 % intervals of single steps.")]
-    page = ablation_html(ablation, as_html(blocks[1:3]), as_html([*outro, *blocks[3:]]))
+    page = ablation_html(ablation, as_html(blocks[2:4]), as_html([*outro, *blocks[4:]]))
     for name, text in ((TABLE, ablation_csv(ablation)), (PAGE, page)):
         with whole_file(folder / name) as draft:
             draft.write_text(text, encoding="utf-8")
@@ -84,7 +85,7 @@ def order(ablation: Ablation) -> Order:
     )
 
 
-def _section(ablation: Ablation) -> list[Block]:
+def _part(ablation: Ablation) -> list[Block]:
     seeds = f"{len(ablation.seeds)} {'seed' if len(ablation.seeds) == 1 else 'seeds'}, the same for all"
     text = (
         f"Trial {ablation.trial} against the baseline in {title(ablation.metric)} ({ablation.goal}), one field at a "
@@ -92,7 +93,7 @@ def _section(ablation: Ablation) -> list[Block]:
     )
     shown = [_table(ablation, way) for way in ablation.paths]
     blocks: list[Block] = [
-        Heading(f"{HEADING} Trial {ablation.trial}"),
+        Heading(f"Trial {ablation.trial}", 3),
         Text(text),
         Points((order(ablation).words, *_notes(ablation))),
         Text("Forward, from the baseline: at each step what helps most."),

@@ -29,7 +29,7 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.budgets import parse_budget
+    from plastsearch.analysis.front_section import parse_budget
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.publish import publish, render, report_json
@@ -37,6 +37,7 @@ def report(
     from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
     from plastsearch.analysis.trust import HEADING
+    from plastsearch.analysis.why import HEADING as WHY
 
     budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)
@@ -52,7 +53,7 @@ def report(
         return
     out = console()
     wanted = {
-        "Pareto front", HEADING, "Did growth pay?", "Finalists", IMPORTANCE, "Work not done twice", "Failures",
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice", "Failures",
         "Warnings",
     }  # fmt: skip
     print_blocks(out, opening(results))
@@ -66,7 +67,7 @@ def _sections(blocks: Sequence[Block], wanted: set[str]) -> list[Block]:
     found: list[Block] = []
     inside = False
     for block in blocks:
-        if isinstance(block, Heading):
+        if isinstance(block, Heading) and block.level < 3:
             inside = block.text in wanted
         if inside:
             found.append(block)

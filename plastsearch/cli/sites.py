@@ -1,6 +1,6 @@
 """`plastsearch sites`: which places of a network can change their width, from plain configuration alone."""
 
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -20,6 +20,9 @@ def sites(
     ] = None,
     bidirectional: Annotated[bool, typer.Option("--bidirectional", help="grnn: layers of two directions.")] = False,
     as_json: options.AsJson = False,
+    activation: Annotated[
+        Literal["own", "lif"], typer.Option(help="lif: of the spiking network; the sites are the same.")
+    ] = "own",
 ) -> None:
     """List the sites of MODEL: names for `layers`, widths, the unit of `neurons`, parameters per neuron."""
     from plastsearch.models.catalog import UNITS, known_model, missing_sites, preset_widths, site_table
@@ -27,8 +30,11 @@ def sites(
 
     preset_widths(known_model(model), preset)  # for its messages, which name what is known
     config = ModelConfig.model_validate(
-        {"name": model, "preset": preset, "from": source, "bidirectional": bidirectional and model == "grnn"}
-    )
+        {
+            "name": model, "preset": preset, "from": source, "bidirectional": bidirectional and model == "grnn",
+            "activation": activation,
+        }
+    )  # fmt: skip
     found = site_table(config)
     missing = missing_sites(config)
     if as_json:

@@ -12,6 +12,7 @@ from plastsearch.documents import Table
 
 SHOWN = (
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_eer_baseline", "dev_eer_grown", "dev_eer_pruned", "turnover",
+    "spikes_per_inference", "spike_rate",
     "eval_eer", "eval_eer_low", "eval_eer_high", "eval_min_tdcf", "backward_ratio", "backward_ms", "forward_ms",
     "optimizer_ms", "params_total", "params_final", "params_trainable", "params_added", "peak_memory_mb",
     "seconds", "reused_seconds", "bad_clips", "eval_bad_clips",

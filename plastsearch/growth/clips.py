@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.recurrent import Frames
+from plastsearch.growth.resize import unflatten
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ClipRows:
     spread: Callable[[Tensor], Tensor]
     lengths: Tensor | None = None  # positions of each clip, if they differ
     frames_first: bool = False
+    steps: int = 1  # rows of each clip along the first axis
 
     def counts(self, value_BPF: Tensor) -> Tensor:
         """Positions of every clip, [B]."""
@@ -35,14 +37,16 @@ class ClipRows:
         return places_P < self.counts(value_BPF)[:, None]
 
 
-def clips_first(dim: int) -> ClipRows:
-    """Clips along the first axis, features along `dim`, positions along all others."""
+def clips_first(dim: int, steps: int = 1) -> ClipRows:
+    """Clips along the first axis, features along `dim`, positions along all others; steps are positions, too."""
 
     def spread(value: Tensor) -> Tensor:
         last = value.movedim(dim, -1)
+        if steps > 1:
+            last = unflatten(last, 0, (-1, steps))
         return last.flatten(1, -2) if last.dim() > 2 else last[:, None]
 
-    return ClipRows(spread)
+    return ClipRows(spread, steps=steps)
 
 
 def recurrent(output: Frames, layer: nn.GRU) -> ClipRows:
@@ -83,6 +87,9 @@ def packed(sequence: PackedSequence) -> ClipRows:
 
 def reader(output: Frames, layer: nn.Module, clips: int, rows: int, read: ClipRows, site: str) -> ClipRows:
     """How the output of a layer lies that reads a site, whose activations are `rows` long and lie as `read` says."""
+    if read.steps > 1 and isinstance(output, Tensor):
+        # Of a spiking network's site: the layer ran on every step, or on their mean, which has a row for each clip.
+        return clips_first(1 if isinstance(layer, nn.Conv2d) else -1, 1 if output.shape[0] == clips else read.steps)
     if isinstance(layer, nn.GRU):
         return recurrent(output, layer)
     assert isinstance(output, Tensor)

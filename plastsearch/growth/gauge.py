@@ -66,7 +66,7 @@ def by_unit(tensor: Tensor, slot: Slot | Tap, units: int) -> Tensor:
 
 def split_activations(tensor: Tensor, tap: Tap, units: int) -> Tensor:
     """A tap's tensor of clips first as [B, P, U, W]."""
-    return _split(clips_first(tap.dim).spread(tensor), tap, units)
+    return _split(clips_first(tap.dim, tap.steps).spread(tensor), tap, units)
 
 
 def _split(value_BPF: Tensor, tap: Tap, units: int) -> Tensor:
@@ -230,14 +230,14 @@ class Gauge:
 
     def _on_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         value = _differentiable(args[0])
-        self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
+        self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim, self.site.tap.steps)))
         return (value, *args[1:])
 
     def _on_output(self, layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> object:
         if not isinstance(layer, nn.GRU):
             first, *rest = output if isinstance(output, tuple) else (output,)
             value = _differentiable(first)
-            self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim)))
+            self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim, self.site.tap.steps)))
             return (value, *rest) if isinstance(output, tuple) else value
         frames, state = output
         value = _differentiable(data_of(frames))

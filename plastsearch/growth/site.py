@@ -48,6 +48,7 @@ class Tap:
     width: int = 1  # entries per unit along that axis; a unit's activation is their norm, its gate multiplies all
     offset: int = 0
     gates: int = 1  # indexed as in Slot: both directions of a GRU, every head of a head width
+    steps: int = 1  # rows of a clip, one after the other along the first axis: time steps of a spiking network
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from plastsearch.models.catalog import (
     BINS,
     CONFIG_FILE,
     TRANSFORMERS,
+    Spikes,
     Widths,
     folder_widths,
     front_end_of,
     known_model,
     preset_widths,
+    spikes_of,
     table_of,
+    with_spikes,
 )
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import build_front_end
@@ -43,18 +46,27 @@ def build(
     pooling: str = "mean",
     bidirectional: bool = False,
     dropout: float = 0.0,
+    activation: str = "own",
+    time_steps: int = 4,
+    leak: float = 0.5,
+    threshold: float = 0.5,
+    reset: str = "soft",
+    surrogate: str = "arctan",
     rate_hz: int = 16_000,
     seed: int = 0,
 ) -> Detector:
     """A detector with random weights, or with those of a folder or hub name (`source`); `seed` draws what is new."""
     kind = front_end_of(known_model(name), front_end)
+    asked = Spikes(time_steps=time_steps, leak=leak, threshold=threshold, reset=reset, surrogate=surrogate)
+    spikes = spikes_of(name, activation, asked)
     choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz}
     with seeded(seed):
         if source is not None:
-            return _from_source(name, source, front_end, choices)
+            return _from_source(name, source, front_end, choices, spikes)
         if name == "grnn":
             choices |= {"bidirectional": bidirectional}
-        return from_config({"model_type": name, **preset_widths(name, preset), "front_end": kind, **choices})
+        widths: Widths = {"model_type": name, **preset_widths(name, preset), "front_end": kind, **choices}
+        return from_config(with_spikes(widths, spikes, None))
 
 
 def from_config(plain: Widths) -> Detector:
@@ -81,7 +93,7 @@ def save_pretrained(detector: Detector, folder: Path) -> None:
     (folder / DETECTOR_FILE).write_text(json.dumps(choices, indent=2) + "\n")
 
 
-def _from_source(name: str, source: str, front_end: str | None, choices: Widths) -> Detector:
+def _from_source(name: str, source: str, front_end: str | None, choices: Widths, spikes: Spikes | None) -> Detector:
     folder = Path(source).expanduser()
     if name == "wav2vec2":
         _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
@@ -91,7 +103,7 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths)
     else:
         widths = folder_widths(name, source, front_end)
         _check_rate(source, widths["rate_hz"], choices["rate_hz"])
-        detector = from_config({**widths, **choices})
+        detector = from_config(with_spikes({**widths, **choices}, spikes, source))
         head = folder / WEIGHTS_FILE
         _load(detector, {key: value for key, value in _read(head).items() if not _in_head(key)}, head)
     if _saved_pooling(folder) == detector.pooling:
@@ -168,6 +180,7 @@ def _build_resnet18(plain: Widths) -> Detector:
         dropout=plain["dropout"],
         front_end_name=plain["front_end"],
         rate_hz=plain["rate_hz"],
+        spikes=plain.get("spikes"),
     )
 
 
@@ -181,6 +194,7 @@ def _build_grnn(plain: Widths) -> Detector:
         dropout=plain["dropout"],
         front_end_name=plain["front_end"],
         rate_hz=plain["rate_hz"],
+        spikes=plain.get("spikes"),
     )
 
 

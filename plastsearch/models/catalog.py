@@ -14,6 +14,16 @@ from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.places import looks_like_path
 
 
+class Spikes(TypedDict):
+    """How leaky integrate-and-fire neurons behave, and for how many steps (models/lif.py)."""
+
+    time_steps: int
+    leak: float
+    threshold: float
+    reset: str
+    surrogate: str
+
+
 class Widths(TypedDict, total=False):
     """What a config.json says of a network's shape; those of transformers say more, which is handed on as it is."""
 
@@ -38,6 +48,7 @@ class Widths(TypedDict, total=False):
     bidirectional: bool
     blocks: int  # that are left after truncation
     front_end: str
+    spikes: Spikes  # absent: its own activations
     # Any network's.
     rate_hz: int
     pooling: str
@@ -159,7 +170,40 @@ def widths_of(model: ModelConfig) -> Widths:
         widths |= {"bidirectional": model.bidirectional, "front_end": front_end_of(model.name, model.front_end)}
     else:
         widths = folder_widths(model.name, model.from_, model.front_end)
-    return {**widths, "pooling": model.pooling}
+    spikes = spikes_of(
+        model.name, model.activation, Spikes(
+            time_steps=model.time_steps, leak=model.leak, threshold=model.threshold, reset=model.reset,
+            surrogate=model.surrogate,
+        )
+    )  # fmt: skip
+    return with_spikes({**widths, "pooling": model.pooling}, spikes, model.from_)
+
+
+def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:
+    """How the neurons of a network spike, if they do; refused where they cannot."""
+    if activation == "own":
+        return None
+    if name == "wav2vec2":
+        raise PlastsearchError(
+            "model.activation: wav2vec2 has no spiking variant: softmax, LayerNorm and GELU work on real values, and "
+            "a pretrained encoder would lose what it knows; lif is for resnet18 and grnn"
+        )
+    return spikes
+
+
+def with_spikes(widths: Widths, spikes: Spikes | None, source: str | None) -> Widths:
+    """A network's widths with the spikes that are asked for; those of a folder are never dropped in silence.
+
+    A folder of the usual network may start a spiking one, whose weights have the same names and shapes.
+    """
+    if spikes is not None:
+        return {**widths, "spikes": spikes}
+    if "spikes" in widths:
+        raise PlastsearchError(
+            f"model.activation: the weights in {source} were trained as a spiking network; say `activation: lif`, and "
+            "its settings if they are not the usual ones"
+        )
+    return widths
 
 
 def front_end_of(name: str, wanted: str | None) -> str:

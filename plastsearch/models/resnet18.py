@@ -1,17 +1,26 @@
 """ResNet18 on a spectrogram of one channel; its sites are the inner channels of the eight basic blocks.
 
-Axes: B clips, T samples or frames, C channels, F rows of the spectrogram, D features.
+As a spiking network it has LIF neurons in the place of each ReLU, before the sum with the shortcut and not behind it
+(SEW-ResNet): behind it the surrogate would dampen what goes straight on, block by block, and the network would not
+learn. So sums of spikes, small whole numbers, pass from block to block. The spectrogram is the same current at every
+step, so what lies before the first neurons runs once; every BatchNorm after them sees the steps as further clips, and
+the frames to pool are the mean over steps.
+
+Axes: B clips, S time steps of a spiking network, T samples or frames, C channels, F rows of the spectrogram,
+D features, R rows: clips, or every step of them.
 """
 
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from plastsearch.growth.families import resnet_sites
+from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import Widths
+from plastsearch.models.catalog import Spikes, Widths
 from plastsearch.models.detector import Detector
+from plastsearch.models.lif import LIF
 
 BLOCKS_PER_STAGE = 2
 
@@ -19,11 +28,12 @@ BLOCKS_PER_STAGE = 2
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut; keys are named as torchvision names them."""
 
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+    def __init__(self, inputs: int, channels: int, stride: int, spikes: Spikes | None = None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU()
+        self.spiking = spikes is not None
+        self.relu = _activation(spikes)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample: nn.Module | None = None
@@ -35,9 +45,16 @@ class BasicBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Shortcut plus the two convolutions."""
         shortcut = hidden if self.downsample is None else self.downsample(hidden)
-        inner = self.relu(self.bn1(self.conv1(hidden)))
-        output: Tensor = torch.relu(self.bn2(self.conv2(inner)) + shortcut)
-        return output
+        inner = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(hidden)))))
+        if not self.spiking:
+            output: Tensor = self.relu(inner + shortcut)
+            return output
+        spikes: Tensor = self.relu(inner)
+        return spikes + (hidden if self.downsample is None else self.relu(shortcut))
+
+
+def _activation(spikes: Spikes | None) -> nn.Module:
+    return nn.ReLU() if spikes is None else LIF(spikes)
 
 
 class ResNet18(Detector):
@@ -52,19 +69,24 @@ class ResNet18(Detector):
         dropout: float,
         front_end_name: str,
         rate_hz: int,
+        spikes: Spikes | None = None,
     ) -> None:
         super().__init__(channels[-1], pooling, dropout)
         self.front_end = front_end
         self._plain: Widths = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
+        self.steps = 1 if spikes is None else spikes["time_steps"]
+        self.spiking = spikes is not None
+        if spikes is not None:
+            self._plain["spikes"] = spikes
         self.norm = nn.BatchNorm2d(1)  # front ends differ in scale by orders of magnitude
         self.conv1 = nn.Conv2d(1, channels[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
-        self.relu = nn.ReLU()
+        self.relu = _activation(spikes)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         before = channels[0]
         for stage, width in enumerate(channels, start=1):
-            first = BasicBlock(before, width, 1 if stage == 1 else 2)
-            setattr(self, f"layer{stage}", nn.Sequential(first, BasicBlock(width, width, 1)))
+            first = BasicBlock(before, width, 1 if stage == 1 else 2, spikes)
+            setattr(self, f"layer{stage}", nn.Sequential(first, BasicBlock(width, width, 1, spikes)))
             before = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -73,8 +95,21 @@ class ResNet18(Detector):
     def stem(self, wave_BT: Tensor) -> Tensor:
         """Spectrogram, 7×7 convolution, max pooling: a quarter of the rows and frames."""
         image_BCFT = self.norm(self.front_end(wave_BT)[:, None])
-        hidden: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(image_BCFT))))
-        return hidden
+        current_BCFT: Tensor = self.bn1(self.conv1(image_BCFT))
+        if not self.spiking:
+            hidden: Tensor = self.maxpool(self.relu(current_BCFT))
+            return hidden
+        return self._by_clip(self.maxpool(self.relu(current_BCFT.repeat_interleave(self.steps, 0))))
+
+    def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One block; of a spiking network on the steps of every clip as rows."""
+        if not self.spiking:
+            return super().run_block(block, hidden)
+        return self._by_clip(block(hidden.flatten(0, 1)))
+
+    def _by_clip(self, hidden: Tensor) -> Tensor:
+        """Rows of a spiking network as [B, S, …]: the first axis of what is cut, kept and halved are clips."""
+        return unflatten(hidden, 0, (-1, self.steps))
 
     def blocks(self) -> list[tuple[str, nn.Module]]:
         """`layer1.0` to `layer4.1`, fewer after truncation."""
@@ -82,12 +117,18 @@ class ResNet18(Detector):
         return [(f"{stage}.{i}", block) for stage in stages for i, block in enumerate(getattr(self, stage))]
 
     def frames(self, hidden: Tensor) -> Tensor:
-        """The mean over rows of the spectrogram, frames second."""
-        return hidden.mean(2).transpose(1, 2)
+        """The mean over rows of the spectrogram, and over steps, frames second."""
+        return (hidden.mean(1) if self.spiking else hidden).mean(2).transpose(1, 2)
 
     def declare_sites(self) -> list[Site | Refusal]:
         """Inner channels of each block."""
-        return resnet_sites(self, read=False)
+        sites = resnet_sites(self, read=False)
+        if not self.spiking:
+            return sites
+        return [
+            site if isinstance(site, Refusal) else replace(site, tap=replace(site.tap, steps=self.steps))
+            for site in sites
+        ]
 
     def truncate_(self, count: int) -> None:
         """Keep the first `count` blocks; the head is new if they are narrower."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, UNTOUCHED, reads
+from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
+from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
 
 
 def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
@@ -11,15 +11,23 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     growth = config.growth()
     # Where nothing grows there is nothing to tell it from training the untouched network.
     method = UNTOUCHED if METHODS[config.method].placed and not growth else config.method
-    changes: dict[str, object] = {"method": method}
+    changes: dict[str, object] = {}
+    if method == "lora_growth" and config.lora_share in SHARE_ENDS:
+        method = SHARE_ENDS[config.lora_share]
+        # It grows frozen and solves its ranks whatever these say.
+        changes |= {name: _default(name) for name in ("regime", "rank", "lora_on")}
+    changes["method"] = method
     if METHODS[method].placed:
         changes |= _growth(growth, order)
         if not any(name.startswith("gru.") for name in growth):
             changes["lateral"] = _default("lateral")
-    if method == "lora" and config.rank:
+    if method == "lora" and config.rank and config.method == method:
         # Otherwise its rank follows from what the same growth would add.
         changes |= {key: _default(key) for key in CHANGES["lora"].unranked_reads}
     changes |= {key: _default(key) for key in OWN_SETTINGS if not reads(method, key)}
+    if config.model.activation == "own":
+        unread = {key: ModelConfig.model_fields[key].default for key in SPIKING}
+        changes["model"] = config.model.model_copy(update=unread)
     return config.model_copy(update=changes)
 
 

@@ -221,7 +221,7 @@ class _EarlierValues(RandomValues):
 
 def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
     """Points of the earlier fronts, from each sweep in turn, each configuration once."""
-    count = min(MOST, spec.search.trials // SHARE)
+    count = min(MOST, max(1, spec.search.trials // SHARE))
     queues = [_best_first(earlier, at) for at in range(len(earlier.sweeps))]
     found: dict[str, Opening] = {}
     for place in range(max(map(len, queues), default=0)):

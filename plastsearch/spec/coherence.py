@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.constraints import SPIKES
 from plastsearch.spec.document import Place
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
 from plastsearch.spec.methods import METHODS
@@ -38,6 +39,8 @@ def incoherent(
         found += _key(key, domain, base) + _conditions(key, space, dropped)
     found += _growth(base, space, dropped)
     found += _twice("objectives", metrics) + _twice("controls", controls)
+    if not {"base", "base.model", "base.model.activation", "model.activation"} & set(dropped):
+        found += spike_metrics("objectives", metrics, base, space)
     for index, point in enumerate(try_first):
         found += _point(index, point, space, dropped)
     return found
@@ -180,6 +183,25 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     if "neurons" not in space and not base.neurons:
         found.append((("space",), f"method {growing[0]} grows, but by nothing; add 'neurons' here or in base"))
     return found
+
+
+def spike_metrics(
+    section: str, metrics: Sequence[str], base: TrialConfig, space: Mapping[str, Domain]
+) -> list[Mistake]:
+    """Counts of spikes asked of trials that have none: they would never be measured there."""
+    searched = space.get("model.activation")
+    options = searched.of if isinstance(searched, Choice) else [base.model.activation]
+    if all(option == "lif" for option in options):
+        return []
+    if searched is None:
+        why = "this network has no neurons that spike; set base.model.activation: lif"
+    else:
+        why = "some trials of this space have no neurons that spike; search model.activation: [lif] alone"
+    return [
+        ((section, at), f"{name} is measured where neurons spike, and {why}, or leave the metric out")
+        for at, name in enumerate(metrics)
+        if name in SPIKES
+    ]
 
 
 def _twice(section: str, names: Sequence[str]) -> list[Mistake]:

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
 
+SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
+# Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
+LATER = ("lora_share",)
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 
 
@@ -30,6 +33,17 @@ class ModelConfig(Closed):
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
     bidirectional: bool = False  # grnn only
     dropout: float = Field(0.0, ge=0, lt=1)
+    activation: Literal["own", "lif"] = "own"  # lif: spiking neurons (docs/spiking.md); resnet18 and grnn
+    time_steps: int = Field(4, ge=1, le=64)  # lif: how often each clip's currents are applied
+    leak: float = Field(0.5, gt=0, le=1)  # lif: share of a membrane that a step leaves; 1: none is lost
+    threshold: float = Field(0.5, gt=0)  # lif: of a membrane, to fire
+    reset: Literal["soft", "hard"] = "soft"  # lif: a spike takes the threshold off its membrane, or all of it
+    surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"  # lif: in the place of a spike's derivative
+
+    def identity(self) -> dict[str, object]:
+        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it."""
+        unread = {"activation", *SPIKING} if self.activation == "own" else set()
+        return self.model_dump(mode="json", by_alias=True, exclude=unread)
 
 
 class SearchDev(Closed):
@@ -126,6 +140,7 @@ class TrialConfig(Closed):
     calibration_clips: int = Field(256, ge=8)
     rank: int | None = Field(None, ge=1)  # lora: None matches the trainable count of the same dropin
     lora_on: Literal["sites", "all"] = "sites"
+    lora_share: float = Field(0.5, ge=0, le=1)  # lora_growth: share of the frozen dropin's parameters that adapters get
     last_k: int | None = Field(None, ge=1)
     truncate_to: int | None = Field(None, ge=1)
     timing_batch: int = Field(4, ge=1)
@@ -140,7 +155,11 @@ class TrialConfig(Closed):
 
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
-        return content_id(self.model_dump(mode="json", by_alias=True))
+        plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
+        for name in LATER:
+            if plain[name] == type(self).model_fields[name].default:
+                del plain[name]
+        return content_id(plain)
 
 
 class RunSettings(Closed):

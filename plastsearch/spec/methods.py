@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Literal, cast
 
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.vocabulary import Method
+from plastsearch.spec.vocabulary import Method, Model
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
-Change = Literal["none", "neurons", "layers", "lora", "truncate", "remove"]
+Change = Literal["none", "neurons", "layers", "lora", "adalora", "lora_growth", "truncate", "remove"]
 Learns = Literal["all", "regime", "new", "top", "survivors", "nothing"]
 Adds = Literal["nothing", "neurons", "layers", "adapters"]
-Control = Literal["baseline", "lora", "random"]
+Control = Literal["baseline", "lora", "adalora", "random"]
 
 PLACES = ("layers", "neurons")  # where something is added, and how much of it
 CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # training clips and the loss on them
@@ -42,6 +42,8 @@ CHANGES: dict[Change, ChangeFacts] = {
     "neurons": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION),
     "layers": ChangeFacts("layers", (*PLACES, "init", "lateral", "regime"), CALIBRATION),
     "lora": ChangeFacts("adapters", (*PLACES, "rank", "lora_on"), unranked_reads=("operator", "lateral", "regime")),
+    "adalora": ChangeFacts("adapters", (*PLACES, "operator", "lateral", "regime")),
+    "lora_growth": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "lora_share"), CALIBRATION),
     "truncate": ChangeFacts(reads=("truncate_to",)),
     "remove": ChangeFacts(reads=("criterion", "pool", "keep", "compensate", *CALIBRATION)),
 }
@@ -108,10 +110,32 @@ METHODS: dict[Method, MethodFacts] = {
         (*_DROPIN, MethodStage("prune", "remove"), MethodStage("consolidate", learns="survivors"))
     ),
     "lora": MethodFacts((_TRAIN, MethodStage("dropin", "lora"), MethodStage("retrain", learns="new"))),
+    "adalora": MethodFacts((_TRAIN, MethodStage("dropin", "adalora"), MethodStage("retrain", learns="new"))),
+    "lora_growth": MethodFacts((_TRAIN, MethodStage("dropin", "lora_growth"), MethodStage("retrain", learns="new"))),
     "last_k": MethodFacts((_TRAIN, MethodStage("retrain", learns="top"))),
     "stack": MethodFacts((_TRAIN, MethodStage("dropin", "layers"), MethodStage("retrain", learns="regime"))),
     "truncate": MethodFacts((_TRAIN, MethodStage("dropin", "truncate"), MethodStage("retrain", learns="all"))),
 }
+# What some methods cannot do to some networks, and the way out.
+UNFIT: dict[Method, dict[Model, str]] = {
+    "adalora": {
+        "grnn": "AdaLoRA adapts linear and convolution layers, and grnn has neither at its sites; use lora there, "
+        "which also adapts the weights of recurrent layers"
+    },
+    "lora_growth": {
+        "grnn": "grown recurrent layers read the weights of the layer they stand around by themselves and would not "
+        "hear its adapters; use lora or dropin there"
+    },
+}
+
+
+def unfit(method: str, model: str) -> str | None:
+    """Why a method cannot do its work on a network, and what to take instead."""
+    return UNFIT.get(cast("Method", method), {}).get(cast("Model", model))
+
+
+# What `lora_growth` comes to where one side gets all: neurons alone, or adapters alone.
+SHARE_ENDS: dict[float, Method] = {0.0: "dropin", 1.0: "lora"}
 UNTOUCHED: Method = "baseline"  # what a method comes to that has nothing to add
 
 # Every setting that only some methods read.
@@ -145,6 +169,7 @@ CONTROLS: dict[Control, ControlFacts] = {
         "baseline (no growth)", "the equal-budget baseline (no growth)", UNTOUCHED, of_winner=False, finalist=True
     ),
     "lora": ControlFacts("LoRA, same sites", "LoRA on the same sites", "lora"),
+    "adalora": ControlFacts("AdaLoRA, same sites", "AdaLoRA on the same sites", "adalora"),
     "random": ControlFacts("random sites", "growth at random sites"),
 }
 

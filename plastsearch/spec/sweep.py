@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, model_validator
 
-from plastsearch.spec.coherence import Mistake, Mistakes, incoherent
+from plastsearch.spec.coherence import Mistake, Mistakes, incoherent, spike_metrics
 from plastsearch.spec.config import Closed, TrialConfig, content_id
 from plastsearch.spec.constraints import Constraint, Goal, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
@@ -122,6 +122,8 @@ class SweepSpec(Closed):
         mistakes = incoherent(
             self.base, self.space, [one.metric for one in self.objectives], self.controls, self.try_first, dropped
         )
+        limited = [one.metric for one in self.parsed_constraints]
+        mistakes += spike_metrics("constraints", limited, self.base, self.space)
         mistakes += _repeats(self.search, self.space)
         if mistakes:
             raise Mistakes(mistakes)

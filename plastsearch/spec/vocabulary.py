@@ -8,7 +8,7 @@ from typing import Literal
 
 Model = Literal["wav2vec2", "resnet18", "grnn"]
 Preset = Literal["tiny", "small", "base", "large"]
-Method = Literal["baseline", "dropin", "plasticity", "lora", "last_k", "stack", "truncate"]
+Method = Literal["baseline", "dropin", "plasticity", "lora", "adalora", "lora_growth", "last_k", "stack", "truncate"]
 Criterion = Literal[
     "taylor", "fisher", "taylor_weight", "gradient_norm", "magnitude", "bn_gamma", "entropy", "entropy_shared",
     "gradient_entropy", "variance", "hebbian", "co_activation", "newest", "random",

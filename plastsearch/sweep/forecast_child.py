@@ -105,6 +105,8 @@ def cut_of(config: TrialConfig, module: Detector) -> str | None:
     match config.method:
         case "dropin" | "plasticity" | "stack" if config.regime == "frozen" and config.growth():
             return module.cut_below(list(config.growth()))
+        case "lora_growth" | "adalora" if config.growth():
+            return module.cut_below(list(config.growth()))
         case "lora" if config.lora_on == "sites" and (config.layers or config.growth()):
             return module.cut_below(list(config.growth() or config.layers))
         case "lora":

@@ -16,7 +16,7 @@ from plastsearch.search.proposer import Proposer
 from plastsearch.search.replication import EverySeed, Repeat, Repeating, Replication
 from plastsearch.search.space import Space
 from plastsearch.spec.config import RunSettings, TrialConfig, content_id
-from plastsearch.spec.methods import CONTROLS, YARDSTICK, facts
+from plastsearch.spec.methods import CONTROLS, YARDSTICK, Control, facts
 from plastsearch.spec.sweep import Objective, SweepSpec
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.driver_log import output_of
@@ -155,7 +155,7 @@ def baseline(base: TrialConfig) -> PlannedTrial:
 
 
 def against_best(
-    names: Sequence[str], ranking: Ranking, candidates: Sequence[str], seed: int
+    names: Sequence[Control], ranking: Ranking, candidates: Sequence[str], seed: int
 ) -> Callable[[Records], list[PlannedTrial]]:
     """Controls that answer to the best member of the front, which is known only after the search."""
 
@@ -164,18 +164,21 @@ def against_best(
         if best is None:
             return []
         config = best.trial_config
-        made = [_lora(config) if name == "lora" else _random_sites(config, candidates, seed) for name in names]
+        made = [
+            _random_sites(config, candidates, seed) if CONTROLS[name].method is None else adapted(config, name)
+            for name in names
+        ]
         return [replace(trial, of=best.number) for trial in made if trial is not None]
 
     return plans
 
 
-def _lora(config: TrialConfig) -> PlannedTrial:
+def adapted(config: TrialConfig, name: Control) -> PlannedTrial:
     """As many parameters on the same sites as the growth of this very configuration adds."""
     operator = "stack" if facts(config.method).adds == "layers" else config.operator
-    changes = {"method": CONTROLS["lora"].method, "rank": None, "lora_on": "sites", "operator": operator}
+    changes = {"method": CONTROLS[name].method, "rank": None, "lora_on": "sites", "operator": operator}
     changed = config.model_copy(update=changes)
-    return PlannedTrial(changed, role="control", control="lora", origin="control")
+    return PlannedTrial(changed, role="control", control=name, origin="control")
 
 
 def _random_sites(config: TrialConfig, candidates: Sequence[str], seed: int) -> PlannedTrial | None:

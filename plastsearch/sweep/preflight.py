@@ -13,6 +13,7 @@ from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.methods import CONTROLS, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.preflight_data import has_finalists, places, unusable_clips
@@ -59,7 +60,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earl
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
-    missing += _compiling(spec) + _timing(spec)
+    missing += _compiling(spec) + _timing(spec) + _unfit(spec)
     found.mistakes += missing
     if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
@@ -90,6 +91,21 @@ def _compiling(spec: SweepSpec) -> list[Mistake]:
     if isinstance(searched, Choice):
         return [(("space", "train.compile", "of", at), reason) for at, value in enumerate(searched.of) if value]
     return [(("base", "train", "compile"), reason)] if spec.base.train.compile else []
+
+
+def _unfit(spec: SweepSpec) -> list[Mistake]:
+    """Methods and controls that cannot do their work on this network, or on one that the space may choose."""
+    networks = spec.space.get("model.name")
+    names = [str(name) for name in networks.of] if isinstance(networks, Choice) else [spec.base.model.name]
+    methods = spec.space.get("method")
+    asked: list[tuple[tuple[str | int, ...], str | None]] = [
+        (("controls", at), CONTROLS[control].method) for at, control in enumerate(spec.controls)
+    ]
+    if isinstance(methods, Choice):
+        asked += [(("space", "method", "of", at), str(name)) for at, name in enumerate(methods.of)]
+    else:
+        asked.append((("base", "method"), spec.base.method))
+    return [(place, reason) for place, method in asked for name in names if (reason := unfit(method or "", name))]
 
 
 def _timing(spec: SweepSpec) -> list[Mistake]:

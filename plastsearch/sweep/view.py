@@ -169,7 +169,7 @@ def describe(record: TrialRecord) -> str:
             words.append(", ".join(f"{site}+{n}" for site, n in config.neurons.items() if n))
         else:
             words.append(f"{', '.join(config.layers)} +{config.neurons}")
-    names = ("regime", "criterion", "rank", "last_k", "truncate_to")
+    names = ("regime", "criterion", "rank", "lora_share", "last_k", "truncate_to")
     shown = (getattr(config, name) for name in names if reads(config.method, name))
     return " ".join([*words, *(str(value) for value in shown if value is not None)])
 

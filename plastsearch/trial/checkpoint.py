@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 
@@ -29,6 +29,7 @@ class Snapshot(TypedDict):
     moving: dict[str, torch.Tensor]
     optimizer: dict[str, Any]  # as torch makes it
     random: dict[str, torch.Tensor]
+    companion: NotRequired[dict[str, Any]]  # of fit.Companion, where a stage has one
 
 
 class Checkpoints:

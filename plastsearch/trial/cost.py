@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
+from plastsearch.trial.adapters import orthogonality
 from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.device import sharing
 from plastsearch.trial.fit import make_optimizer
+from plastsearch.trial.lora import lora_parameters
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_
 from plastsearch.trial.operations import backward_gflop
@@ -93,12 +95,17 @@ def _parameters(trial: TrialRun, measured: nn.Module, plain: nn.Module) -> dict[
     largest = count(measured)
     before = count(plain)
     merge = METHODS[trial.context.config.method].adds == "adapters"  # into the weights they sit beside
-    final = before if merge else count(trial.load().module)
+    final = before if merge else _without_adapters(trial.load().module)
     return {
         "params_total": max(largest, final, before if trial.stages[0].name == "train" else 0),
         "params_final": final, "params_trainable": count(measured, learning=True),
         "params_added": max(0, largest - before), "params_baseline": before,
     }  # fmt: skip
+
+
+def _without_adapters(module: nn.Module) -> int:
+    """Parameters once adapters are merged into the weights they sit beside."""
+    return count(module) - sum(parameter.numel() for parameter in lora_parameters(module))
 
 
 def _step(context: TrialContext, network: TrialNetwork, cut: str | None, clips: int) -> StepUnderTest:
@@ -113,7 +120,9 @@ def _step(context: TrialContext, network: TrialNetwork, cut: str | None, clips: 
     def forward() -> Tensor:
         with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
             found = logits(wave_BT)
-        return context.loss(found.float(), label_B)
+        loss = context.loss(found.float(), label_B)
+        penalty = orthogonality(network.module)
+        return loss if penalty is None else loss + penalty
 
     return StepUnderTest(forward, make_optimizer(network.module, 1e-6, config.train.weight_decay))
 

@@ -7,9 +7,9 @@ step, and everything else that moves (weights, optimiser, generators, the best s
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,15 @@ class Feed(Protocol):
     """Inputs and labels of an optimiser step, the same whenever it is asked for."""
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]: ...
+
+
+class Companion(Protocol):
+    """What goes along with a stage's training: it adds to each step's loss, acts after the step, and has a state."""
+
+    def penalty(self) -> Tensor | None: ...
+    def after_step(self, step: int) -> None: ...
+    def state(self) -> dict[str, Any]: ...
+    def load(self, state: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,7 @@ class FitInputs:
     evaluate: Callable[[], Quality]
     to_train_mode: Callable[[], None]
     device: torch.device
+    companion: Companion | None = None
 
 
 def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -176,6 +186,8 @@ def _train_step(on: FitInputs, settings: FitSettings, optimizer: torch.optim.Opt
     loss = _gradients(on, settings, optimizer, state, inputs, labels)
     nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], settings.clip_norm)
     optimizer.step()
+    if on.companion is not None:
+        on.companion.after_step(state.step + 1)
     state.unread.append(loss)
 
 
@@ -218,6 +230,9 @@ def _accumulate(
     """Gradients of the batch's mean loss; a micro-batch counts by its share of the clips."""
     optimizer.zero_grad(set_to_none=True)  # here rather than after the step: an attempt that failed left gradients
     total = torch.zeros((), device=on.device)
+    penalty = on.companion.penalty() if on.companion is not None else None
+    if penalty is not None:
+        penalty.backward()  # type: ignore[no-untyped-call]
     size = math.ceil(len(labels) / micro)
     for part, target in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
         with torch.autocast(on.device.type, torch.bfloat16, enabled=settings.bf16):
@@ -288,12 +303,15 @@ def _snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) 
     # Written out in plain values, since a checkpoint is read with weights_only, which knows no classes of ours.
     plain = {name: value for name, value in vars(state).items() if name != "best"}
     best = None if state.best is None else [state.best.eer, state.best.loss, state.best.scores]
-    return {
+    found: Snapshot = {
         "state": plain | {"best": best},
         "moving": _changing_tensors(on.module),
         "optimizer": optimizer.state_dict(),
         "random": random_state(on.device),
     }
+    if on.companion is not None:
+        found["companion"] = on.companion.state()
+    return found
 
 
 def _resume(
@@ -310,4 +328,6 @@ def _resume(
             tensors[name].copy_(tensor)
     optimizer.load_state_dict(saved["optimizer"])
     restore_random_state(saved["random"], on.device)
+    if on.companion is not None:
+        on.companion.load(saved["companion"])
     return state

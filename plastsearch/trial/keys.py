@@ -83,7 +83,7 @@ def base_key(config: TrialConfig, stages: Sequence[Stage], keys: Sequence[StageK
 
 def start_reads(config: TrialConfig, environment: Environment) -> dict[str, object]:
     """What every stage rests on: the network, the clips, the seed and the environment."""
-    model = config.model.model_dump(mode="json", by_alias=True, exclude={"from_"})
+    model = {name: value for name, value in config.model.identity().items() if name != "from"}
     return {
         "model": model | {"weights": environment.weights},
         "data": {"clips": environment.data, "rate_hz": config.data.rate_hz, "length": config.data.length_samples},

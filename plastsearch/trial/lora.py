@@ -1,20 +1,20 @@
-"""LoRA on the layers of sites, as the control beside dropin: the only door to peft.
+"""LoRA and AdaLoRA on the layers of sites, beside dropin or together with it: the only door to peft.
 
 The rank is solved for a given number of trainable parameters. Since one rank for all layers leaves a remainder, some
 layers get more; what still remains is reported as `residual`. Every adapter's scale is 1 (alpha = rank).
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.dropin import add_neurons_
+from plastsearch.growth.dropin import Mode, add_neurons_
 from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
 from plastsearch.growth.site import Site
@@ -22,6 +22,7 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
 
 ADAPTER = "default"
+FACTORS = (".lora_A.", ".lora_B.", ".lora_E.")  # in the names of parameters; E: singular values, of AdaLoRA alone
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,52 @@ def add_lora_(module: nn.Module, config: TrialConfig) -> AdaptersAdded:
     named = list(sites) if config.lora_on == "all" else list(config.growth()) or list(config.layers)
     if not named:
         raise GrowthError("lora on sites needs `layers`, or `lora_on: all`")
-    chosen = sorted(named, key=lambda name: _known(sites, name).order)  # ties between ranks depend on it
+    chosen = by_depth(sites, named)
     targets = targets_of(module, [sites[name] for name in chosen])
-    wanted = None if config.rank else dropin_parameters(module, config)
+    wanted = None if config.rank else dropin_parameters(module, config, config.regime)
     ranks = {target.path: config.rank for target in targets} if config.rank else solve_ranks(targets, wanted or 0)
-    inject_(module, targets, {path: rank for path, rank in ranks.items() if rank})
+    return _added(module, chosen, targets, ranks, wanted, inject_)
+
+
+def add_adalora_(module: nn.Module, config: TrialConfig) -> AdaptersAdded:
+    """Adds AdaLoRA's adapters on the sites of a growth: at the ranks they begin with they have its parameters."""
+    sites = find_sites(module)
+    chosen = by_depth(sites, list(config.growth()))
+    wanted = dropin_parameters(module, config, config.regime)
+    targets = [replace(one, cost=one.cost + 1) for one in targets_of(module, [sites[name] for name in chosen])]
+    lacking = [target.path for target in targets if not target.of_module]
+    if lacking:
+        raise GrowthError(f"AdaLoRA adapts linear and convolution layers, not {lacking[0]}; use lora there")
+    return _added(module, chosen, targets, solve_ranks(targets, wanted), wanted, inject_adalora_)
+
+
+def by_depth(sites: Mapping[str, Site], names: Sequence[str]) -> list[str]:
+    """Sites in the order of the network, however a configuration lists them: ties between ranks depend on it."""
+    return sorted(names, key=lambda name: _known(sites, name).order)
+
+
+Inject = Callable[[nn.Module, Sequence[Target], Mapping[str, int]], None]
+
+
+def _added(
+    module: nn.Module, sites: Sequence[str], targets: Sequence[Target], ranks: Mapping[str, int], wanted: int | None,
+    inject: Inject,
+) -> AdaptersAdded:  # fmt: skip
+    used = {path: rank for path, rank in ranks.items() if rank}
+    inject(module, targets, used)
     added = sum(parameter.numel() for parameter in lora_parameters(module))
-    return AdaptersAdded(
-        sites=chosen,
-        ranks={path: rank for path, rank in ranks.items() if rank},
-        parameters=added,
-        matched_to=wanted,
-        residual=None if wanted is None else wanted - added,
-    )
+    return AdaptersAdded(sites, used, added, wanted, None if wanted is None else wanted - added)
 
 
-def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:
-    """How many parameters the arm adds that a configuration is compared with: its operator, regime and lateral."""
+def dropin_parameters(module: nn.Module, config: TrialConfig, mode: Mode) -> int:
+    """How many parameters the growth of a configuration adds, with its operator and lateral, in one regime."""
     growth = config.growth()
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
     # `init` is left out: the first values of new neurons do not change how many there are.
     add_neurons_(
-        copy, growth, mode=config.regime, operator=config.operator, lateral=config.lateral,
+        copy, growth, mode=mode, operator=config.operator, lateral=config.lateral,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (module, copy))
@@ -85,6 +108,7 @@ def dropin_parameters(module: nn.Module, config: TrialConfig) -> int:
 
 def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
     """The weights behind some sites: linear and convolution layers, the weights of recurrent layers."""
+    real = {id(part): path for path, part in module.named_modules()}  # through the grown blocks around a layer
     found: dict[str, Target] = {}
     for site in sites:
         for slot in site.slots:
@@ -94,7 +118,7 @@ def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
                 path = f"{slot.module}.{slot.tensor}"
                 found[path] = Target(path, weight.shape[0] + weight.shape[1], of_module=False)
             elif site.kind != "hidden" and slot.tensor == "weight" and isinstance(layer, nn.Linear | nn.Conv2d):
-                found[slot.module] = Target(slot.module, weight.shape[0] + weight[0].numel(), of_module=True)
+                found[slot.module] = Target(real[id(layer)], weight.shape[0] + weight[0].numel(), of_module=True)
     return list(found.values())
 
 
@@ -118,12 +142,16 @@ def solve_ranks(targets: Sequence[Target], wanted: int) -> dict[str, int]:
     return ranks
 
 
+def ranks_within(targets: Sequence[Target], wanted: int) -> dict[str, int]:
+    """The same, and no rank at all where there is no room for one."""
+    room = wanted >= min(target.cost for target in targets)
+    return solve_ranks(targets, wanted) if room else dict.fromkeys((target.path for target in targets), 0)
+
+
 def inject_(module: nn.Module, targets: Sequence[Target], ranks: Mapping[str, int]) -> None:
     """Puts adapters in place; their second factor is zero, so that the function does not change."""
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import LoraConfig
 
-    if any(True for _ in _adapters(module)):
-        raise GrowthError("the network has LoRA adapters already; merge them first")
     used = [target for target in targets if target.path in ranks]
     config = LoraConfig(
         r=1,
@@ -134,6 +162,40 @@ def inject_(module: nn.Module, targets: Sequence[Target], ranks: Mapping[str, in
         alpha_pattern=dict(ranks),
         lora_dropout=0.0,
     )
+    _inject_(module, config)
+    _check_ranks(module, ranks)
+
+
+def inject_adalora_(module: nn.Module, targets: Sequence[Target], ranks: Mapping[str, int]) -> None:
+    """The same with AdaLoRA's three factors; their singular values are zero, so that the function does not change."""
+    from peft import AdaLoraConfig
+
+    paths = [target.path for target in targets if target.path in ranks]
+    # When ranks are taken away is told to the allocator (`rank_allocator`), which knows how long training lasts.
+    config = AdaLoraConfig(init_r=1, target_r=1, total_step=1, lora_alpha=1, target_modules=paths, lora_dropout=0.0)
+    _inject_(module, config)
+    for path, adapter in _adapters(module):
+        adapter.update_layer(ADAPTER, ranks[path], ranks[path], config=config)  # PEFT begins with one rank for all
+    _check_ranks(module, ranks)
+
+
+def rank_allocator(module: nn.Module, steps: int, first: int, last: int, target: int) -> Any:
+    """PEFT's allocator: from step `first` until `last` steps before the end it takes ranks away, all but `target`."""
+    from peft import AdaLoraConfig
+    from peft.tuners.adalora.layer import RankAllocator
+
+    config = AdaLoraConfig(total_step=steps, tinit=first, tfinal=last, deltaT=1)
+    found = RankAllocator(module, config, ADAPTER)
+    found.target_bgt = target  # PEFT's own is a whole number for each layer
+    return found
+
+
+def _inject_(module: nn.Module, config: Any) -> None:
+    """What learnt before learns on."""
+    from peft import inject_adapter_in_model
+
+    if any(True for _ in _adapters(module)):
+        raise GrowthError("the network has LoRA adapters already; merge them first")
     flags = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
     with warnings.catch_warnings():
         # It looks for the ranks of parameters among the modules alone; whether each was heeded is checked below.
@@ -141,6 +203,9 @@ def inject_(module: nn.Module, targets: Sequence[Target], ranks: Mapping[str, in
         inject_adapter_in_model(config, module, ADAPTER)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(flags.get(name.replace(".base_layer", ""), True))
+
+
+def _check_ranks(module: nn.Module, ranks: Mapping[str, int]) -> None:
     found = dict(_found_ranks(module))
     if found != dict(ranks):
         raise GrowthError(f"peft placed adapters at {found}, where {dict(ranks)} was asked for")
@@ -204,4 +269,4 @@ def _found_ranks(module: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _is_adapter(name: str) -> bool:
-    return ".lora_A." in name or ".lora_B." in name
+    return any(factor in name for factor in FACTORS)

@@ -16,7 +16,7 @@ from plastsearch.errors import TrialError
 from plastsearch.growth.rules import criterion_refused, growth_refused
 from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
 from plastsearch.spec.config import TrialConfig
-from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName
+from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName, unfit
 
 Learned = Literal["all", "new", "top", "sites", "nothing"]
 
@@ -65,6 +65,16 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
     growth = config.growth()
     facts = METHODS[config.method]
+    reason = _spiking_refused(config)
+    if reason:
+        raise TrialError(reason)
+    lacking = unfit(config.method, config.model.name)
+    if lacking:
+        raise TrialError(f"method {config.method}: {lacking}")
+    if config.method == "adalora" and not growth:
+        raise TrialError("method adalora matches a dropin: give `layers` and `neurons`")
+    if config.method == "lora_growth" and config.operator == "stack":
+        raise TrialError("operator stack adds whole layers, which lora_growth cannot share out: use widen or parallel")
     if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
     if facts.prunes:
@@ -86,20 +96,39 @@ def check(config: TrialConfig) -> None:
         raise TrialError(reason)
 
 
+def _spiking_refused(config: TrialConfig) -> str | None:
+    """What a spiking network cannot do, though the network it stands for can."""
+    facts = METHODS[config.method]
+    if config.model.activation == "own":
+        return None
+    if config.model.name == "resnet18" and (facts.adds == "layers" or (facts.grows and config.operator == "stack")):
+        return (
+            "a stacked block would add real numbers to the spikes that go from block to block of a spiking resnet18; "
+            "use operator widen or parallel, or model.activation: own"
+        )
+    if config.model.name == "grnn" and facts.prunes and config.compensate == "mean":
+        return (
+            "compensate: mean cannot serve a spiking grnn: a layer reads its own real-valued state and others read its "
+            "spikes, and one mean is not that of both; use compensate: none"
+        )
+    return None
+
+
 def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:
     """What growth, or the criterion after it, would refuse only once the baseline is trained."""
     facts = METHODS[config.method]
     if not facts.placed:
         return None
+    regime = config.regime if "regime" in facts.reads else "frozen"
     for name, neurons in growth.items():
         row = rows[name]
         if neurons < 0 or neurons % row.step:
             return f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {row.step}, 1 or more of them"
-        if not facts.grows and config.rank:
+        if config.method == "lora" and config.rank:
             continue
-        init = "random" if config.method == "lora" else config.init  # lora only counts what dropin would add
+        init = config.init if facts.grows else "random"  # adapters only count what dropin would add
         reason = growth_refused(
-            name, row.kind, neurons // row.step, mode=config.regime, init=init, together=growth,
+            name, row.kind, neurons // row.step, mode=regime, init=init, together=growth,
             operator="stack" if facts.adds == "layers" else config.operator, directions=row.directions,
         )  # fmt: skip
         if facts.prunes:

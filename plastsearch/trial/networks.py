@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from plastsearch.growth.dropin import Operator, add_neurons_
+from plastsearch.growth.dropin import Mode, Operator, add_neurons_
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
 from plastsearch.growth.prune import remove_neurons_
@@ -17,8 +17,20 @@ from plastsearch.models.build import build
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.models.seeding import seeded
 from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.trial.adapters import BothAdded, neurons_beside
 from plastsearch.trial.keys import derive_seed, weights_id
-from plastsearch.trial.lora import AdaptersAdded, add_lora_, learn_lora_
+from plastsearch.trial.lora import (
+    AdaptersAdded,
+    add_adalora_,
+    add_lora_,
+    by_depth,
+    dropin_parameters,
+    inject_,
+    learn_lora_,
+    lora_parameters,
+    ranks_within,
+    targets_of,
+)
 from plastsearch.trial.methods import Stage
 
 LAST_K = 2  # blocks that `last_k` trains where the configuration does not say
@@ -40,7 +52,7 @@ class BlocksKept:
     blocks: int
 
 
-Changed = NeuronsAdded | AdaptersAdded | BlocksKept  # what a `dropin` stage did to a network
+Changed = NeuronsAdded | AdaptersAdded | BothAdded | BlocksKept  # what a `dropin` stage did to a network
 
 
 @dataclass
@@ -64,10 +76,7 @@ def new_network(config: TrialConfig) -> TrialNetwork:
 @lru_cache(maxsize=1)
 def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Detector:
     """Kept: a trial builds its network some four times, most trials of a sweep share it, and a copy costs less."""
-    return build(
-        model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
-        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=rate_hz, seed=seed,
-    )  # fmt: skip
+    return build(source=model.from_, rate_hz=rate_hz, seed=seed, **model.model_dump(exclude={"from_"}))
 
 
 def blank(config: TrialConfig, stages: Sequence[Stage], device: torch.device) -> TrialNetwork:
@@ -93,12 +102,15 @@ def change_(
     seed = derive_seed(config.seed, "dropin")
     match stage.change:
         case "neurons":
-            return _grow_(network, config, config.operator, loss)
+            return _grow_(network, config, config.growth(), config.operator, config.regime, loss)
         case "layers":
-            return _grow_(network, config, "stack", loss)
-        case "lora":
+            return _grow_(network, config, config.growth(), "stack", config.regime, loss)
+        case "lora_growth":
+            return _grow_with_adapters_(network, config, loss)
+        case "lora" | "adalora":
+            add_ = add_lora_ if stage.change == "lora" else add_adalora_
             with seeded(seed):
-                added = add_lora_(network.module, config)
+                added = add_(network.module, config)
             network.grown = tuple(added.sites)
             network.adapters = True
             return added
@@ -112,17 +124,46 @@ def change_(
 
 
 def _grow_(
-    network: TrialNetwork, config: TrialConfig, operator: Operator, loss: Callable[[], Tensor] | None
+    network: TrialNetwork,
+    config: TrialConfig,
+    neurons: Mapping[str, int],
+    operator: Operator,
+    mode: Mode,
+    loss: Callable[[], Tensor] | None,
 ) -> NeuronsAdded:
     init = "random" if config.init == "gradmax" and loss is None else config.init
     dropin = add_neurons_(
-        network.module, config.growth(), mode=config.regime, operator=operator, init=init, lateral=config.lateral,
+        network.module, neurons, mode=mode, operator=operator, init=init, lateral=config.lateral,
         generator=torch.Generator().manual_seed(derive_seed(config.seed, "dropin")), loss=loss,
     )  # fmt: skip
     # By depth, however the configuration lists them: keys do not tell the order, so nothing may depend on it.
     network.added = {name: dropin.units[name] for name in dropin.neurons}
     network.grown = tuple(network.added)
     return NeuronsAdded(dropin.neurons, dropin.units, operator)
+
+
+def _grow_with_adapters_(network: TrialNetwork, config: TrialConfig, loss: Callable[[], Tensor] | None) -> BothAdded:
+    """Neurons first, so that they are drawn as in a dropin; adapters get what these leave of the budget."""
+    module = network.module
+    before = sum(parameter.numel() for parameter in module.parameters())
+    sites = find_sites(module)
+    names = by_depth(sites, list(config.growth()))
+    wanted = dropin_parameters(module, config, "frozen")
+    neurons = neurons_beside(config, sites)
+    grown = _grow_(network, config, neurons, config.operator, "frozen", loss) if neurons else None
+    spent = sum(parameter.numel() for parameter in module.parameters()) - before
+    targets = targets_of(module, [sites[name] for name in names])
+    ranks = {path: rank for path, rank in ranks_within(targets, wanted - spent).items() if rank}
+    if ranks:
+        with seeded(derive_seed(config.seed, "dropin")):
+            inject_(module, targets, ranks)
+    network.adapters = bool(ranks)
+    network.grown = tuple(names)
+    own = sum(parameter.numel() for parameter in lora_parameters(module))
+    return BothAdded(
+        grown.sites if grown else {}, grown.units if grown else {}, config.operator, ranks,
+        matched_to=wanted, parameters=spent + own, adapter_parameters=own, residual=wanted - spent - own,
+    )  # fmt: skip
 
 
 def to_remove(network: TrialNetwork, config: TrialConfig, name: str) -> int:

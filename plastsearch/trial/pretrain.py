@@ -152,10 +152,8 @@ def _supervised(model: ModelConfig, clips: ClipSet, settings: Pretraining, devic
 
 
 def _network(model: ModelConfig, settings: Pretraining) -> Detector:
-    return build(
-        model.name, model.preset, source=model.from_, front_end=model.front_end, pooling=model.pooling,
-        bidirectional=model.bidirectional, dropout=model.dropout, rate_hz=settings.rate_hz, seed=settings.seed,
-    )  # fmt: skip
+    plain = model.model_dump(exclude={"from_"})
+    return build(source=model.from_, rate_hz=settings.rate_hz, seed=settings.seed, **plain)
 
 
 def _save(

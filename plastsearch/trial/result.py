@@ -5,6 +5,7 @@ import time
 from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.summary import Summary
 from plastsearch.spec.config import Report
+from plastsearch.spec.constraints import SPIKES
 from plastsearch.store.records import StageRecord
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
@@ -68,7 +69,7 @@ def _stage_metrics(records: list[StageRecord]) -> dict[str, float]:
         found |= {"dev_eer_pruned": by_stage["prune"]["dev_eer"], "turnover": by_stage["prune"]["turnover"]}
     trained = [record for record in records if "train_loss" in record.metrics]
     found["train_loss"] = trained[-1].metrics["train_loss"]
-    return found
+    return found | {name: records[-1].metrics[name] for name in SPIKES if name in records[-1].metrics}
 
 
 def _savings(trial: TrialRun) -> dict[str, float]:

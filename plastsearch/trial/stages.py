@@ -22,6 +22,7 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.models.detector import Detector
 from plastsearch.store.records import StageRecord
 from plastsearch.trial import scoring
+from plastsearch.trial.adapters import RankSchedule, ranks_left, singular_values
 from plastsearch.trial.cached_prefix import CachedPrefix, cached_prefix
 from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.context import TrialContext
@@ -40,6 +41,7 @@ from plastsearch.trial.networks import (
     to_remove,
     train_mode_,
 )
+from plastsearch.trial.spiking import spikes
 
 CALIBRATION_BATCH = 32
 PROBE_CLIPS = 2  # enough to see whether growth or folding changed the function
@@ -66,6 +68,7 @@ class TrainingDetails:
     dev_scores: str | None
     out_of_memory: str | None
     unequal_budget: bool | None
+    ranks_left: Mapping[str, int] | None = None  # by layer, where AdaLoRA took ranks away
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Stag
             next(scoring.waves(context.search_dev, context.length_samples, context.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    steered = stage.change in ("neurons", "layers") and context.config.init == "gradmax"
+    steered = stage.change in ("neurons", "layers", "lora_growth") and context.config.init == "gradmax"
     changed = change_(network, context.config, stage, loss=_calibration_loss(context, module) if steered else None)
     error = None
     if stage.change != "truncate":
@@ -198,7 +201,7 @@ def prune_(context: TrialContext, network: TrialNetwork) -> StageResult:
     total = sum(removed.values())
     turnover = sum(new_gone.values()) / total if total else 0.0
     return StageResult(
-        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover},
+        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover, **spikes(context, network.module)},
         PruneDetails(widths, removed, new_gone, _packed_scores(quality)),
     )
 
@@ -210,7 +213,7 @@ def tap_means(context: TrialContext, module: Detector, names: list[str]) -> dict
 
     def watch(name: str, tap: Tap) -> RemovableHandle:
         def note(value: Tensor) -> None:
-            seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * len(value)
+            seen[name] = value.movedim(tap.dim, 0).flatten(1).double().mean(1) * (len(value) // tap.steps)
 
         def before(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             note(inputs[0])
@@ -264,7 +267,8 @@ def _train_(
         with memory.outside(), uncompiled(compiling):
             return evaluate(context, module, cut, kept)
 
-    on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device)
+    on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device,
+                   RankSchedule(module, steps) if singular_values(module) else None)  # fmt: skip
     memory = TrainingMemory(device)
     checkpoints = Checkpoints(
         context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
@@ -273,7 +277,7 @@ def _train_(
         state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
-    metrics |= memory.metrics()
+    metrics |= memory.metrics() | spikes(context, module)
     _, _, eer, loss = state.history[0]
     short = f"retried with {state.micro} micro-batches of the same effective batch" if state.halved else None
     details = TrainingDetails(
@@ -287,6 +291,7 @@ def _train_(
         dev_scores=_packed_scores(state.best),
         out_of_memory=short,
         unequal_budget=True if state.step < stage.steps else None,
+        ranks_left=ranks_left(module),
     )
     return StageResult(metrics, details)
 

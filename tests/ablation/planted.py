@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from plastsearch.ablation.fields import Contrast
 from plastsearch.ablation.greedy import Walk, Walker
+from plastsearch.errors import TrialError
 from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.spec.sweep import SweepSpec
@@ -58,3 +59,16 @@ def trial(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
     metrics |= {"backward_ratio": 0.5, "params_total": 1000.0 + sum(config.growth().values())}
     yield Report("train", 5, 10, {"dev_eer": 40.0})
     yield Report("result", 10, 10, metrics, final=True)
+
+
+def without_baseline(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
+    """Nothing that does not grow can run."""
+    if config.method == "baseline":
+        raise TrialError("no baseline today")
+    yield from trial(config, settings)
+
+
+def broken(config: TrialConfig, settings: RunSettings) -> Iterator[Report]:
+    """Nothing can run."""
+    yield Report("train", 5, 10, {"dev_eer": 40.0})
+    raise TrialError("the disk is on fire")

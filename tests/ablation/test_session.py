@@ -60,7 +60,7 @@ def test_the_report_and_the_mirror_show_what_was_found(sweep):
     assert len(ablation_csv(found).splitlines()) == 3 + len(found.forward.steps) + len(found.backward.steps)
     rendering = render(sweep)
     assert f"ablate/{ASKED}/ablation.png" in rendering.files
-    assert f"Why did it win? Trial {ASKED}" in (sweep / "report" / "report.md").read_text()
+    assert f"## Why did it win?\n\n### Trial {ASKED}\n" in (sweep / "report" / "report.md").read_text()
 
 
 def test_with_seeds_all_take_the_same_ones_and_intervals_come(sweep):
@@ -105,6 +105,18 @@ def test_a_driver_killed_after_any_line_goes_on_to_the_same_answer(tmp_path):
         _, again = ablated(sweep, str(ASKED))
         assert again.model_copy(update={"seconds": whole.seconds}) == whole
         assert len({record.id for record in trials(read(question.folder)).values()}) == whole.runs
+
+
+def test_a_baseline_that_fails_leaves_no_path_and_all_that_fails_ends_the_ablation(tmp_path):
+    question = ask(load_results(make_sweep(tmp_path / "w2v_layers")), str(ASKED))
+    where = options(question, trial="tests.ablation.planted:without_baseline")
+    assert run(question, where, lambda folder, view: []).status == "done"
+    with pytest.raises(PlastsearchError, match=r"the baseline failed when run again with seed 0.*: no baseline today"):
+        answer(question)
+    question = ask(load_results(make_sweep(tmp_path / "other")), str(ASKED))
+    outcome = run(question, options(question, trial="tests.ablation.planted:broken"), lambda folder, view: [])
+    assert (outcome.status, outcome.exit_code) == ("failures", 4)
+    assert "the disk is on fire" in str(outcome.reason)
 
 
 def test_a_dry_run_foretells_what_then_runs(sweep):

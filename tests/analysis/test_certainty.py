@@ -45,15 +45,15 @@ def test_the_gain_of_the_true_front_lies_in_its_interval_as_often_as_that_says()
     """And what is measured lies above it: the best of many is the luckiest."""
     rng = np.random.default_rng(7)
     held, above = 0, 0
-    for _ in range(40):
+    for _ in range(20):
         truth, rows = sweep(rng, luck=2.0, spread=1.0)
         goals, reference = ("min", "min"), (50.0, 100.0)
         true, measured = (gain(v, None, goals, reference) for v in (truth, [one.values for one in rows]))
         low, high = np.quantile(certainty(rows, 2.0).gains(), [0.025, 0.975])
         held += low <= true <= high
         above += measured > true
-    assert held >= 34  # of 40; 95 % are 38, and a binomial falls below 34 in one of 70
-    assert above >= 34
+    assert held >= 16  # of 20; if 95 % is true, fewer come in one of 400
+    assert above >= 16
 
 
 def test_the_median_front_lies_behind_the_measured_one_if_that_is_luck():

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from plastsearch.analysis.budgets import best_under, parse_budget
 from plastsearch.analysis.figure import axis_pairs, bands, groups, hover
-from plastsearch.analysis.front_section import brackets, front_table, gain_words
+from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words, parse_budget
 from plastsearch.analysis.page import pareto_figure
 from plastsearch.analysis.publish import caption, render, report_json, trials_csv
 from plastsearch.analysis.report import opening, report

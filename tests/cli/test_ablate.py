@@ -95,7 +95,7 @@ def test_a_real_ablation_killed_and_interrupted_goes_on_and_is_in_the_report_and
     assert found["mlflow"] is True
     artifacts = [path.name for path in (smoke / "mlflow").rglob("ablation.*")]
     assert sorted(artifacts) == ["ablation.csv", "ablation.html", "ablation.json", "ablation.png"]
-    assert "Why did it win? Trial 4" in (smoke / "report" / "report.html").read_text()
+    assert "<h2>Why did it win?</h2>\n<h3>Trial 4</h3>" in (smoke / "report" / "report.html").read_text()
     again = ablate(smoke, "4", "--executor", "inline", "--json")  # all is there: nothing runs, the answer is the same
     assert json.loads(again.stdout)["forward"] == found["forward"]
 

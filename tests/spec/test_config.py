@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from plastsearch.spec.coherence import paths, set_at, value_at
-from plastsearch.spec.config import CROPS, DataConfig, TrialConfig, content_id
+from plastsearch.spec.config import CROPS, LATER, DataConfig, TrialConfig, content_id
 
 
 @given(st.randoms(use_true_random=False))
@@ -59,6 +59,16 @@ def test_a_section_is_closed_and_frozen():
 
 def test_old_journals_that_say_null_crops_are_still_read():
     assert DataConfig.model_validate({"crops": None}).crops == CROPS
+
+
+def test_settings_that_came_later_leave_older_ids_alone():
+    """The id of this configuration before there was any of them."""
+    config = TrialConfig(method="plasticity", layers=("gru.1",), neurons=8)
+    plain = config.model_dump(mode="json", by_alias=True) | {"model": config.model.identity()}
+    assert config.trial_id() == content_id({name: value for name, value in plain.items() if name not in LATER})
+    assert config.trial_id() == "3ae2ee85df54"
+    for name in LATER:
+        assert config.model_copy(update={name: 0.125}).trial_id() != config.trial_id()
 
 
 def test_ids_of_numbers_and_words_differ():

@@ -24,7 +24,7 @@ AROUND = Environment(data="d", weights="", device="cpu", precision="float32", to
 UNUSUAL = {
     "layers": ("gru.0", "gru.1"), "neurons": 8, "operator": "parallel", "init": "orthogonal", "regime": "unfrozen",
     "lateral": "both", "criterion": "random", "pool": "added", "keep": 0.5, "compensate": "mean",
-    "calibration_clips": 64, "rank": 3, "lora_on": "all", "last_k": 1, "truncate_to": 1,
+    "calibration_clips": 64, "rank": 3, "lora_on": "all", "lora_share": 0.25, "last_k": 1, "truncate_to": 1,
 }  # fmt: skip
 
 
@@ -62,6 +62,16 @@ def test_what_a_method_reads_changes_its_stages(method):
         if METHODS[method].placed and not other.growth():
             continue  # canonical makes a baseline of it
         assert keys(other) != keys(config), name
+
+
+@pytest.mark.parametrize(("share", "method"), [(0.0, "dropin"), (1.0, "lora")])
+def test_all_on_one_side_is_the_method_of_that_side(share, method):
+    """Whatever the settings say that only that method reads."""
+    order = ("encoder.0.ffn", "encoder.1.ffn")
+    base = {"layers": order, "neurons": 8, "init": "orthogonal"}
+    one = base | {"method": "lora_growth", "lora_share": share, "regime": "unfrozen", "rank": 3, "lora_on": "all"}
+    other = TrialConfig.model_validate(base | {"method": method})
+    assert canonical(TrialConfig.model_validate(one), order) == canonical(other, order)
 
 
 @pytest.fixture

@@ -67,6 +67,8 @@ def test_sizes_at_every_cut_are_those_of_the_network(name, length):
         ({"method": "lora", "layers": ("gru.2",), "neurons": 4}, "gru.2"),
         ({"method": "lora", "lora_on": "all"}, "gru.0"),
         ({"method": "last_k", "last_k": 1}, "gru.2"),
+        ({"method": "adalora", "layers": ("gru.1", "gru.2"), "neurons": 4}, "gru.1"),
+        ({"method": "lora_growth", "layers": ("gru.1", "gru.2"), "neurons": 4}, "gru.1"),
     ],
 )
 def test_the_cut_is_below_what_learns(changes, cut):

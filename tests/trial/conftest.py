@@ -8,12 +8,19 @@ import pytest
 import torch
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.methods import UNFIT
 
 TINY: dict[str, Any] = {
     "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000}, "layers": ("gru.1",), "neurons": 4,
     "train": {"steps": 12, "batch_size": 8, "lr": 0.003}, "calibration_clips": 16, "timing_steps": 3, "timing_batch": 2,
 }  # fmt: skip
 SITES = {"grnn": "gru.1", "resnet18": "layer3.0", "wav2vec2": "encoder.2.ffn"}
+
+# Where the usual network cannot carry a method (spec.methods.UNFIT).
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    method: {"model": {"name": "wav2vec2"}, "layers": (SITES["wav2vec2"],), "neurons": 16, "lateral": "into_new"}
+    for method in UNFIT
+}
 
 MakeConfig = Callable[..., TrialConfig]
 MakeSettings = Callable[..., RunSettings]

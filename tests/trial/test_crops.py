@@ -22,7 +22,7 @@ from plastsearch.trial.feeds import CachedFeed, KeptCrops, WaveFeed
 from plastsearch.trial.methods import METHODS, Stage
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config
+from conftest import ELSEWHERE, make_config
 
 CPU = torch.device("cpu")
 Sample = tuple[int, int]  # clip, where it is cut
@@ -58,7 +58,7 @@ def test_every_arm_reads_the_same_samples(crops, settings, monkeypatch) -> None:
     for method in sorted(METHODS):
         for regime in ("frozen", "unfrozen") if method in ("dropin", "plasticity", "stack") else ("frozen",):
             config = make_config(method=method, regime=regime, last_k=1, truncate_to=2, data=data,
-                                 train={"steps": 40, "evaluations": 1})  # fmt: skip
+                                 train={"steps": 40, "evaluations": 1}, **ELSEWHERE.get(method, {}))  # fmt: skip
             arms[method, regime] = samples(config, settings(share_stages=False), monkeypatch)
     baseline = arms.pop(("baseline", "frozen"))
     assert len(baseline["retrain"]) == 20 * 8

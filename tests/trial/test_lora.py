@@ -56,7 +56,7 @@ def config(neurons: dict[str, int], **more: object) -> TrialConfig:
 
 def against(arm: TrialConfig) -> TrialConfig:
     """The control that a sweep puts beside an arm."""
-    return controls._lora(arm).config
+    return controls.adapted(arm, "lora").config
 
 
 def added_by(arm: TrialConfig, base: Detector) -> int:

@@ -22,7 +22,7 @@ from plastsearch.trial.methods import METHODS, stages_of
 from plastsearch.trial.networks import TrialNetwork, blank, change_
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config
+from conftest import ELSEWHERE, make_config
 
 # Read by a stage, and in its key by what they stand for: the clips and recordings themselves, the resolved precision.
 BY_CONTENT = {"data.root", "data.rate_hz", "data.length_samples", "seed", "train.precision", "model"}
@@ -35,7 +35,7 @@ WIDELY_SET = {"criterion": "magnitude", "pool": "added", "keep": 0.25, "compensa
               "operator": "parallel", "regime": "unfrozen"}  # fmt: skip
 
 CASES: dict[str, dict[str, Any]] = {
-    **{method: {"method": method} for method in METHODS},
+    **{method: {"method": method, **ELSEWHERE.get(method, {})} for method in METHODS},
     **{f"{m}-unfrozen": {"method": m, "regime": "unfrozen"} for m in ("dropin", "plasticity", "stack")},
     "cold": {"method": "plasticity", "start": "cold"},
     "parallel": {"method": "dropin", "operator": "parallel"},
@@ -52,7 +52,7 @@ CASES: dict[str, dict[str, Any]] = {
             "method": method, "init": "gradmax", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",),
             "lateral": "into_new",
         }
-        for method in ("dropin", "plasticity", "stack")
+        for method in ("dropin", "plasticity", "stack", "lora_growth")
     },
 }  # fmt: skip
 
@@ -146,6 +146,7 @@ def other_values(config: TrialConfig) -> dict[str, Any]:
     """Another value for every setting of a trial that one value can be given to, by dotted path."""
     return {
         "method": None, "criterion": "random", "pool": "added" if config.pool == "all" else "all", "keep": 0.25,
+        "lora_share": 0.25,
         "compensate": "none" if config.compensate == "mean" else "mean", "calibration_clips": 8, "rank": 3,
         "lora_on": "sites" if config.lora_on == "all" else "all", "last_k": 2, "truncate_to": 1, "timing_batch": 3,
         "timing_steps": 4, "operator": "parallel" if config.operator == "widen" else "widen", "lateral": "both",
@@ -153,7 +154,9 @@ def other_values(config: TrialConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ["plasticity", "lora", "last_k", "truncate", "stack", "gradmax-dropin"])
+@pytest.mark.parametrize(
+    "case", ["plasticity", "lora", "adalora", "lora_growth", "last_k", "truncate", "stack", "gradmax-dropin"]
+)
 def test_what_no_key_holds_changes_no_result(case, settings, tmp_path) -> None:
     """All settings outside of a trial's keys are changed at once; the stages and their numbers stay the same."""
     config = config_of(case)
