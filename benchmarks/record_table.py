@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from recorded import CURVE, KEY, METRICS, PERCENT, START, TABLE, Row, config_of, key_of, space_spec
+from recorded import BASELINE, CURVE, KEY, METRICS, PERCENT, START, TABLE, Row, all_keys, config_of, key_of, space_spec
 from results import cpu_model, versions
 
 from plastsearch.data.corpus import open_corpus
@@ -31,13 +31,11 @@ from plastsearch.models.catalog import Widths
 from plastsearch.models.seeding import seeded
 from plastsearch.search.parameters import names
 from plastsearch.search.space import open_space
-from plastsearch.spec.config import DataConfig, ModelConfig, Report, RunSettings, SearchDev, TrialConfig
+from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, SearchDev, TrialConfig
 from plastsearch.spec.domains import Point
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.early import progress
-from plastsearch.tracking.events import Reported
 from plastsearch.trial.pretrain import Pretraining, pretrain
-from plastsearch.trial.run import run_trial
+from plastsearch.trial.run import run_trial, start
 
 SEEDS = tuple(range(5))
 # The wav2vec2 family at its smallest: twelve blocks, so twelve feed-forward sites, of 16 units each.
@@ -77,33 +75,32 @@ def settings(folder: Path) -> RunSettings:
 def measured(config: TrialConfig, where: RunSettings) -> Row:
     """One trial from start to end, as a row of the table."""
     began, cpu = time.monotonic(), time.process_time()
-    reports = list(run_trial(config, where))
-    final = reports[-1]
+    *_, final = run_trial(config, where)
     row: Row = dict(zip(KEY, (*key_of(config), config.seed), strict=True))
     row |= {name: final.metrics.get(name) for name in METRICS}
-    row |= early(reports)
+    row |= early(config, where)
     return row | {"seconds": round(time.monotonic() - began, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
 
 
-def early(reports: list[Report]) -> dict[str, float | None]:
-    """Dev EERs on the way, by the share of the steps after growth that were done, as halting reckons it."""
-    history = [
-        Reported(
-            trial=0, attempt=1, stage=one.stage, step=one.step, steps_total=one.steps_total, metrics=dict(one.metrics)
-        )
-        for one in reports
-        # A finished stage reports its best state once more: a curve shows what was there when it was evaluated.
-        if not one.final and not one.details.get("boundary")
-    ]
+def early(config: TrialConfig, where: RunSettings) -> dict[str, float | None]:
+    """Dev EERs on the way, by the share of the steps after growth that were done, as they were evaluated.
+
+    From the records of the stages, since a stage that another trial computed reports nothing but its end.
+    """
+    trial = start(config, where, lambda: False)
+    after = sum(stage.steps for stage in trial.stages if stage.name != "train")
     found: dict[str, float | None] = dict.fromkeys(CURVE)
-    for i, one in enumerate(history):
-        done = progress(history[: i + 1])
-        eer = one.metrics.get("dev_eer")
-        if done is None or eer is None or one.stage not in ("retrain", "consolidate"):
+    done = 0
+    for stage, key in zip(trial.stages, trial.keys, strict=True):
+        if not stage.steps or stage.name == "train":
             continue
-        name = PERCENT.format(round(100 * done))
-        if name in found and found[name] is None:
-            found[name] = eer
+        record = trial.context.store.find(key.key)
+        assert record is not None
+        for step, _, eer, _ in record.details["history"]:
+            name = PERCENT.format(round(100 * (done + step) / after))
+            if step and name in found:  # step 0 is what came in
+                found[name] = eer
+        done += stage.steps
     return found
 
 
@@ -163,22 +160,13 @@ def lines(path: Path) -> list[Row]:
     return found
 
 
-def complete_curves_(rows: list[Row]) -> None:
-    """Trials that took `retrain` from another one have no evaluations of it: those are the other one's."""
-    early = CURVE[:2]
-    shared = [name for name in KEY if name != "criterion"]  # which nothing before `prune` reads
-    computed = {tuple(row[name] for name in shared): row for row in rows if row[early[0]] is not None}
-    for row in rows:
-        other = computed.get(tuple(row[name] for name in shared))
-        if row[early[0]] is None and other is not None:
-            row.update({name: other[name] for name in early})
-
-
 def write(folder: Path, out: Path) -> int:
-    """The table as far as it has come, with what made it."""
+    """The table of all seeds that are complete, with what made it."""
     rows = [row for path in sorted(folder.glob("seed-*.jsonl")) for row in lines(path)]
     rows = list({tuple(row[name] for name in KEY): row for row in rows}.values())
-    complete_curves_(rows)
+    wanted = {BASELINE, *all_keys()}
+    found = {seed: {tuple(row[name] for name in KEY[:-1]) for row in rows if row["seed"] == seed} for seed in SEEDS}
+    rows = [row for row in rows if wanted <= found[row["seed"]] and tuple(row[name] for name in KEY[:-1]) in wanted]
     rows.sort(key=lambda row: (row["seed"], row["layers"].count(","), row["layers"], row["neurons"],
                                row["criterion"], row["regime"]))  # fmt: skip
     sweep = space_spec().plain()
