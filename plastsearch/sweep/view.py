@@ -23,6 +23,7 @@ from plastsearch.tracking.records import TrialRecord, known
 from plastsearch.tracking.replicates import noise_of
 from plastsearch.words import duration
 
+LEAST_FREEDOM = 4  # repeats below this say next to nothing of how far runs scatter
 _NUMBER = re.compile(r"\d+")
 
 
@@ -148,8 +149,9 @@ def title(record: TrialRecord) -> str:
 def reliability(found: Noise, metric: str) -> str:
     """How far a ranking can be trusted, in a few words."""
     # Not `words` alone: whoever reads 0.4 [0, 0.8] should see that little is known yet.
+    says = words(found.reliability) if found.freedom >= LEAST_FREEDOM else "too few repeats to tell yet"
     within = f"[{found.low:.2f}, {found.high:.2f}]"
-    return f"reliability of {metric} {found.reliability:.2f} {within}: {words(found.reliability)}"
+    return f"reliability of {metric} {found.reliability:.2f} {within}: {says}"
 
 
 def foretelling(found: list[Foretold]) -> str:
