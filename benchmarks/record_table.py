@@ -1,7 +1,7 @@
 """Records every point of a small space with several seeds, through the tool itself: a table to look trials up in.
 
     python benchmarks/record_table.py start                                  # the pretrained encoder, half a minute
-    python benchmarks/record_table.py record --folder recording --seeds 0 1 2 3 4 5
+    python benchmarks/record_table.py record --folder recording --seeds 0 1 2 3 4
     python benchmarks/record_table.py write --folder recording               # recorded.parquet, as far as it has come
 
 Every row is a real trial of `plasticity` by `run_trial` with its own seed. Stages that trials share are computed once.
@@ -29,11 +29,8 @@ from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import from_config, save_pretrained
 from plastsearch.models.catalog import Widths
 from plastsearch.models.seeding import seeded
-from plastsearch.search.parameters import names
 from plastsearch.search.space import open_space
 from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, SearchDev, TrialConfig
-from plastsearch.spec.domains import Point
-from plastsearch.spec.sweep import SweepSpec
 from plastsearch.trial.pretrain import Pretraining, pretrain
 from plastsearch.trial.run import run_trial, start
 
@@ -104,49 +101,33 @@ def early(config: TrialConfig, where: RunSettings) -> dict[str, float | None]:
     return found
 
 
-def near(point: Point) -> bool:
-    """Single sites and neighbours."""
-    at = [int(str(name).split(".")[1]) for name in names(point["layers"])]
-    return at[-1] - at[0] <= 1
-
-
-def every_pair() -> SweepSpec:
-    """The space with each pair of sites, however much of it the table holds."""
-    spec = space_spec()
-    return spec.model_copy(update={"search": spec.search.model_copy(update={"encoding": "onoff"})})
-
-
-def asked(seed: int, part: bool) -> Iterator[TrialConfig]:
-    """The baseline of a seed and single sites and neighbours with that seed, or (`part` is False) all other points."""
-    if part:
-        yield config_of(None, seed)
-    for point in open_space(every_pair()).points():
-        if near(point) == part:
-            yield config_of(point, seed)
+def asked(seed: int) -> Iterator[TrialConfig]:
+    """The baseline of a seed, then every point of the space with that seed."""
+    yield config_of(None, seed)
+    for point in open_space(space_spec()).points():
+        yield config_of(point, seed)
 
 
 def record(folder: Path, seeds: list[int], limit: int | None) -> None:
     """Run what is not recorded yet, and write each trial down as soon as it is over."""
-    # First one part with every seed: a space of its own, should nobody wait for the other.
     folder.mkdir(parents=True, exist_ok=True)
-    for part in (True, False):
-        for seed in seeds:
-            path = folder / f"seed-{seed}.jsonl"
-            known = {tuple(row[name] for name in KEY) for row in lines(path)}
-            where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
-            began, count = time.monotonic(), 0
-            for config in list(asked(seed, part))[:limit]:
-                if (*key_of(config), config.seed) in known:
-                    continue
-                row = measured(config, where)
-                with path.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                count += 1
-                if count % 20 == 0:
-                    pace = (time.monotonic() - began) / count
-                    print(f"seed {seed}: {len(known) + count} rows, {pace:.2f} s each", flush=True)
-            if limit is None and not part:
-                shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)  # its stages are of no use to another seed
+    for seed in seeds:
+        path = folder / f"seed-{seed}.jsonl"
+        known = {tuple(row[name] for name in KEY) for row in lines(path)}
+        where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
+        began, count = time.monotonic(), 0
+        for config in list(asked(seed))[:limit]:
+            if (*key_of(config), config.seed) in known:
+                continue
+            row = measured(config, where)
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            count += 1
+            if count % 20 == 0:
+                pace = (time.monotonic() - began) / count
+                print(f"seed {seed}: {len(known) + count} rows, {pace:.2f} s each", flush=True)
+        if limit is None:
+            shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)  # its stages are of no use to another seed
 
 
 def lines(path: Path) -> list[Row]:
