@@ -114,6 +114,8 @@ def record(folder: Path, seeds: list[int], limit: int | None) -> None:
     for seed in seeds:
         path = folder / f"seed-{seed}.jsonl"
         known = {tuple(row[name] for name in KEY) for row in lines(path)}
+        if path.exists() and not path.read_text().endswith("\n"):
+            path.write_text(path.read_text() + "\n")  # a kill in the midst of a line: the next one starts afresh
         where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
         began, count = time.monotonic(), 0
         for config in list(asked(seed))[:limit]:
