@@ -1,7 +1,7 @@
 """Records every point of a small space with several seeds, through the tool itself: a table to look trials up in.
 
     python benchmarks/record_table.py start                                  # the pretrained encoder, half a minute
-    python benchmarks/record_table.py record --folder recording --seeds 0 1 2 3 4 5
+    python benchmarks/record_table.py record --folder recording --seeds 0 1 2 3 4
     python benchmarks/record_table.py write --folder recording               # recorded.parquet, as far as it has come
 
 Every row is a real trial of `plasticity` by `run_trial` with its own seed. Stages that trials share are computed once.
@@ -22,22 +22,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from recorded import CURVE, KEY, METRICS, PERCENT, START, TABLE, Row, config_of, key_of, space_spec
+from recorded import BASELINE, CURVE, KEY, METRICS, PERCENT, START, TABLE, Row, all_keys, config_of, key_of, space_spec
 from results import cpu_model, versions
 
 from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import from_config, save_pretrained
 from plastsearch.models.catalog import Widths
 from plastsearch.models.seeding import seeded
-from plastsearch.search.parameters import names
 from plastsearch.search.space import open_space
-from plastsearch.spec.config import DataConfig, ModelConfig, Report, RunSettings, SearchDev, TrialConfig
-from plastsearch.spec.domains import Point
-from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.early import progress
-from plastsearch.tracking.events import Reported
+from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, SearchDev, TrialConfig
 from plastsearch.trial.pretrain import Pretraining, pretrain
-from plastsearch.trial.run import run_trial
+from plastsearch.trial.run import run_trial, start
 
 SEEDS = tuple(range(5))
 # The wav2vec2 family at its smallest: twelve blocks, so twelve feed-forward sites, of 16 units each.
@@ -77,79 +72,64 @@ def settings(folder: Path) -> RunSettings:
 def measured(config: TrialConfig, where: RunSettings) -> Row:
     """One trial from start to end, as a row of the table."""
     began, cpu = time.monotonic(), time.process_time()
-    reports = list(run_trial(config, where))
-    final = reports[-1]
+    *_, final = run_trial(config, where)
     row: Row = dict(zip(KEY, (*key_of(config), config.seed), strict=True))
     row |= {name: final.metrics.get(name) for name in METRICS}
-    row |= early(reports)
+    row |= early(config, where)
     return row | {"seconds": round(time.monotonic() - began, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
 
 
-def early(reports: list[Report]) -> dict[str, float | None]:
-    """Dev EERs on the way, by the share of the steps after growth that were done, as halting reckons it."""
-    history = [
-        Reported(
-            trial=0, attempt=1, stage=one.stage, step=one.step, steps_total=one.steps_total, metrics=dict(one.metrics)
-        )
-        for one in reports
-        # A finished stage reports its best state once more: a curve shows what was there when it was evaluated.
-        if not one.final and not one.details.get("boundary")
-    ]
+def early(config: TrialConfig, where: RunSettings) -> dict[str, float | None]:
+    """Dev EERs on the way, by the share of the steps after growth that were done, as they were evaluated.
+
+    From the records of the stages, since a stage that another trial computed reports nothing but its end.
+    """
+    trial = start(config, where, lambda: False)
+    after = sum(stage.steps for stage in trial.stages if stage.name != "train")
     found: dict[str, float | None] = dict.fromkeys(CURVE)
-    for i, one in enumerate(history):
-        done = progress(history[: i + 1])
-        eer = one.metrics.get("dev_eer")
-        if done is None or eer is None or one.stage not in ("retrain", "consolidate"):
+    done = 0
+    for stage, key in zip(trial.stages, trial.keys, strict=True):
+        if not stage.steps or stage.name == "train":
             continue
-        name = PERCENT.format(round(100 * done))
-        if name in found and found[name] is None:
-            found[name] = eer
+        record = trial.context.store.find(key.key)
+        assert record is not None
+        for step, _, eer, _ in record.details["history"]:
+            name = PERCENT.format(round(100 * (done + step) / after))
+            if step and name in found:  # step 0 is what came in
+                found[name] = eer
+        done += stage.steps
     return found
 
 
-def near(point: Point) -> bool:
-    """Single sites and neighbours."""
-    at = [int(str(name).split(".")[1]) for name in names(point["layers"])]
-    return at[-1] - at[0] <= 1
-
-
-def every_pair() -> SweepSpec:
-    """The space with each pair of sites, however much of it the table holds."""
-    spec = space_spec()
-    return spec.model_copy(update={"search": spec.search.model_copy(update={"encoding": "onoff"})})
-
-
-def asked(seed: int, part: bool) -> Iterator[TrialConfig]:
-    """The baseline of a seed and single sites and neighbours with that seed, or (`part` is False) all other points."""
-    if part:
-        yield config_of(None, seed)
-    for point in open_space(every_pair()).points():
-        if near(point) == part:
-            yield config_of(point, seed)
+def asked(seed: int) -> Iterator[TrialConfig]:
+    """The baseline of a seed, then every point of the space with that seed."""
+    yield config_of(None, seed)
+    for point in open_space(space_spec()).points():
+        yield config_of(point, seed)
 
 
 def record(folder: Path, seeds: list[int], limit: int | None) -> None:
     """Run what is not recorded yet, and write each trial down as soon as it is over."""
-    # First one part with every seed: a space of its own, should nobody wait for the other.
     folder.mkdir(parents=True, exist_ok=True)
-    for part in (True, False):
-        for seed in seeds:
-            path = folder / f"seed-{seed}.jsonl"
-            known = {tuple(row[name] for name in KEY) for row in lines(path)}
-            where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
-            began, count = time.monotonic(), 0
-            for config in list(asked(seed, part))[:limit]:
-                if (*key_of(config), config.seed) in known:
-                    continue
-                row = measured(config, where)
-                with path.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                count += 1
-                if count % 20 == 0:
-                    pace = (time.monotonic() - began) / count
-                    print(f"seed {seed}: {len(known) + count} rows, {pace:.2f} s each", flush=True)
-            if limit is None and not part:
-                shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)  # its stages are of no use to another seed
+    for seed in seeds:
+        path = folder / f"seed-{seed}.jsonl"
+        known = {tuple(row[name] for name in KEY) for row in lines(path)}
+        if path.exists() and not path.read_text().endswith("\n"):
+            path.write_text(path.read_text() + "\n")  # a kill in the midst of a line: the next one starts afresh
+        where = settings(folder / f"seed-{seed}").model_copy(update={"cache": folder / "cache"})
+        began, count = time.monotonic(), 0
+        for config in list(asked(seed))[:limit]:
+            if (*key_of(config), config.seed) in known:
+                continue
+            row = measured(config, where)
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            count += 1
+            if count % 20 == 0:
+                pace = (time.monotonic() - began) / count
+                print(f"seed {seed}: {len(known) + count} rows, {pace:.2f} s each", flush=True)
+        if limit is None:
+            shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)  # its stages are of no use to another seed
 
 
 def lines(path: Path) -> list[Row]:
@@ -163,22 +143,13 @@ def lines(path: Path) -> list[Row]:
     return found
 
 
-def complete_curves_(rows: list[Row]) -> None:
-    """Trials that took `retrain` from another one have no evaluations of it: those are the other one's."""
-    early = CURVE[:2]
-    shared = [name for name in KEY if name != "criterion"]  # which nothing before `prune` reads
-    computed = {tuple(row[name] for name in shared): row for row in rows if row[early[0]] is not None}
-    for row in rows:
-        other = computed.get(tuple(row[name] for name in shared))
-        if row[early[0]] is None and other is not None:
-            row.update({name: other[name] for name in early})
-
-
 def write(folder: Path, out: Path) -> int:
-    """The table as far as it has come, with what made it."""
+    """The table of all seeds that are complete, with what made it."""
     rows = [row for path in sorted(folder.glob("seed-*.jsonl")) for row in lines(path)]
     rows = list({tuple(row[name] for name in KEY): row for row in rows}.values())
-    complete_curves_(rows)
+    wanted = {BASELINE, *all_keys()}
+    found = {seed: {tuple(row[name] for name in KEY[:-1]) for row in rows if row["seed"] == seed} for seed in SEEDS}
+    rows = [row for row in rows if wanted <= found[row["seed"]] and tuple(row[name] for name in KEY[:-1]) in wanted]
     rows.sort(key=lambda row: (row["seed"], row["layers"].count(","), row["layers"], row["neurons"],
                                row["criterion"], row["regime"]))  # fmt: skip
     sweep = space_spec().plain()

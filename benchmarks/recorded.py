@@ -41,7 +41,7 @@ PERCENT = "dev_eer_at_{}"  # percent of the steps after growth
 CURVE = tuple(PERCENT.format(at) for at in (25, 50, 75, 100))
 OBJECTIVES = ("dev_eer", "backward_gflop")
 GOALS: tuple[Literal["min"], Literal["min"]] = ("min", "min")
-# Of the subsets: `window` is single sites and neighbours, `onoff` every pair.
+# Of the subsets: `window` is single sites and neighbours. `onoff` would be every pair: 624 points, not recorded yet.
 ENCODING: Literal["window", "onoff"] = "window"
 Key = tuple[str, int, str, str]  # layers, neurons, criterion, regime: which configuration, whatever its seed
 BASELINE: Key = ("", 0, "", "")

@@ -136,12 +136,30 @@ def test_a_row_comes_out_again(module: ModuleType, tmp_path: Path, at: int, monk
     grown = [row for row in ROWS if row["layers"]]
     row = grown[int(np.random.default_rng(at).integers(len(grown)))]
     key = tuple(row[name] for name in module.KEY)
-    (config,) = [
-        config for config in record_table.asked(row["seed"], True) if (*module.key_of(config), config.seed) == key
-    ]
+    (config,) = [config for config in record_table.asked(row["seed"]) if (*module.key_of(config), config.seed) == key]
     again = record_table.measured(config, record_table.settings(tmp_path))
     assert again["backward_gflop"] == row["backward_gflop"]
     assert again["params_total"] == row["params_total"]
     same_cpu = pq.read_schema(PATH).metadata[b"machine"].decode().startswith(record_table.cpu_model())
     assert again["dev_eer"] == pytest.approx(row["dev_eer"], abs=1e-9 if same_cpu else 3.0)
     assert again["dev_cllr"] == pytest.approx(row["dev_cllr"], rel=1e-5 if same_cpu else 0.2)
+
+
+def test_a_recording_that_was_killed_goes_on_behind_its_last_whole_line(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_table = importlib.import_module("record_table")
+    ran: list[tuple[object, ...]] = []
+
+    def measured(config, _where):
+        ran.append(module.key_of(config))
+        return {**dict(zip(module.KEY, (*module.key_of(config), config.seed), strict=True))}
+
+    monkeypatch.setattr(record_table, "measured", measured)
+    record_table.record(tmp_path, [0], 4)
+    path = tmp_path / "seed-0.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]) + '{"layers": "enc')
+    first = list(ran)
+    record_table.record(tmp_path, [0], 4)
+    assert ran == [*first, *first[2:]]
+    assert len(record_table.lines(path)) == 4
