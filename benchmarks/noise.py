@@ -55,7 +55,7 @@ def search(table: recorded.Recorded, spec: SweepSpec, seed: int) -> Found:
     space, ranking = open_space(spec), ranking_of(spec.plain())
     study = Study(spec, space, None, [])
     records: dict[int, TrialRecord] = {}
-    order = np.random.default_rng([seed, 11]).permutation(table.seeds)
+    order = np.random.default_rng([seed, 11]).permutation(np.array(table.seeds))
     phase = SearchPhase(study, lambda found: "trials" if _spent(found) >= spec.search.trials else None,
                         replication_of(spec, ranking))  # fmt: skip
     planned: PlannedTrial | None = baseline(space.base)
@@ -127,7 +127,8 @@ def report(results: Mapping[str, list[Found]], table: recorded.Recorded, trials:
         )
     columns = [("measure", ""), ("lower", ".0f"), ("equal", ".0f"), ("higher", ".0f"), ("difference", "+.3f"),
                ("ratio of means", ".2f"), ("p", ".2g")]  # fmt: skip
-    known = noise([Measured(c, s, v) for c, s, v in table.triples("dev_eer")])
+    number = {key: at for at, key in enumerate(table.keys)}
+    known = noise([Measured(number[key], seed, value) for key, seed, value in table.triples("dev_eer")])
     assert known is not None
     spread: list[list[Cell]] = [
         [known.configurations, known.between, known.rest, known.seeds, known.reliability, known.low, known.high, trials]
@@ -150,8 +151,8 @@ def main() -> None:
     start = time.time()
     for seed in range(options.runs):
         for arm, replicate in ARMS.items():
-            spec = recorded.spec(options.trials, seed, "auto")
-            asked = spec.search.model_copy(update={"replicate": replicate, "replicate_seeds": table.seeds})
+            spec = recorded.space_spec(options.trials, seed)
+            asked = spec.search.model_copy(update={"replicate": replicate, "replicate_seeds": len(table.seeds)})
             results[arm].append(search(table, spec.model_copy(update={"search": asked}), seed))
         print(f"run {seed}: {time.time() - start:.0f} s", flush=True)
         if options.out:

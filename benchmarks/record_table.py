@@ -34,7 +34,7 @@ from plastsearch.search.space import open_space
 from plastsearch.spec.config import DataConfig, ModelConfig, Report, RunSettings, SearchDev, TrialConfig
 from plastsearch.spec.domains import Point
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.halting import progress
+from plastsearch.tracking.early import progress
 from plastsearch.tracking.events import Reported
 from plastsearch.trial.pretrain import Pretraining, pretrain
 from plastsearch.trial.run import run_trial

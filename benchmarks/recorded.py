@@ -119,11 +119,11 @@ class Recorded:
         """Dev EERs at a quarter, a half, three quarters and all of the steps after growth."""
         return [float(self.rows[_key(config), seed][name]) for name in CURVE]
 
-    def triples(self, metric: str) -> Iterator[tuple[Key, int, float]]:
-        """Configuration, seed and value, for all of the table but the baseline."""
-        for key in self.keys:
+    def triples(self, metric: str) -> Iterator[tuple[int, int, float]]:
+        """Configuration (its place in `keys`), seed and value, for all of the table but the baseline."""
+        for at, key in enumerate(self.keys):
             for seed in self.seeds:
-                yield key, seed, float(self.rows[key, seed][metric])
+                yield at, seed, float(self.rows[key, seed][metric])
 
     @cached_property
     def truths(self) -> NDArray[np.float64]:

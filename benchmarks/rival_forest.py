@@ -14,8 +14,8 @@ from plastsearch.search.anchors import anchors
 from plastsearch.search.space import Space
 from plastsearch.spec.domains import Params
 
-TREES = 32
-STARTS, NEIGHBOURS, STEPS = 12, 16, 6
+TREES = 24
+STARTS, NEIGHBOURS, STEPS = 10, 12, 4
 Floats = NDArray[np.float64]
 
 

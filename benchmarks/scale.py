@@ -4,8 +4,9 @@
     python benchmarks/scale.py --fixed-ms 2 --slots 64       # every event takes 2 ms: repeats itself, prints a digest
     python benchmarks/scale.py --real 64 [--seconds 40]      # real worker processes on a Ray of 64 logical cores
 
-Trials last as long as those in recorded.parquet (tiny networks: 4 to 59 s, mean 18), which is some twenty times shorter
-than on a GPU, and so asks twenty times as much of a driver. Each number of slots runs in a process of its own.
+Trials last as long as 253 real ones of a tiny ResNet18 did (trial_seconds.json: 4 to 59 s, mean 18), which is some
+twenty times shorter than on a GPU, and so asks twenty times as much of a driver. Each number of slots runs in a process
+of its own.
 """
 
 import argparse
@@ -45,15 +46,13 @@ Run = dict[str, Any]
 
 def fast_forward(slots: int, waves: int, sampler: str, fixed_ms: float | None, cpu_clock: bool = False) -> Run:
     """One sweep, and what its driver took."""
-    import pyarrow.parquet as pq
-
     from benchmarks.fast_forward import FastForward
     from plastsearch.spec.load import load_sweep
     from plastsearch.sweep import session
     from plastsearch.sweep.display import Lines
     from plastsearch.sweep.options import Options
 
-    lengths_s = pq.read_table(ROOT / "benchmarks/recorded.parquet").column("seconds").to_pylist()
+    lengths_s = json.loads((ROOT / "benchmarks/trial_seconds.json").read_text())
     executor = FastForward(slots, lengths_s, None if fixed_ms is None else fixed_ms / 1000, cpu_clock=cpu_clock)
     session.open_executor = lambda *_: executor  # type: ignore[assignment]
     trials = max(FEWEST, slots * waves)

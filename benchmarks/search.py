@@ -1,18 +1,15 @@
-"""Search quality of our default against random, plain TPE on/off and NSGA-II, on landscapes and on recorded trials.
+"""Search quality of our default against samplers, ours and others', on recorded trials and on landscapes of our making.
 
-    python benchmarks/search.py --seeds 20 --trials 100 --out search.json
+    python benchmarks/search.py --seeds 20
 
-`sparse` and `smooth` are landscapes of 24 layers: four random layers help, or a bump over depth. Both saturate with
-neurons, are noisy (one draw per trial) and cost what the lowest chosen layer costs, which back-propagation must reach.
-`recorded` looks trials up in recorded.parquet, every combination of a small real sweep (see record_table.py). Its
-baseline, which every sweep runs beside the search, is in the volume of every arm from the start; `--baseline drawn`
-counts it only for arms that draw the empty subset, which our space forbids, `--baseline never` for none.
-Plain arms sample the same flat parameters through Optuna as a user would: no anchors, no repair, repetitions count as
-trials, an empty subset counts as training nothing (recorded: as the baseline).
+`recorded` comes first: every lookup is one real trial with one of the recorded seeds, drawn anew for each trial number
+and alike for all arms, and what an arm hands its user, the front of what it measured, is judged by true means over all
+seeds (recorded.py). `sparse` and `smooth` are landscapes of 24 layers: four random layers help, or a bump over depth.
+Both saturate with neurons, are noisy (one draw per trial) and cost what the lowest chosen layer
+costs. Arms: search_arms.py.
 """
 
 import argparse
-import functools
 import json
 import math
 import time
@@ -24,41 +21,46 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pyarrow.parquet as pq
-import record_table
+import recorded
+from numpy.typing import NDArray
 from results import Cell, Table, write
 from scipy.stats import wilcoxon
+from search_arms import ARMS, Spec, Task, Tried
 
-from plastsearch.pareto.front import hypervolume
-from plastsearch.search.samplers import distributions
-from plastsearch.search.space import Space, open_space
-from plastsearch.search.study import Study
+from plastsearch.pareto.front import front, hypervolume
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.records import TrialRecord
 
 LAYERS = 24
 SIGNIFICANT = 0.05
-BASELINE = ("", 0, "")  # its row of the table: no layers, no neurons, no criterion
+OURS = "ours"
+NOISE = 0.5  # of a landscape's trial, in points of EER
+TRIALS = {"recorded": 60, "sparse": 100, "smooth": 100}  # a third of the recorded space
+GOALS = ("min", "min")
 GAIN = {"taylor": 1.0, "fisher": 0.95, "magnitude": 0.8, "random": 0.6}
 Landscape = Callable[[TrialConfig, float], list[float]]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked, what a configuration turns out to be worth, and how good it can get, if that is known."""
+    """What is asked, what trial `number` shows, what a configuration is truly worth, and how good it can get."""
 
-    spec: Callable[..., SweepSpec]
-    measure: Landscape
+    spec: Spec
+    measure: Callable[[TrialConfig, int], list[float]]
+    truth: Callable[[TrialConfig], list[float]]
     reference: tuple[float, float]
-    baseline: list[float] | None = None
-    best: float | None = None
+    volume: float | None = None  # of the true front, where that is known
+    lowest: float | None = None  # true first objective
+
+    @property
+    def task(self) -> Task:
+        """As an arm sees it."""
+        return Task(self.spec, self.measure)
 
 
-Arm = Callable[[Problem, int, int], list[list[float]]]
-
-
-def spec(trials: int, seed: int, sampler: str, anchors: bool = True) -> SweepSpec:
+def spec(trials: int, seed: int, sampler: str = "auto", anchors: bool = True) -> SweepSpec:
+    """The space of the landscapes."""
     return SweepSpec.model_validate(
         {
             "name": "benchmark",
@@ -102,82 +104,44 @@ def landscape(kind: str, seed: int) -> Landscape:
 
 
 def problem(kind: str, seed: int) -> Problem:
-    """The landscape of that seed, or the recorded table, which has one face for all seeds."""
+    """The landscape of that seed, or the recorded table, of which a seed draws other runs."""
     if kind == "recorded":
-        return recorded(record_table.TABLE)
-    return Problem(spec, landscape(kind, seed), (50.0, 1.1))
+        return looked_up(recorded.load(), seed)
+    shape = landscape(kind, seed)
+    luck = np.random.default_rng([seed, 5]).normal(0, NOISE, 10_000)
+    return Problem(spec, lambda config, number: shape(config, float(luck[number])), lambda config: shape(config, 0.0),
+                   (50.0, 1.1))  # fmt: skip
 
 
-@functools.cache
-def recorded(path: Path) -> Problem:
-    """Trials looked up in a table; its reference point lies a tenth beyond the most expensive of them."""
-    rows = pq.read_table(path).to_pylist()
-    found = {(r["layers"], r["neurons"], r["criterion"]): [r["dev_eer"], r["backward_gflop"]] for r in rows}
-    reference = (50.0, 1.1 * max(gflop for _, gflop in found.values()))
-
-    def measure(config: TrialConfig, noise: float) -> list[float]:  # noqa: ARG001 the recorded trials have their own
-        growth = config.growth()
-        neurons = next(iter(growth.values()), 0)
-        return found[(",".join(growth), neurons, config.criterion) if growth else BASELINE]
-
-    best = float(hypervolume(list(found.values()), ["min", "min"], reference))
-    return Problem(record_table.spec, measure, reference, found[BASELINE], best)
+def looked_up(table: recorded.Recorded, seed: int) -> Problem:
+    """Real trials, each with one seed of those recorded."""
+    drawn = np.random.default_rng([seed, 5]).choice(table.seeds, 10_000)
+    return Problem(
+        recorded.space_spec, lambda config, number: table.value(config, int(drawn[number])), table.truth,
+        table.reference, hypervolume(table.true_front, GOALS, table.reference), float(table.truths[:, 0].min()),
+    )  # fmt: skip
 
 
-def ours(sampler: str, anchors: bool = True) -> Arm:
-    def run(asked: Problem, trials: int, seed: int) -> list[list[float]]:
-        sweep = asked.spec(trials, seed, sampler, anchors)
-        study = Study(sweep, open_space(sweep), None, [])
-        noise = np.random.default_rng([seed, 5]).normal(0, 0.5, trials)
-        found = []
-        for number in range(trials):
-            proposal = study.ask(number)
-            assert proposal is not None
-            found.append(asked.measure(proposal.config, float(noise[number])))
-            metrics = dict(zip((one.metric for one in sweep.objectives), found[-1], strict=True))
-            study.tell(
-                TrialRecord(number, proposal.config.trial_id(), "search", None, proposal.params, {},
-                            state="done", metrics=metrics, fidelity=1.0)
-            )  # fmt: skip
-        return found
-
-    return run
+def handed_over(tried: list[Tried], asked: Problem) -> Floats:
+    """True values of the front that an arm would show, by what it measured; the best measured EER first."""
+    measured = np.array([one.measured for one in tried])
+    members = np.flatnonzero(front(measured, GOALS))
+    members = members[np.argsort(measured[members, 0], kind="stable")]
+    return np.array([asked.truth(tried[at].config) for at in members])
 
 
-def plain(make: Callable[[int], Any]) -> Arm:
-    def run(asked: Problem, trials: int, seed: int) -> list[list[float]]:
-        space: Space = open_space(asked.spec(trials, seed, "random"))
-        study = optuna.create_study(directions=["minimize"] * 2, sampler=make(seed))
-        noise = np.random.default_rng([seed, 5]).normal(0, 0.5, trials)
-        known = distributions(space)
-        found = []
-        for number in range(trials):
-            trial = study.ask(known)
-            found.append(asked.measure(space.config(trial.params), float(noise[number])))
-            study.tell(trial, found[-1])
-        return found
-
-    return run
+def judged(tried: list[Tried], asked: Problem, marks: list[int]) -> dict[str, list[float]]:
+    """After so many trials: the true volume of the reported front, and the true EER of the one reported as best."""
+    fronts = [handed_over(tried[:mark], asked) for mark in marks]
+    return {
+        "volume": [float(hypervolume(one, GOALS, asked.reference)) for one in fronts],
+        "eer": [float(one[0, 0]) for one in fronts],
+    }
 
 
-ARMS: dict[str, Arm] = {
-    "ours": ours("auto"),
-    "ours, no anchors": ours("auto", anchors=False),
-    "random": plain(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
-    "random, sizes alike": ours("random"),
-    "TPE on/off": plain(lambda seed: optuna.samplers.TPESampler(seed=seed)),
-    "NSGA-II": plain(lambda seed: optuna.samplers.NSGAIISampler(seed=seed)),
-}
-
-
-def volumes(values: list[list[float]], asked: Problem, baseline: str = "known") -> list[float]:
-    """Hypervolume after each trial."""
-    points = [asked.baseline] if asked.baseline and baseline == "known" else []
-    found = []
-    for value in values:
-        points += [value] if baseline != "never" or value != asked.baseline else []
-        found.append(float(hypervolume(points, ["min", "min"], asked.reference)) if points else 0.0)
-    return found
+def marks_of(trials: int) -> list[int]:
+    """When arms are compared."""
+    return sorted({trials // 4, trials // 2, trials})
 
 
 def p_value(gap: Any, alternative: str) -> float:
@@ -185,67 +149,59 @@ def p_value(gap: Any, alternative: str) -> float:
     return float(wilcoxon(gap, alternative=alternative).pvalue) if np.any(gap) else 1.0
 
 
-def compared(ours: Any, other: Any, marks: list[int]) -> tuple[list[str], list[int]]:
-    """The cells of an arm that ours is tested against, and after how many trials ours is significantly behind."""
-    gaps = {mark: ours[:, mark - 1] - other[:, mark - 1] for mark in marks}
-    last = gaps[marks[-1]]
-    wins = f"{(last > 0).sum()} won, {(last < 0).sum()} lost"
-    tests = [[p_value(gap, side) for gap in gaps.values()] for side in ("greater", "less", "two-sided")]
-    behind = [mark for mark, p in zip(marks, tests[1], strict=True) if p < SIGNIFICANT]
-    return [wins, *(", ".join(f"{p:.1g}" for p in one) for one in tests)], behind
-
-
-def report(results: dict[str, dict[str, list[list[float]]]], trials: int) -> dict[str, Table]:
-    """Mean volumes as a share of the best there is, and paired tests of ours against each arm; prints who is ahead."""
-    marks = sorted({trials // 4, trials // 2, trials})
-    tables = {}
-    for kind, arms in results.items():
-        curves = {arm: np.array(runs) for arm, runs in arms.items()}
-        highest = np.max([one.max(axis=1) for one in curves.values()], axis=0)
-        best = np.full_like(highest, problem(kind, 0).best or np.nan)
-        best = np.where(np.isnan(best), highest, best)  # of a landscape only what some arm has found is known
-        tests_of_ours = ("ours", "p ours ahead", "p ours behind", "p either", "reached random's last")
-        heads = [(head, "") for head in (kind, *(f"after {mark}" for mark in marks), *tests_of_ours)]
-        rows: list[list[Cell]] = []
-        target = curves["random"][:, -1].mean() - 1e-9
-        losses = []
-        for arm, one in curves.items():
-            relative = one / best[:, None]
-            cells = [f"{relative[:, m - 1].mean():.3f} ± {relative[:, m - 1].std():.3f}" for m in marks]
-            tests, behind = compared(curves["ours"], one, marks) if arm != "ours" else ([""] * 4, [])
-            losses += [f"{arm} after {mark}" for mark in behind]
-            mean = one.mean(axis=0)
-            reached = int(np.argmax(mean >= target)) + 1 if (mean >= target).any() else 0
-            cells += [*tests, f"trial {reached}" if reached else "never"]
-            rows.append([arm, *cells])
-        tables[kind] = Table(heads, rows)
-        print(f"{tables[kind].markdown()}\n\n{kind}: significantly behind: {', '.join(losses) or 'none'}\n")
-    return tables
+def report(kind: str, results: dict[str, list[dict[str, list[float]]]], marks: list[int]) -> Table:
+    """Shares of the true front's volume and regrets, with paired tests of ours against each arm."""
+    volume = {arm: np.array([one["volume"] for one in runs]) for arm, runs in results.items()}
+    lowest = {arm: np.array([one["eer"] for one in runs]) for arm, runs in results.items()}
+    asked = problem(kind, 0)
+    # Of a landscape only what some arm has found is known.
+    whole = asked.volume if asked.volume is not None else np.max([one.max(axis=1) for one in volume.values()], axis=0)
+    best = asked.lowest if asked.lowest is not None else np.min([one.min(axis=1) for one in lowest.values()], axis=0)
+    heads = [(kind, ""), *((f"volume after {mark}", ".3f") for mark in marks), ("regret, points", ".2f"),
+             ("ours ahead in", ""), ("p ours ahead", ""), ("p ours behind", "")]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for arm in results:
+        share = volume[arm] / np.reshape(whole, (-1, 1))
+        regret = float((lowest[arm][:, -1] - best).mean())
+        cells: list[Cell] = [arm, *(float(mean) for mean in share.mean(axis=0)), regret]
+        if arm == OURS:
+            rows.append([*cells, "", "", ""])
+            continue
+        gaps = [volume[OURS][:, at] - volume[arm][:, at] for at in range(len(marks))]
+        ahead = f"{(gaps[-1] > 0).sum()} of {len(gaps[-1])}"
+        tests = (", ".join(f"{p_value(gap, side):.1g}" for gap in gaps) for side in ("greater", "less"))
+        rows.append([*cells, ahead, *tests])
+    return Table(heads, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--kinds", nargs="+", default=["recorded", "sparse", "smooth"])
-    parser.add_argument(
-        "--baseline", choices=["known", "drawn", "never"], default="known", help="of the recorded table"
-    )
-    parser.add_argument("--out", type=Path, help="keep the curves of every seed here, as JSON")
+    parser.add_argument("--trials", type=int, help="of each run; default: 60 on the table, 100 on landscapes")
+    parser.add_argument("--kinds", nargs="+", default=list(TRIALS))
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--out", type=Path, help="keep every run's figures here, as JSON")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    results: dict[str, dict[str, list[list[float]]]] = {kind: {arm: [] for arm in ARMS} for kind in options.kinds}
     start = time.time()
+    kept: dict[str, Any] = {}
+    tables: dict[str, Table] = {}
     for kind in options.kinds:
+        trials = options.trials or TRIALS[kind]
+        marks = marks_of(trials)
+        results: dict[str, list[dict[str, list[float]]]] = {arm: [] for arm in options.arms}
         for seed in range(options.seeds):
             asked = problem(kind, seed)
-            for arm, run in ARMS.items():
-                results[kind][arm].append(volumes(run(asked, options.trials, seed), asked, options.baseline))
+            for arm in options.arms:
+                results[arm].append(judged(ARMS[arm](asked.task, trials, seed), asked, marks))
             print(f"{kind} seed {seed}: {time.time() - start:.0f} s", flush=True)
-            if options.out:
-                options.out.write_text(json.dumps(results))
-    write("search", report(results, options.trials))
+        kept[kind] = results
+        tables[kind] = report(kind, results, marks)
+        print(f"{tables[kind].markdown()}\n")
+        if options.out:
+            options.out.write_text(json.dumps(kept))
+    write("search", tables)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,11 @@ class Answers:
         whole = self._step(Between(frozenset(), names), plan.contrast.ordered(names))
         done = [record for record in self._records.values() if record.state == "done"]
         said = dict.fromkeys([*notes, *forward.left_out, *backward.left_out])
+        seeds = tuple(one.seed for one in plan.seeded(plan.contrast.config(names)))
         return Ablation(
             sweep=name, trial=trial, metric=plan.metric, goal=plan.goal,
-            seeds=tuple(one.seed for one in plan.seeded(plan.contrast.config(names))),
-            runs=len(self._records),
+            seeds=seeds,
+            runs=sum(record.trial_config.seed in seeds for record in self._records.values()),
             reused_seconds=sum(record.metrics.get("reused_seconds", 0.0) for record in done),
             seconds=sum(record.seconds for record in done),
             whole=whole, forward=self._way(forward), backward=self._way(backward),
@@ -124,9 +125,10 @@ class Answers:
         together: set[str] = set()
         for key, walk in (("forward", forward), ("backward", backward)):
             for taken, between in _steps(walk):
-                if name in taken.move.fields:
+                fields = {*taken.move.fields, *taken.along}  # what falls with a step is measured with it
+                if name in fields:
                     found[key] = self._worth(between, walk)
-                    together |= {*taken.move.fields} - {name}
+                    together |= fields - {name}
         singles = {"alone": (nothing, nothing | {name}, forward), "left_out": (names, names - {name}, backward)}
         for key, (before, after, walk) in singles.items():
             if self._id(before) != self._id(after):

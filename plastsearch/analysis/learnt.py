@@ -26,7 +26,7 @@ def learnt(results: Results) -> list[Block]:
     text = (
         "An earlier sweep's trials stand beside this one's in what the sampler learns from, weighed from 0 to 1 "
         "by how well they foretell the rank of this sweep's own results, in the objective where they do so worst. The "
-        "more own results there are, the less even a full weight counts."
+        "more own results there are, the less it counts: by 30 of them half."
         if sampler in LEARNING
         else f"Sampler {sampler} took openings from earlier sweeps and nothing more."
     )

@@ -15,6 +15,7 @@ from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
+from plastsearch.analysis.foretold import early
 from plastsearch.analysis.front_section import best_under, brackets, front_table, gain_words
 from plastsearch.analysis.page import pareto_html
 from plastsearch.analysis.picture import importance_png, pareto_png
@@ -127,6 +128,7 @@ def _summary(results: Results) -> dict[str, float]:
         found["gain"] = results.gain
     if results.likely_gain is not None:
         found |= dict(zip(("gain_likely", "gain_low", "gain_high"), results.likely_gain, strict=True))
+    found |= {f"foretold.at_{100 * one.share:.0f}": one.correlation for one in early(results)}
     asked = {one.metric for one in results.objectives}
     for metric, noise in reliabilities(results).items():
         found[f"reliability.{metric}"] = noise.reliability
@@ -169,6 +171,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         "gain": {"measured": results.gain, **dict(zip(("likely", "low", "high"), likely or [None] * 3, strict=True)),
                  "by": certainty.sources if certainty is not None else None},
         "reliability": {metric: asdict(noise) for metric, noise in reliabilities(results).items()},
+        "foretold": [asdict(one) for one in early(results)],
         "knee": results.knee.number if results.knee else None,
         "best_under": [
             {"metric": one.metric, "bound": one.bound, "trial": one.row.number if one.row else None}

@@ -10,6 +10,7 @@ from statistics import mean
 
 from plastsearch.analysis.ablations import load_ablations
 from plastsearch.analysis.figure import column, number
+from plastsearch.analysis.foretold import foretelling
 from plastsearch.analysis.front_section import WORDS, front_section, front_table
 from plastsearch.analysis.importance import importance_blocks, load
 from plastsearch.analysis.learnt import learnt
@@ -48,6 +49,7 @@ def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Bl
         *opening(results),
         *front_section(results, under),
         *trust(results),
+        *foretelling(results),
         *_growth(results),
         *learnt(results),
         *_finalists(results),

@@ -75,7 +75,7 @@ def order(ablation: Ablation) -> Order:
             False, "Backward gives up growth in its first step, and all else with it, so there is no order to compare."
         )
     if not ablation.conflicts:
-        return Order(True, "Both directions put the fields in the same order: nothing speaks for an interaction.")
+        return Order(True, f"Both directions put the fields in the same order{_gap(ablation)}.")
     pairs = [f"{ablation.words(one)} before {ablation.words(other)}" for one, other in ablation.conflicts]
     more = f", and {len(pairs) - NAMED} more pairs" if len(pairs) > NAMED else ""
     return Order(
@@ -83,6 +83,23 @@ def order(ablation: Ablation) -> Order:
         f"The two directions disagree: forward puts {'; '.join(pairs[:NAMED])}{more}, backward the other way round. "
         "What a field is worth then depends on the others that are there, or noise decides; both paths are shown.",
     )
+
+
+def _gap(ablation: Ablation) -> str:
+    """How far the worth of one step differs between the ways, over steps that both take whole."""
+    back = {frozenset((*step.fields, *step.along)): step for step in ablation.backward.steps}
+    both = [
+        (abs(step.points + back[fields].points), step)
+        for step in ablation.forward.steps
+        if (fields := frozenset((*step.fields, *step.along))) in back
+    ]
+    if not both:
+        return ""
+    gap, step = max(both, key=lambda one: one[0])
+    size = signed(gap, ablation.metric)
+    if not size.startswith("+"):
+        return ", and each step that both take is worth the same: nothing speaks for an interaction"
+    return f"; what one is worth differs by up to {size.removeprefix('+')} between the ways ({step_words(step)[2:]})"
 
 
 def _part(ablation: Ablation) -> list[Block]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEAST = 8  # trials of either sweep, below which nothing is said
+HALF = 30  # own results with which an earlier sweep counts half: what is measured here needs no foretelling
 _RIDGE = 8.0  # as if so many trials had shown that nothing matters; more and less were no better on recorded tables
 
 
@@ -70,7 +71,7 @@ class Foretelling:
     def weight(self, foretold: Floats, losses: Floats) -> float:
         """How much the earlier sweep's trials count beside this one's: 0 to 1, by the objective it foretells worst.
 
-        0 while too little is known to tell a likeness from chance, and where there is none.
+        0 while too little is known to tell a likeness from chance, and where there is none; less with every own result.
         """
         if min(self.count, len(losses)) < LEAST:
             return 0.0
@@ -81,7 +82,7 @@ class Foretelling:
             chance, own_chance = spread(len(losses)), spread(self.count)
             alike = (concordance(told, found) or 0.0) - chance
             shares.append(alike / own if own > own_chance else 0.0)
-        return float(min(max(min(shares, default=0.0), 0.0), 1.0))
+        return float(min(max(min(shares, default=0.0), 0.0), 1.0)) * HALF / (HALF + len(losses))
 
     def _design(self, rows: Floats) -> Floats:
         return np.column_stack([one for at, column in enumerate(self._columns) for one in column.features(rows[:, at])])

@@ -7,14 +7,16 @@ The state is a function of the reports in the journal, so a resumed sweep decide
 import contextlib
 import math
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from plastsearch.pareto.foretelling import LOW
 from plastsearch.pareto.layers import Layers
-from plastsearch.spec.sweep import Objective
+from plastsearch.spec.sweep import Halt, Objective
 from plastsearch.store.room import forget_checkpoints
+from plastsearch.tracking.early import Foretold, foretold, progress
 from plastsearch.tracking.events import Ended, Event, Reported
 from plastsearch.tracking.records import TrialRecord, known
 
@@ -140,15 +142,40 @@ class _Layered:
         return Layers(goals or ["min"], [[scores[one.metric] for one in self._common] for scores in everybody if goals])
 
 
-def progress(history: Sequence[Reported]) -> float | None:
-    """The share of the steps after growth that are done; None while the original network trains."""
-    last = history[-1]
-    # Trials that agree on `train` share it, and with it these very reports: to compare them says nothing.
-    if last.stage == "train":
+def warning(found: Sequence[Foretold], rule: Rule) -> str | None:
+    """What to say of a rule whose rungs foretell little; None while all is well, or nothing is known."""
+    low = [one for one in found if one.correlation < LOW]
+    if not low:
         return None
-    base = max((report.step for report in history if report.stage in {"train", "dropin"}), default=0)
-    left = last.steps_total - base
-    return (last.step - base) / left if left > 0 else None
+    worst = min(low, key=lambda one: one.correlation)
+    return (
+        f"halting by {rule}: at {worst.share:.0%} of the steps after growth results hardly foretell the last ones "
+        f"(rank correlation {worst.correlation:.2f} over {worst.trials} trials that ended, below {LOW:g}); it may stop "
+        "the best trials. Later rungs (halt.rungs), a larger halt.eta, or halt: {kind: none} are safer"
+    )
+
+
+class HaltingWatch:
+    """Warns, once in a session, when trials that ended show that the rungs foretell little."""
+
+    def __init__(self, halt: Halt, records: Mapping[int, TrialRecord], say: Callable[[str], None]) -> None:
+        self._halt = halt
+        self._records = records
+        self._say = say
+        self._said = halt.kind == "none"
+
+    def feed(self, event: Event) -> None:
+        """Look again whenever a trial has ended."""
+        if self._said or self._halt.kind == "none" or not isinstance(event, Ended) or event.state != "done":
+            return
+        found = foretold(list(self._records.values()), self._halt.metric, self._halt.rungs)
+        text = warning(found, self._halt.kind)
+        if text is not None:
+            self._said = True
+            self._say(text)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class HaltedCheckpoints:

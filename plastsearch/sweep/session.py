@@ -20,7 +20,7 @@ from plastsearch.sweep.budget import Spent, exhausted
 from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
-from plastsearch.sweep.halting import HaltedCheckpoints
+from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import (
@@ -177,11 +177,13 @@ class _Session:
             wall_s=self._spent_s,
             began=self._began,
             first_stages=self._first_stages,
+            halt=spec.halt,
         )
         # What deletes checkpoints comes last: where it waits for a file server, displays have heard of the end already.
         halted = HaltedCheckpoints(options.store_of(opened.folder.parent), records)
         self._log = DriverLog(opened.folder, self._view)
-        self._listeners = [self._log, *listen(opened.folder, self._view), halted]
+        watch = HaltingWatch(spec.halt, records, self._say)
+        self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
         meters = executor.meters
         if meters is not None:
             store = options.store_of(opened.folder.parent)

@@ -11,15 +11,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from plastsearch.pareto.foretelling import words as halting_words
 from plastsearch.pareto.noise import Noise, words
 from plastsearch.spec.methods import UNTOUCHED, facts, reads
+from plastsearch.spec.sweep import Halt
 from plastsearch.sweep.budget import SEARCHING
 from plastsearch.sweep.waiting import FirstStages
+from plastsearch.tracking.early import Foretold, foretold
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, known
 from plastsearch.tracking.replicates import noise_of
 from plastsearch.words import duration
 
+LEAST_FREEDOM = 4  # repeats below this say next to nothing of how far runs scatter
 _NUMBER = re.compile(r"\d+")
 
 
@@ -34,10 +38,12 @@ class SweepView:
     wall_s: float = 0.0  # spent by earlier sessions
     began: float = 0.0
     first_stages: FirstStages | None = None
+    halt: Halt | None = None
     drawn: bool = False  # by a live table
     last_hint: str = ""
     _known: tuple[int, list[TrialRecord], float | None] | None = None
     _noise: tuple[int, Noise | None] | None = None
+    _early: tuple[int, list[Foretold]] | None = None
 
     def hint(self, text: str) -> None:
         """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
@@ -74,6 +80,16 @@ class SweepView:
             self._noise = ended, noise_of(records, self.ranking.objectives[0].metric)
         return self._noise[1]
 
+    def early(self) -> list[Foretold]:
+        """What the rungs of a halting rule foretell; anew when a trial has ended."""
+        if self.halt is None or self.halt.kind == "none":
+            return []
+        records = list(self.records.values())
+        ended = sum(record.ended for record in records)
+        if self._early is None or self._early[0] != ended:
+            self._early = ended, foretold(records, self.halt.metric, self.halt.rungs)
+        return self._early[1]
+
     def counts(self) -> Counter[str]:
         """State → how many."""
         return Counter(record.state for record in list(self.records.values()))
@@ -90,6 +106,8 @@ class SweepView:
         known_noise = self.noise()
         if known_noise is not None:
             parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
+        if self.early():
+            parts.append(foretelling(self.early()))
         gpu_s = sum(record.gpu_seconds for record in records)
         trials_s = sum(record.seconds for record in records)
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
@@ -131,8 +149,15 @@ def title(record: TrialRecord) -> str:
 def reliability(found: Noise, metric: str) -> str:
     """How far a ranking can be trusted, in a few words."""
     # Not `words` alone: whoever reads 0.4 [0, 0.8] should see that little is known yet.
+    says = words(found.reliability) if found.freedom >= LEAST_FREEDOM else "too few repeats to tell yet"
     within = f"[{found.low:.2f}, {found.high:.2f}]"
-    return f"reliability of {metric} {found.reliability:.2f} {within}: {words(found.reliability)}"
+    return f"reliability of {metric} {found.reliability:.2f} {within}: {says}"
+
+
+def foretelling(found: list[Foretold]) -> str:
+    """How early results rank trials as their last ones do, in a few words."""
+    each = ", ".join(f"{one.correlation:.2f} at {one.share:.0%}" for one in found)
+    return f"early and last rank alike by {each}: {halting_words(min(one.correlation for one in found))}"
 
 
 def describe(record: TrialRecord) -> str:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.analysis.figure import (
+    COLOURS,
+    SYMBOLS,
     axis_pairs,
     hover,
     main_settings,
@@ -18,9 +20,10 @@ from plastsearch.analysis.figure import (
     tick,
 )
 from plastsearch.analysis.page import pareto_figure, pareto_html, sites_figure, sites_html
-from plastsearch.analysis.picture import pareto_png, sites_png
+from plastsearch.analysis.picture import MARKERS, pareto_png, sites_png
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.site_panels import SitePanel
+from plastsearch.spec.methods import CONTROLS
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -59,6 +62,12 @@ def test_every_finished_trial_is_in_every_view_once(results):
         assert {"front", "trials", "baseline (no growth)", "LoRA, same sites", "random sites"} == set(names)
         members = next(trace for trace in traces if trace["name"] == "front")
         assert len(members["x"]) == sum(row.record.role == "search" for row in results.front)
+
+
+def test_every_control_has_a_look_of_its_own():
+    for looks in (COLOURS, SYMBOLS, MARKERS):
+        assert set(CONTROLS) <= set(looks)
+        assert len(set(looks.values())) == len(looks)
 
 
 def test_intervals_become_error_bars(results):

@@ -37,10 +37,14 @@ def ablation(**more):
     return Ablation(**{**told, **more})
 
 
-def test_directions_that_agree_are_said_to():
-    assert order(ablation()) == (
-        True, "Both directions put the fields in the same order: nothing speaks for an interaction."
-    )  # fmt: skip
+def test_directions_that_agree_are_said_to_and_how_far():
+    found = order(ablation())
+    assert found.agree
+    assert "in the same order, and each step that both take is worth the same: nothing speaks" in found.words
+    first, last = ablation().backward.steps
+    apart = Way(direction="backward", start=8.5, steps=(first.model_copy(update={"points": 1.0}), last))
+    told = order(ablation(backward=apart)).words
+    assert told.endswith("; what one is worth differs by up to 1.50 between the ways (regime: frozen → <b>).")
 
 
 def test_an_interaction_is_said_with_the_fields_it_is_between():

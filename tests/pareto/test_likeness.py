@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from plastsearch.pareto.likeness import LEAST, Column, Foretelling, concordance, spread
+from plastsearch.pareto.likeness import HALF, LEAST, Column, Foretelling, concordance, spread
 
 COLUMNS = [Column(2)] * 6 + [Column(3), Column(low=1, high=100, log=True), Column(low=0, high=1)]
 
@@ -40,16 +40,25 @@ def test_spread_is_that_of_orders_at_random():
     assert np.std(found) == pytest.approx(spread(12), rel=0.05)
 
 
-def test_the_same_task_counts_nearly_in_full_and_the_more_the_more_is_known():
-    found = [weight(count) for count in (10, 20, 60)]
+def full(count):
+    """What own results leave of a full weight."""
+    return HALF / (HALF + count)
+
+
+def test_the_same_task_counts_nearly_in_full_the_more_is_known():
+    found = [weight(count) / full(count) for count in (10, 20, 60)]
     assert found == sorted(found)
     assert found[0] > 0.5
     assert found[-1] > 0.85
 
 
+def test_own_results_outgrow_it():
+    assert weight(200) < weight(60) < weight(30)
+
+
 def test_noise_does_not_make_a_like_task_unlike():
     """It is asked for no more than how well it ranks its own trials."""
-    assert weight(60, noise=6.0) > 0.5
+    assert weight(60, noise=6.0) > 0.5 * full(60)
 
 
 def test_the_opposite_task_counts_nothing():
@@ -79,7 +88,7 @@ def test_an_objective_that_did_not_differ_there_has_no_opinion():
     flat[:, 1] = 7.0
     foretelling = Foretelling(COLUMNS, old, flat)
     assert foretelling.own[1] is None
-    assert foretelling.weight(foretelling.of(new), losses(new)) > 0.8
+    assert foretelling.weight(foretelling.of(new), losses(new)) > 0.8 * full(30)
 
 
 def test_an_objective_of_noise_alone_teaches_nothing():

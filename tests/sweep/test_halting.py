@@ -4,9 +4,11 @@ import random
 
 import pytest
 
-from plastsearch.spec.sweep import Objective
-from plastsearch.sweep.halting import Halting, progress
-from plastsearch.tracking.events import Reported
+from plastsearch.spec.sweep import Halt, Objective
+from plastsearch.sweep.halting import Halting, HaltingWatch
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.early import progress
+from plastsearch.tracking.events import Ended, Reported
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
@@ -92,3 +94,36 @@ def test_halted_trials_are_recorded_as_such_and_never_in_the_front(rig):
     assert {n for n, state in it.rng.told if state == "halted"} == {r.number for r in halted}
     assert not {r.number for r in Ranking(OBJECTIVES).front(records.values())} & {r.number for r in halted}
     assert records[0].state == "done"  # controls are never halted
+
+
+def ended(number, early, late):
+    history = [report("train", 50), report("retrain", 75, dev_eer=early), report("consolidate", 100, dev_eer=late)]
+    one = record(number, *history)
+    one.state, one.metrics = "done", {"dev_eer": late}
+    return one
+
+
+@pytest.mark.parametrize(("late", "count"), [(lambda n: n, 0), (lambda n: -n, 1)])
+def test_the_driver_warns_once_when_rungs_foretell_little(late, count):
+    said = []
+    records = {}
+    watch = HaltingWatch(Halt(kind="asha", rungs=(0.5,)), records, said.append)
+    for number in range(12):
+        records[number] = ended(number, 30.0 + number, 20.0 + late(number))
+        watch.feed(Ended(trial=number, attempt=1, state="done", metrics={}))
+    assert len(said) == count
+    assert all("rank correlation -1.00 over 8 trials" in text and "halt.rungs" in text for text in said)
+
+
+def test_without_halting_nobody_is_warned():
+    said = []
+    records = {number: ended(number, 30.0 + number, 20.0 - number) for number in range(12)}
+    HaltingWatch(Halt(), records, said.append).feed(Ended(trial=0, attempt=1, state="done", metrics={}))
+    assert said == []
+
+
+def test_the_summary_says_how_early_and_last_results_rank():
+    records = {number: ended(number, 30.0 + number, 20.0 - number) for number in range(12)}
+    view = SweepView(records, Ranking([EER], []), 12, halt=Halt(kind="asha", rungs=(0.5,)))
+    assert "early and last rank alike by -1.00 at 50%: halting may stop the best" in view.summary()
+    assert "rank alike" not in SweepView(records, Ranking([EER], []), 12).summary()

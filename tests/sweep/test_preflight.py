@@ -33,6 +33,26 @@ def test_some_points_are_a_note():
     assert any("cannot both carry blocks" in note and "% of points" in note for note in found.notes)
 
 
+def grnn(**changes):
+    plain = space("gru.*", model={"name": "grnn"}).model_dump(mode="json", by_alias=True)
+    return SweepSpec.model_validate(plain | changes)
+
+
+def test_methods_and_controls_that_a_network_cannot_carry_are_mistakes():
+    methods = {"kind": "choice", "of": ["dropin", "lora_growth", "adalora"]}
+    layers = {"kind": "subset", "of": "gru.*", "min": 1, "max": 2}
+    neurons = {"kind": "choice", "of": [12, 24]}
+    spec = grnn(controls=["baseline", "adalora"], space={"layers": layers, "neurons": neurons, "method": methods})
+    found = dict(examine(spec).mistakes)
+    assert list(found) == [("controls", 1), ("space", "method", "of", 1), ("space", "method", "of", 2)]
+    assert all("use lora" in message for message in found.values())
+    assert not examine(grnn(controls=["baseline", "lora"])).mistakes
+    searched = {"layers": {"kind": "choice", "of": [["encoder.1.ffn"]]}, "neurons": neurons,
+                "model.name": {"kind": "choice", "of": ["wav2vec2", "grnn"]}}  # fmt: skip
+    names = [path for path, _ in examine(grnn(controls=["adalora"], space=searched)).mistakes]
+    assert ("controls", 0) in names  # the winner may be one of these
+
+
 @pytest.mark.parametrize(("init", "words"), [("net2net", "net2net shares out"), ("gradmax", "feed-forward sites")])
 def test_all_points_are_a_mistake(init, words):
     found = examine(space("encoder.*.attention", init=init))

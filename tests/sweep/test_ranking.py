@@ -85,7 +85,8 @@ def test_the_common_cause_forgives_numbers():
 
 def test_controls_answer_to_the_best_member():
     records = {r.number: r for r in [record(1, 20.0), record(2, 10.0, 0.9)]}
-    lora, other = against_best(["lora", "random"], ranking(), SITES, seed=0)(records)
+    lora, ada, other = against_best(["lora", "adalora", "random"], ranking(), SITES, seed=0)(records)
+    assert (ada.config, ada.control, ada.of) == (lora.config.model_copy(update={"method": "adalora"}), "adalora", 2)
     assert (lora.config.method, lora.config.layers, lora.of) == ("lora", tuple(SITES[:2]), 2)
     assert len(other.config.layers) == 2
     assert set(other.config.layers) != set(SITES[:2])
