@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.special import fdtri
 
 LEVEL = 0.95
@@ -63,31 +64,89 @@ class Noise:
 
 
 def fit(table: Sequence[Measured]) -> Fit:
-    """Least squares of configuration + seed; a seed's effect is told by configurations that ran with others, too."""
+    """The additive model, by what is most likely; rows that count are random draws, others (controls) are not.
+
+    Whom a search repeats it chose by the first run, whose luck was good then. By the runs of those alone the first seed
+    looks easy, and all that ran once look bad by the difference. Beside rows that were not chosen, as draws of one
+    population, that is no riddle: whatever the choice went by is in the table (Little and Rubin, 2002, 6.2).
+    """
     names = {name: at for at, name in enumerate(dict.fromkeys(one.configuration for one in table))}
     seeds = {seed: at for at, seed in enumerate(sorted({one.seed for one in table}))}
     ran, values = np.zeros((len(names), len(seeds))), np.zeros((len(names), len(seeds)))
+    random = np.zeros(len(names), dtype=np.bool_)
     for one in table:
         ran[names[one.configuration], seeds[one.seed]] = 1.0
         values[names[one.configuration], seeds[one.seed]] = one.value
+        random[names[one.configuration]] = one.counted
     runs = ran.sum(axis=1)
     weights = ran / runs[:, None]
     means = values.sum(axis=1) / runs
-    # Configurations are eliminated first: what is left is as small as the number of seeds, for any number of trials.
-    normal = np.diag(ran.sum(axis=0)) - ran.T @ weights
-    inverse = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)  # its effects add up to zero
-    effects = inverse @ (values.sum(axis=0) - ran.T @ means)
+    # Without the other rows: as many degrees of freedom as runs tell of the rest for certain.
+    freedom = len(table) - len(names) - int(np.linalg.matrix_rank(_normal(ran, 1 / runs), tol=1e-9, hermitian=True))
+    if freedom > 0:
+        effects, rest, inverse = _likeliest(ran, values, runs, random)
+    else:
+        effects, rest, inverse, _ = _alone(ran, values, 1 / runs)
     levels = means - weights @ effects
-    left = (values - levels[:, None] - effects) * ran
-    freedom = len(table) - len(names) - int(np.linalg.matrix_rank(normal, tol=1e-9, hermitian=True))
     return Fit(
         dict(zip(names, levels.tolist(), strict=True)),
         dict(zip(seeds, effects.tolist(), strict=True)),
-        float((left**2).sum()) / freedom if freedom > 0 else None,
+        rest if freedom > 0 else None,
         freedom,
         weights,
-        np.asarray(inverse, dtype=np.float64),
+        inverse,
     )
+
+
+def _normal(ran: Floats, pulls: Floats) -> Floats:
+    """Normal equations of seeds, configurations eliminated: left is as little as there are seeds, for any number."""
+    return np.asarray(np.diag(ran.sum(axis=0)) - (ran * pulls[:, None]).T @ ran)
+
+
+def _alone(
+    ran: Floats, values: Floats, pulls: Floats, once: Floats | None = None, pull: float = 1.0
+) -> tuple[Floats, float, Floats, float]:
+    """Effects of seeds that add up to zero, squares that are left, and the effects' covariance in units of the rest.
+
+    `once`: of rows that ran once, by seed, how many, their sum and sum of squares, so that thousands cost nothing.
+    """
+    normal, right = _normal(ran, pulls), values.sum(axis=0) - (ran * pulls[:, None]).T @ values.sum(axis=1)
+    if once is not None:
+        normal, right = normal + (1 - pull) * np.diag(once[0]), right + (1 - pull) * once[1]
+    inverse = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)
+    raw = inverse @ right
+    left = (values - raw) * ran
+    squares = float((left**2).sum() - (pulls * left.sum(axis=1) ** 2).sum())
+    if once is not None:
+        squares += (1 - pull) * float((once[2] - 2 * raw * once[1] + raw**2 * once[0]).sum())
+    centre = np.eye(len(raw)) - 1 / len(raw)
+    return raw - raw.mean(), squares, np.asarray(centre @ inverse @ centre), float(np.linalg.slogdet(normal)[1])
+
+
+def _likeliest(ran: Floats, values: Floats, runs: Floats, random: NDArray[np.bool_]) -> tuple[Floats, float, Floats]:
+    """Restricted maximum likelihood over one number: the variance between configurations, in units of the rest."""
+    whole = 1 / runs  # of a row that is no draw: its level is whatever its runs say
+    fixed = _alone(ran, values, whole)
+    freedom = ran.sum() - len(runs) - np.linalg.matrix_rank(_normal(ran, whole), tol=1e-9, hermitian=True)
+    if random.sum() < 3 or fixed[1] <= 1e-12 * float((values**2).sum()):
+        return fixed[0], fixed[1] / freedom, fixed[2]
+    known = ran.sum() - ran.shape[1] - (~random).sum()
+    single = random & (runs == 1)
+    once = np.stack([part[single].sum(axis=0) for part in (ran, values, values**2)])
+    ran, values, runs, random = (part[~single] for part in (ran, values, runs, random))
+
+    def at(ratio: float) -> tuple[Floats, float, Floats, float]:
+        pulls = np.where(random, ratio / (1 + ratio * runs), 1 / runs)
+        return _alone(ran, values, pulls, once, ratio / (1 + ratio))
+
+    def unlikely(log_ratio: float) -> float:
+        _, squares, _, size = at(math.exp(log_ratio))
+        spread = np.log1p(math.exp(log_ratio) * runs[random]).sum() + math.log1p(math.exp(log_ratio)) * once[0].sum()
+        return float(known * math.log(squares) + spread + size)
+
+    found = minimize_scalar(unlikely, bounds=(math.log(1e-3), math.log(1e5)), method="bounded", options={"xatol": 1e-6})
+    effects, squares, covariance, _ = at(math.exp(float(found.x)))
+    return effects, squares / known, covariance
 
 
 def noise(table: Sequence[Measured]) -> Noise | None:

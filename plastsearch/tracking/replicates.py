@@ -19,6 +19,7 @@ class Replicates:
     runs: dict[int, dict[int, Mapping[str, float]]] = field(default_factory=dict)
     twice: bool = False  # whether anything has run with a second seed, so that it is known what seeds do
     _bases: dict[int, int] = field(default_factory=dict)  # trial → the seed of its own run
+    _controls: set[int] = field(default_factory=set)
     _waiting: dict[int, list[TrialRecord]] = field(default_factory=dict)  # replicates told before their trial
     _fits: dict[str, Fit] = field(default_factory=dict)  # of each metric, until the next end
 
@@ -28,6 +29,8 @@ class Replicates:
             return
         if record.role != "replicate":
             self._bases[record.number] = _seed(record)
+            if record.role == "control":
+                self._controls.add(record.number)
             self._take(record.number, record)
             for one in self._waiting.pop(record.number, []):
                 self._take(record.number, one)
@@ -75,10 +78,10 @@ class Replicates:
         if not self.twice:
             return None
         if metric not in self._fits:
+            # Those that ran once, too: that others were chosen to run again by their luck is told by these.
             table = [
-                Measured(number, seed, found[metric])
+                Measured(number, seed, found[metric], counted=number not in self._controls)
                 for number, runs in self.runs.items()
-                if len(runs) > 1
                 for seed, found in runs.items()
                 if metric in found
             ]

@@ -92,3 +92,21 @@ def test_runs_that_reach_a_reliability():
     assert runs_for(0.0) is None
     assert words(0.3) == "the ranking is mostly luck"
     assert words(0.9) == "the ranking holds"
+
+
+def test_repeating_the_best_of_a_first_pass_does_not_make_its_seed_look_easy():
+    """Whom a search repeats it chose by luck, too; seeds have no effect here, and half of the variance is luck."""
+    effects, reliabilities = [], []
+    for n in range(40):
+        rng = np.random.default_rng(n)
+        truth = rng.standard_normal(24)
+        first = truth + rng.standard_normal(24)
+        found = [Measured(i, 0, float(value)) for i, value in enumerate(first)]
+        for rank, i in enumerate(np.argsort(first)[:8]):
+            found += [
+                Measured(int(i), s, float(truth[i] + rng.standard_normal())) for s in range(1, 4 if rank < 3 else 2)
+            ]
+        effects.append(fit(found).seeds[0])
+        reliabilities.append(noise(found).reliability)
+    assert abs(np.mean(effects)) < 0.2  # told by the repeated alone it would be -0.64
+    assert np.mean(reliabilities) == pytest.approx(0.5, abs=0.1)
