@@ -67,8 +67,10 @@ def test_settings_that_came_later_leave_older_ids_alone():
     plain = config.model_dump(mode="json", by_alias=True) | {"model": config.model.identity()}
     assert config.trial_id() == content_id({name: value for name, value in plain.items() if name not in LATER})
     assert config.trial_id() == "3ae2ee85df54"
-    for name in LATER:
-        assert config.model_copy(update={name: 0.125}).trial_id() != config.trial_id()
+    others = {"lora_share": 0.125, "adaptive_steps": 2, "adaptive_score": "natural"}
+    assert set(others) == set(LATER)
+    for name, value in others.items():
+        assert config.model_copy(update={name: value}).trial_id() != config.trial_id()
 
 
 def test_ids_of_numbers_and_words_differ():

@@ -45,7 +45,7 @@ def samples(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch)
     for stage in trial.stages:
         read.clear()
         list(run._advance(trial))
-        stages[stage.name] = list(read)
+        stages.setdefault(stage.name, []).extend(read)  # `adaptive` retrains in several parts
     monkeypatch.undo()
     return stages
 

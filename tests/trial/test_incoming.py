@@ -13,7 +13,7 @@ from plastsearch.trial.methods import METHODS
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import make_config
+from conftest import ELSEWHERE, make_config
 
 # A rate at which whatever `train` has learnt is destroyed within a step.
 HARMFUL: dict[str, Any] = {"steps": 12, "evaluations": 1, "clip_norm": 1e6, "warmup": 0,
@@ -29,7 +29,8 @@ def travelled(config: Any, settings: Any) -> Any:
 @pytest.mark.parametrize("regime", ["frozen", "unfrozen"])
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_no_stage_of_any_method_ends_worse_than_it_began(method, regime, settings) -> None:
-    config = make_config(method=method, regime=regime, train=HARMFUL, last_k=1, truncate_to=2)
+    elsewhere = ELSEWHERE.get(method, {})
+    config = make_config(method=method, regime=regime, train=HARMFUL, last_k=1, truncate_to=2, **elsewhere)
     trial = travelled(config, settings())
     for stage, record in zip(trial.stages, trial.records, strict=True):
         if not stage.steps:

@@ -19,7 +19,7 @@ from plastsearch.trial import fit, scoring
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import AS_TRAINED, SITES, alike, make_config, steady
+from conftest import AS_TRAINED, ELSEWHERE, SITES, alike, make_config, steady
 
 FINAL = {
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_min_dcf", "dev_act_dcf", "dev_cllr", "dev_eer_baseline",
@@ -39,7 +39,7 @@ def test_every_method_takes_the_whole_budget_and_reports_every_metric(method, se
     counted = []
     step = fit._train_step
     monkeypatch.setattr(fit, "_train_step", lambda *args: (counted.append(1), step(*args)))
-    final = last(run_trial(make_config(method=method, last_k=1, truncate_to=2), settings()))
+    final = last(run_trial(make_config(method=method, last_k=1, truncate_to=2, **ELSEWHERE.get(method, {})), settings()))
     assert final.final
     assert len(counted) == 12 == final.metrics["steps_total"]
     assert set(final.metrics) >= FINAL
