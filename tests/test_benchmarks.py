@@ -69,6 +69,7 @@ def test_a_table_keeps_its_numbers_and_shows_them_as_it_should(
         results.page("{{some/third}}")
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_driver_is_measured_as_it_is() -> None:
     """The one benchmark that listens to a sweep: it reads the events that the driver writes today."""

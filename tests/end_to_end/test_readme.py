@@ -153,6 +153,7 @@ def test_real_data_and_a_real_model(person: Person, default_sweep: Path) -> None
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
 def test_noise_is_measured_beforehand(person: Person) -> None:
     """The command of the README, on the smallest space and few runs."""
     command = next(line for line in commands() if line.startswith("plastsearch noise "))

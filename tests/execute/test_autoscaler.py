@@ -100,7 +100,9 @@ needs_namespaces = pytest.mark.skipif(
 
 @pytest.mark.ray
 @needs_namespaces
-@pytest.mark.parametrize("scenario", ["empty", "restart", "infeasible", "undeclared"])
+@pytest.mark.parametrize(
+    "scenario", ["empty", pytest.param("restart", marks=pytest.mark.slow), "infeasible", "undeclared"]
+)
 def test_a_sweep_on_a_cluster_without_nodes(scenario):
     found = run(scenario)
     if scenario == "infeasible":

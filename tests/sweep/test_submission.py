@@ -55,6 +55,7 @@ def test_another_submission_and_people_are_not_bound_by_it(space, tmp_path):
     assert type(sweep(space, tmp_path / "out", "")).__name__ == "SpecError"
 
 
+@pytest.mark.slow
 def test_what_was_mended_is_tried_again(space, tmp_path):
     out = tmp_path / "out"
     whole = space.read_text()

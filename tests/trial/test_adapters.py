@@ -272,7 +272,8 @@ def stops_after(monkeypatch) -> Iterator[Any]:
     return lambda n: taken.clear() or (lambda: len(taken) >= n)
 
 
-@pytest.mark.parametrize("method", ["adalora", pytest.param("lora_growth", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["adalora", "lora_growth"])
 def test_stopped_anywhere_it_goes_on_as_if_it_had_not_been(method, settings, stops_after, tmp_path) -> None:
     config = make_config(method=method, train={"steps": 20, "evaluations": 2}, **ELSEWHERE[method])
     found = []

@@ -39,7 +39,9 @@ def test_every_method_takes_the_whole_budget_and_reports_every_metric(method, se
     counted = []
     step = fit._train_step
     monkeypatch.setattr(fit, "_train_step", lambda *args: (counted.append(1), step(*args)))
-    final = last(run_trial(make_config(method=method, last_k=1, truncate_to=2, **ELSEWHERE.get(method, {})), settings()))
+    final = last(
+        run_trial(make_config(method=method, last_k=1, truncate_to=2, **ELSEWHERE.get(method, {})), settings())
+    )
     assert final.final
     assert len(counted) == 12 == final.metrics["steps_total"]
     assert set(final.metrics) >= FINAL

@@ -85,6 +85,7 @@ def _burn(stop: "multiprocessing.synchronize.Event") -> None:
         x @ x
 
 
+@pytest.mark.slow
 def test_ten_measurements_under_load_agree() -> None:
     context = multiprocessing.get_context("fork")
     stop = context.Event()
