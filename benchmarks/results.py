@@ -77,10 +77,18 @@ def write(name: str, tables: Mapping[str, Table], *, device: str = "cpu") -> Pat
             "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "device": device, "load": os.getloadavg()[0]},
             "date": time.strftime("%Y-%m-%d"),
             "versions": versions(),
-            "command": shlex.join(["python", *sys.argv]),
+            "command": shlex.join(["python", *map(_portable, sys.argv)]),
             "tables": kept | {title: asdict(table) for title, table in tables.items()},
         },
     )
+
+
+def _portable(word: str) -> str:
+    """A word of the command line as anybody would type it in the repository: no path of this machine."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    return str(path.relative_to(HERE.parent)) if path.is_relative_to(HERE.parent) else path.name
 
 
 def _keep(path: Path, document: Mapping[str, object]) -> Path:

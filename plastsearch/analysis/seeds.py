@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from plastsearch.documents import Block, Heading, Points, Table, Text
+from plastsearch.pareto.foretelling import spearman
 from plastsearch.pareto.noise import Noise, runs_for, words
 from plastsearch.spec.constraints import METRICS
 from plastsearch.tracking.records import TrialRecord
@@ -74,21 +75,10 @@ def _agreement(values: Floats, target: Floats, rows: NDArray[np.int64], pairs: S
     for a, b in pairs:
         one, other = values[rows, a], target[rows, b]
         both = np.isfinite(one) & np.isfinite(other)
-        if both.sum() >= LEAST:
-            found.append(_correlation(_ranks(one[both]), _ranks(other[both])))
-    known = [one for one in found if math.isfinite(one)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks, the mean of them where values tie."""
-    _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[at], dtype=np.float64)
-
-
-def _correlation(one: Floats, other: Floats) -> float:
-    spread = one.std() * other.std()
-    return float(((one - one.mean()) * (other - other.mean())).mean() / spread) if spread > 0 else math.nan
+        alike = spearman(one[both], other[both]) if both.sum() >= LEAST else None
+        if alike is not None:
+            found.append(alike)
+    return float(np.mean(found)) if found else math.nan
 
 
 def _grid(records: Sequence[TrialRecord], metric: str) -> Floats:

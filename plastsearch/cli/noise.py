@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_blocks, print_json
 from plastsearch.errors import PlastsearchError
+
+if TYPE_CHECKING:
+    from plastsearch.sweep.options import Options
 
 
 def noise(
@@ -42,6 +45,7 @@ def noise(
     """
     from plastsearch.analysis.seeds import as_json as plain
     from plastsearch.analysis.seeds import measure, page
+    from plastsearch.sweep.options import Options
     from plastsearch.tracking.journal import read
     from plastsearch.tracking.records import trials
 
@@ -49,9 +53,6 @@ def noise(
         raise PlastsearchError(f"--detect {detect:g}: a difference above 0, in points of EER")
     folder = target
     if not target.is_dir():
-        from plastsearch.cli.sweep_session import Showing, attempt
-        from plastsearch.sweep.options import Options
-
         # The baseline opens every seed but the first, so that it is there to be compared with.
         asked = {
             "search.trials": configurations * seeds + seeds - 1, "search.replicate": seeds, "search.sampler": "random",
@@ -64,12 +65,7 @@ def noise(
             store=store, cache=cache, clips=clips, finalists=False, space_file=target, overrides=overrides,
             mlflow="none", checkpoint_s=checkpoint_s,
         )  # fmt: skip
-        outcome = attempt(target, where, Showing(quiet=quiet or as_json, as_json=False, json_lines=False, tables=False))
-        if outcome.stuck:  # a dead Ray would hold back the interpreter's end
-            os._exit(outcome.exit_code)
-        if outcome.exit_code:
-            raise typer.Exit(outcome.exit_code)
-        folder = outcome.folder
+        folder = _run(target, where, quiet=quiet or as_json)
     records = list(trials(read(folder)).values())
     found = measure(records)
     if not found:
@@ -82,3 +78,15 @@ def noise(
         return
     print_blocks(console(), page(found, detect, power))
     console().print(f"\nRuns: {folder}", markup=False, soft_wrap=True)
+
+
+def _run(space: Path, where: "Options", *, quiet: bool) -> Path:
+    """Run what is missing, and leave unless all of it is done."""
+    from plastsearch.cli.sweep_session import Showing, attempt
+
+    outcome = attempt(space, where, Showing(quiet=quiet, as_json=False, json_lines=False, tables=False))
+    if outcome.stuck:  # a dead Ray would hold back the interpreter's end
+        os._exit(outcome.exit_code)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+    return outcome.folder

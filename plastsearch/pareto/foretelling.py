@@ -17,7 +17,12 @@ def rank_correlation(early: Sequence[float], late: Sequence[float]) -> float | N
     pairs = np.array([early, late], dtype=np.float64)
     if pairs.shape[1] < LEAST:
         return None
-    ranks = np.array([_ranks(values) for values in pairs])
+    return spearman(pairs[0], pairs[1])
+
+
+def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+    """Rank correlation of two columns, however short; None where one side is all the same."""
+    ranks = np.array([_ranks(one), _ranks(other)])
     ranks -= ranks.mean(axis=1, keepdims=True)
     spread = np.sqrt((ranks**2).sum(axis=1))
     return float(ranks[0] @ ranks[1] / spread.prod()) if spread.all() else None

@@ -36,7 +36,7 @@ class Ranking:
         self.replicates.note(record)
         if record.yardstick and record.state == "done":
             self.baseline.update(record.metrics)
-            self._yardsticks.append(record)
+            self._yardsticks[:] = [record]  # told again on a resume
 
     def allowed(self, metrics: Metrics) -> bool:
         """Whether it keeps within all limits; one that cannot be measured yet does not count."""
