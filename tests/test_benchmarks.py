@@ -82,6 +82,7 @@ def test_the_driver_is_measured_as_it_is() -> None:
     assert found["modules"] == []
 
 
+@pytest.mark.slow
 def test_the_clock_that_is_wound_forward_drives_the_driver_as_it_is() -> None:
     """With every event taken to last 2 ms a sweep of four slots repeats itself, and no slot stands idle."""
     command = [sys.executable, "-m", "benchmarks.scale", "--one", "4", "--waves", "1", "--fixed-ms", "2"]

@@ -60,11 +60,13 @@ def typed(copy: Path) -> list[subprocess.CompletedProcess[str]]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_command_of_the_example_succeeds(typed: list[subprocess.CompletedProcess[str]]) -> None:
     for done in typed:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_trial_prunes_by_the_new_criterion(typed: list[subprocess.CompletedProcess[str]]) -> None:
     trial, check, tests = typed
     found = json.loads(trial.stdout)

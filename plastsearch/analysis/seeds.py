@@ -23,7 +23,7 @@ LEVEL = 0.05  # of the test that a number of seeds is planned for
 MOST = 200  # seeds that are tried
 LEAST = 5  # configurations, below which a correlation is not shown
 CLEARLY = 0.05  # that much better another metric has to be before a person is told to change
-_DRAWS = 500
+_DRAWS = 200
 Floats = NDArray[np.float64]
 
 

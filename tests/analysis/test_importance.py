@@ -125,6 +125,7 @@ def test_few_trials_are_said_to_be_few_and_fewer_are_not_weighed(tmp_path):
     assert importance.DATA not in publish(fewer)
 
 
+@pytest.mark.slow
 def test_what_was_worked_out_is_kept_until_trials_are_added(tmp_path):
     results = load_results(make_sweep(tmp_path / "w2v_layers", search=14))
     importance.refresh(results)

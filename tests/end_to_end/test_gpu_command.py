@@ -121,6 +121,7 @@ def test_nothing_is_begun_when_the_time_is_over(command: Any, tmp_path: Path, mo
     assert json.loads((tmp_path / "gpu.json").read_text())["left_out"] == ["late: no time was left"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("lacking", [[], pytest.param(OF_TRIALS, marks=pytest.mark.slow)])
 def test_every_part_runs_without_the_packages_of_a_sweep(lacking: list[str], tmp_path: Path) -> None:

@@ -101,7 +101,13 @@ needs_namespaces = pytest.mark.skipif(
 @pytest.mark.ray
 @needs_namespaces
 @pytest.mark.parametrize(
-    "scenario", ["empty", pytest.param("restart", marks=pytest.mark.slow), "infeasible", "undeclared"]
+    "scenario",
+    [
+        "empty",
+        pytest.param("restart", marks=pytest.mark.slow),
+        pytest.param("infeasible", marks=pytest.mark.slow),
+        "undeclared",
+    ],
 )
 def test_a_sweep_on_a_cluster_without_nodes(scenario):
     found = run(scenario)

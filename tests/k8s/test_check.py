@@ -175,6 +175,7 @@ def test_without_the_package_of_core_schemas_the_rest_is_still_checked(rendered,
     assert ["imagePulPolicy: no such field" in said for said in mistakes(broken)] == [True]
 
 
+@pytest.mark.slow
 def test_nothing_makes_it_stumble(rendered):
     """Any value anywhere: a sentence or none, never a traceback."""
     rng = random.Random(0)

@@ -23,6 +23,7 @@ SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
 QUICK = ["--executor", "inline", "--mlflow", "none", "--no-finalists"]
 
 
+@pytest.mark.slow
 def test_every_session_adds_to_the_log(tmp_path):
     command = ["sweep", str(SMOKE), "--out", str(tmp_path), "--name", "it", *QUICK]
     assert CliRunner().invoke(app, [*command, "--trials", "1"], env={"POD_NAME": "a-pod"}).exit_code == 0
@@ -38,6 +39,7 @@ def test_every_session_adds_to_the_log(tmp_path):
     assert "a session goes on: " in log.read_text()[len(first) :]
 
 
+@pytest.mark.slow
 def test_what_ends_the_command_stands_there_too(tmp_path):
     space = Path(shutil.copy(SMOKE, tmp_path / "smoke.yaml"))
     command = [

@@ -72,6 +72,7 @@ def test_a_time_that_is_not_known_has_no_price():
     assert price(spec(), forecast(trial_s=None), {"gpu": 2.0}) is None
 
 
+@pytest.mark.slow
 def test_the_command_prints_money_as_a_table_and_as_json():
     line = ["sweep", "search_spaces/smoke.yaml", "--dry-run", "--price", "cpu=36/h", "--set", "resources.cpu=2"]
     document = json.loads(CliRunner().invoke(app, [*line, "--json"]).stdout)

@@ -42,6 +42,7 @@ class Killed(BaseException):
     """As if the process had gone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", ["frozen", pytest.param("unfrozen", marks=pytest.mark.slow)])
 def test_killed_between_two_insertions_it_ends_as_if_undisturbed(regime, settings, tmp_path, monkeypatch) -> None:
     """In the part behind the first one, before the second of its two steps; and right behind the second insertion."""

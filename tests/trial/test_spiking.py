@@ -43,6 +43,7 @@ def spiking(name: str, **changes: Any) -> TrialConfig:
     return make_config(model=model, layers=(SITES[name],), method="plasticity", **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_RESNET)
 def test_a_trial_counts_spikes_at_every_stage_and_ends_alike_with_kept_activations(name, settings, tmp_path) -> None:
     config = spiking(name, train={"steps": 16})
