@@ -127,8 +127,7 @@ def report(results: Mapping[str, list[Found]], table: recorded.Recorded, trials:
         )
     columns = [("measure", ""), ("lower", ".0f"), ("equal", ".0f"), ("higher", ".0f"), ("difference", "+.3f"),
                ("ratio of means", ".2f"), ("p", ".2g")]  # fmt: skip
-    number = {key: at for at, key in enumerate(table.keys)}
-    known = noise([Measured(number[key], seed, value) for key, seed, value in table.triples("dev_eer")])
+    known = noise([Measured(at, seed, value) for at, seed, value in table.triples("dev_eer")])
     assert known is not None
     spread: list[list[Cell]] = [
         [known.configurations, known.between, known.rest, known.seeds, known.reliability, known.low, known.high, trials]
