@@ -77,7 +77,7 @@ def write(name: str, tables: Mapping[str, Table], *, device: str = "cpu") -> Pat
             "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "device": device, "load": os.getloadavg()[0]},
             "date": time.strftime("%Y-%m-%d"),
             "versions": versions(),
-            "command": shlex.join(["python", *map(_portable, sys.argv)]),
+            "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_portable, sys.argv[1:])]),
             "tables": kept | {title: asdict(table) for title, table in tables.items()},
         },
     )
