@@ -104,6 +104,7 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["forward", "loss"])
 @pytest.mark.parametrize("name", list(SITES))
 def test_calibration_in_parts_records_the_same(name: str, where: str) -> None:

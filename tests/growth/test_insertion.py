@@ -99,6 +99,7 @@ def test_padding_masks_reach_what_is_new(nets, name, kind):
 
 @given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:4]), st.integers(0, 9))
 @settings(max_examples=20)
+@pytest.mark.slow
 def test_no_new_unit_is_dead(nets, name, mode, init, seed):
     """One backward gives each new unit a gradient on one side; after two steps each has moved on both."""
     case = nets.build(name, seed)

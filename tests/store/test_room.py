@@ -83,6 +83,7 @@ def test_a_stage_that_is_loaded_is_useful_again(tmp_path) -> None:
     assert [entry.key for entry in entries(store)] == ["b", "a"]
 
 
+@pytest.mark.slow
 def test_trials_under_a_budget_end_as_without_one(settings, tmp_path) -> None:
     """Unfrozen trials share nothing but `train`; the store is held to less than two of them."""
     configs = [make_config(regime="unfrozen", method="dropin", neurons=neurons) for neurons in (4, 6)]

@@ -19,6 +19,7 @@ from conftest import SITES, alike, make_config, steady
 SLOW = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "method", "name"),
     [

@@ -39,6 +39,7 @@ def _short(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     return tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grnn", "resnet18", "wav2vec2"])
 def test_scores_do_not_depend_on_how_many_clips_fit(name: str, context: TrialContext, monkeypatch) -> None:
     module = build(name, "tiny", seed=2)

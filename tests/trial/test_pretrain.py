@@ -99,6 +99,7 @@ def test_mistakes_are_refused_before_any_work(clips: ClipSet, tmp_path: Path) ->
         next(pretrain(ModelConfig(), one_class, Pretraining("supervised"), tmp_path / "new", CPU))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Path) -> None:
     arguments = [
         "pretrain",

@@ -144,6 +144,7 @@ def _short_of_disk(config: TrialConfig, settings: RunSettings, most: int, ends: 
     ends.put(str(refused.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("checkpoint_s", "words"), [(60, "stage train could not be stored"), (0, "no checkpoint")])
 def test_a_full_disk_ends_the_trial_with_the_reason_and_leaves_nothing_half(checkpoint_s, words, settings) -> None:
     config, where = make_config(**CONFIG), settings(checkpoint_s=checkpoint_s)

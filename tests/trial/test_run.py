@@ -83,7 +83,10 @@ def test_criteria_share_everything_up_to_prune(settings) -> None:
     assert [stage["from"] for stage in other.details["stages"]] == ["reused"] * 3 + ["computed"] * 2
 
 
-@pytest.mark.parametrize("change", [{"share_stages": False}, {"loader_workers": 2}, {"cache_prefix": True}])
+@pytest.mark.parametrize(
+    "change",
+    [{"share_stages": False}, pytest.param({"loader_workers": 2}, marks=pytest.mark.slow), {"cache_prefix": True}],
+)
 def test_settings_change_no_result(change, settings, tmp_path) -> None:
     config = make_config(method="plasticity")
     plain = last(run_trial(config, settings()))
