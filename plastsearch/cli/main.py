@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from plastsearch import __version__
 from plastsearch.addresses import EXPECTED, typed
 from plastsearch.cli.output import print_error
 from plastsearch.errors import PlastsearchError
+from plastsearch.version import __version__
 
 app = typer.Typer(
     name="plastsearch",
