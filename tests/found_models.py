@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.events import Ended, Finished, Opened, Proposed, SessionBegun, Started
@@ -26,6 +28,21 @@ def settings_in(root: Path, cache: Path) -> RunSettings:
     )  # fmt: skip
 
 
+def three_sweeps(root: Path) -> Path:
+    """One sweep for each network: trial 0 the baseline, 1 grown, 2 grown and pruned, 3 a finalist of 1 with seed 3."""
+    torch.set_num_threads(1)
+    for network, site in SITES.items():
+        common = {"model": {"name": network}, "layers": (site,), "neurons": 16 if network == "wav2vec2" else 4}
+        asked = [
+            {"model": {"name": network}, "method": "baseline"},
+            {**common, "method": "dropin"},
+            {**common, "method": "plasticity"},
+            {**common, "method": "dropin", "seed": 3, "of": 1, "role": "finalist"},
+        ]
+        trained_sweep(root, root / "cache", network, asked)
+    return root
+
+
 def trained_sweep(root: Path, cache: Path, name: str, asked: list[Mapping[str, Any]]) -> Path:
     """Run each configuration (changes of BASE; the first is the baseline) and write the journal of a finished sweep."""
     folder = root / name
@@ -33,7 +50,10 @@ def trained_sweep(root: Path, cache: Path, name: str, asked: list[Mapping[str, A
     spec = SweepSpec.model_validate(
         {
             "name": name, "question": "Does it find its way back?", "base": BASE,
-            "space": {"layers": {"kind": "choice", "of": [["gru.0"], ["gru.1"]]}, "neurons": {"kind": "choice", "of": [2, 4]}},
+            "space": {
+                "layers": {"kind": "choice", "of": [["gru.0"], ["gru.1"]]},
+                "neurons": {"kind": "choice", "of": [2, 4]},
+            },
             "objectives": [{"metric": "dev_eer", "goal": "min"}, {"metric": "params_total", "goal": "min"}],
         }
     )  # fmt: skip

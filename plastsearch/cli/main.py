@@ -45,6 +45,10 @@ def _register() -> None:
         _command(name, "Search")
     for name in ("report", "ablate", "ui", "evaluate"):
         _command(name, "Look")
+    # A found model at work, one line for each command.
+    in_use: tuple[str, ...] = ()
+    for name in in_use:
+        _command(name, "Use a model")
     for name in ("data", "store"):
         _group(name, "Data and models")
     _command("pretrain", "Data and models")
