@@ -88,6 +88,8 @@ def _advance(trial: TrialRun) -> Iterator[Report]:
 def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, None, StageRecord]:
     """Run a stage and publish it."""
     network = trial.load()
+    # Of the first stage alone: what every later network grew from, told without the weights that `model.from` names.
+    start = {"network": network.module.plain_config()} if key.parent is None else {}
     done = trial.steps_done
     began = time.monotonic()
     before = trial.records[-1] if trial.records else None
@@ -105,7 +107,7 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
     placed = {"placed": network.placed} if network.placed else {}
     record = StageRecord(
         key.key, stage.name, key.parent, dict(key.reads), finished.metrics,
-        finished.plain_details() | placed | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
+        finished.plain_details() | placed | start | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
     )  # fmt: skip
     trial.own_s += seconds
     trial.computed.add(key.key)
