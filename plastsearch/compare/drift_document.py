@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from plastsearch.analysis.page import PLAIN_SCRIPT, Object, page
 from plastsearch.compare.drift import FEATURES, Drift, Shift
 from plastsearch.compare.figure import COLOURS
 from plastsearch.compare.hearing import FACTS
 from plastsearch.documents import Block, Heading, Points, Table, Text, as_html
+from plastsearch.report.page import PLAIN_SCRIPT, Object, page
 
 BINS = 30
 STRIP = 170  # pixels of each property's drawing

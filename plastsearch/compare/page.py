@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from plastsearch.analysis.page import PLAIN_SCRIPT, Json, Object, page
 from plastsearch.compare.comparison import Comparison
 from plastsearch.compare.document import document
 from plastsearch.compare.figure import COLOURS, DASHES, TICKS, det, deviate, histogram, limits
 from plastsearch.documents import Heading, as_html
+from plastsearch.report.page import PLAIN_SCRIPT, Json, Object, page
 
 SQUARE, STRIP, CELL = 560, 190, 26  # pixels: of the DET plot, of each histogram, of each attack
 
