@@ -100,7 +100,7 @@ def test_a_memory_takes_revised_losses():
     for number in (1, 9):  # the second was not read yet: the study will have it
         changed = optuna.trial.create_trial(values=[5.0, 7.0], constraints={"c": 3.0, "d": -1.0})
         changed.number = number
-        memory.revise(changed)
+        memory.revise(changed, 2)
     assert memory.losses.tolist() == [[0.0, 0.0], [5.0, -7.0], [2.0, -2.0]]
     assert memory.excess.tolist() == [0.0, 3.0, 0.0]
 
