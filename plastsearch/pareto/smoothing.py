@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEAST = 8  # trials, below which nothing is told apart
-LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # in differing parameters: over so many a likeness falls to a third
+LENGTHS = (1.0, 4.0, 16.0)  # in differing parameters: over so many a likeness falls to a third
 # Shares of the variance of single runs; nearly none, too, for what is counted may be told from what is measured.
 LUCK = np.array([1e-6, 1e-3, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
 

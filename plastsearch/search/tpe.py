@@ -53,6 +53,7 @@ class Memory:
         self.losses: Floats = np.empty((0, len(signs)))
         self.excess: Floats = np.empty(0)
         self._runs: dict[int, int] = {}  # trials that stand for more than one
+        self._calm: tuple[Floats, float] | None = None
         self._open: list[int] = []
         self._seen = 0
         self._borrowed: list[_Borrowed] = []
@@ -95,6 +96,7 @@ class Memory:
         self._open = [trial.number for trial in running]
         finished = [trial for trial in news if trial.state == TrialState.COMPLETE]
         if finished:
+            self._calm = None
             self.numbers = np.append(self.numbers, [trial.number for trial in finished])
             self.params = np.vstack([self.params, *(self.row(trial.params) for trial in finished)])
             self.losses = np.vstack([self.losses, *(np.array(trial.values) * self._signs for trial in finished)])
@@ -104,6 +106,7 @@ class Memory:
     def revise(self, trial: FrozenTrial, runs: int) -> None:
         """Put means over so many runs in place of a trial's values; if it is still to be read, the study has them."""
         self._runs[trial.number] = runs
+        self._calm = None
         self.losses[self.numbers == trial.number] = np.array(trial.values) * self._signs
         self.excess[self.numbers == trial.number] = _excess(trial)
 
@@ -126,15 +129,20 @@ class Memory:
         counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
         return rows[counts]
 
-    def calm(self, rows: Places) -> tuple[Floats, float]:
-        """Losses of the rows without their luck, and the share that luck has in a run."""
+    def calm(self) -> tuple[Floats, float]:
+        """Losses of the trials that count without their luck, and luck's share in a run; worked out once for all."""
+        if self._calm is None:
+            self._calm = self._without_luck(self.attended())
+        return self._calm
+
+    def _without_luck(self, rows: Places) -> tuple[Floats, float]:
         losses = self.losses[rows]
         allowed = np.flatnonzero(self.excess[rows] <= 0)  # others may have been halted: their values are early ones
         if not len(allowed):
             return losses, 0.0
-        params = self.params[rows[allowed]]
-        columns = [_column(params[:, self.places[name]], one) for name, one in self._known.items()]
-        runs = np.array([self._runs.get(int(number), 1) for number in self.numbers[rows[allowed]]], dtype=np.float64)
+        known = rows[allowed]
+        columns = [_column(self.params[known, self.places[name]], one) for name, one in self._known.items()]
+        runs = np.array([self._runs.get(int(number), 1) for number in self.numbers[known]], dtype=np.float64)
         losses[allowed], luck = smoothed(distances(columns), losses[allowed], runs)
         return losses, luck
 
@@ -260,9 +268,8 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
             return
         memory = self._memory
         running = [trial for trial in memory.read(study) if trial.number != number]
-        rows = memory.attended()
-        losses, self.luck = memory.calm(rows)
-        good, bad = memory.split(rows, losses=losses)
+        losses, self.luck = memory.calm()
+        good, bad = memory.split(memory.attended(), losses=losses)
         ages = np.append(memory.numbers[bad], [trial.number for trial in running])
         # By age, since Optuna weighs bad trials by it: among more than 25 the oldest count least.
         others = np.vstack([memory.params[bad], *(memory.row(trial.params) for trial in running)])

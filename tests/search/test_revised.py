@@ -64,8 +64,8 @@ def test_means_change_what_is_proposed(sampler, count):
     assert [one.id for one in plain.records] != [one.id for one in repeated.records]
 
 
-def test_a_sampler_reads_the_means_alone():
-    """Told first values and then means, it proposes what it proposes if the means come at once."""
+def test_a_sampler_forgets_what_the_first_run_said():
+    """Told first values and then means of as many runs, it proposes what it proposes if the means come at once."""
     one = spec(WIDE)
     space = open_space(one)
     first, second = (OptunaSampler(space, ["min", "min"], "tpe", 0, 4) for _ in range(2))
@@ -77,6 +77,7 @@ def test_a_sampler_reads_the_means_alone():
         first.tell(order, luck, {})
         first.update(order, mean, 2, {})
         second.tell(order, mean, {})
+        second.update(order, mean, 2, {})
 
 
 def test_what_has_no_values_cannot_be_revised():

@@ -98,19 +98,19 @@ def test_a_lucky_trial_is_no_good_one_unless_it_keeps_its_luck():
     memory, trial = lucky_memory()
     rows = memory.attended()
     assert 20 in memory.split(rows)[0]
-    assert 20 not in memory.split(rows, losses=memory.calm(rows)[0])[0]
+    assert 20 not in memory.split(rows, losses=memory.calm()[0])[0]
     memory.revise(trial, 50)
-    assert 20 in memory.split(rows, losses=memory.calm(rows)[0])[0]
+    assert 20 in memory.split(rows, losses=memory.calm()[0])[0]
 
 
 def test_trials_beyond_limits_lend_no_values():
-    memory, _ = lucky_memory()
-    memory.excess[:] = np.where(np.arange(40) < 30, 1.0, 0.0)
-    rows = memory.attended()
-    before = memory.calm(rows)[0][30:]
-    memory.losses[:30] += 100
-    assert (memory.calm(rows)[0][30:] == before).all()
-    assert (memory.calm(rows)[0][:30] == memory.losses[:30]).all()
+    one, other = lucky_memory()[0], lucky_memory()[0]
+    other.losses[:30] += 100
+    for memory in (one, other):
+        memory.excess[:30] = 1.0
+        assert (memory.calm()[0][:30] == memory.losses[:30]).all()
+    assert (one.calm()[0][30:] == other.calm()[0][30:]).all()
+    assert (one.calm()[0][30:] != one.losses[30:]).any()
 
 
 @pytest.mark.parametrize("kept", [33, 47])
