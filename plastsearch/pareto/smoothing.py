@@ -16,6 +16,7 @@ LEAST = 8  # trials, below which nothing is told apart
 LENGTHS = (1.0, 4.0, 16.0)  # in differing parameters: over so many a likeness falls to a third
 # Shares of the variance of single runs; nearly none, too, for what is counted may be told from what is measured.
 LUCK = np.array([1e-6, 1e-3, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
+SURE = 0.1  # luck has at least so much with nine chances of ten
 
 
 def distances(columns: Sequence[tuple[Floats, float]]) -> Floats:
@@ -32,7 +33,7 @@ def distances(columns: Sequence[tuple[Floats, float]]) -> Floats:
 
 
 def smoothed(apart: Floats, values: Floats, runs: Floats) -> tuple[Floats, float]:
-    """Each column of `values`, means over so many runs, without its luck; and the largest share that luck has."""
+    """Each column of `values`, means over so many runs, without its luck; and the largest share luck surely has."""
     found = values.copy()
     if len(values) < LEAST:
         return found, 0.0
@@ -58,5 +59,6 @@ def smoothed(apart: Floats, values: Floats, runs: Floats) -> tuple[Floats, float
         chances /= chances.sum()
         guess = np.einsum("ls,lsn->n", chances, np.array(guesses)) / root
         found[:, at] = level + spread * guess
-        most = max(most, float((chances @ LUCK).sum()))
+        # A few trials leave much open: what luck has for sure, not what it may have.
+        most = max(most, float(LUCK[np.searchsorted(np.cumsum(chances.sum(axis=0)), SURE)]))
     return found, most

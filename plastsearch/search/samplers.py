@@ -27,7 +27,7 @@ from plastsearch.tracking.earlier import Earlier
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
-ASTRAY = 0.7  # of TPE's proposals are random where all is luck; none where nothing is
+ASTRAY = 1.0  # so many of TPE's proposals are random where all is luck; none where nothing surely is
 _GENERATION = "Nsga2:generation"
 
 Draw = Callable[[], Params]
