@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 	--annotation-style=line --quiet
 # What the wheels of torch bring for GPUs.
 CUDA = nvidia-[a-z0-9-]*|cuda-[a-z0-9-]*|triton
-VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' plastsearch/__init__.py)
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' plastsearch/version.py)
 BUILDER ?= docker
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1

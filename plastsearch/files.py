@@ -65,3 +65,16 @@ def plain(value: object) -> object:
 def _draft(path: Path) -> Path:
     # not by process id: containers that share a disk hand out the same ones
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
+
+
+def typed_path(text: str) -> Path:
+    """A path as a person typed it, `~` included; what can be no path is a mistake of theirs, told in a sentence."""
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError, RuntimeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PlastsearchError(f"{text[:200]!r}: cannot be used as a path: {why}") from None
+    return path

@@ -16,6 +16,7 @@ os.environ.update(
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,3 +32,11 @@ def _no_corpora_of_other_tests() -> Iterator[None]:
     kept = sys.modules.get("plastsearch.data.corpus")
     if kept is not None:
         kept.forget_corpora()
+
+
+@pytest.fixture(scope="session")
+def found_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sweeps `grnn`, `resnet18` and `wav2vec2` with real weights: a baseline, a grown, a pruned trial, a finalist."""
+    from tests.found_models import three_sweeps
+
+    return three_sweeps(tmp_path_factory.mktemp("found"))

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from plastsearch import __version__
 from plastsearch.addresses import EXPECTED, typed
 from plastsearch.cli.output import print_error
 from plastsearch.errors import PlastsearchError
+from plastsearch.version import __version__
 
 app = typer.Typer(
     name="plastsearch",
@@ -45,6 +45,13 @@ def _register() -> None:
         _command(name, "Search")
     for name in ("report", "ablate", "ui", "evaluate"):
         _command(name, "Look")
+    # A found model at work, one line for each command.
+    in_use = (
+        "compare",
+        "drift",
+    )
+    for name in in_use:
+        _command(name, "Use a model")
     for name in ("data", "store"):
         _group(name, "Data and models")
     _command("pretrain", "Data and models")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -43,15 +44,15 @@ class GrowthPlan:
     def from_json(cls, text: str) -> "GrowthPlan":
         """The plan in a file; one of another format is refused."""
         given = json.loads(text)
-        if given.get("format") != _FORMAT:
-            raise GrowthError(f"growth plan of format {given.get('format')!r}; this version reads format {_FORMAT}")
-        return cls(
-            given["network"],
-            given["widths"],
-            tuple(AddedUnits(one["mode"], one["operator"], one["lateral"], one["units"]) for one in given["dropins"]),
-            tuple(given["held"]),
-            None if given["learning"] is None else tuple(given["learning"]),
-        )
+        kind = given.pop("format", None) if isinstance(given, dict) else None
+        if kind != _FORMAT:
+            raise GrowthError(f"growth plan of format {kind!r}; this version reads format {_FORMAT}")
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(given), strict=True)
+        except ValidationError as error:  # a plan may come from anybody
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise GrowthError(f"growth plan: {where}: {first['msg']}") from None
 
 
 def plan_of(module: nn.Module) -> GrowthPlan:

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from plastsearch import __version__
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.files import told, whole_folder
 from plastsearch.kubernetes import kubectl, schema, tailoring
@@ -21,8 +20,9 @@ from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
 from plastsearch.kubernetes.pod_rules import IMAGE, split_image
 from plastsearch.kubernetes.pods import SWEEP
 from plastsearch.kubernetes.sweep_rules import SUBMISSION, Reader
+from plastsearch.preflight.checks import preflight
 from plastsearch.spec.load import load_sweep
-from plastsearch.sweep.preflight import preflight
+from plastsearch.version import __version__
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 MARK = "# Written by `plastsearch k8s render`"

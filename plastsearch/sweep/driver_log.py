@@ -15,10 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
-from plastsearch import __version__
 from plastsearch.sweep.display import Lines
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import Ended, Event, Retried
+from plastsearch.version import __version__
 
 FOLDER, FILE = "log", "driver.log"
 _TOLD = ("ray", "torch", "torchaudio", "transformers", "optuna", "mlflow")

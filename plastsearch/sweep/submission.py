@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from plastsearch import __version__
 from plastsearch.errors import PlastsearchError
 from plastsearch.execute.autoscaler import GROUPS
 from plastsearch.files import whole_file
+from plastsearch.version import __version__
 
 SUBMISSION = "PLASTSEARCH_SUBMISSION"
 FILE = "verdict.json"

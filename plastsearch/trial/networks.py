@@ -91,14 +91,19 @@ def _template(model: ModelConfig, _weights: str, rate_hz: int, seed: int) -> Det
 
 
 def blank(
-    config: TrialConfig, stages: Sequence[Stage], device: torch.device, chosen: Sequence[Mapping[str, int]] = ()
+    config: TrialConfig,
+    stages: Sequence[Stage],
+    device: torch.device,
+    chosen: Sequence[Mapping[str, int]] = (),
+    start: Detector | None = None,
 ) -> TrialNetwork:
     """A network shaped as it is after these stages; its weights are not theirs.
 
-    `chosen`: the sites that each insertion has found, which no configuration tells.
+    `chosen`: the sites that each insertion has found, which no configuration tells. `start`: the network before its
+    first stage, where it is known without the weights that `model.from` names.
     """
     left = iter(chosen)
-    network = new_network(config)
+    network = new_network(config) if start is None else TrialNetwork(start)
     network.module.to(device)
     for stage in stages:
         if stage.change == "remove":

@@ -10,14 +10,15 @@ from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
 from plastsearch.store.stages import DamagedStageError
-from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.training.checkpoint import stop_on_sigterm
 from plastsearch.trial.context import TrialRun, open_context
 from plastsearch.trial.cost import costs
 from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.keys import StageKey, stage_keys
 from plastsearch.trial.methods import Stage, check, stages_of
+from plastsearch.trial.outcomes import StageResult
 from plastsearch.trial.result import result
-from plastsearch.trial.stages import StageResult, run_stage
+from plastsearch.trial.stages import run_stage
 
 MOST_DAMAGED = 8  # stored stages dropped in one trial before the disk is to blame
 
@@ -87,6 +88,8 @@ def _advance(trial: TrialRun) -> Iterator[Report]:
 def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, None, StageRecord]:
     """Run a stage and publish it."""
     network = trial.load()
+    # Of the first stage alone: what every later network grew from, told without the weights that `model.from` names.
+    start = {"network": network.module.plain_config()} if key.parent is None else {}
     done = trial.steps_done
     began = time.monotonic()
     before = trial.records[-1] if trial.records else None
@@ -104,7 +107,7 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
     placed = {"placed": network.placed} if network.placed else {}
     record = StageRecord(
         key.key, stage.name, key.parent, dict(key.reads), finished.metrics,
-        finished.plain_details() | placed | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
+        finished.plain_details() | placed | start | {"trial": trial.context.config.trial_id()}, seconds, seconds * gpus,
     )  # fmt: skip
     trial.own_s += seconds
     trial.computed.add(key.key)
