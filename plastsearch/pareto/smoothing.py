@@ -43,9 +43,7 @@ class Column:
             first, second = (np.log(values) if self.log else values for values in (one, other))
             found = np.abs(first[:, None] - second[None, :]) / ((high - low) or 1.0)
         absent, lacking = np.isnan(one)[:, None], np.isnan(other)[None, :]
-        found[absent ^ lacking] = 1.0
-        found[absent & lacking] = 0.0
-        return found
+        return np.where(absent & lacking, 0.0, np.where(absent | lacking, 1.0, found))
 
 
 def heard(losses: Floats) -> NDArray[np.int64]:

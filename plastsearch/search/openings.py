@@ -50,14 +50,16 @@ def _pool(earlier: Earlier, space: Space, rng: Generator) -> list[dict[str, Json
     """The points that may open: all of a small space; else what was tried, what lies around the best, and others."""
     tried: list[dict[str, JsonValue]] = [trial.params for sweep in earlier.sweeps for trial in sweep.trials]
     if space.size is not None and space.size <= _WHOLE:
-        return [*tried, *(dict(space.flat(point, rng)) for point in space.points())]
-    near = [
-        dict(space.neighbour(flat(one.params), rng))
+        whole: list[dict[str, JsonValue]] = [{**space.flat(point, rng)} for point in space.points()]
+        return [*tried, *whole]
+    near: list[dict[str, JsonValue]] = [
+        {**space.neighbour(flat(one.params), rng)}
         for sweep in earlier.sweeps
         for one in _best(earlier, sweep.trials)[: _PARENTS // len(earlier.sweeps)]
         for _ in range(_NEIGHBOURS)
     ]
-    return [*tried, *near, *(dict(space.draw(rng)) for _ in range(_STRANGERS))]
+    strangers: list[dict[str, JsonValue]] = [{**space.draw(rng)} for _ in range(_STRANGERS)]
+    return [*tried, *near, *strangers]
 
 
 def _best(earlier: Earlier, trials: Sequence[EarlierTrial]) -> list[EarlierTrial]:
