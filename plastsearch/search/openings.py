@@ -25,7 +25,7 @@ MOST = 20
 _DRAWS = 64
 _PROBES = 256  # points of each draw's box: the share of them that is dominated is the volume
 _WHOLE = 600  # a space of no more points is looked at whole
-_PARENTS, _NEIGHBOURS, _STRANGERS = 40, 6, 200  # of a larger one: around the best trials, and anywhere
+_TRIED, _PARENTS, _NEIGHBOURS, _STRANGERS = 240, 40, 6, 200  # of a larger one: the best, around them, and anywhere
 
 
 def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
@@ -47,16 +47,15 @@ def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
 
 
 def _pool(earlier: Earlier, space: Space, rng: Generator) -> list[dict[str, JsonValue]]:
-    """The points that may open: all of a small space; else what was tried, what lies around the best, and others."""
-    tried: list[dict[str, JsonValue]] = [trial.params for sweep in earlier.sweeps for trial in sweep.trials]
+    """The points that may open: all of a small space; else the best that were tried, what lies around, and others."""
+    best = [_best(earlier, sweep.trials) for sweep in earlier.sweeps]
+    tried = [one.params for some in best for one in some[: _TRIED // len(best)]]
     if space.size is not None and space.size <= _WHOLE:
         whole: list[dict[str, JsonValue]] = [{**space.flat(point, rng)} for point in space.points()]
         return [*tried, *whole]
+    parents = [one.params for some in best for one in some[: _PARENTS // len(best)]]
     near: list[dict[str, JsonValue]] = [
-        {**space.neighbour(flat(one.params), rng)}
-        for sweep in earlier.sweeps
-        for one in _best(earlier, sweep.trials)[: _PARENTS // len(earlier.sweeps)]
-        for _ in range(_NEIGHBOURS)
+        {**space.neighbour(flat(one), rng)} for one in parents for _ in range(_NEIGHBOURS)
     ]
     strangers: list[dict[str, JsonValue]] = [{**space.draw(rng)} for _ in range(_STRANGERS)]
     return [*tried, *near, *strangers]
