@@ -49,6 +49,7 @@ def _register() -> None:
     in_use = (
         "compare",
         "drift",
+        "demo",
     )
     for name in in_use:
         _command(name, "Use a model")

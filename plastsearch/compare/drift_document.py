@@ -129,6 +129,6 @@ def _figure(found: Drift) -> Object:
                     "yaxis": f"y{axis}", "hovertemplate": "%{y:.1f} % of " + name + "<extra></extra>",
                 }
             )  # fmt: skip
-        layout[f"xaxis{axis}"] = {"anchor": f"y{axis}", "title": _words(one.name), "zeroline": False}
-        layout[f"yaxis{axis}"] = {"domain": [max(0.0, top - STRIP / total), top], "title": "clips (%)"}
+        layout[f"xaxis{axis}"] = {"anchor": f"y{axis}", "title": {"text": _words(one.name)}, "zeroline": False}
+        layout[f"yaxis{axis}"] = {"domain": [max(0.0, top - STRIP / total), top], "title": {"text": "clips (%)"}}
     return {"data": data, "layout": layout}

@@ -33,7 +33,10 @@ def _figure(comparison: Comparison) -> Object:
     data: list[Object] = []
     layout: Object = {
         "height": total, "showlegend": True, "margin": {"l": 70, "r": 20, "t": 20, "b": 60},
-        "legend": {"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(128,128,128,0.15)"},
+        "legend": {
+            "x": 0.01, "xanchor": "left", "y": ends[0][0] + 0.01, "yanchor": "bottom",
+            "bgcolor": "rgba(128,128,128,0.15)",
+        },
         "barmode": "overlay",
     }  # fmt: skip
     _det(comparison, data, layout, ends[0])
@@ -54,8 +57,8 @@ def _det(comparison: Comparison, data: list[Object], layout: Object, domain: lis
         "tickvals": deviate(np.array(ticks)).tolist(), "ticktext": [f"{tick:g}" for tick in ticks],
         "range": deviate(np.array([low, high])).tolist(), "zeroline": False,
     }  # fmt: skip
-    layout["xaxis"] = {**axis, "title": "spoofs accepted (%)", "anchor": "y"}
-    layout["yaxis"] = {**axis, "title": "bona fide rejected (%)", "domain": list(domain)}
+    layout["xaxis"] = {**axis, "title": {"text": "spoofs accepted (%)"}, "anchor": "y"}
+    layout["yaxis"] = {**axis, "title": {"text": "bona fide rejected (%)"}, "domain": list(domain)}
     for at, one in enumerate(curves):
         shown: list[Json] = [
             f"{one.name}<br>accepts {x:.2f} % of spoofs<br>rejects {y:.2f} % of bona fide"
@@ -84,8 +87,8 @@ def _strip(comparison: Comparison, at: int, data: list[Object], layout: Object, 
                 "yaxis": f"y{number}", "hovertemplate": "%{y:.1f} % of " + name + "<extra></extra>",
             }
         )  # fmt: skip
-    layout[f"xaxis{number}"] = {"anchor": f"y{number}", "title": f"score of {one.name}", "zeroline": False}
-    layout[f"yaxis{number}"] = {"domain": list(domain), "title": "clips (%)", "zeroline": False}
+    layout[f"xaxis{number}"] = {"anchor": f"y{number}", "title": {"text": f"score of {one.name}"}, "zeroline": False}
+    layout[f"yaxis{number}"] = {"domain": list(domain), "title": {"text": "clips (%)"}, "zeroline": False}
 
 
 def _heat(comparison: Comparison, data: list[Object], layout: Object, domain: list[float], number: int) -> None:
@@ -100,7 +103,7 @@ def _heat(comparison: Comparison, data: list[Object], layout: Object, domain: li
             "hovertemplate": "%{y} under %{x}: EER %{z:.2f} %<extra></extra>",
         }
     )  # fmt: skip
-    layout[f"xaxis{number}"] = {"anchor": f"y{number}", "title": "EER (%) by attack", "type": "category"}
+    layout[f"xaxis{number}"] = {"anchor": f"y{number}", "title": {"text": "EER (%) by attack"}, "type": "category"}
     layout[f"yaxis{number}"] = {"domain": list(domain), "type": "category", "dtick": 1}
 
 
