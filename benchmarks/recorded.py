@@ -27,6 +27,7 @@ from plastsearch.spec.sweep import SweepSpec
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "recorded.parquet"
+PARTS = HERE / "recorded_parts.parquet"  # the same trials' EERs over parts of the clips: record_parts.py
 START = HERE / "recorded_start"  # the pretrained encoder that every trial began from
 NEURONS = (16, 96)
 CRITERIA = ("taylor", "magnitude")
@@ -155,6 +156,11 @@ class Recorded:
 
 def _key(config: TrialConfig | Key) -> Key:
     return key_of(config) if isinstance(config, TrialConfig) else config
+
+
+def part_name(attacks: Sequence[str], speakers: str = "") -> str:
+    """The column of `recorded_parts.parquet` with the EERs of these attacks and speakers."""
+    return "_".join(["dev_eer", *sorted(attacks), *([speakers] if speakers else [])])
 
 
 def all_keys() -> tuple[Key, ...]:

@@ -175,3 +175,20 @@ def test_a_recording_that_was_killed_goes_on_behind_its_last_whole_line(
     record_table.record(tmp_path, [0], 4)
     assert ran == [*first, *first[2:]]
     assert len(record_table.lines(path)) == 4
+
+
+def test_parts_of_the_clips_are_of_the_same_trials_and_differ(module: ModuleType) -> None:
+    """Every trial has every part; both halves of attacks together are about the whole, and corpora are not copies."""
+    rows = pq.read_table(module.PARTS).to_pylist()
+    names = [name for name in rows[0] if name not in module.KEY]
+    assert len(names) == 20 * 3
+    whole = {tuple(row[name] for name in module.KEY): row["dev_eer"] for row in ROWS}
+    assert {tuple(row[name] for name in module.KEY) for row in rows} == set(whole)
+    assert all(0 < row[name] < 60 for row in rows for name in names)
+    one, other = (module.part_name(part) for part in (("A01", "A02", "A03"), ("A06", "A05", "A04")))
+    expected = np.array([whole[tuple(row[name] for name in module.KEY)] for row in rows])
+    halves = np.array([[row[one], row[other]] for row in rows])
+    assert np.corrcoef(halves.mean(axis=1), expected)[0, 1] > 0.8
+    apart = np.array([[row[f"{one}_odd"], row[f"{other}_even"]] for row in rows])
+    assert np.corrcoef(apart.T)[0, 1] < 0.9
+    assert module.PARTS.stat().st_size < 5_000_000
