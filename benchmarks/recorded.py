@@ -35,8 +35,8 @@ REGIMES = ("frozen", "unfrozen")
 KEY = ("layers", "neurons", "criterion", "regime", "seed")
 METRICS = (
     "dev_eer", "dev_eer_grown", "dev_eer_pruned", "dev_eer_baseline", "dev_eer_tie_safe", "dev_cllr", "dev_min_dcf",
-    "dev_act_dcf", "train_loss", "turnover", "backward_gflop", "backward_ratio", "params_total", "params_trainable",
-    "params_final", "params_added", "peak_memory_mb",
+    "dev_act_dcf", "dev_auc", "dev_eer_smooth", "train_loss", "turnover", "backward_gflop", "backward_ratio",
+    "params_total", "params_trainable", "params_final", "params_added", "peak_memory_mb",
 )  # fmt: skip
 PERCENT = "dev_eer_at_{}"  # percent of the steps after growth
 CURVE = tuple(PERCENT.format(at) for at in (25, 50, 75, 100))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plastsearch.pareto.smoothing import Column, Floats, Smooth, heard
+from plastsearch.pareto.surface import Column, Floats, Smooth, heard
 
 LEAST = 8  # trials of either sweep, below which nothing is said
 HALF = 30  # own results with which an earlier sweep counts half: what is measured here needs no foretelling

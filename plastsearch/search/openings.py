@@ -1,7 +1,7 @@
 """Which points open a sweep that was told of earlier ones: those that together most likely dominate most.
 
 An earlier front is made of lucky trials and of the few points that happened to be tried. So each earlier sweep's
-trials are smoothed over the space (pareto/smoothing.py), what points may truly be worth is drawn many times, and the
+trials are smoothed over the space (pareto/surface.py), what points may truly be worth is drawn many times, and the
 points are taken one by one whose volume beyond those taken before is largest on average; of a small space also such
 as nobody tried.
 """
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from plastsearch.pareto.front import rank
 from plastsearch.pareto.likeness import LEAST
-from plastsearch.pareto.smoothing import Floats, Smooth, heard
+from plastsearch.pareto.surface import Floats, Smooth, heard
 from plastsearch.search.parameters import flat
 from plastsearch.search.space import Space
 from plastsearch.spec.sweep import SweepSpec

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from plastsearch.pareto.likeness import HALF, LEAST, Foretelling, concordance, spread
-from plastsearch.pareto.smoothing import Column
+from plastsearch.pareto.surface import Column
 
 COLUMNS = [Column(2)] * 6 + [Column(3), Column(low=1, high=100, log=True), Column(low=0, high=1)]
 
