@@ -2,7 +2,8 @@
 
 An earlier front is made of lucky trials and of the few points that happened to be tried. So each earlier sweep's
 trials are smoothed over the space (pareto/surface.py), what points may truly be worth is drawn many times, and the
-points are taken one by one whose volume beyond those taken before is largest on average, tried over there or not.
+points are taken one by one whose volume beyond those taken before is largest on average; of a small space also such
+as nobody tried.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ MOST = 20
 _DRAWS = 64
 _PROBES = 256  # points of each draw's box: the share of them that is dominated is the volume
 _WHOLE = 600  # a space of no more points is looked at whole
-_TRIED, _PARENTS, _NEIGHBOURS, _STRANGERS = 240, 40, 6, 200  # of a larger one: the best, around them, and anywhere
+_TRIED = 240  # of a larger one at most
 
 
 def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
@@ -33,6 +34,8 @@ def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
     count = min(MOST, max(1, spec.search.trials // SHARE))
     rng = np.random.default_rng([spec.search.seed, 6])
     pool = _pool(earlier, space, rng)
+    if not pool:  # every trial exceeds a limit
+        return []
     rows = earlier.rows(pool)
     sources = [_Source(earlier, at, rows, rng) for at in range(len(earlier.sweeps))]
     found: dict[str, Opening] = {}
@@ -47,18 +50,15 @@ def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
 
 
 def _pool(earlier: Earlier, space: Space, rng: Generator) -> list[dict[str, JsonValue]]:
-    """The points that may open: all of a small space; else the best that were tried, what lies around, and others."""
+    """The points that may open: all of a small space; of a larger one the best that were tried."""
+    # In a large space whatever nobody tried may be anything, and would be taken for that: on landscapes of 24 sites the
+    # first ten openings then dominated 0.75 to 0.84 of what they do so.
     best = [_best(earlier, sweep.trials) for sweep in earlier.sweeps]
-    tried = [one.params for some in best for one in some[: _TRIED // len(best)]]
+    found = [one.params for some in best for one in some[: _TRIED // len(best)]]
     if space.size is not None and space.size <= _WHOLE:
         whole: list[dict[str, JsonValue]] = [{**space.flat(point, rng)} for point in space.points()]
-        return [*tried, *whole]
-    parents = [one.params for some in best for one in some[: _PARENTS // len(best)]]
-    near: list[dict[str, JsonValue]] = [
-        {**space.neighbour(flat(one), rng)} for one in parents for _ in range(_NEIGHBOURS)
-    ]
-    strangers: list[dict[str, JsonValue]] = [{**space.draw(rng)} for _ in range(_STRANGERS)]
-    return [*tried, *near, *strangers]
+        return [*found, *whole]
+    return found
 
 
 def _best(earlier: Earlier, trials: Sequence[EarlierTrial]) -> list[EarlierTrial]:

@@ -95,12 +95,12 @@ def test_sweeps_take_turns_and_nothing_opens_twice(recorded):
     assert len({space.config(flat(one.params)).trial_id() for one in opened}) == len(opened)
 
 
-def test_a_large_space_is_looked_at_around_the_best(recorded, monkeypatch):
-    """As if it had no end: still points that nobody tried, near those that were good."""
+def test_of_a_large_space_only_what_was_tried_opens(recorded, monkeypatch):
+    """As if it had no end."""
     _, spec, space, points, values = world(recorded)
     monkeypatch.setattr(module, "_WHOLE", 0)
     at = np.random.default_rng(0).choice(len(points), 40, replace=False)
     opened = openings(told(spec, space, [points[one] for one in at], values[at, 0]), spec, space)
     places = {points.index(flat(one.params)) for one in opened}
     assert len(places) == len(opened) > 4
-    assert places - set(at)
+    assert places <= set(at.tolist())
