@@ -19,7 +19,7 @@ from results import Table, write
 from plastsearch.models.build import build
 from plastsearch.scores.metrics import eer
 from plastsearch.synth.corpus import write_corpus
-from plastsearch.trial.losses import build_loss
+from plastsearch.training.losses import build_loss
 
 SECOND = 16_000
 Split = tuple[list[np.ndarray], np.ndarray]

@@ -23,9 +23,9 @@ from results import Table, write
 from torch import Tensor, nn
 
 from plastsearch.models.build import build
+from plastsearch.training.fit import make_optimizer
+from plastsearch.training.losses import build_loss
 from plastsearch.trial.device import pick_device, repeatable
-from plastsearch.trial.fit import make_optimizer
-from plastsearch.trial.losses import build_loss
 from plastsearch.trial.timing import StepUnderTest, _lap
 
 MODES = ("usual", "deterministic", "quickest")

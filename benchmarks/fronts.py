@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from results import Cell, Table, write
 
-from plastsearch.analysis.picture import pareto_png
 from plastsearch.analysis.results import load_results
 from plastsearch.pareto.attainment import gain, surfaces
 from plastsearch.pareto.front import Goal, front
 from plastsearch.pareto.membership import CERTAIN, membership
 from plastsearch.pareto.truths import truths
+from plastsearch.report.picture import pareto_png
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.models.build import build
+from plastsearch.training import fit
+from plastsearch.training.checkpoint import Checkpoints
+from plastsearch.training.fit import make_optimizer
+from plastsearch.training.state import FitInputs, FitSettings, Quality
 from plastsearch.trial import device as devices
-from plastsearch.trial import fit
-from plastsearch.trial.checkpoint import Checkpoints
 from plastsearch.trial.device import TrainingMemory
-from plastsearch.trial.fit import FitInputs, FitSettings, Quality, make_optimizer
 from plastsearch.trial.timing import StepUnderTest, interleave
 
 SITES = {"grnn": "gru.1", "resnet18": "layer3.0", "wav2vec2": "encoder.1.ffn"}
@@ -180,8 +181,8 @@ def compiled(where: Where) -> Iterator[Row]:
 def loading(where: Where) -> Iterator[Row]:
     """How long a step lasts whose clips are augmented, by how many threads prepare them."""
     from plastsearch.spec.config import RunSettings, TrialConfig
+    from plastsearch.training.feeds import WaveFeed
     from plastsearch.trial.context import open_context
-    from plastsearch.trial.feeds import WaveFeed
 
     data = {**_data(where), "augment": ["rawboost4"]}
     config = TrialConfig.model_validate({"method": "baseline", "data": data, "train": {"batch_size": where.clips}})

@@ -28,7 +28,8 @@ from plastsearch.pareto.noise import Measured, noise
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.phases import PlannedTrial, SearchPhase, baseline, replication_of
+from plastsearch.sweep.phases import SearchPhase, replication_of
+from plastsearch.sweep.planned import PlannedTrial, baseline
 from plastsearch.tracking.ranking import Ranking, ranking_of
 from plastsearch.tracking.records import TrialRecord
 

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from results import Cell, Table, write
 
-from plastsearch.analysis.page import sites_html
-from plastsearch.analysis.picture import sites_png
 from plastsearch.analysis.site_panels import SitePanel
-from plastsearch.models.catalog import site_table
+from plastsearch.models.sites import site_table
+from plastsearch.report.page import sites_html
+from plastsearch.report.picture import sites_png
 from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
 from plastsearch.spec.document import Document, override
 from plastsearch.spec.load import parse_trial

@@ -29,7 +29,14 @@ def test_what_selects_can_import_neither_the_maker_of_evaluation_keys_nor_its_us
     """The wall is tried: a copy of the package, in which those who select import what they must not."""
     shutil.copytree(ROOT / "plastsearch", tmp_path / "plastsearch", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    intruders = ("search/proposer.py", "sweep/run.py", "trial/fit.py", "trial/stages.py", "data/corpus.py")
+    intruders = (
+        "search/proposer.py",
+        "sweep/run.py",
+        "training/fit.py",
+        "trial/stages.py",
+        "report/publish.py",
+        "data/corpus.py",
+    )
     for name in intruders:
         path = tmp_path / "plastsearch" / name
         path.write_text(f"{path.read_text()}\n\ndef late():\n    import {key}\n")

@@ -13,7 +13,7 @@ from plastsearch.analysis.paired import holm, over_seeds
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import TrialConfig
-from plastsearch.sweep.phases import Records
+from plastsearch.sweep.planned import Records
 
 PAIRED = "dev_eer"  # of which every clip's score is kept
 

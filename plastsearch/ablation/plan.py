@@ -8,7 +8,7 @@ from plastsearch.ablation.fields import Contrast
 from plastsearch.ablation.greedy import NoPathError, Walk, Walker, most_runs
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import Goal
-from plastsearch.sweep.phases import PlannedTrial, Records
+from plastsearch.sweep.planned import PlannedTrial, Records
 from plastsearch.tracking.records import TrialRecord
 from plastsearch.trial.methods import check
 

@@ -20,12 +20,12 @@ from plastsearch.analysis.ablations import FOLDER, Ablation
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.errors import PlastsearchError
+from plastsearch.preflight.checks import preflight
 from plastsearch.spec.constraints import METRICS, Goal, known_metric
 from plastsearch.spec.methods import YARDSTICK
 from plastsearch.spec.sweep import Finalists, Halt, SweepSpec
 from plastsearch.sweep.folder import FINISHED, status_of
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.preflight import preflight
 from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView

@@ -1,4 +1,4 @@
-"""Whether two networks differ in EER: paired by clip and by seed, with an interval, a p-value and Holm's correction.
+"""Whether two networks differ in EER or another measure: paired by clip and seed, interval, p-value, Holm's correction.
 
 Both networks score the same clips, so what makes a clip hard for both cancels in their difference. Clips are resampled,
 the same draws for both: by speakers where the corpus names them, since clips of one speaker stand and fall together
@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from plastsearch.scores.metrics import Floats, curve, eer, resamples, weighted_eers
+from plastsearch.scores.measures import EER, Measure
+from plastsearch.scores.metrics import Floats, resamples
 
 LEVEL = 0.95
 REPLICATES = 500
@@ -35,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """EER of the one minus that of the other in percentage points, means over seeds: below zero, the one is better."""
+    """The one minus the other (EER: percentage points), means over seeds: below zero, the one is better."""
 
     one: float
     other: float
@@ -60,19 +61,22 @@ def difference(
     speakers: NDArray[np.str_],
     seed: int = 0,
     replicates: int = REPLICATES,
+    measure: Measure = EER,
 ) -> Difference:
     """Compare two arms, seed by seed and clip by clip."""
     units = _units(is_bona, speakers)
-    per_seed = np.array([_eer(pair.one, is_bona) - _eer(pair.other, is_bona) for pair in pairs])
-    drawn = _drawn(pairs, is_bona, units.codes, replicates, np.random.default_rng(seed))  # [seeds, replicates]
+    values = np.array([[measure.value(s, is_bona) for s in (pair.one, pair.other)] for pair in pairs])
+    per_seed = values[:, 0] - values[:, 1]
+    rng = np.random.default_rng(seed)
+    drawn = _drawn(pairs, is_bona, units.codes, replicates, rng, measure)  # [seeds, replicates]
     error = _error(per_seed, drawn, units)
     # An EER moves in steps: no difference is known better than by half a clip.
-    error = replace(error, size=max(error.size, 50.0 / min(is_bona.sum(), (~is_bona).sum())))
+    error = replace(error, size=max(error.size, measure.step(is_bona)))
     points = float(per_seed.mean())
-    p, reach = _student(points / error.size, error.freedom)
+    p, reach = _student(points / error.size, error.freedom) if error.size else (1.0 if points == 0 else 0.0, 0.0)
     return Difference(
-        one=float(np.mean([_eer(pair.one, is_bona) for pair in pairs])),
-        other=float(np.mean([_eer(pair.other, is_bona) for pair in pairs])),
+        one=float(values[:, 0].mean()),
+        other=float(values[:, 1].mean()),
         points=points, low=max(points - reach * error.size, -100.0), high=min(points + reach * error.size, 100.0), p=p,
         seeds=len(pairs), clips=is_bona.size, speakers=units.speakers,
     )  # fmt: skip
@@ -87,10 +91,10 @@ def drawn_eers(
 ) -> Floats:
     """How far each network's EER moves with the clips that are drawn, the same draws for all [networks, replicates]."""
     units = _units(is_bona, speakers)
-    arms = [(curve(scores[is_bona], scores[~is_bona]), _in_order(scores, is_bona)) for scores in networks]
+    arms = [EER.resampled(scores, is_bona) for scores in networks]
     found = []
     for weights in resamples(is_bona, units.codes, replicates, np.random.default_rng(seed)):
-        found.append(np.array([weighted_eers(of, weights[:, order]) for of, order in arms]))
+        found.append(np.array([arm(weights) for arm in arms]))
     drawn = np.concatenate(found, axis=1)
     moved: Floats = (drawn - drawn.mean(axis=1, keepdims=True)) * math.sqrt(units.count / units.freedom)
     return moved
@@ -117,10 +121,6 @@ def holm(values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(values) - rank) * values[at]))
         corrected[at] = worst
     return corrected
-
-
-def _eer(scores: Floats, is_bona: NDArray[np.bool_]) -> float:
-    return eer(scores[is_bona], scores[~is_bona])[0]
 
 
 @dataclass(frozen=True)
@@ -155,20 +155,14 @@ def _units(is_bona: NDArray[np.bool_], speakers: NDArray[np.str_]) -> _Units:
 
 def _drawn(
     pairs: Sequence[Pair], is_bona: NDArray[np.bool_], codes: NDArray[np.int64], replicates: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator, measure: Measure,
 ) -> Floats:  # fmt: skip
     """Each seed's difference in each replicate; one draw of clips serves all networks."""
-    arms = [[(curve(s[is_bona], s[~is_bona]), _in_order(s, is_bona)) for s in (pair.one, pair.other)] for pair in pairs]
+    arms = [[measure.resampled(s, is_bona) for s in (pair.one, pair.other)] for pair in pairs]
     found = []
     for weights in resamples(is_bona, codes, replicates, rng):
-        eers = [[weighted_eers(of, weights[:, order]) for of, order in arm] for arm in arms]
-        found.append(np.array([one - other for one, other in eers]))
+        found.append(np.array([one(weights) - other(weights) for one, other in arms]))
     return np.concatenate(found, axis=1)
-
-
-def _in_order(scores: Floats, is_bona: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Where the trials of a curve stand among the clips: ascending, bona fide first among equal scores."""
-    return np.lexsort((~is_bona, scores))
 
 
 @dataclass(frozen=True)

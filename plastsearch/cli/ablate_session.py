@@ -8,10 +8,10 @@ from pathlib import Path
 from plastsearch.ablation.forecast import forecast
 from plastsearch.ablation.session import AblationOptions, Question, answer, ask, run, store_of
 from plastsearch.analysis.results import load_results
-from plastsearch.analysis.why import publish_ablation, why_blocks
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.cli.sweep_session import display_of
 from plastsearch.errors import PlastsearchError
+from plastsearch.report.why import publish_ablation, why_blocks
 from plastsearch.sweep.options import Outcome
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView
@@ -119,7 +119,7 @@ def _tell(question: Question, mlflow: str | None, *, as_json: bool) -> None:
 
 def _publish(question: Question, mlflow: str | None) -> bool:
     """The sweep's report, and the run of the sweep in MLflow if there is one; True if that has it now."""
-    from plastsearch.analysis.publish import publish, render
+    from plastsearch.report.publish import publish, render
 
     folder = question.results.folder
     publish(load_results(folder))

@@ -21,8 +21,8 @@ def check(
     from plastsearch.cli.output import print_error, print_json
     from plastsearch.cli.space import print_space, space_json
     from plastsearch.errors import SpecError
+    from plastsearch.preflight.checks import Findings, examine
     from plastsearch.spec.load import read_sweep
-    from plastsearch.sweep.preflight import Findings, examine
 
     findings, spec = Findings(), None
     try:

@@ -46,7 +46,10 @@ def _register() -> None:
     for name in ("report", "ablate", "ui", "evaluate"):
         _command(name, "Look")
     # A found model at work, one line for each command.
-    in_use: tuple[str, ...] = ()
+    in_use = (
+        "compare",
+        "drift",
+    )
     for name in in_use:
         _command(name, "Use a model")
     for name in ("data", "store"):

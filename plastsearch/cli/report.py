@@ -29,15 +29,15 @@ def report(
     ] = None,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
-    from plastsearch.analysis.front_section import parse_budget
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
-    from plastsearch.analysis.publish import publish, render, report_json
-    from plastsearch.analysis.report import opening
-    from plastsearch.analysis.report import report as report_blocks
     from plastsearch.analysis.results import load_results
-    from plastsearch.analysis.trust import HEADING
-    from plastsearch.analysis.why import HEADING as WHY
+    from plastsearch.report.front_section import parse_budget
+    from plastsearch.report.publish import publish, render, report_json
+    from plastsearch.report.sections import opening
+    from plastsearch.report.sections import report as report_blocks
+    from plastsearch.report.trust import HEADING
+    from plastsearch.report.why import HEADING as WHY
 
     budgets = [parse_budget(text) for text in under or ()]
     results = load_results(folder)

@@ -25,7 +25,8 @@ def sites(
     ] = "own",
 ) -> None:
     """List the sites of MODEL: names for `layers`, widths, the unit of `neurons`, parameters per neuron."""
-    from plastsearch.models.catalog import UNITS, known_model, missing_sites, preset_widths, site_table
+    from plastsearch.models.catalog import known_model, preset_widths
+    from plastsearch.models.sites import UNITS, missing_sites, site_table
     from plastsearch.spec.config import ModelConfig
 
     preset_widths(known_model(model), preset)  # for its messages, which name what is known

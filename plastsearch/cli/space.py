@@ -9,12 +9,12 @@ from rich.table import Table
 
 from plastsearch.cli.output import console, print_json, print_listing
 from plastsearch.documents import Table as Listed
+from plastsearch.preflight.checks import Findings
 from plastsearch.spec.coherence import domain_words
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.preflight import Findings
 
 if TYPE_CHECKING:
-    from plastsearch.sweep.price import Price
+    from plastsearch.preflight.price import Price
 
 
 def space_json(spec: SweepSpec, findings: Findings) -> dict[str, object]:
@@ -99,8 +99,8 @@ def print_dry_run(
     notes: Sequence[str] = (),
 ) -> None:
     """What `sweep --dry-run` says: size, networks, cost, sharing, room, what was noted before; with prices, money."""
-    from plastsearch.sweep import price as pricing
-    from plastsearch.sweep.dry_run import dry_run, plain  # builds networks, which `check` does not
+    from plastsearch.preflight import price as pricing
+    from plastsearch.preflight.dry_run import dry_run, plain  # builds networks, which `check` does not
 
     per_hour = pricing.parse_prices(prices)  # before the count, which takes seconds
 
@@ -144,7 +144,7 @@ def print_dry_run(
 
 
 def _print_price(priced: "Price") -> None:
-    from plastsearch.sweep import price as pricing
+    from plastsearch.preflight import price as pricing
 
     columns = ("", "at most", "with shared stages")
     print_listing(Listed(columns, tuple(pricing.table(priced)), frozenset({""})))

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plastsearch.addresses import typed
-from plastsearch.analysis.apart import render
-from plastsearch.analysis.front_section import brackets, front_table, gain_words
 from plastsearch.analysis.importance import refresh
-from plastsearch.analysis.report import opening
 from plastsearch.analysis.results import Results, load_results
-from plastsearch.analysis.verdict import verdict
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Text
 from plastsearch.errors import PlastsearchError
+from plastsearch.preflight.checks import preflight
+from plastsearch.report.apart import render
+from plastsearch.report.front_section import brackets, front_table, gain_words
+from plastsearch.report.sections import opening
+from plastsearch.report.verdict import verdict
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep import display
 from plastsearch.sweep.driver_log import append
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.preflight import preflight
 from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
 from plastsearch.sweep.submission import submission_of
@@ -158,7 +158,7 @@ class _Mirror:
 
 def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     """Write the report's files and show what was found."""
-    from plastsearch.analysis.publish import publish, report_json  # with both drawing libraries, some 60 MB
+    from plastsearch.report.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
     if trouble := refresh(results):

@@ -42,7 +42,7 @@ def ui(
 
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
-    from plastsearch.analysis.publish import render
+    from plastsearch.report.publish import render
     from plastsearch.tracking.mlflow_tracker import locate
 
     place = locate(folder, mlflow, render)
@@ -64,7 +64,7 @@ def ui(
 
 
 def _addresses(base: str, experiment: str, run: str) -> dict[str, str]:
-    from plastsearch.analysis.publish import PAGE
+    from plastsearch.report.publish import PAGE
     from plastsearch.tracking import mlflow_pages as pages
 
     views = {name: pages.view_page(experiment, key) for name, key in zip(("front", "trials"), pages.VIEWS, strict=True)}

@@ -29,7 +29,7 @@ def _watch() -> None:
     client = ray._private.worker.global_worker.gcs_client
     while node not in _draining(client):
         time.sleep(ASK_S)
-    # The signal for which a trial keeps a checkpoint (trial/checkpoint.py); where none is at work, the process ends.
+    # The signal for which a trial keeps a checkpoint (training/checkpoint.py); where none is at work, the process ends.
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -20,8 +20,8 @@ from plastsearch.kubernetes.overlays import BY_HAND, overlay, tree
 from plastsearch.kubernetes.pod_rules import IMAGE, split_image
 from plastsearch.kubernetes.pods import SWEEP
 from plastsearch.kubernetes.sweep_rules import SUBMISSION, Reader
+from plastsearch.preflight.checks import preflight
 from plastsearch.spec.load import load_sweep
-from plastsearch.sweep.preflight import preflight
 from plastsearch.version import __version__
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -11,25 +11,14 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
-from plastsearch.models.catalog import (
-    BINS,
-    CONFIG_FILE,
-    TRANSFORMERS,
-    Spikes,
-    Widths,
-    folder_widths,
-    front_end_of,
-    known_model,
-    preset_widths,
-    spikes_of,
-    table_of,
-    with_spikes,
-)
+from plastsearch.models.catalog import BINS, CONFIG_FILE, TRANSFORMERS, Spikes, Widths, known_model, preset_widths
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import build_front_end
 from plastsearch.models.gru import GRNN
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.seeding import seeded
+from plastsearch.models.sites import table_of
+from plastsearch.models.widths import folder_widths, front_end_of, spikes_of, with_spikes
 
 WEIGHTS_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"  # beside a transformers folder, which has no place for it

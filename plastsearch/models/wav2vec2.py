@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths, hub_cache, local_folder, weights_in
+from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
+from plastsearch.models.widths import hub_cache, local_folder, weights_in
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
 _NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}

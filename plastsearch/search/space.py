@@ -7,7 +7,8 @@ from numpy.random import Generator
 from pydantic import JsonValue
 
 from plastsearch.errors import SpecError
-from plastsearch.models.catalog import SiteRow, SitesUnknownError, site_table
+from plastsearch.models.sites import SiteRow, site_table
+from plastsearch.models.widths import SitesUnknownError
 from plastsearch.search.canonical import canonical
 from plastsearch.search.parameters import Parameter, meets, names, parameter, unlabel, values_of
 from plastsearch.search.subsets import Encoding, encoding

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.events import Ended, Event, Proposed, Retried
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
@@ -34,6 +35,21 @@ class Limits:
         if blameless:
             return record.losses < self.max_losses
         return record.failures < self.max_failures
+
+
+def limits_of(spec: SweepSpec) -> Limits:
+    """What the spec allows to spend and to bear."""
+    asked = spec.search
+    return Limits(
+        trials=asked.trials,
+        wall_s=asked.wall_s,
+        gpu_hours=asked.gpu_hours,
+        hypervolume=asked.target_hypervolume,
+        stagnation=asked.stagnation,
+        max_failures=spec.max_failures,
+        max_failed_fraction=spec.max_failed_fraction,
+        trial_timeout_s=spec.trial_timeout_s,
+    )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from plastsearch.execute.executor import Attempt
 from plastsearch.execute.messages import End, Progress
-from plastsearch.sweep.phases import PlannedTrial
+from plastsearch.sweep.planned import PlannedTrial
 from plastsearch.tracking.events import Ended, EndState, Proposed, Reported, Retried
 from plastsearch.tracking.records import TrialRecord
 

@@ -14,10 +14,11 @@ from typing import Literal
 
 from plastsearch.pareto.foretelling import LOW
 from plastsearch.pareto.layers import Layers
-from plastsearch.spec.sweep import Halt, Objective
+from plastsearch.spec.sweep import Halt, Objective, SweepSpec
 from plastsearch.store.room import forget_checkpoints
 from plastsearch.tracking.early import Foretold, foretold, progress
 from plastsearch.tracking.events import Ended, Event, Reported
+from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, known
 
 Rule = Literal["asha", "median", "moasha"]
@@ -89,6 +90,16 @@ class Halting:
             latest.update(known(report.metrics))
         objectives = self.objectives if self.rule == "moasha" else self.objectives[:1]
         return {one.metric: latest[one.metric] for one in objectives if one.metric in latest}
+
+
+def halting_of(spec: SweepSpec, ranking: Ranking) -> Halting | None:
+    """The halting rule; those on one metric take its goal from the objectives, if it is one."""
+    halt = spec.halt
+    if halt.kind == "none":
+        return None
+    own = next((one for one in ranking.objectives if one.metric == halt.metric), Objective(metric=halt.metric))
+    objectives = ranking.objectives if halt.kind == "moasha" else [own]
+    return Halting(halt.kind, objectives, halt.rungs, halt.eta, halt.least)
 
 
 class _Sorted:

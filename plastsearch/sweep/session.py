@@ -14,29 +14,22 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.preflight.data_checks import data_of, has_finalists
+from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.sweep.budget import Spent, exhausted
+from plastsearch.sweep.budget import Spent, exhausted, limits_of
 from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
-from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch
+from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch, halting_of
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.options import Options, Outcome
-from plastsearch.sweep.phases import (
-    Phase,
-    Records,
-    SearchPhase,
-    halting_of,
-    limits_of,
-    phases_of,
-    replication_of,
-    task_of,
-)
-from plastsearch.sweep.preflight_data import data_of, has_finalists
-from plastsearch.sweep.preparing import MODULE, CorpusPreparation, prepare_here, request_for
+from plastsearch.sweep.phases import Phase, SearchPhase, phases_of, replication_of
+from plastsearch.sweep.planned import Records
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import Closing, SweepState
+from plastsearch.sweep.tasks import task_of
 from plastsearch.sweep.view import SweepView
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note

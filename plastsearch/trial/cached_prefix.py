@@ -15,8 +15,8 @@ from plastsearch.data.dataset import crop_numbers
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.store.activations import CachedActivations, PrefixOf
+from plastsearch.training.feeds import KeptCrops, Reading
 from plastsearch.trial.context import TrialContext
-from plastsearch.trial.feeds import KeptCrops, Reading
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork
 from plastsearch.trial.scoring import BATCH

@@ -21,11 +21,11 @@ from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.store.records import StageRecord
 from plastsearch.store.stages import StageStore
-from plastsearch.trial.checkpoint import Stopped
+from plastsearch.training.checkpoint import Stopped
+from plastsearch.training.feeds import Reading
+from plastsearch.training.losses import Reduction, build_loss
 from plastsearch.trial.device import computes_bf16, pick_device, repeatable
-from plastsearch.trial.feeds import Reading
 from plastsearch.trial.keys import Environment, StageKey, base_key, derive_seed, weights_id
-from plastsearch.trial.losses import Reduction, build_loss
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, load_weights
 from plastsearch.trial.waits import Waits

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from plastsearch.growth.halving import Halving
 from plastsearch.spec.methods import METHODS
+from plastsearch.training.fit import make_optimizer
 from plastsearch.trial.adapters import orthogonality
 from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.device import sharing
-from plastsearch.trial.fit import make_optimizer
 from plastsearch.trial.lora import lora_parameters
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_

@@ -16,8 +16,8 @@ from plastsearch.scores.keys import read_verifier
 from plastsearch.scores.tdcf import min_tdcf_2019
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.openings import note_opening
+from plastsearch.training.checkpoint import stop_on_sigterm
 from plastsearch.trial import scoring
-from plastsearch.trial.checkpoint import stop_on_sigterm
 from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.keys import derive_seed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from plastsearch.models.catalog import local_folder
+from plastsearch.models.widths import local_folder
 from plastsearch.spec.config import TrialConfig, content_id
 from plastsearch.spec.methods import CHANGES, PLACES
 from plastsearch.trial.methods import Stage

@@ -14,7 +14,9 @@ from typing import Literal
 
 from plastsearch.errors import TrialError
 from plastsearch.growth.rules import criterion_refused, growth_refused
-from plastsearch.models.catalog import NOT_COMPILED, SiteRow, SitesUnknownError, site_table
+from plastsearch.models.catalog import NOT_COMPILED
+from plastsearch.models.sites import SiteRow, site_table
+from plastsearch.models.widths import SitesUnknownError
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName, unfit
 

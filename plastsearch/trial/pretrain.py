@@ -20,7 +20,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
 from plastsearch.models.wav2vec2 import MaskedPretraining, SpeechEncoder
 from plastsearch.spec.config import ModelConfig
-from plastsearch.trial.losses import build_loss
+from plastsearch.training.losses import build_loss
 
 Objective = Literal["contrastive", "supervised"]
 RECORD_FILE = "pretraining.json"

@@ -10,14 +10,15 @@ from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
 from plastsearch.store.stages import DamagedStageError
-from plastsearch.trial.checkpoint import stop_on_sigterm
+from plastsearch.training.checkpoint import stop_on_sigterm
 from plastsearch.trial.context import TrialRun, open_context
 from plastsearch.trial.cost import costs
 from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.keys import StageKey, stage_keys
 from plastsearch.trial.methods import Stage, check, stages_of
+from plastsearch.trial.outcomes import StageResult
 from plastsearch.trial.result import result
-from plastsearch.trial.stages import StageResult, run_stage
+from plastsearch.trial.stages import run_stage
 
 MOST_DAMAGED = 8  # stored stages dropped in one trial before the disk is to blame
 

@@ -15,8 +15,8 @@ from plastsearch.models.detector import Detector
 from plastsearch.scores.metrics import eer
 from plastsearch.scores.summary import Summary, summary
 from plastsearch.store.activations import CachedActivations
+from plastsearch.training.state import Quality
 from plastsearch.trial.context import TrialContext
-from plastsearch.trial.fit import Quality
 
 Scores = NDArray[np.float32]
 BATCH = 64
@@ -57,6 +57,13 @@ def dev_scores(
         )
         return score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16)
     return score(module, module, waves(clips, context.length_samples, context.device), context.bf16)
+
+
+def evaluate(
+    context: TrialContext, module: Detector, cut: str | None = None, kept: CachedActivations | None = None
+) -> Quality:
+    """The dev set's answer, from kept activations where there are any."""
+    return quality(dev_scores(context, module, cut, kept), context.search_dev.labels)
 
 
 def quality(scores: Scores, labels: NDArray[np.int8]) -> Quality:

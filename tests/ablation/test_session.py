@@ -8,10 +8,10 @@ import pytest
 from plastsearch.ablation.forecast import forecast
 from plastsearch.ablation.session import AblationOptions, answer, ask, run
 from plastsearch.analysis.ablations import load_ablations
-from plastsearch.analysis.publish import render, report_json
 from plastsearch.analysis.results import load_results
-from plastsearch.analysis.why import ablation_csv, order, publish_ablation
 from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.report.publish import render, report_json
+from plastsearch.report.why import ablation_csv, order, publish_ablation
 from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep

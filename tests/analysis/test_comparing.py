@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plastsearch.analysis.report import report
 from plastsearch.analysis.results import load_results
-from plastsearch.analysis.verdict import verdict
+from plastsearch.report.sections import report
+from plastsearch.report.verdict import verdict
 from plastsearch.scores.clip_scores import read_clip_scores
 from tests.made_sweep import CLIPS, SPEC, make_sweep
 

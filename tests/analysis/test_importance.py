@@ -10,9 +10,9 @@ import pytest
 from plastsearch.analysis import importance
 from plastsearch.analysis.importance import Aim, Column, Importances, Request, importance_blocks, importance_csv
 from plastsearch.analysis.importance_methods import importances
-from plastsearch.analysis.publish import publish
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.why_figure import dots
+from plastsearch.report.publish import publish
 from tests.made_sweep import make_sweep
 
 METRICS = ("dev_eer", "dev_auc")

@@ -11,7 +11,7 @@ import plastsearch.sweep.options
 from plastsearch.cli.main import app
 from plastsearch.execute.messages import Task
 from plastsearch.spec.config import Report, RunSettings
-from plastsearch.sweep import phases as parts
+from plastsearch.sweep import tasks as parts
 from plastsearch.sweep.options import Options
 from tests.sweep.fake_trials import FUNCTION
 from tests.sweep.session_process import SPACE

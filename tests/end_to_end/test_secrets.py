@@ -212,6 +212,6 @@ def test_a_sweep_its_outage_its_resume_and_its_pages_tell_no_password(tmp_path: 
         watch.stop()
     assert PASSWORD not in person.said
     assert any("raylet" in line for line in watch.lines)
-    assert any("plastsearch.analysis.apart" in line for line in watch.lines)
+    assert any("plastsearch.report.apart" in line for line in watch.lines)
     assert [line for line in watch.lines if PASSWORD in line] == []
     assert_not_in_files(tmp_path)

@@ -12,7 +12,7 @@ from plastsearch.execute.messages import Task
 from plastsearch.execute.ray_tune import RayExecutor
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.sweep.options import Options
-from plastsearch.sweep.phases import task_of
+from plastsearch.sweep.tasks import task_of
 from plastsearch.tracking.records import TrialRecord
 from tests.execute.test_worker import end_of
 from tests.sweep.fake_trials import Dice

@@ -11,7 +11,7 @@ import pytest
 
 from plastsearch.errors import DataError
 from plastsearch.execute.resources import NodeKind, Request
-from plastsearch.sweep.preparing import MODULE, CorpusPreparation, request_for
+from plastsearch.preflight.preparing import MODULE, CorpusPreparation, request_for
 from tests.noise_corpus import noise_corpus
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plastsearch.files import whole_file
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
-from plastsearch.trial.checkpoint import Stopped, stop_on_sigterm
+from plastsearch.training.checkpoint import Stopped, stop_on_sigterm
 from tests.sweep.fake_trials import quality
 
 FUNCTION = "tests.faults.checkpointing:trial"

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from plastsearch.errors import TrialError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.models.build import build
-from plastsearch.trial import fit as fit_of
-from plastsearch.trial.checkpoint import Checkpoints, Stopped
+from plastsearch.training import fit as fit_of
+from plastsearch.training.checkpoint import Checkpoints, Stopped
+from plastsearch.training.fit import fit, make_optimizer
+from plastsearch.training.losses import build_loss
+from plastsearch.training.state import FitInputs, FitSettings, FitState, Quality
 from plastsearch.trial.device import TrainingMemory, physical_name, pick_device
-from plastsearch.trial.fit import FitInputs, FitSettings, FitState, Quality, fit, make_optimizer
-from plastsearch.trial.losses import build_loss
 from plastsearch.trial.timing import StepUnderTest, interleave
 from tests.gpu.conftest import SITES, waves
 

@@ -9,7 +9,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
-from plastsearch.sweep.forecast_child import grown_parameters
+from plastsearch.preflight.forecast_child import grown_parameters
 
 HEADS, WIDTH = "encoder.1.attention", "encoder.1.head_width"
 

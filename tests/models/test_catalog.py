@@ -12,17 +12,10 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config, save_pretrained
-from plastsearch.models.catalog import (
-    BINS,
-    PRESETS,
-    SitesUnknownError,
-    layer_sites,
-    missing_sites,
-    site_table,
-    table_of,
-    widths_of,
-)
+from plastsearch.models.catalog import BINS, PRESETS
 from plastsearch.models.frontend import build_front_end
+from plastsearch.models.sites import layer_sites, missing_sites, site_table, table_of
+from plastsearch.models.widths import SitesUnknownError, widths_of
 from plastsearch.spec.config import ModelConfig
 
 VARIANTS = [

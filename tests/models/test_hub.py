@@ -9,8 +9,9 @@ import torch
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.models.build import build, save_pretrained
-from plastsearch.models.catalog import local_folder, site_table
+from plastsearch.models.sites import site_table
 from plastsearch.models.wav2vec2 import fetch
+from plastsearch.models.widths import local_folder
 from plastsearch.spec.config import ModelConfig
 from plastsearch.trial.keys import weights_id
 

@@ -13,7 +13,7 @@ from torch._subclasses import fake_tensor
 
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.models.build import build
-from plastsearch.trial.losses import build_loss
+from plastsearch.training.losses import build_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by nn.GRU, to pack
 

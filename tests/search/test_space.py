@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plastsearch.errors import SpecError
-from plastsearch.models.catalog import site_table
+from plastsearch.models.sites import site_table
 from plastsearch.search.anchors import anchors, designs_for
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import open_space, snapped

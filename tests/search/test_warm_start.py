@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from plastsearch.analysis.publish import trials_csv
 from plastsearch.analysis.results import load_results
 from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.report.publish import trials_csv
 from plastsearch.search.earlier_trials import read_source
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study, open_study

@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.cli.space import space_json
+from plastsearch.preflight import dry_run as forecast
+from plastsearch.preflight.checks import examine
+from plastsearch.preflight.forecast import ForecastAnswer
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, reads, runs
-from plastsearch.sweep import dry_run as forecast
-from plastsearch.sweep.forecast import ForecastAnswer
-from plastsearch.sweep.preflight import examine
 from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import stages_of
 

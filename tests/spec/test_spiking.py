@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
-from plastsearch.models.catalog import site_table
+from plastsearch.models.sites import site_table
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
 from plastsearch.trial.keys import foreseen, start_key

@@ -18,7 +18,7 @@ from plastsearch.store import stages as stores
 from plastsearch.store.records import StageRecord
 from plastsearch.store.room import collect, entries
 from plastsearch.store.stages import DamagedStageError, StageStore
-from plastsearch.trial.checkpoint import Checkpoints
+from plastsearch.training.checkpoint import Checkpoints
 
 
 def record(key: str, parent: str | None = None, seconds: float = 2.0) -> StageRecord:
@@ -232,7 +232,7 @@ FULL = """
 import sys, torch
 from pathlib import Path
 from plastsearch.errors import TrialError
-from plastsearch.trial.checkpoint import Checkpoints
+from plastsearch.training.checkpoint import Checkpoints
 from plastsearch.store.room import collect, entries
 from plastsearch.store.records import StageRecord
 from plastsearch.store.stages import StageStore

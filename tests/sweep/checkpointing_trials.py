@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
-from plastsearch.trial.checkpoint import Checkpoints
+from plastsearch.training.checkpoint import Checkpoints
 from tests.sweep import fake_trials
 
 

@@ -12,7 +12,8 @@ from plastsearch.execute.messages import Task
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.phases import ListedPhase, Phase, PlannedTrial, SearchPhase
+from plastsearch.sweep.phases import ListedPhase, Phase, SearchPhase
+from plastsearch.sweep.planned import PlannedTrial
 from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.state import SweepState
 from plastsearch.sweep.waiting import FirstStage, FirstStages

@@ -12,9 +12,9 @@ from dataclasses import asdict
 
 import pytest
 
-from plastsearch.analysis.publish import report_json
 from plastsearch.analysis.results import load_results
 from plastsearch.errors import PlastsearchError
+from plastsearch.report.publish import report_json
 from plastsearch.store.objects import Objects, Place
 from plastsearch.store.records import StageRecord
 from plastsearch.sweep.archive import pull, push

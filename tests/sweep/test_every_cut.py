@@ -7,7 +7,8 @@ import pytest
 
 from plastsearch.spec.config import TrialConfig
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.phases import ListedPhase, SearchPhase, baseline, finalists
+from plastsearch.sweep.phases import ListedPhase, SearchPhase
+from plastsearch.sweep.planned import baseline, finalists
 from plastsearch.tracking.journal import FILE, read
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import trials

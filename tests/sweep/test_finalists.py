@@ -2,7 +2,8 @@
 
 from plastsearch.execute import worker
 from plastsearch.sweep.budget import Limits, Spent, exhausted
-from plastsearch.sweep.phases import ListedPhase, SearchPhase, finalists
+from plastsearch.sweep.phases import ListedPhase, SearchPhase
+from plastsearch.sweep.planned import finalists
 from plastsearch.tracking.ranking import Ranking
 from tests.sweep.conftest import OBJECTIVES
 from tests.sweep.fake_trials import Dice

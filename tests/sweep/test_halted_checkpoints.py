@@ -9,7 +9,7 @@ from plastsearch.sweep.halting import HaltedCheckpoints
 from plastsearch.tracking.events import Ended
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import TrialRecord, trials
-from plastsearch.trial.checkpoint import Checkpoints
+from plastsearch.training.checkpoint import Checkpoints
 from tests.sweep.session_process import session
 
 TRIAL = "tests.sweep.checkpointing_trials:trial"

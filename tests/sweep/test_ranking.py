@@ -7,7 +7,7 @@ from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import parse_constraint
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, Tally, common_cause, exhausted
-from plastsearch.sweep.phases import against_best, baseline, choose, finalists
+from plastsearch.sweep.planned import against_best, baseline, choose, finalists
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 from tests.sweep.fake_trials import Dice

@@ -165,7 +165,7 @@ def test_a_long_message_fits_into_its_tag(space, tmp_path):
 
 def test_a_preparation_that_is_killed_is_tried_again(space, tmp_path, monkeypatch):
     """As when the system is short of memory: another attempt may fare better."""
-    monkeypatch.setattr("plastsearch.sweep.preparing._Here.ended", lambda self: (-9, ""))
+    monkeypatch.setattr("plastsearch.preflight.preparing._Here.ended", lambda self: (-9, ""))
     for _ in range(2):
         error = sweep(space, tmp_path / "out")
         assert (type(error).__name__, error.permanent) == ("StorageError", False)

@@ -18,10 +18,11 @@ from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
 from plastsearch.spec.config import TrialConfig
 from plastsearch.store.stages import StageStore
-from plastsearch.sweep.phases import adapted
-from plastsearch.trial import fit, run
+from plastsearch.sweep.planned import adapted
+from plastsearch.training import fit
+from plastsearch.training.checkpoint import Stopped
+from plastsearch.trial import run
 from plastsearch.trial.adapters import FIRST, KEPT, LAST, RankSchedule, orthogonality, ranks_left, singular_values
-from plastsearch.trial.checkpoint import Stopped
 from plastsearch.trial.cost import count
 from plastsearch.trial.lora import ADAPTER, add_adalora_, dropin_parameters, lora_parameters, merge_lora_, targets_of
 from plastsearch.trial.methods import check, stages_of

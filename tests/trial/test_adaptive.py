@@ -11,10 +11,10 @@ import torch
 from plastsearch.models.detector import Detector
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
-from plastsearch.sweep.phases import adapted
+from plastsearch.sweep.planned import adapted
 from plastsearch.sweep.view import describe
 from plastsearch.tracking.records import TrialRecord
-from plastsearch.trial import fit
+from plastsearch.training import fit
 from plastsearch.trial.methods import insertions, stages_of
 from plastsearch.trial.run import run_trial
 

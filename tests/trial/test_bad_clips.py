@@ -11,7 +11,7 @@ from plastsearch.cli.main import app
 from plastsearch.data.cache import Decoder
 from plastsearch.data.sources import Source, generate
 from plastsearch.errors import DataError
-from plastsearch.trial import fit
+from plastsearch.training import fit
 from plastsearch.trial.finalist import run_finalist
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import MakeSettings, make_config

@@ -15,10 +15,11 @@ from plastsearch.errors import SpecError
 from plastsearch.spec.config import DataConfig, TrialConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.store.activations import PrefixOf
-from plastsearch.trial import fit, run
+from plastsearch.training import fit
+from plastsearch.training.feeds import CachedFeed, KeptCrops, WaveFeed
+from plastsearch.trial import run
 from plastsearch.trial.cached_prefix import parts_of
 from plastsearch.trial.context import open_context
-from plastsearch.trial.feeds import CachedFeed, KeptCrops, WaveFeed
 from plastsearch.trial.methods import METHODS, Stage
 
 sys.path.insert(0, str(Path(__file__).parent))

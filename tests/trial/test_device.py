@@ -16,7 +16,7 @@ from plastsearch.errors import DeviceError
 from plastsearch.models.build import build
 from plastsearch.spec.config import RunSettings
 from plastsearch.trial import device as device_of
-from plastsearch.trial import stages, timing
+from plastsearch.trial import scoring, stages, timing
 from plastsearch.trial.context import TrialContext, open_context
 from plastsearch.trial.device import TrainingMemory, computes_bf16, physical_name, pick_device, repeatable
 from plastsearch.trial.run import run_trial
@@ -170,9 +170,9 @@ def test_evaluations_are_outside_of_the_training_memory(settings: MakeSettings, 
             outside[0] = True
             return super().outside()
 
-    evaluate, step = stages.evaluate, stages.fit.__globals__["_train_step"]
+    evaluate, step = scoring.evaluate, stages.fit.__globals__["_train_step"]
     monkeypatch.setattr(stages, "TrainingMemory", Watched)
-    monkeypatch.setattr(stages, "evaluate", lambda *a: (where.append(outside[0]), evaluate(*a))[1])
+    monkeypatch.setattr(scoring, "evaluate", lambda *a: (where.append(outside[0]), evaluate(*a))[1])
     monkeypatch.setitem(stages.fit.__globals__, "_train_step", lambda *a: (outside.__setitem__(0, False), step(*a))[1])
     list(run_trial(make_config(method="baseline", layers=()), settings()))
     assert where

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from plastsearch.trial import feeds
+from plastsearch.training import feeds
+from plastsearch.training.feeds import CachedFeed, Prepared, Reading, WaveFeed
 from plastsearch.trial.context import open_context
-from plastsearch.trial.feeds import CachedFeed, Prepared, Reading, WaveFeed
 from tests.trial.conftest import make_config
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import torch
 
 from plastsearch.spec.methods import reads
 from plastsearch.store.stages import StageStore
-from plastsearch.trial import run, stages
+from plastsearch.trial import run, scoring
 from plastsearch.trial.methods import METHODS
 from plastsearch.trial.run import run_trial
 
@@ -66,8 +66,8 @@ def test_a_harmful_stage_gives_back_the_weights_that_it_got(settings) -> None:
 def test_what_the_stage_before_has_scored_is_not_scored_again(settings, monkeypatch) -> None:
     """`train` begins with a network nobody has scored, `retrain` with grown neurons; `prune` scores what it leaves."""
     scored = []
-    evaluate = stages.evaluate
-    monkeypatch.setattr(stages, "evaluate", lambda *args: scored.append(1) or evaluate(*args))
+    evaluate = scoring.evaluate
+    monkeypatch.setattr(scoring, "evaluate", lambda *args: scored.append(1) or evaluate(*args))
     # before and after train, after retrain; then, train being shared, before and after retrain, prune, consolidate
     for method, times in (("baseline", 3), ("plasticity", 4)):
         scored.clear()

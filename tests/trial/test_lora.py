@@ -17,7 +17,7 @@ from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
 from plastsearch.search.canonical import canonical
 from plastsearch.spec.config import TrialConfig
-from plastsearch.sweep import phases as controls
+from plastsearch.sweep import planned as controls
 from plastsearch.trial.lora import (
     Target,
     add_lora_,

@@ -10,7 +10,7 @@ from plastsearch.models.build import build
 from plastsearch.models.detector import Detector
 from plastsearch.store.activations import PrefixOf
 from plastsearch.trial import cached_prefix as keeping
-from plastsearch.trial import cost, methods, scoring, stages
+from plastsearch.trial import changing, cost, methods, scoring
 from plastsearch.trial.context import TrialContext, open_context
 from plastsearch.trial.networks import change_, new_network
 from plastsearch.trial.run import run_trial
@@ -53,9 +53,9 @@ def test_scores_do_not_depend_on_how_many_clips_fit(name: str, context: TrialCon
 
 def test_means_for_compensation_do_not_depend_on_it(context: TrialContext, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
-    whole = stages.tap_means(context, module, ["gru.0", "gru.1"])
+    whole = changing.tap_means(context, module, ["gru.0", "gru.1"])
     tried = _short(monkeypatch, 3)
-    parts = stages.tap_means(context, module, ["gru.0", "gru.1"])
+    parts = changing.tap_means(context, module, ["gru.0", "gru.1"])
     assert min(tried) <= 3 < max(tried)
     for site, mean in whole.items():
         torch.testing.assert_close(parts[site], mean, **CLOSE)
@@ -78,7 +78,7 @@ def test_gradmax_grows_with_what_fits(settings: MakeSettings, monkeypatch) -> No
     stage = next(stage for stage in stages_of(config, context) if stage.name == "dropin")
     network = new_network(config)
     tried = _short(monkeypatch, 5)
-    loss = stages._calibration_loss(context, network.module)
+    loss = changing._calibration_loss(context, network.module)
     found = change_(network, config, stage, loss=loss)
     assert min(tried) <= 5 < max(tried)
     assert found.units == {"encoder.2.ffn": 4}

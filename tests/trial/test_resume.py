@@ -16,7 +16,8 @@ import torch
 from plastsearch.errors import TrialError
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.store.stages import StageStore
-from plastsearch.trial import context, fit
+from plastsearch.training import fit
+from plastsearch.trial import context
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

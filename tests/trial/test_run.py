@@ -15,7 +15,8 @@ from plastsearch.errors import EvaluationClosedError, PlastsearchError, StageBus
 from plastsearch.spec.config import Report
 from plastsearch.spec.methods import METHODS
 from plastsearch.store.stages import StageStore
-from plastsearch.trial import fit, scoring
+from plastsearch.training import fit
+from plastsearch.trial import scoring
 from plastsearch.trial.run import run_trial
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -10,9 +10,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plastsearch.errors import TrialError
-from plastsearch.trial.checkpoint import Checkpoints
-from plastsearch.trial.fit import UNREAD, FitInputs, FitSettings, Quality, fit
-from plastsearch.trial.losses import build_loss
+from plastsearch.training.checkpoint import Checkpoints
+from plastsearch.training.fit import UNREAD, fit
+from plastsearch.training.losses import build_loss
+from plastsearch.training.state import FitInputs, FitSettings, Quality
 
 STEPS = 2 * UNREAD
 

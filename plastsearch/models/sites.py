@@ -1,0 +1,120 @@
+"""The table of a network's sites, from its widths alone. Imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, POOLED, TRANSFORMERS, Widths
+from plastsearch.models.widths import widths_of
+from plastsearch.spec.config import ModelConfig
+
+UNITS = {
+    "channels": "inner channels of the block",
+    "hidden": "hidden units of the layer (in both directions, if it has two)",
+    "attention": "width of whole heads: a multiple of the head width",
+    "head_width": "dimensions over all heads: a multiple of the number of heads",
+    "ffn": "intermediate units",
+}
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """One site as `plastsearch sites` prints it; `neurons` counts in multiples of `step`."""
+
+    name: str
+    kind: str
+    units: int  # channels, hidden units, heads, dims per head, intermediate units
+    step: int  # neurons per unit
+    parameters_per_neuron: float  # of the next unit, over its neurons; grows with the width in a recurrent layer
+    directions: int | None = None  # of a feed-forward site's output, as many as gradmax can steer units along
+
+    @property
+    def neurons(self) -> int:
+        """The width now."""
+        return self.units * self.step
+
+
+def site_table(model: ModelConfig) -> list[SiteRow]:
+    """Every site of a network in order of depth, from plain configuration."""
+    return table_of(widths_of(model))
+
+
+def table_of(widths: Widths) -> list[SiteRow]:
+    """Every site of a network in order of depth, from what a detector's `plain_config` says."""
+    kind = widths["model_type"]
+    return _TABLES["wav2vec2" if kind in TRANSFORMERS else kind](widths)
+
+
+def layer_sites(rows: list[SiteRow]) -> dict[str, list[str]]:
+    """Block of the network → the sites inside it: `encoder.3` → its attention, head width and feed-forward."""
+    blocks: dict[str, list[str]] = {}
+    for row in rows:
+        blocks.setdefault(block_of(row.name), []).append(row.name)
+    return blocks
+
+
+def block_of(site: str) -> str:
+    """The block a site lies in; for a ResNet or a recurrent network that is the site itself."""
+    parts = site.split(".")
+    return ".".join(parts[:2])
+
+
+def missing_sites(model: ModelConfig) -> list[str]:
+    """Why a network has fewer sites than its family, one sentence each."""
+    if widths_of(model)["model_type"] == "wavlm":
+        return [
+            "wavlm: attention and head_width are missing, because its attention hands all heads to one fused call "
+            "together with a position bias per head, so that heads cannot be added"
+        ]
+    return []
+
+
+def _transformer_table(widths: Widths) -> list[SiteRow]:
+    hidden, heads = widths["hidden_size"], widths["num_attention_heads"]
+    head_width = hidden // heads
+    attention = 4 * hidden + 3  # a row with bias in query, key and value, a column in the output projection
+    ffn = 2 * hidden + 1
+    rows = []
+    for layer in range(widths["num_hidden_layers"]):
+        if widths["model_type"] != "wavlm":
+            rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
+            rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))
+        rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, hidden))
+    return rows
+
+
+def _resnet_table(widths: Widths) -> list[SiteRow]:
+    rows = []
+    before = widths["channels"][0]
+    for stage, channels in enumerate(widths["channels"], start=1):
+        for block in range(2):
+            cost = 9 * before + 2 + 9 * channels  # a 3×3 filter, BatchNorm's pair, one channel of the next 3×3 filters
+            rows.append(SiteRow(f"layer{stage}.{block}", "channels", channels, 1, cost))
+            before = channels
+    return rows[: widths.get("blocks", len(rows))]
+
+
+def _gru_table(widths: Widths) -> list[SiteRow]:
+    directions = 2 if widths["bidirectional"] else 1
+    layers = widths["hidden"][: widths.get("blocks", len(widths["hidden"]))]
+    rows = []
+    before = BINS[widths["front_end"]]
+    for layer, hidden in enumerate(layers):
+        # Three gates, each: a row of inputs, two biases, and the recurrent square's new row and column.
+        own = 3 * (before + 2 + 2 * hidden + 1)
+        # Its readers: the gates of the next layer in every direction, or pooling and head.
+        read = 3 * directions * layers[layer + 1] if layer + 1 < len(layers) else _head_reads(widths["pooling"])
+        rows.append(SiteRow(f"gru.{layer}", "hidden", hidden, 1, directions * (own + read)))
+        before = hidden * directions
+    return rows
+
+
+def _head_reads(pooling: str) -> int:
+    scorer = ATTENTION_POOL_HIDDEN if pooling == "attention" else 0
+    return 2 * POOLED[pooling] + scorer
+
+
+_TABLES: dict[str, Callable[[Widths], list[SiteRow]]] = {
+    "wav2vec2": _transformer_table,
+    "resnet18": _resnet_table,
+    "grnn": _gru_table,
+}

@@ -1,0 +1,146 @@
+"""Which widths a configuration asks for: a preset's or a folder's, and choices beside them. Imports no torch."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.models.catalog import (
+    BINS,
+    CONFIG_FILE,
+    FRONT_ENDS,
+    TRANSFORMERS,
+    Spikes,
+    Widths,
+    known_model,
+    preset_widths,
+)
+from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.places import looks_like_path
+
+# What transformers takes for keys that a config.json leaves out.
+_LEFT_OUT: Widths = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "wav2vec2": (),
+    "resnet18": ("channels",),
+    "grnn": ("hidden", "bidirectional", "front_end"),
+}
+
+
+class SitesUnknownError(PlastsearchError):
+    """The sites of a hub name that is not on this machine; a search may go on and look again later."""
+
+
+def widths_of(model: ModelConfig) -> Widths:
+    """All that shapes the network a configuration asks for: preset or folder, and choices."""
+    if model.from_ is None:
+        widths: Widths = {"model_type": model.name, **preset_widths(model.name, model.preset)}
+        widths |= {"bidirectional": model.bidirectional, "front_end": front_end_of(model.name, model.front_end)}
+    else:
+        widths = folder_widths(model.name, model.from_, model.front_end)
+    spikes = spikes_of(
+        model.name, model.activation, Spikes(
+            time_steps=model.time_steps, leak=model.leak, threshold=model.threshold, reset=model.reset,
+            surrogate=model.surrogate,
+        )
+    )  # fmt: skip
+    return with_spikes({**widths, "pooling": model.pooling}, spikes, model.from_)
+
+
+def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:
+    """How the neurons of a network spike, if they do; refused where they cannot."""
+    if activation == "own":
+        return None
+    if name == "wav2vec2":
+        raise PlastsearchError(
+            "model.activation: wav2vec2 has no spiking variant: softmax, LayerNorm and GELU work on real values, and "
+            "a pretrained encoder would lose what it knows; lif is for resnet18 and grnn"
+        )
+    return spikes
+
+
+def with_spikes(widths: Widths, spikes: Spikes | None, source: str | None) -> Widths:
+    """A network's widths with the spikes that are asked for; those of a folder are never dropped in silence.
+
+    A folder of the usual network may start a spiking one, whose weights have the same names and shapes.
+    """
+    if spikes is not None:
+        return {**widths, "spikes": spikes}
+    if "spikes" in widths:
+        raise PlastsearchError(
+            f"model.activation: the weights in {source} were trained as a spiking network; say `activation: lif`, and "
+            "its settings if they are not the usual ones"
+        )
+    return widths
+
+
+def front_end_of(name: str, wanted: str | None) -> str:
+    """The front end asked for, or the network's own; refused if the network cannot read it."""
+    if wanted is None:
+        return FRONT_ENDS[known_model(name)]
+    if (wanted == "waveform") != (name == "wav2vec2"):
+        reads = "the waveform itself" if name == "wav2vec2" else f"a spectrogram or cepstra: {', '.join(BINS)}"
+        raise PlastsearchError(f"model.front_end: {name} cannot read {wanted!r}; it reads {reads}")
+    return wanted
+
+
+def folder_widths(name: str, source: str, front_end: str | None = None) -> Widths:
+    """The widths written in a folder's config.json."""
+    folder = local_folder(source)
+    if folder is None:
+        raise SitesUnknownError(
+            f"{source!r} is no folder and no finished download on this machine; the sites of a hub name are only known "
+            "once its weights are here: download them into a folder and give that as model.from"
+        )
+    path = folder / CONFIG_FILE
+    try:
+        read = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise PlastsearchError(f"{path}: cannot be read as a model's config: {error}") from error
+    kind = read.get("model_type") if isinstance(read, dict) else None
+    family = TRANSFORMERS if name == "wav2vec2" else (name,)
+    if kind not in family:
+        raise PlastsearchError(f"{path}: model_type {kind!r} is no {name}; known here: {', '.join(family)}")
+    widths: Widths = {**(_LEFT_OUT if name == "wav2vec2" else {}), **read}
+    lacking = [key for key in _NEEDED[name] if key not in widths]
+    if lacking:
+        raise PlastsearchError(f"{path}: lacks {', '.join(lacking)}, without which the sites are unknown")
+    saved = widths.setdefault("front_end", FRONT_ENDS[name])
+    if front_end not in (None, saved):
+        raise PlastsearchError(f"model.front_end: the weights in {folder} were trained on {saved!r}, not {front_end!r}")
+    return widths
+
+
+def local_folder(source: str) -> Path | None:
+    """The folder itself, or where a hub name's finished download lies here; `name@revision` asks for that revision.
+
+    A path without a folder is an error: no hub is asked for what lies on somebody's disk.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if looks_like_path(source) or folder.exists():
+        reason = "is no folder" if folder.exists() else "does not exist"
+        raise PlastsearchError(
+            f"model.from: {folder} {reason} on {socket.gethostname()}; name a folder with config.json and "
+            "model.safetensors that every node sees under this path, or a hub name (owner/name)"
+        )
+    name, _, revision = source.partition("@")
+    download = hub_cache() / f"models--{name.replace('/', '--')}"
+    branch = download / "refs" / (revision or "main")
+    commit = branch.read_text().strip() if branch.is_file() else revision
+    snapshot = download / "snapshots" / commit
+    finished = commit and (snapshot / CONFIG_FILE).is_file() and any(weights_in(snapshot))
+    return snapshot if finished else None
+
+
+def hub_cache() -> Path:
+    """Where the hub's library keeps what it downloads."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The files that hold a folder's weights."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
