@@ -10,9 +10,10 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -109,6 +110,11 @@ def _exported(model: Model) -> Any:
         why = re.sub(r"\s+", " ", str(error.__cause__ or error))[:300]
         raise PlastsearchError(f"{model.facts.name}: torch's ONNX exporter cannot take this network ({why})") from None
     described: Any = program.model
+    (wave,) = described.graph.inputs
+    if any(isinstance(axis, int) for axis in wave.shape):  # it tries again with fixed ones, and says nothing
+        raise PlastsearchError(
+            f"{model.facts.name}: torch's ONNX exporter froze the number or the length of clips: {wave.shape}"
+        )
     # Where each operator came from, line by line: paths of this machine.
     for node in described.graph.all_nodes():
         node.metadata_props.clear()
@@ -164,18 +170,15 @@ def _checked(model: Model, draft: Path) -> Parity:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on what it skipped."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    """Without the exporter's notes on what it skipped and tried; what went wrong it raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -176,12 +176,28 @@ def test_every_family_pooling_and_front_end_keeps_its_scores(tmp_path, kind):
     assert dataclasses.asdict(written.parity)["worst"] <= TOLERANCE
 
 
-@pytest.mark.slow
-def test_what_the_exporter_cannot_take_is_told_in_a_sentence(tmp_path):
-    class Odd(torch.nn.Module):
-        def forward(self, wave_BT):
-            return torch.stack([torch.full((2,), float(row.sum().item())) for row in wave_BT])
+class OfTwo(torch.nn.Module):
+    """Says how many clips there are in a way that only holds for one number of them."""
 
-    with pytest.raises(PlastsearchError, match="made: torch's ONNX exporter cannot take this network"):
-        write_onnx(model_of(Odd()), tmp_path / "model.onnx")
+    def forward(self, wave_BT):
+        return torch.stack([torch.stack([row.sum(), row.mean()]) for row in wave_BT])
+
+
+class Choosing(torch.nn.Module):
+    def forward(self, wave_BT):
+        return wave_BT[:, :2] if wave_BT.sum() > 0 else wave_BT[:, 2:4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (OfTwo, r"made: torch's ONNX exporter froze the number or the length of clips: \[2,samples\]"),
+        (Choosing, "made: torch's ONNX exporter cannot take this network"),
+    ],
+)
+def test_what_the_exporter_cannot_take_is_told_in_a_sentence(tmp_path, capfd, network, said):
+    with pytest.raises(PlastsearchError, match=said):
+        write_onnx(model_of(network()), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")  # the exporter's own talk
