@@ -11,6 +11,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
+from plastsearch.export.transformers_folder import why_irregular, write_transformers
 from plastsearch.files import told
 from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.use.facts import Facts
@@ -54,6 +55,8 @@ def export(model: Model, folder: Path, asked: Asked) -> Exported:
     with whole_export(folder, asked.force) as draft:
         facts = without_places(model.facts)
         write_plain(model, facts, shape, draft)
+        if isinstance(model.detector, SpeechEncoder) and asked.transformers is not False:
+            exported.notes.append(_transformers(model.detector, facts, shape, draft))
         exported.files = files_in(draft)
     return exported
 
@@ -73,6 +76,12 @@ def write_plain(model: Model, facts: Facts, shape: Shape, folder: Path) -> None:
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (folder / CODE).write_text(joined(str(shape["network"])), encoding="utf-8")
+
+
+def _transformers(detector: SpeechEncoder, facts: Facts, shape: Shape, folder: Path) -> str:
+    if write_transformers(detector, facts, shape, folder / TRANSFORMERS):
+        return f"{TRANSFORMERS}/ opens in transformers by itself"
+    return f"{TRANSFORMERS}/ opens with trust_remote_code=True: {why_irregular(shape)}"
 
 
 def without_places(facts: Facts) -> Facts:

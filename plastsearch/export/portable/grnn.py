@@ -17,7 +17,8 @@ class Recurrent(nn.GRU):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """The outputs of all frames."""
-        return super().forward(input, hx)[0]
+        layer: Any = super()
+        return layer.forward(input, hx)[0]
 
 
 class Beside(nn.Module):
