@@ -107,14 +107,14 @@ def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, i
 
 def _by_themselves(names: Sequence[str], files: dict[str, Path]) -> tuple[Clips, tuple[Arm, ...]]:
     """Scores that bring their classes along, of the same clips."""
-    kept = {name: _kept(name, files.get(name)) for name in names}
-    first = kept[names[0]]
+    kept = [(name, _kept(name, files.get(name))) for name in names]
+    first = kept[0][1]
     order = {clip: at for at, clip in enumerate(first.ids)}
     clips = Clips(
         first.ids, first.is_bona, first.attacks, first.speakers, f"the {len(first.ids):,} clips of {names[0]}"
     )
     arms = []
-    for name, own in kept.items():
+    for name, own in kept:
         if set(own.ids) != order.keys():
             raise DataError(
                 f"{name} and {names[0]} did not score the same clips ({len(own.ids):,} and {len(first.ids):,}); give a "
