@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,10 +102,11 @@ def free_port():
 @contextmanager
 def running(words, log, environment, health):
     """A process of MLflow's that answers, stopped with all that it started."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it starts `uvicorn` by name
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *words], stdout=out, stderr=out, cwd=log.parent, start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
+            env={**os.environ, "PATH": programs, **environment},
         )  # fmt: skip
     try:
         until = time.monotonic() + 240
@@ -118,8 +120,9 @@ def running(words, log, environment, health):
                 time.sleep(0.3)
         yield
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
+            process.wait(30)
 
 
 def asked(port, document):
