@@ -1,4 +1,4 @@
-"""Numbers in words: durations and sizes."""
+"""Numbers in words, durations and sizes, and names that a terminal can be shown."""
 
 
 def duration(seconds: float, units_from: float = 1.0) -> str:
@@ -17,3 +17,10 @@ def sized(size: float) -> str:
         if size >= power:
             return f"{size / power:,.0f} {unit}" if size >= 100 * power else f"{size / power:.3g} {unit}"
     return f"{size:.0f} B"
+
+
+def shown(text: object) -> str:
+    """Text for a terminal: what is no printable character (controls, lone surrogates) as its escape, `\\x1b`."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in str(text)
+    )

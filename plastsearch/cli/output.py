@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.files import plain
+from plastsearch.words import shown
 
 if TYPE_CHECKING:  # rich takes 70 ms, and many a command prints one line of JSON
     from rich.console import Console
@@ -37,7 +38,7 @@ def print_json(document: object) -> None:
 def print_error(message: str) -> None:
     """The message of a user's mistake; what follows its first line is set under it."""
     first, *rest = message.splitlines() or [""]
-    sys.stderr.write("\n".join([f"error: {first}", *(f"       {line}" for line in rest)]) + "\n")
+    sys.stderr.write("\n".join([f"error: {shown(first)}", *(f"       {shown(line)}" for line in rest)]) + "\n")
 
 
 def print_blocks(out: "Console", blocks: Sequence[Block]) -> None:
