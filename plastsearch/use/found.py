@@ -27,6 +27,7 @@ from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import TrialNetwork, blank, load_weights
 from plastsearch.use.calibrations import kept_calibration, of_sweep
 from plastsearch.use.facts import Facts
+from plastsearch.use.opened import SAMPLED, opened_names, sample_of
 from plastsearch.use.references import InSweep
 
 STORE = "store"  # beside the sweeps of one root
@@ -182,5 +183,6 @@ def _found(results: Results, record: TrialRecord, key: str) -> dict[str, JsonVal
         "stages": details.get("stages", []),
         "baseline": None if baseline is None else baseline.metrics,
         "trials": len(results.rows),
+        SAMPLED: sample_of(opened_names(results)),
     }
     return cast("dict[str, JsonValue]", as_json(plain))  # null for what is no number
