@@ -95,14 +95,19 @@ def located(audio: Path, key: Key) -> list[Path]:
 
 def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, int, int], None]) -> Floats:
     from plastsearch.use.load import load
-    from plastsearch.use.model import HOP_S, Verdict
+    from plastsearch.use.scoring import How, hear_all
 
     model = load(name, device)
-    found = np.empty(len(paths))
-    for at, path in enumerate(paths):
-        found[at] = model.judged(model.read(path), Verdict(), HOP_S, "mean").score
-        tick(name, at + 1, len(paths))
-    return found
+    plain: list[float] = []
+    for block in hear_all(model, [str(path) for path in paths], How()):
+        for clip in block:
+            if clip.error is not None:  # a comparison lacks no clip
+                raise DataError(f"{clip.path}: {clip.error}")
+            plain.append(float(np.mean(clip.scores)))
+        tick(name, len(plain), len(paths))
+    calibration = model.facts.calibration
+    found: Floats = np.array(plain)
+    return found if calibration is None else calibration.slope * found + calibration.offset
 
 
 def _by_themselves(names: Sequence[str], files: dict[str, Path]) -> tuple[Clips, tuple[Arm, ...]]:
