@@ -50,6 +50,7 @@ def _register() -> None:
     in_use = (
         "score",
         "calibrate",
+        "export",
         "compare",
         "drift",
         "demo",
