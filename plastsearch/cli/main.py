@@ -48,6 +48,7 @@ def _register() -> None:
     # A found model at work, one line for each command.
     in_use = (
         "compare",
+        "explain",
         "drift",
         "demo",
     )
