@@ -149,15 +149,21 @@ def survivors(stages: TrialStages, grown: Detector, added: Mapping[str, int]) ->
     removed = {name: int(count) for name, count in (pruned_stage.details.get("removed_new") or {}).items()}
     found: dict[str, NDArray[np.bool_]] = {}
     for name, count in added.items():
-        before, after = (_marks(one, find_sites(one)[name]) for one in (grown, pruned))
-        if before is None or after is None or before.shape[1] != after.shape[1]:
-            continue
-        there = {row.tobytes() for row in after}
-        kept = np.array([row.tobytes() in there for row in before])
+        kept = kept_units(grown, pruned, name)
         # As many as the stage's record says went, else the marks are no names (units alike, biases made up for).
-        if int((~kept[len(kept) - count :]).sum()) == removed.get(name, -1) and kept.sum() == len(after):
+        if kept is not None and int((~kept[len(kept) - count :]).sum()) == removed.get(name, -1):
             found[name] = kept[len(kept) - count :]
     return found
+
+
+def kept_units(grown: nn.Module, pruned: nn.Module, name: str) -> NDArray[np.bool_] | None:
+    """Which units of a site are still in the pruned network; None where their weights do not tell."""
+    before, after = (_marks(one, find_sites(one)[name]) for one in (grown, pruned))
+    if before is None or after is None or before.shape[1] != after.shape[1]:
+        return None
+    there = {row.tobytes() for row in after}
+    kept = np.array([row.tobytes() in there for row in before])
+    return kept if kept.sum() == len(after) else None
 
 
 def _marks(network: nn.Module, site: Site) -> NDArray[np.float32] | None:

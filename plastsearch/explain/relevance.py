@@ -145,14 +145,14 @@ def attention(inputs: Inputs, input_1FL: Tensor, _settings: Settings) -> Relevan
         logits = encoder.classify(frames_1LD)
         slopes = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), kept)
     pooled_L = _pooled(encoder.pool, frames_1LD.detach())
-    count = len(pooled_L)
     found = []
     for sign in (1.0, -1.0):  # for either class what raises its logit; the difference has both
-        carried_LL = torch.eye(count, device=pooled_L.device)
+        # What is carried beside the identity: added to ones, small relevance would lose its last digits.
+        carried_LL = torch.zeros_like(kept[0][0, 0])
         for weight_1HLL, slope_1HLL in zip(kept, slopes, strict=True):
             layer_LL = (sign * slope_1HLL * weight_1HLL.detach()).clamp_min(0).mean((0, 1))
-            carried_LL = carried_LL + layer_LL @ carried_LL
-        found.append(pooled_L @ (carried_LL - torch.eye(count, device=pooled_L.device)))
+            carried_LL = carried_LL + layer_LL + layer_LL @ carried_LL
+        found.append(pooled_L @ carried_LL)
     both_L = found[0] - found[1]
     # Its size follows the gradients' and says nothing beside another network's, so only shares are given.
     return Relevance((both_L / both_L.abs().sum().clamp_min(1e-30))[None], False)
