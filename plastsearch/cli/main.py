@@ -52,6 +52,7 @@ def _register() -> None:
         "calibrate",
         "export",
         "compare",
+        "explain",
         "drift",
         "demo",
     )
