@@ -240,18 +240,15 @@ def _tracking(address: str) -> Iterator[None]:
     """MLflow's functions for people with another store than the one they had."""
     import mlflow
 
-    before, registry, named = mlflow.get_tracking_uri(), mlflow.get_registry_uri(), os.environ.get(EXPECTED)
+    # Whatever a program has set stands in the environment, too: MLflow puts it there for processes of its own. Of the
+    # registry nothing is set: it is the same server unless somebody has said otherwise.
+    named = os.environ.get(EXPECTED)
     mlflow.set_tracking_uri(address)
-    mlflow.set_registry_uri(address)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
-        mlflow.set_registry_uri(registry)
-        # MLflow has put its address there, for processes of its own.
-        if named is None:
-            os.environ.pop(EXPECTED, None)
-        else:
+        mlflow.set_tracking_uri(None)
+        if named is not None:
             os.environ[EXPECTED] = named
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from plastsearch import load_model
+from plastsearch.audio import write_audio
 from plastsearch.errors import PlastsearchError
 from plastsearch.export import onnx_file
 from plastsearch.export.onnx_check import TOLERANCE, check_clips, opened, parity, scored
@@ -201,3 +202,18 @@ def test_what_the_exporter_cannot_take_is_told_in_a_sentence(tmp_path, capfd, ne
         write_onnx(model_of(network()), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")  # the exporter's own talk
+
+
+def test_the_lines_of_the_documentation_score_a_clip_as_the_model_does(grown, tmp_path, monkeypatch, capsys):
+    model, written = grown
+    text = (Path(__file__).parents[2] / "docs/onnx.md").read_text().split("```python\n")[1].split("```")[0]
+    wave = np.random.default_rng(4).uniform(-0.3, 0.3, 3 * model.window_samples + 501).astype(np.float32)
+    write_audio(tmp_path / "clip.flac", wave, 16_000)
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector/model.onnx").write_bytes(written.path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(text, "onnx.md", "exec"), {})  # noqa: S102
+    score, decision = capsys.readouterr().out.split(maxsplit=1)
+    expected = model.score(tmp_path / "clip.flac")
+    assert float(score) == pytest.approx(expected.score, abs=TOLERANCE * CALIBRATION.slope)
+    assert decision.strip() == ("bona fide" if expected.bona_fide else "spoof")
