@@ -1,6 +1,5 @@
 """The model card: what a model is, where it grew, how good it is, how it was found; for people and for the hub."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text, as_markdown
 from plastsearch.export.grown import GrownSite, grown_sites
+from plastsearch.export.place import checksum
 from plastsearch.use.facts import Facts
 from plastsearch.version import __version__
 
@@ -188,14 +188,8 @@ def _limits(facts: Facts) -> tuple[str, ...]:
 
 
 def _files(files: Sequence[Path]) -> Table:
-    rows = tuple((path.name, f"{path.stat().st_size:,}", digest_of(path)) for path in files)
+    rows = tuple((path.name, f"{path.stat().st_size:,}", checksum(path)) for path in files)
     return Table(("file", "bytes", "SHA-256"), rows, frozenset({"file", "SHA-256"}))
-
-
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(facts: Facts) -> Mapping[str, Any]:
