@@ -1,6 +1,5 @@
 """The model card: what a model is, where it grew, how good it is, how it was found; for people and for the hub."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any, cast
 import yaml
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text, as_markdown
+from plastsearch.export.attack_intervals import INTERVALS
 from plastsearch.export.grown import GrownSite, grown_sites
+from plastsearch.export.place import checksum, files_in
 from plastsearch.use.facts import Facts
 from plastsearch.version import __version__
 
@@ -28,7 +29,7 @@ class Told:
     data: str | None = None  # in words: on what it was trained, and under which terms
 
 
-def card(facts: Facts, parameters: int, files: Sequence[Path], told: Told = Told()) -> str:
+def card(facts: Facts, parameters: int, folder: Path, told: Told = Told()) -> str:
     """The README.md of an exported folder."""
     title = told.title or f"Speech-deepfake detector {facts.name}"
     head = yaml.safe_dump(_front_matter(facts, title, told), sort_keys=False, allow_unicode=True)
@@ -43,7 +44,7 @@ def card(facts: Facts, parameters: int, files: Sequence[Path], told: Told = Told
         Heading("Limits"),
         Points(_limits(facts)),
         Heading("Files"),
-        _files(files),
+        _files(folder),
         Text(f"Written by plastsearch {__version__}."),
     ]
     text = as_markdown(blocks)
@@ -67,6 +68,7 @@ def _front_matter(facts: Facts, title: str, told: Told) -> dict[str, object]:
         "license": told.licence,
         "library_name": "pytorch",
         "pipeline_tag": "audio-classification",
+        "datasets": [corpus],
         "tags": ["anti-spoofing", "audio-deepfake-detection", "plastsearch", str(facts.network["model_type"])],
         "metrics": ["eer"],
         "model-index": [{"name": title, "results": results}],
@@ -117,13 +119,20 @@ def _rates(facts: Facts) -> list[Block]:
         ),
     ]
     attacks: dict[str, list[str]] = {}
-    for at, name in enumerate(ATTACKS.values()):
+    for at, (split, name) in enumerate(ATTACKS.items()):
         for attack, rate in cast("Mapping[str, float]", facts.found.get(name) or {}).items():
-            attacks.setdefault(attack, [""] * len(ATTACKS))[at] = f"{rate:.2f}"
+            attacks.setdefault(attack, [""] * len(ATTACKS))[at] = f"{rate:.2f}{_of_attack(facts, split, attack)}"
     if attacks:
         table = tuple((attack, *rates) for attack, rates in sorted(attacks.items()))
+        found.append(Text("Each attack against all bona fide clips, with the same kind of interval:"))
         found.append(Table(("attack", "EER % on search-dev", "EER % on evaluation"), table, frozenset({"attack"})))
     return found
+
+
+def _of_attack(facts: Facts, split: str, attack: str) -> str:
+    known = cast("Mapping[str, Mapping[str, Sequence[float]]]", facts.found.get(INTERVALS) or {})
+    bounds = known.get(split, {}).get(attack)
+    return "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
 
 
 def _over_seeds(facts: Facts, name: str) -> str:
@@ -172,7 +181,10 @@ def _use(facts: Facts) -> list[Block]:
     return [
         Heading("Use"),
         Text("With PyTorch and torchaudio alone, in the folder of this file:"),
-        Code('from detector import load\n\nmodel = load(".")\nprint(model.score("clip.wav"))  # higher: bona fide'),
+        Code(
+            'from detector import load\n\nmodel = load(".")\nprint(model.score("clip.wav"))  # higher: bona fide',
+            "python",
+        ),
         Text(f"With plastsearch: `plastsearch score FOLDER clips/`.{threshold}"),
     ]
 
@@ -187,15 +199,9 @@ def _limits(facts: Facts) -> tuple[str, ...]:
     )
 
 
-def _files(files: Sequence[Path]) -> Table:
-    rows = tuple((path.name, f"{path.stat().st_size:,}", digest_of(path)) for path in files)
+def _files(folder: Path) -> Table:
+    rows = tuple((name, f"{(folder / name).stat().st_size:,}", checksum(folder / name)) for name in files_in(folder))
     return Table(("file", "bytes", "SHA-256"), rows, frozenset({"file", "SHA-256"}))
-
-
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(facts: Facts) -> Mapping[str, Any]:
