@@ -11,6 +11,7 @@ from plastsearch.documents import Block, Code, Heading, Points, Table, Text, as_
 from plastsearch.export.attack_intervals import INTERVALS
 from plastsearch.export.grown import GrownSite, grown_sites
 from plastsearch.export.place import checksum, files_in
+from plastsearch.export.transformers_folder import CODE, TRANSFORMERS
 from plastsearch.use.facts import Facts
 from plastsearch.version import __version__
 
@@ -40,7 +41,7 @@ def card(facts: Facts, parameters: int, folder: Path, told: Told = Told()) -> st
         *_rates(facts),
         *_found(facts),
         *_data(facts, told),
-        *_use(facts),
+        *_use(facts, folder),
         Heading("Limits"),
         Points(_limits(facts)),
         Heading("Files"),
@@ -92,7 +93,13 @@ def _grew(facts: Facts) -> list[Block]:
         return [Heading("Where it grew"), Text("Nowhere: it has the shape of the network it began as.")]
     columns = ("site", "before", "added", "taken away again", "now")
     rows = tuple(_row(one) for one in grown)
-    return [Heading("Where it grew"), Table(columns, rows, frozenset({"site"}))]
+    found: list[Block] = [Heading("Where it grew"), Table(columns, rows, frozenset({"site"}))]
+    config = _config(facts)
+    if config.get("method") == "stack" or config.get("operator") == "stack":
+        found.append(Text("What was added stands in layers of its own, each on top of the site's layer."))
+    if config.get("operator") == "parallel":
+        found.append(Text("What was added to a recurrent layer is a smaller one beside it."))
+    return found
 
 
 def _row(one: GrownSite) -> tuple[str, ...]:
@@ -106,7 +113,7 @@ def _rates(facts: Facts) -> list[Block]:
     rows = []
     for split, words in SPLITS.items():
         if f"{split}_eer" in metrics:
-            own = f"{baseline[f'{split}_eer']:.2f}" if f"{split}_eer" in baseline else ""
+            own = _interval(baseline, split) if f"{split}_eer" in baseline else ""
             rows.append((words, _interval(metrics, split), own or _over_seeds(facts, "baseline_finalists")))
     if over := _over_seeds(facts, "finalists"):
         rows.append(("evaluation, trained again with fresh seeds", over, _over_seeds(facts, "baseline_finalists")))
@@ -123,9 +130,12 @@ def _rates(facts: Facts) -> list[Block]:
         for attack, rate in cast("Mapping[str, float]", facts.found.get(name) or {}).items():
             attacks.setdefault(attack, [""] * len(ATTACKS))[at] = f"{rate:.2f}{_of_attack(facts, split, attack)}"
     if attacks:
-        table = tuple((attack, *rates) for attack, rates in sorted(attacks.items()))
         found.append(Text("Each attack against all bona fide clips, with the same kind of interval:"))
-        found.append(Table(("attack", "EER % on search-dev", "EER % on evaluation"), table, frozenset({"attack"})))
+        table = [("attack", "EER % on search-dev", "EER % on evaluation")]
+        table += [(attack, rates[0], rates[1]) for attack, rates in sorted(attacks.items())]
+        told = [column for column in zip(*table, strict=True) if any(column[1:])]  # not a split that nobody opened
+        head, *lines = zip(*told, strict=True)
+        found.append(Table(tuple(head), tuple(lines), frozenset({"attack"})))
     return found
 
 
@@ -174,19 +184,32 @@ def _data(facts: Facts, told: Told) -> list[Block]:
     ]
 
 
-def _use(facts: Facts) -> list[Block]:
-    threshold = "" if facts.threshold is None else (
-        f" Without calibration, {facts.threshold:.4g} is where both errors were equal on search-dev."
-    )  # fmt: skip
-    return [
+def _use(facts: Facts, folder: Path) -> list[Block]:
+    found: list[Block] = [
         Heading("Use"),
         Text("With PyTorch and torchaudio alone, in the folder of this file:"),
         Code(
             'from detector import load\n\nmodel = load(".")\nprint(model.score("clip.wav"))  # higher: bona fide',
             "python",
         ),
-        Text(f"With plastsearch: `plastsearch score FOLDER clips/`.{threshold}"),
+        Text("On a command line: `python detector.py clip.wav --timeline`. Formats other than WAV need soundfile."),
     ]
+    if (folder / TRANSFORMERS).is_dir():
+        trust = ", trust_remote_code=True" if (folder / TRANSFORMERS / CODE).is_file() else ""
+        found += [
+            Text(
+                "With transformers, for clips of about the length that it was trained on, since they are heard whole:"
+            ),
+            Code(
+                "from transformers import pipeline\n\n"
+                f'hear = pipeline("audio-classification", model="transformers"{trust})\nprint(hear("clip.wav"))',
+                "python",
+            ),
+        ]
+    threshold = "" if facts.threshold is None else (
+        f" Without calibration, {facts.threshold:.4g} is where both errors were equal on search-dev."
+    )  # fmt: skip
+    return [*found, Text(f"With plastsearch: `plastsearch score FOLDER clips/`.{threshold}")]
 
 
 def _limits(facts: Facts) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from plastsearch.export.grown import grown_sites
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
-from plastsearch.export.transformers_folder import why_irregular, write_transformers
+from plastsearch.export.transformers_folder import TRANSFORMERS, why_irregular, write_transformers
 from plastsearch.files import told
 from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.use.facts import Facts
@@ -25,7 +25,6 @@ from plastsearch.use.references import CONFIG
 
 CODE = "detector.py"
 CARD = "README.md"
-TRANSFORMERS = "transformers"
 _PATHS = ("root", "manifest", "from")  # settings that may name a place on somebody's disk
 
 

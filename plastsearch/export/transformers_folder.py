@@ -17,6 +17,7 @@ from plastsearch.models.wav2vec2 import WAVE_SETTINGS, SpeechEncoder
 from plastsearch.use.facts import Facts
 from plastsearch.use.references import CONFIG, WEIGHTS
 
+TRANSFORMERS = "transformers"  # the folder's name within an export
 CODE = "modeling_plastsearch.py"
 LABELS = ("spoof", "bonafide")
 _NATIVE = {
