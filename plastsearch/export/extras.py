@@ -26,8 +26,8 @@ class Extras:
         if self.mlflow is None and self.register is not None:
             raise PlastsearchError("--register names a model in MLflow: say in which, with --mlflow ADDRESS")
         check_names(self.register, self.alias)
-        if self.mlflow is not None:
-            address_of(self.mlflow)
+        if self.mlflow is not None and not address_of(self.mlflow):
+            raise PlastsearchError("--mlflow needs an address: http://…, sqlite:///FILE, or env:NAME that holds one")
 
 
 def write_extras(model: Model, folder: Path, wanted: Extras) -> list[str]:

@@ -20,6 +20,7 @@ from plastsearch.tracking.mlflow_models import Logged
             Extras(mlflow="env:NOT_SET_HERE"),
             "--mlflow env:NOT_SET_HERE: the environment variable NOT_SET_HERE is not set",
         ),
+        (Extras(mlflow=""), "--mlflow needs an address"),
         (Extras(onnx=True), "--onnx needs onnxscript 99"),
     ],
 )
@@ -31,7 +32,7 @@ def test_what_cannot_work_is_refused_first(wanted, said, monkeypatch):
 
 def test_each_is_told_with_the_names_it_has_now(tmp_path, monkeypatch):
     asked = []
-    found = OnnxFile(tmp_path / "model.onnx", 2_500_000, 20, Parity(11, (1, 2, 3, 4, 5), 3e-7, 4))
+    found = OnnxFile(tmp_path / "model.onnx", 2_500_000, 20, Parity(11, (1, 2, 3, 4, 5), 3e-7, 4, 2e-6))
     monkeypatch.setattr(extras, "write_onnx", lambda model, path: asked.append(path) or found)
     monkeypatch.setattr(
         "plastsearch.export.mlflow_model.log_exported",
