@@ -48,6 +48,7 @@ def _register() -> None:
         _command(name, "Look")
     # A found model at work, one line for each command.
     in_use = (
+        "export",
         "compare",
         "drift",
         "demo",
