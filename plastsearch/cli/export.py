@@ -19,15 +19,26 @@ def export(
     ] = None,
     model_license: Annotated[str | None, typer.Option("--license", help="Of the weights, e.g. apache-2.0.")] = None,
     data_license: Annotated[str | None, typer.Option(help="Of the data it was trained on, for the card.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also as model.onnx, from waves to scores.")] = False,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Also log it there: http://…, sqlite:///FILE or env:NAME.")
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --mlflow: as this registered model.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(metavar="NAME", help="With --register, e.g. champion.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a found model into a folder: weights, one file of plain PyTorch, a transformers folder, its card."""
     from plastsearch.export.export import Asked
     from plastsearch.export.export import export as write
+    from plastsearch.export.extras import Extras
     from plastsearch.files import typed_path
     from plastsearch.use.load import load
 
-    asked = Asked(force, transformers, model_license, data_license)
+    extras = Extras(onnx, mlflow, register, alias)
+    extras.check()
+    asked = Asked(force, transformers, model_license, data_license, extras)
     exported = write(load(model, "cpu"), typed_path(str(folder)), asked)
     if as_json:
         print_json({"folder": str(exported.folder), "files": exported.files, "notes": exported.notes})

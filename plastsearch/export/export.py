@@ -8,6 +8,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.export.extras import Extras, add_files, log_folder
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
@@ -31,6 +32,7 @@ class Asked:
     transformers: bool | None = None
     license: str | None = None
     data_license: str | None = None
+    extras: Extras = field(default_factory=Extras)
 
 
 @dataclass
@@ -54,7 +56,9 @@ def export(model: Model, folder: Path, asked: Asked) -> Exported:
     with whole_export(folder, asked.force) as draft:
         facts = without_places(model.facts)
         write_plain(model, facts, shape, draft)
+        exported.notes += add_files(model, draft, asked.extras)
         exported.files = files_in(draft)
+    exported.notes += log_folder(model, folder, asked.extras)
     return exported
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.export import extras, onnx_file
-from plastsearch.export.extras import Extras, write_extras
+from plastsearch.export import extras, mlflow_model, onnx_file
+from plastsearch.export.extras import Extras, add_files, log_folder
 from plastsearch.export.onnx_check import Parity
 from plastsearch.export.onnx_file import OnnxFile
 from plastsearch.tracking.mlflow_models import Logged
@@ -33,19 +33,17 @@ def test_what_cannot_work_is_refused_first(wanted, said, monkeypatch):
 def test_each_is_told_with_the_names_it_has_now(tmp_path, monkeypatch):
     asked = []
     found = OnnxFile(tmp_path / "model.onnx", 2_500_000, 20, Parity(11, (1, 2, 3, 4, 5), 3e-7, 4, 2e-6))
+    logged = Logged("ab12", "models:/m-1", "spoofs", "3", "best")
     monkeypatch.setattr(extras, "write_onnx", lambda model, path: asked.append(path) or found)
-    monkeypatch.setattr(
-        "plastsearch.export.mlflow_model.log_exported",
-        lambda model, folder, *rest: (
-            asked.append((folder, *rest)) or Logged("ab12", "models:/m-1", "spoofs", "3", "best")
-        ),
-    )
+    monkeypatch.setattr(mlflow_model, "log_exported", lambda model, *rest: asked.append(rest) or logged)
     monkeypatch.setenv("STORE", "http://someone:secret@mlflow:5000")
-    said = write_extras(None, tmp_path, Extras(True, "env:STORE", "spoofs", "best"))
-    assert asked == [tmp_path / "model.onnx", (tmp_path, "env:STORE", "spoofs", "best")]
-    assert said == [
-        f"{tmp_path}/model.onnx: 2.5 MB, opset 20; over 11 clips of 5 other lengths within 3.0e-07 of the network",
+    wanted = Extras(True, "env:STORE", "spoofs", "best")
+    assert add_files(None, tmp_path, wanted) == [
+        "model.onnx: 2.5 MB, opset 20; its scores of 11 clips of 5 other lengths are within 2.0e-06 of the network's"
+    ]
+    assert log_folder(None, tmp_path, wanted) == [
         "MLflow at http://…@mlflow:5000: runs:/ab12/model, models:/spoofs/3, models:/spoofs@best",
         "serve it: mlflow models serve -m models:/spoofs@best --env-manager local --port 5001",
     ]
-    assert write_extras(None, tmp_path, Extras()) == []
+    assert asked == [tmp_path / "model.onnx", (tmp_path, "env:STORE", "spoofs", "best")]
+    assert add_files(None, tmp_path, Extras()) == log_folder(None, tmp_path, Extras()) == []
