@@ -26,3 +26,8 @@ def printable(text: str) -> str:
     return "".join(
         mark if mark.isprintable() or mark in "\n\t\u00a0" else mark.encode("unicode_escape").decode() for mark in text
     )
+
+
+def shown(name: object) -> str:
+    """A name on one line of a terminal: as printable, line ends and tabs by their escapes, too."""
+    return printable(str(name)).replace("\n", "\\n").replace("\t", "\\t")

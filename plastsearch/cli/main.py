@@ -48,8 +48,11 @@ def _register() -> None:
         _command(name, "Look")
     # A found model at work, one line for each command.
     in_use = (
+        "score",
+        "calibrate",
         "export",
         "compare",
+        "explain",
         "drift",
         "demo",
     )

@@ -8,7 +8,9 @@ from typing import cast
 from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.export.extras import Extras, add_files, log_folder
+from plastsearch.export.card import PICTURE, Told, card
+from plastsearch.export.card_picture import grown_picture
+from plastsearch.export.grown import grown_sites
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
@@ -20,6 +22,7 @@ from plastsearch.use.model import Model
 from plastsearch.use.references import CONFIG
 
 CODE = "detector.py"
+CARD = "README.md"
 TRANSFORMERS = "transformers"
 _PATHS = ("root", "manifest", "from")  # settings that may name a place on somebody's disk
 
@@ -30,9 +33,9 @@ class Asked:
 
     force: bool = False
     transformers: bool | None = None
+    title: str | None = None
     license: str | None = None
     data_license: str | None = None
-    extras: Extras = field(default_factory=Extras)
 
 
 @dataclass
@@ -56,10 +59,18 @@ def export(model: Model, folder: Path, asked: Asked) -> Exported:
     with whole_export(folder, asked.force) as draft:
         facts = without_places(model.facts)
         write_plain(model, facts, shape, draft)
-        exported.notes += add_files(model, draft, asked.extras)
+        write_card(model, facts, Told(asked.title, asked.license or "other", asked.data_license), draft)
         exported.files = files_in(draft)
-    exported.notes += log_folder(model, folder, asked.extras)
     return exported
+
+
+def write_card(model: Model, facts: Facts, told_of_it: Told, folder: Path) -> None:
+    """The card and its drawing; it names every file that was there before it."""
+    with told(folder):
+        grown_picture(grown_sites(facts), facts.name, folder / PICTURE)
+        parameters = sum(parameter.numel() for parameter in model.detector.parameters())
+        files = [folder / name for name in files_in(folder)]
+        (folder / CARD).write_text(card(facts, parameters, files, told_of_it), encoding="utf-8")
 
 
 def write_plain(model: Model, facts: Facts, shape: Shape, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `export` makes beside weights, code and card on demand: an ONNX file in the folder, and a model in MLflow."""
+"""What `export` makes of a finished folder on demand: an ONNX file in it, and a model in MLflow."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from plastsearch.use.model import Model
 
 @dataclass(frozen=True)
 class Extras:
-    """What was asked for; an address of MLflow may be `env:NAME`."""
+    """What was asked for beside the folder; an address of MLflow may be `env:NAME`."""
 
     onnx: bool = False
     mlflow: str | None = None
@@ -30,26 +30,20 @@ class Extras:
             raise PlastsearchError("--mlflow needs an address: http://…, sqlite:///FILE, or env:NAME that holds one")
 
 
-def add_files(model: Model, folder: Path, wanted: Extras) -> list[str]:
-    """Into a folder that is being written; a sentence on each file."""
-    if not wanted.onnx:
-        return []
-    written = write_onnx(model, folder / FILE)
-    found = written.parity
-    return [
-        f"{FILE}: {written.size_bytes / 1e6:.1f} MB, opset {written.opset}; its scores of {found.clips} clips of "
-        f"{len(found.lengths)} other lengths are within {max(found.worst, found.plain):.1e} of the network's"
-    ]
+def write_extras(model: Model, folder: Path, wanted: Extras) -> list[str]:
+    """Make them of the folder that was just exported; a sentence on each."""
+    said: list[str] = []
+    if wanted.onnx:
+        written = write_onnx(model, folder / FILE)
+        found = written.parity
+        said.append(
+            f"{written.path}: {written.size_bytes / 1e6:.1f} MB, opset {written.opset}; its scores of {found.clips} "
+            f"clips of {len(found.lengths)} other lengths are within {max(found.worst, found.plain):.1e} of the network's"
+        )
+    if wanted.mlflow is not None:
+        from plastsearch.export.mlflow_model import log_exported
 
-
-def log_folder(model: Model, folder: Path, wanted: Extras) -> list[str]:
-    """A folder that is whole, to MLflow; where it is now."""
-    if wanted.mlflow is None:
-        return []
-    from plastsearch.export.mlflow_model import log_exported
-
-    logged = log_exported(model, folder, wanted.mlflow, wanted.register, wanted.alias)
-    return [
-        f"MLflow at {shown(address_of(wanted.mlflow))}: {', '.join(logged.names)}",
-        f"serve it: mlflow models serve -m {logged.names[-1]} --env-manager local --port 5001",
-    ]
+        logged = log_exported(model, folder, wanted.mlflow, wanted.register, wanted.alias)
+        said.append(f"MLflow at {shown(address_of(wanted.mlflow))}: {', '.join(logged.names)}")
+        said.append(f"serve it: mlflow models serve -m {logged.names[-1]} --env-manager local --port 5001")
+    return said

@@ -4,7 +4,7 @@ import pytest
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.export import extras, mlflow_model, onnx_file
-from plastsearch.export.extras import Extras, add_files, log_folder
+from plastsearch.export.extras import Extras, write_extras
 from plastsearch.export.onnx_check import Parity
 from plastsearch.export.onnx_file import OnnxFile
 from plastsearch.tracking.mlflow_models import Logged
@@ -38,12 +38,11 @@ def test_each_is_told_with_the_names_it_has_now(tmp_path, monkeypatch):
     monkeypatch.setattr(mlflow_model, "log_exported", lambda model, *rest: asked.append(rest) or logged)
     monkeypatch.setenv("STORE", "http://someone:secret@mlflow:5000")
     wanted = Extras(True, "env:STORE", "spoofs", "best")
-    assert add_files(None, tmp_path, wanted) == [
-        "model.onnx: 2.5 MB, opset 20; its scores of 11 clips of 5 other lengths are within 2.0e-06 of the network's"
-    ]
-    assert log_folder(None, tmp_path, wanted) == [
+    assert write_extras(None, tmp_path, wanted) == [
+        f"{tmp_path}/model.onnx: 2.5 MB, opset 20; its scores of 11 clips of 5 other lengths are within 2.0e-06 of the "
+        "network's",
         "MLflow at http://…@mlflow:5000: runs:/ab12/model, models:/spoofs/3, models:/spoofs@best",
         "serve it: mlflow models serve -m models:/spoofs@best --env-manager local --port 5001",
     ]
     assert asked == [tmp_path / "model.onnx", (tmp_path, "env:STORE", "spoofs", "best")]
-    assert add_files(None, tmp_path, Extras()) == log_folder(None, tmp_path, Extras()) == []
+    assert write_extras(None, tmp_path, Extras()) == []

@@ -17,7 +17,7 @@ class Recurrent(nn.GRU):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """The outputs of all frames."""
-        return super().forward(input, hx)[0]
+        return nn.GRU.forward(self, input, hx)[0]
 
 
 class Beside(nn.Module):
