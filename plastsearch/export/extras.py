@@ -36,9 +36,10 @@ def write_extras(model: Model, folder: Path, wanted: Extras) -> list[str]:
     if wanted.onnx:
         written = write_onnx(model, folder / FILE)
         found = written.parity
+        apart = max(found.worst, found.plain)
         said.append(
             f"{written.path}: {written.size_bytes / 1e6:.1f} MB, opset {written.opset}; its scores of {found.clips} "
-            f"clips of {len(found.lengths)} other lengths are within {max(found.worst, found.plain):.1e} of the network's"
+            f"clips of {len(found.lengths)} other lengths are within {apart:.1e} of the network's"
         )
     if wanted.mlflow is not None:
         from plastsearch.export.mlflow_model import log_exported
