@@ -1,7 +1,11 @@
 """What is asked for beside the folder is checked before anything is written, and told in a sentence each."""
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from plastsearch import load_model
+from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
 from plastsearch.export import extras, mlflow_model, onnx_file
 from plastsearch.export.extras import Extras, write_extras
@@ -46,3 +50,21 @@ def test_each_is_told_with_the_names_it_has_now(tmp_path, monkeypatch):
     ]
     assert asked == [tmp_path / "model.onnx", (tmp_path, "env:STORE", "spoofs", "best")]
     assert write_extras(None, tmp_path, Extras()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_command_makes_both_and_the_registered_model_is_a_name_like_any_other(found_root, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    words = ["export", f"{found_root / 'grnn'}:2", str(tmp_path / "out"), "--onnx", "--mlflow", address,
+             "--register", "spoofs", "--alias", "champion"]  # fmt: skip
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "models:/spoofs/1, models:/spoofs@champion" in " ".join(done.output.split())
+    kept = (tmp_path / "out/SHA256SUMS").read_text()
+    assert "  model.onnx\n" in kept
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    wave = np.random.default_rng(0).uniform(-0.4, 0.4, 9_000).astype(np.float32)
+    expected = load_model(f"{found_root / 'grnn'}:2", "cpu").score(wave, 16_000)
+    assert load_model("models:/spoofs@champion", "cpu").score(wave, 16_000) == expected
