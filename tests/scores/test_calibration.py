@@ -45,7 +45,7 @@ def test_calibrated_ratios_do_not_ask_on_which_scale_scores_came(seed, slope, of
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=4, max_size=9))
 def test_the_optimum_is_that_of_all_increasing_maps(rows):
-    """A brute-force twin: every way to cut the sorted scores into blocks, each with the ratio that its clips ask for."""
+    """A brute-force twin: every way to cut the sorted scores into blocks, each with the ratio of its clips."""
     bona = np.array([score for score, is_bona in rows if is_bona], dtype=float)
     spoof = np.array([score for score, is_bona in rows if not is_bona], dtype=float)
     if not bona.size or not spoof.size:
@@ -109,4 +109,6 @@ def test_reliable_ratios_lie_within_their_intervals_and_proud_ones_do_not():
     proud = [one.low <= one.said <= one.high for one in reliability(5 * bona, 5 * spoof)]
     assert sum(inside) >= 8
     assert sum(proud) <= 2
+    for one in reliability(np.linspace(1, 2, 30), np.linspace(-2, -1, 50)):
+        assert one.low <= one.seen <= one.high
     assert sum(one.clips for one in reliability(bona, spoof)) == 25_000
