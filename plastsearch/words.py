@@ -1,4 +1,4 @@
-"""Numbers in words, durations and sizes, and names that a terminal can be shown."""
+"""Numbers in words: durations and sizes; and words from files, made fit for a terminal."""
 
 
 def duration(seconds: float, units_from: float = 1.0) -> str:
@@ -19,8 +19,15 @@ def sized(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def shown(text: object) -> str:
-    """Text for a terminal: what is no printable character (controls, lone surrogates) as its escape, `\\x1b`."""
+def printable(text: str) -> str:
+    """Text that a terminal shows and does not obey: what is in a file may hold its control characters."""
+    if text.isprintable():
+        return text
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in str(text)
+        mark if mark.isprintable() or mark in "\n\t\u00a0" else mark.encode("unicode_escape").decode() for mark in text
     )
+
+
+def shown(name: object) -> str:
+    """A name on one line of a terminal: as printable, line ends and tabs by their escapes, too."""
+    return printable(str(name)).replace("\n", "\\n").replace("\t", "\\t")

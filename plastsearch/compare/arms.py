@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plastsearch.audio import SUFFIXES
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.files import typed_path
 from plastsearch.scores.clip_scores import HEADER, ClipScores, read_clip_scores
 from plastsearch.scores.files import Scores, joined, read_scores
 from plastsearch.scores.keys import Key, read_key
 from plastsearch.scores.metrics import Floats, eer
+from plastsearch.use.protocols import located
 from plastsearch.use.references import InSweep, parse
 
 UNKNOWN = "-"  # a speaker or an attack that nobody named
-MOST_MISSING = 5  # clips without audio that a message names
 
 
 @dataclass(frozen=True)
@@ -78,31 +77,21 @@ def gather(
     return clips, tuple(_arm(name, scores, clips) for name, scores in zip(names, scored, strict=True))
 
 
-def located(audio: Path, key: Key) -> list[Path]:
-    """The file of every clip of a protocol, anywhere below a folder, by its name without the suffix."""
-    if not audio.is_dir():
-        raise PlastsearchError(f"{audio}: no such folder; --audio names the folder that holds the clips")
-    found: dict[str, Path] = {}
-    for path in sorted(audio.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            found.setdefault(path.stem, path)
-    lost = [name for name in key.ids if Path(name).stem not in found and name not in found]
-    if lost:
-        named = ", ".join(lost[:MOST_MISSING])
-        raise DataError(f"{audio}: no audio of {len(lost):,} of the {len(key.ids):,} clips of {key.source}: {named}")
-    return [found[name] if name in found else found[Path(name).stem] for name in key.ids]
-
-
 def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, int, int], None]) -> Floats:
     from plastsearch.use.load import load
-    from plastsearch.use.model import HOP_S, Verdict
+    from plastsearch.use.scoring import How, hear_all
 
     model = load(name, device)
-    found = np.empty(len(paths))
-    for at, path in enumerate(paths):
-        found[at] = model.judged(model.read(path), Verdict(), HOP_S, "mean").score
-        tick(name, at + 1, len(paths))
-    return found
+    plain: list[float] = []
+    for block in hear_all(model, [str(path) for path in paths], How()):
+        for clip in block:
+            if clip.error is not None:  # a comparison lacks no clip
+                raise DataError(f"{clip.path}: {clip.error}")
+            plain.append(float(np.mean(clip.scores)))
+        tick(name, len(plain), len(paths))
+    calibration = model.facts.calibration
+    found: Floats = np.array(plain)
+    return found if calibration is None else calibration.slope * found + calibration.offset
 
 
 def _by_themselves(names: Sequence[str], files: dict[str, Path]) -> tuple[Clips, tuple[Arm, ...]]:

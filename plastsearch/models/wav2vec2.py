@@ -53,11 +53,19 @@ class SpeechEncoder(Detector):
 
     def stem(self, wave_BT: Tensor) -> Tensor:
         """Convolutions, projection and positions: 50 frames per second."""
+        return self.placed(self.projected(wave_BT))
+
+    def projected(self, wave_BT: Tensor) -> Tensor:
+        """Convolutions and projection: each frame hears 25 ms and nothing else."""
         hidden = self.normalized(wave_BT)[:, None]
         for conv in self.backbone.feature_extractor.conv_layers:
             hidden = conv(hidden)
         projected = self.backbone.feature_projection(hidden.transpose(1, 2))
-        hidden_BTD = projected[0] if isinstance(projected, tuple) else projected
+        hidden_BTD: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        return hidden_BTD
+
+    def placed(self, hidden_BTD: Tensor) -> Tensor:
+        """Projected frames with their positions, as the first layer reads them."""
         encoder = self.backbone.encoder
         hidden_BTD = hidden_BTD + self._positions(hidden_BTD)
         if not self.final_norm_last:

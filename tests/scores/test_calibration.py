@@ -45,7 +45,7 @@ def test_calibrated_ratios_do_not_ask_on_which_scale_scores_came(seed, slope, of
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=4, max_size=9))
 def test_the_optimum_is_that_of_all_increasing_maps(rows):
-    """A brute-force twin: every way to cut the sorted scores into blocks, each with the ratio of its clips."""
+    """A brute-force twin: every way to cut the sorted scores into blocks, each with the ratio its clips ask for."""
     bona = np.array([score for score, is_bona in rows if is_bona], dtype=float)
     spoof = np.array([score for score, is_bona in rows if not is_bona], dtype=float)
     if not bona.size or not spoof.size:
