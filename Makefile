@@ -48,7 +48,7 @@ $(VENV)/.installed: requirements-dev.lock requirements-build.lock pyproject.toml
 	@touch $@
 
 lock:  ## compile the locks anew (versions and hashes, no addresses)
-	$(COMPILE) pyproject.toml --extra cluster --extra server --group dev -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra cluster --extra server --extra onnx --group dev -o requirements-dev.lock
 	cp requirements-dev.lock requirements.lock  # what a lock holds is kept, so both agree
 	$(COMPILE) pyproject.toml --extra cluster -o requirements.lock
 	cp requirements-dev.lock requirements-server.lock

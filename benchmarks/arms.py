@@ -1,4 +1,4 @@
-"""Neurons, adapters, both, and adapters whose ranks move: one budget of trainable parameters, paired over seeds.
+"""Neurons, told or by gradients, adapters, both, and adapters whose ranks move: one budget, paired over seeds.
 
     python benchmarks/arms.py --out arms              # generated speech, a pretrained tiny wav2vec2; some CPU minutes
 
@@ -28,6 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "LoRA": {"method": "lora"},
     "both, half each": {"method": "lora_growth", "lora_share": 0.5},
     "AdaLoRA": {"method": "adalora"},
+    "adaptive": {"method": "adaptive"},
 }
 COLUMNS = ("dev_eer", "dev_cllr", "train_loss", "params_trainable", "backward_gflop")
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}  # Student's t by the number of seeds

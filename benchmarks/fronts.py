@@ -20,8 +20,7 @@ from results import Cell, Table, write
 from plastsearch.analysis.results import load_results
 from plastsearch.pareto.attainment import gain, surfaces
 from plastsearch.pareto.front import Goal, front
-from plastsearch.pareto.membership import CERTAIN, membership
-from plastsearch.pareto.truths import truths
+from plastsearch.pareto.truths import CERTAIN, shares, truths
 from plastsearch.report.picture import pareto_png
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
@@ -62,8 +61,8 @@ def judged(rng: np.random.Generator, between: float, luck: float, trials: int) -
     inside = [_holds([_gain(points) for points in draws], wanted) for draws in (values, plain)]
     (median,) = surfaces(values, GOALS, [0.5])
     off = [abs(min(y) - true[:, 0].min()) for y in ([x for x, _ in median], seen[:, 0])]
-    shares = membership(seen, [variance, 0.0], runs.tolist(), GOALS)
-    sure = (shares >= CERTAIN) & (runs > 1)
+    likely = shares(seen, [variance, 0.0], runs.tolist(), GOALS, freedoms=[FREEDOM, 0]).front
+    sure = (likely >= CERTAIN) & (runs > 1)
     return [*inside, measured > wanted, *off, int(sure.sum()), int(front(true, GOALS)[sure].sum())]
 
 

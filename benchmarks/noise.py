@@ -141,6 +141,7 @@ def report(results: Mapping[str, list[Found]], table: recorded.Recorded, trials:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run; the others follow it")
     parser.add_argument("--trials", type=int, default=100, help="runs of one search, repeats counted")
     parser.add_argument("--out", type=Path, help="keep every search's result here, as JSON")
     options = parser.parse_args()
@@ -149,7 +150,7 @@ def main() -> None:
     table = recorded.load()
     results: dict[str, list[Found]] = {arm: [] for arm in ARMS}
     start = time.time()
-    for seed in range(options.runs):
+    for seed in range(options.first, options.first + options.runs):
         for arm, replicate in ARMS.items():
             spec = recorded.space_spec(options.trials, seed)
             asked = spec.search.model_copy(update={"replicate": replicate, "replicate_seeds": len(table.seeds)})

@@ -27,6 +27,7 @@ from plastsearch.spec.sweep import SweepSpec
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "recorded.parquet"
+PARTS = HERE / "recorded_parts.parquet"  # the same trials' EERs over parts of the clips: record_parts.py
 START = HERE / "recorded_start"  # the pretrained encoder that every trial began from
 NEURONS = (16, 96)
 CRITERIA = ("taylor", "magnitude")
@@ -34,8 +35,8 @@ REGIMES = ("frozen", "unfrozen")
 KEY = ("layers", "neurons", "criterion", "regime", "seed")
 METRICS = (
     "dev_eer", "dev_eer_grown", "dev_eer_pruned", "dev_eer_baseline", "dev_eer_tie_safe", "dev_cllr", "dev_min_dcf",
-    "dev_act_dcf", "train_loss", "turnover", "backward_gflop", "backward_ratio", "params_total", "params_trainable",
-    "params_final", "params_added", "peak_memory_mb",
+    "dev_act_dcf", "dev_auc", "dev_eer_smooth", "train_loss", "turnover", "backward_gflop", "backward_ratio",
+    "params_total", "params_trainable", "params_final", "params_added", "peak_memory_mb",
 )  # fmt: skip
 PERCENT = "dev_eer_at_{}"  # percent of the steps after growth
 CURVE = tuple(PERCENT.format(at) for at in (25, 50, 75, 100))
@@ -155,6 +156,11 @@ class Recorded:
 
 def _key(config: TrialConfig | Key) -> Key:
     return key_of(config) if isinstance(config, TrialConfig) else config
+
+
+def part_name(attacks: Sequence[str], speakers: str = "") -> str:
+    """The column of `recorded_parts.parquet` with the EERs of these attacks and speakers."""
+    return "_".join(["dev_eer", *sorted(attacks), *([speakers] if speakers else [])])
 
 
 def all_keys() -> tuple[Key, ...]:

@@ -18,7 +18,9 @@ from plastsearch.pareto.noise import Measured, noise
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recorded.md"
 PLACE = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-METRICS = ("dev_eer", "dev_eer_grown", "dev_eer_pruned", "dev_cllr", "dev_min_dcf", "train_loss")
+METRICS = (
+    "dev_eer", "dev_eer_smooth", "dev_auc", "dev_eer_grown", "dev_eer_pruned", "dev_cllr", "dev_min_dcf", "train_loss",
+)  # fmt: skip
 
 
 def spread(table: Recorded) -> Table:

@@ -51,7 +51,7 @@ class CertainTpe(Tpe):
             return
         super()._look(study, number)
         memory = self._memory
-        good, bad = memory.split(memory.attended())
+        good, bad = memory.split(memory.attended(), losses=memory.calm()[0])
         running = len(self._rows[1]) - len(bad)  # at their places by age, which weighs them 1 wherever that is
         self._certain = [self._shares(memory.numbers[good]), self._shares(np.sort(memory.numbers[bad]))]
         self._certain[1] = np.append(self._certain[1], np.ones(running))

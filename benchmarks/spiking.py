@@ -4,7 +4,7 @@ Plasticity (train, dropin at two sites, retrain, prune to the original size, con
 steps, clips and seeds for both activations. Scored on the search-dev clips; clocks are CPU time of one thread.
 
     nice python benchmarks/spiking.py                            # both networks, three seeds
-    nice python benchmarks/spiking.py --networks grnn --seeds 5
+    nice python benchmarks/spiking.py --networks resnet18 --steps 300 --beside _longer    # tables of their own
 """
 
 import argparse
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--clips", type=int, default=160)
+    parser.add_argument("--beside", default="", help="ending of the tables' names, so that the usual ones stay")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     eers: list[list[Cell]] = []
@@ -105,8 +106,8 @@ def main() -> None:
             write(
                 "spiking",
                 {
-                    "eer": Table(EER, eers), "spikes": Table(SPIKES, counts),
-                    "differences": Table(DIFFERENCES, differences),
+                    f"eer{asked.beside}": Table(EER, eers), f"spikes{asked.beside}": Table(SPIKES, counts),
+                    f"differences{asked.beside}": Table(DIFFERENCES, differences),
                 },
             )  # fmt: skip
 

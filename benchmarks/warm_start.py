@@ -3,19 +3,15 @@
     python benchmarks/warm_start.py --seeds 20
 
 Each seed runs an earlier sweep on one task, then two sweeps on another: cold, and with the earlier one in
-`search.warm_start`, through a table as that reads it. Landscapes are those of search.py; to a like task one with other
-useful layers adds three tenths, an unlike one is that alone. `recorded` looks real trials up in recorded.parquet:
-earlier sweeps are of the same space with another seed (of those the table has), judged before removal, or have the EERs
-of all points dealt out anew. Volumes are of true values: means over seeds, noise left out. Further arms show what does
-it: openings alone, and weighed trials alone.
+`search.warm_start`, through a table as that reads it. The tasks: warm_tasks.py; *same* is the very task with another
+seed. Volumes are of true values: means over seeds, noise left out. Further arms show what does it: openings alone, and
+weighed trials alone.
 """
 
 import argparse
-import functools
-import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,33 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import search
 from results import Cell, Table, write
+from warm_tasks import EARLIER, TABLES, Task, tasks_of
 
 from plastsearch.pareto.front import hypervolume
 from plastsearch.search.space import open_space
 from plastsearch.search.study import Study
 from plastsearch.search.warm_start import learn
-from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Params
-from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.records import TrialRecord
 
-LIKE = 0.7  # of a like task's EER comes from the task itself
-NOISE = 2.0  # of an EER on the landscapes, in points: as much as real sweeps showed between seeds
-EARLIER = 500  # added to the seed of the earlier sweep
-COST = "backward_gflop"
-TABLE = Path(__file__).with_name("recorded.parquet")
 ARMS = ("cold", "warm", "openings alone", "weights alone")
-Worth = Callable[[TrialConfig], list[float]]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A space, what its configurations are truly worth, and what one of their runs shows."""
-
-    spec: Callable[[int, int], SweepSpec]
-    worth: Worth
-    run: Callable[[TrialConfig, int, int, int], list[float]]  # of trial number, seed offset and sweep
-    reference: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -61,87 +40,6 @@ class Trials:
     params: list[Params]
     measured: list[list[float]]
     true: list[list[float]]
-
-
-def landscapes(kind: str, seed: int) -> dict[str, Task]:
-    """The task of this seed, one like it, and one that is not."""
-    own, other = (_without_noise(search.landscape(kind, at)) for at in (seed, seed + 1000))
-
-    def like(config: TrialConfig) -> list[float]:
-        one, two = own(config), other(config)
-        return [LIKE * one[0] + (1 - LIKE) * two[0], one[1]]
-
-    def task(worth: Worth) -> Task:
-        def run(config: TrialConfig, number: int, offset: int, at: int) -> list[float]:
-            # The n-th trial has the same luck in every arm.
-            key = [at, 5, number, offset] if offset else [at, 5]
-            luck = np.random.default_rng(key).normal(0, NOISE, 1 if offset else number + 1)[-1]
-            return [worth(config)[0] + float(luck), *worth(config)[1:]]
-
-        return Task(lambda trials, at: search.spec(trials, at, "auto"), worth, run, (50.0, 1.1))
-
-    return {name: task(worth) for name, worth in (("own", own), ("like", like), ("unlike", other))}
-
-
-def _without_noise(measure: search.Landscape) -> Worth:
-    return lambda config: measure(config, 0.0)
-
-
-def tables(seed: int) -> dict[str, Task]:
-    """The recorded table, the same before removal, and the table with its EERs dealt out anew among the points."""
-    asked, found, seeds = recorded()
-    order = np.random.default_rng([seed, 11]).permutation(seeds)
-    worst, most = (max(row[name] for runs in found.values() for row in runs.values()) for name in ("dev_eer", COST))
-    names = list(found)
-    dealt = dict(zip(names, np.random.default_rng([seed, 43]).permutation(names), strict=True))
-
-    def task(metric: str, told: Mapping[str, str]) -> Task:
-        def runs_of(config: TrialConfig) -> dict[int, list[float]]:
-            plain = config.model_dump(mode="json")
-            key = _key({**plain, "layers": ",".join(config.layers), "neurons": next(iter(config.growth().values()))})
-            other = found[told.get(key, key)]
-            return {one: [other[one][metric], found[key][one][COST]] for one in seeds}
-
-        def worth(config: TrialConfig) -> list[float]:
-            return [float(one) for one in np.mean(list(runs_of(config).values()), axis=0)]
-
-        # A sweep's trials share a seed, as real ones do: the first of its own order of those that were recorded.
-        def run(config: TrialConfig, number: int, offset: int, at: int) -> list[float]:  # noqa: ARG001 seeds decide
-            return runs_of(config)[int(order[(offset + (at >= EARLIER)) % len(order)])]
-
-        def spec(trials: int, at: int) -> SweepSpec:
-            changed = {"trials": trials, "seed": at, "sampler": "auto", "parallel": None}
-            return asked.model_copy(update={"search": asked.search.model_copy(update=changed)})
-
-        return Task(spec, worth, run, (worst, 1.1 * most))
-
-    return {"own": task("dev_eer", {}), "before removal": task("dev_eer_grown", {}), "unlike": task("dev_eer", dealt)}
-
-
-@functools.cache
-def recorded() -> tuple[SweepSpec, dict[str, dict[int, dict[str, float]]], list[int]]:
-    """The space that was recorded, what every point did with each seed, and the seeds that all points have."""
-    table = pq.read_table(TABLE)
-    plain = json.loads(table.schema.metadata[b"sweep"])
-    start = plain["base"]["model"].get("from")
-    if start is not None:  # an encoder that lies beside the table
-        plain["base"]["model"]["from"] = str(TABLE.with_name(start))
-    found: dict[str, dict[int, dict[str, float]]] = {}
-    for row in table.to_pylist():
-        if row["layers"]:
-            found.setdefault(_key(row), {})[row.get("seed", 0)] = row
-    seeds = set.intersection(*(set(runs) for runs in found.values()))
-    return SweepSpec.model_validate(plain), found, sorted(seeds)
-
-
-def _key(row: Mapping[str, object]) -> str:
-    """What makes a point, apart from its seed; a table without regimes has frozen trials alone."""
-    return ";".join(str(row.get(name, "frozen")) for name in ("layers", "neurons", "criterion", "regime"))
-
-
-def tasks_of(kind: str, seed: int) -> dict[str, Task]:
-    """The tasks of a landscape or of the table."""
-    return tables(seed) if kind == "recorded" else landscapes(kind, seed)
 
 
 def sweep(
@@ -208,10 +106,7 @@ def curves(
         tasks = tasks_of(kind, seed)
         own = tasks["own"]
         cold = curve(own, sweep(own, trials, seed))
-        # With one recorded seed an earlier sweep of the same task would have measured the very values that are true.
-        alone = kind == "recorded" and len(recorded()[2]) == 1
-        told_of = {name: task for name, task in tasks.items() if not (alone and name == "own")}
-        earlier = {name: told(task, sweep(task, trials, seed + EARLIER), folder) for name, task in told_of.items()}
+        earlier = {name: told(task, sweep(task, trials, seed + EARLIER), folder) for name, task in tasks.items()}
         for relation, table in earlier.items():
             for arm in arms:
                 one = cold if arm == "cold" else curve(own, sweep(own, trials, seed, table, arm))
@@ -251,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--kinds", nargs="+", default=["recorded", "sparse", "smooth"])
+    parser.add_argument("--kinds", nargs="+", default=[*TABLES, "sparse", "smooth"])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), help="cold has to be among them")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

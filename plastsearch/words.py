@@ -1,4 +1,4 @@
-"""Numbers in words: durations and sizes."""
+"""Numbers in words: durations and sizes; and words from files, made fit for a terminal."""
 
 
 def duration(seconds: float, units_from: float = 1.0) -> str:
@@ -17,3 +17,17 @@ def sized(size: float) -> str:
         if size >= power:
             return f"{size / power:,.0f} {unit}" if size >= 100 * power else f"{size / power:.3g} {unit}"
     return f"{size:.0f} B"
+
+
+def printable(text: str) -> str:
+    """Text that a terminal shows and does not obey: what is in a file may hold its control characters."""
+    if text.isprintable():
+        return text
+    return "".join(
+        mark if mark.isprintable() or mark in "\n\t\u00a0" else mark.encode("unicode_escape").decode() for mark in text
+    )
+
+
+def shown(name: object) -> str:
+    """A name on one line of a terminal: as printable, line ends and tabs by their escapes, too."""
+    return printable(str(name)).replace("\n", "\\n").replace("\t", "\\t")

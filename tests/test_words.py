@@ -2,7 +2,7 @@
 
 import pytest
 
-from plastsearch.words import duration, sized
+from plastsearch.words import duration, printable, sized
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ def test_durations(seconds: float, live: str, reported: str) -> None:
 )
 def test_sizes(size: float, words: str) -> None:
     assert sized(size) == words
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("plain, ü – \u00a0x", "plain, ü – \u00a0x"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\ud800 and \u202e", "\\ud800 and \\u202e"),
+        ("one\rover", "one\\rover"),
+    ],
+)
+def test_a_terminal_is_shown_control_characters_and_does_not_obey_them(given, shown):
+    assert printable(given) == shown

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from plastsearch.pareto.membership import CERTAIN
+from plastsearch.pareto.truths import CERTAIN
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.records import TrialRecord

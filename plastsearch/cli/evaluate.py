@@ -1,13 +1,17 @@
 """`plastsearch evaluate`: the whole table of metrics for anybody's score file."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAMES = {
     "eer": "EER (%)", "eer_tie_safe": "EER, ties crossed together (%)", "threshold": "threshold at the EER",
@@ -40,11 +44,11 @@ def evaluate(
     if as_json:
         print_json({"scores": str(scores), "protocol": str(protocol) if protocol else None, **found})
     else:
-        _print(found)
+        print_judgement(console(), found)
 
 
-def _print(found: dict[str, Any]) -> None:
-    out = console()
+def print_judgement(out: "Console", found: Mapping[str, Any]) -> None:
+    """Every metric of a score file, and the error rate of each attack."""
     out.print(f"{found['n_bona']:,} bona fide and {found['n_spoof']:,} spoofed clips, higher scores mean bona fide")
     rows = [(words, f"{found[name]:.4f}") for name, words in NAMES.items() if name in found]
     if "eer_low" in found:

@@ -1,5 +1,6 @@
 """The `plastsearch` command: one file per command, heavy imports inside each of them."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -47,6 +48,9 @@ def _register() -> None:
         _command(name, "Look")
     # A found model at work, one line for each command.
     in_use = (
+        "score",
+        "calibrate",
+        "export",
         "compare",
         "explain",
         "drift",
@@ -87,6 +91,10 @@ def _hide_typed_password() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
     _hide_typed_password()
+    for stream in (sys.stdout, sys.stderr):
+        # Under a C locale, or where a file's name is no UTF-8, a character that cannot be said is said by its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PlastsearchError as error:

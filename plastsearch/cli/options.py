@@ -19,6 +19,9 @@ def listed(*words: str) -> str:
 # Shared by commands.
 
 Space = Annotated[Path, typer.Argument(help="A search space, e.g. search_spaces/w2v_layers.yaml.")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="SWEEP:best, SWEEP:17, an exported folder or a model of MLflow.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change the space, e.g. --set base.train.steps=100."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.files import plain
+from plastsearch.words import printable
 
 if TYPE_CHECKING:  # rich takes 70 ms, and many a command prints one line of JSON
     from rich.console import Console
@@ -36,7 +37,7 @@ def print_json(document: object) -> None:
 
 def print_error(message: str) -> None:
     """The message of a user's mistake; what follows its first line is set under it."""
-    first, *rest = message.splitlines() or [""]
+    first, *rest = printable(message).split("\n")
     sys.stderr.write("\n".join([f"error: {first}", *(f"       {line}" for line in rest)]) + "\n")
 
 
@@ -45,14 +46,14 @@ def print_blocks(out: "Console", blocks: Sequence[Block]) -> None:
     for block in blocks:
         match block:
             case Heading(text):
-                out.print(f"\n{text}", style="bold", markup=False)
+                out.print(f"\n{printable(text)}", style="bold", markup=False)
             case Text(text):
-                out.print(text, markup=False)
+                out.print(printable(text), markup=False)
             case Points(items):
                 for item in items:
-                    out.print(f"- {item}", markup=False)
+                    out.print(f"- {printable(item)}", markup=False)
             case Code(text):
-                for line in text.splitlines():
+                for line in printable(text).split("\n"):
                     out.print(f"  {line}", markup=False, soft_wrap=True)
             case Table() if block.rows:  # a head alone says nothing
                 print_table(out, block)
@@ -67,9 +68,11 @@ def print_table(out: "Console", table: Table) -> None:
     drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in table.columns:
         words = name in table.left
-        drawn.add_column(Cell(name), justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        drawn.add_column(
+            Cell(printable(name)), justify="left" if words else "right", no_wrap=not words, overflow="fold"
+        )
     for row in table.rows:
-        drawn.add_row(*(Cell(cell) for cell in row))
+        drawn.add_row(*(Cell(printable(cell)) for cell in row))
     out.print(drawn)
 
 
@@ -79,9 +82,9 @@ def print_listing(table: Table, title: str | None = None) -> None:
 
     drawn = Drawn(title=title, title_justify="left", box=None, pad_edge=False)
     for name in table.columns:
-        drawn.add_column(name, justify="left" if name in table.left else "right")
+        drawn.add_column(printable(name), justify="left" if name in table.left else "right")
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(printable(cell) for cell in row))
     console().print(drawn)
 
 

@@ -33,6 +33,7 @@ from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.earlier import FILE as KEPT
 from plastsearch.tracking.events import note
 from plastsearch.tracking.journal import read
+from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
 from plastsearch.tracking.records import trials
 
@@ -125,7 +126,7 @@ def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepVie
     def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
         quiet = showing.quiet or showing.as_json
         shown = display.JsonLines() if showing.json_lines else display_of(view, quiet=quiet)
-        return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown)]
+        return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown, view)]
 
     return listen
 
@@ -142,10 +143,15 @@ def display_of(view: SweepView, *, quiet: bool) -> Closing:
 
 
 class _Mirror:
-    """MLflow, given time at the end."""
+    """MLflow, given time at the end; what is worked out for its figures the display knows, too."""
 
-    def __init__(self, folder: Path, uri: str | None, display: Closing) -> None:
-        self._tracker = MlflowTracker(folder, uri, render=render, on_trouble=lambda text: display.feed(note(text)))
+    def __init__(self, folder: Path, uri: str | None, display: Closing, view: SweepView) -> None:
+        def draw(of: Path) -> Rendering:
+            found = render(of)
+            view.drawn_with(found.summary)
+            return found
+
+        self._tracker = MlflowTracker(folder, uri, render=draw, on_trouble=lambda text: display.feed(note(text)))
         self.feed = self._tracker.feed
 
     @property

@@ -79,26 +79,31 @@ def gather(
 
 def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, int, int], None]) -> Floats:
     from plastsearch.use.load import load
-    from plastsearch.use.model import HOP_S, Verdict
+    from plastsearch.use.scoring import How, hear_all
 
     model = load(name, device)
-    found = np.empty(len(paths))
-    for at, path in enumerate(paths):
-        found[at] = model.judged(model.read(path), Verdict(), HOP_S, "mean").score
-        tick(name, at + 1, len(paths))
-    return found
+    plain: list[float] = []
+    for block in hear_all(model, [str(path) for path in paths], How()):
+        for clip in block:
+            if clip.error is not None:  # a comparison lacks no clip
+                raise DataError(f"{clip.path}: {clip.error}")
+            plain.append(float(np.mean(clip.scores)))
+        tick(name, len(plain), len(paths))
+    calibration = model.facts.calibration
+    found: Floats = np.array(plain)
+    return found if calibration is None else calibration.slope * found + calibration.offset
 
 
 def _by_themselves(names: Sequence[str], files: dict[str, Path]) -> tuple[Clips, tuple[Arm, ...]]:
     """Scores that bring their classes along, of the same clips."""
-    kept = {name: _kept(name, files.get(name)) for name in names}
-    first = kept[names[0]]
+    kept = [(name, _kept(name, files.get(name))) for name in names]
+    first = kept[0][1]
     order = {clip: at for at, clip in enumerate(first.ids)}
     clips = Clips(
         first.ids, first.is_bona, first.attacks, first.speakers, f"the {len(first.ids):,} clips of {names[0]}"
     )
     arms = []
-    for name, own in kept.items():
+    for name, own in kept:
         if set(own.ids) != order.keys():
             raise DataError(
                 f"{name} and {names[0]} did not score the same clips ({len(own.ids):,} and {len(first.ids):,}); give a "

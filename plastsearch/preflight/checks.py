@@ -9,9 +9,10 @@ from plastsearch.models.catalog import NOT_COMPILED
 from plastsearch.models.sites import SiteRow, site_table
 from plastsearch.models.widths import SitesUnknownError
 from plastsearch.preflight.data_checks import has_finalists, places, unusable_clips
+from plastsearch.search.openings import openings
 from plastsearch.search.replication import explored_first
 from plastsearch.search.space import Space
-from plastsearch.search.warm_start import earlier_of, openings, sweeps_of
+from plastsearch.search.warm_start import earlier_of, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES

@@ -10,7 +10,7 @@ from plastsearch.analysis.rows import TrialRow
 from plastsearch.documents import Block, Heading, Table, Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.front import Goal
-from plastsearch.pareto.membership import CERTAIN
+from plastsearch.pareto.truths import CERTAIN
 from plastsearch.spec.constraints import known_metric
 from plastsearch.spec.methods import YARDSTICK
 

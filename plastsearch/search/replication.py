@@ -1,18 +1,20 @@
 """Explore or repeat? Which trial of a noisy search should run with a further seed, so that the front can be believed.
 
-The rule: the first (1 - share) of all runs explore. Then whoever's membership of the front is the least certain runs
-again, always with the lowest seed that it has not run with, so that seeds are common; a seed is opened by the baseline,
-which everything is compared with. Once every membership is certain, exploring goes on with what is left.
+The rule: the first (1 - share) of all runs explore. Then whoever is the most in doubt runs again: whether it is on the
+front, and, which counts three times, whether it is the winner. It takes the lowest seed that it has not run with, so
+that seeds are common; a seed is opened by the baseline, which everything is compared with. Once every membership and
+the winner are certain, exploring goes on with what is left.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from plastsearch.pareto.membership import CERTAIN
+from plastsearch.pareto.truths import CERTAIN
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 
+OF_WINNER = 3.0  # what doubt about the winner counts, beside doubt about a membership: it is what a user takes home
 PILOT = 4  # degrees of freedom of the spread between seeds, below which it is too vague to decide anything by
 
 
@@ -52,19 +54,21 @@ class Replication:
         return self.uncertain(records)
 
     def uncertain(self, records: Mapping[int, TrialRecord]) -> Repeat | None:
-        """The trial that one more seed would tell most about; None: all memberships are certain, or none is known."""
+        """The trial that one more seed would tell most about; None: all is certain, or nothing is known."""
         offsets = _offsets(records)
         if self.ranking.replicates.freedom(self.ranking.objectives[0].metric) < PILOT:
             return self._pilot(records, offsets)
-        members = self.ranking.membership(records.values())
+        shares = self.ranking.shares(records.values())
+        settled = any(best >= self.certain for _, best in shares.values())
         best, most = None, 0.0
         front = {record.number for record in self.ranking.front(records.values())}
-        for number, share in members.items():
+        for number, (share, best_share) in shares.items():
             runs = len(offsets[number])
             if runs >= self.seeds:
                 continue
             # One run in the front is never certain: that it looks best and that it was lucky are the same event.
             doubt = self.doubt(share) or (0.09 if number in front and runs == 1 else 0.0)
+            doubt += 0.0 if settled else OF_WINNER * best_share * (1 - best_share)
             gain = doubt / (runs + 1)  # how far one more run narrows what is known of it
             if gain > most:
                 best, most = records[number], gain

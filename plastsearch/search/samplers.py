@@ -27,6 +27,7 @@ from plastsearch.tracking.earlier import Earlier
 
 SWITCH = 250  # trials after which `auto` goes from TPE to NSGA-II
 POPULATION = 32
+ASTRAY = 1.0  # so many of TPE's proposals are random where all is luck; none where nothing surely is
 _GENERATION = "Nsga2:generation"
 
 Draw = Callable[[], Params]
@@ -117,7 +118,7 @@ class OptunaSampler:
 
     def update(self, order: int, values: Sequence[float], runs: int, violations: Mapping[str, float]) -> None:
         """Put the means over several runs in place of a finished trial's values; `runs` is how many."""
-        # All samplers read values, whose certainty they could not use; the number is for whoever can.
+        # Other samplers than TPE read values alone, whose certainty they could not use.
         if runs < 1:
             raise ValueError(f"a mean over {runs} runs")
         storage, trial_id = self._study._storage, self._ids[order]
@@ -131,7 +132,7 @@ class OptunaSampler:
             storage._set_trial(trial_id, trial)
         self._study._thread_local.cached_all_trials = None
         self._generations.revise(trial)
-        self._memory.revise(trial)
+        self._memory.revise(trial, runs)
 
     def _draw(
         self, inner: BaseSampler | None, study: optuna.Study, trial: FrozenTrial, order: int, rng: Generator
@@ -148,7 +149,9 @@ class OptunaSampler:
         _enter_generation(inner, study, trial)
         with np.errstate(invalid="ignore"):  # gp divides by zero where all neighbours are alike
             relative = inner.sample_relative(study, trial, fixed)
-        if self._told < self._startup or (not relative and fixed):
+        # The more of what is measured is luck, the less a model of it is worth beside a look elsewhere.
+        astray = isinstance(inner, Tpe) and rng.random() < ASTRAY * inner.luck
+        if self._told < self._startup or astray or (not relative and fixed):
             return self.space.draw(rng)
         return self.space.walk(_SampledValues(inner, study, trial, self._distributions, relative, rng))[0]
 

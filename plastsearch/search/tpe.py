@@ -1,8 +1,9 @@
 """Multivariate TPE whose proposals cost the same however long the sweep is: a sampler for any Optuna study.
 
-Up to `MOST` finished trials it proposes what Optuna's own does, number for number. Beyond, it looks at the best and at
-the newest: what a bad trial of long ago has to say, later ones have said again. Which ones those are follows from the
-trials alone, so that a resumed sweep looks at the same.
+Which trials are good is decided without their luck (pareto/smoothing.py): by single values it would follow the lucky
+ones. But for that it proposes what Optuna's own does, number for number, up to `MOST` finished trials. Beyond, it looks
+at the best and at the newest: what a bad trial of long ago has to say, later ones have said again. Which ones those are
+follows from the trials alone, so that a resumed sweep looks at the same.
 
 Trials of earlier sweeps stand beside a sweep's own in both mixtures, as far as they rank alike (pareto/likeness.py).
 """
@@ -16,12 +17,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna._hypervolume import _solve_hssp
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
 from plastsearch.pareto.front import rank
 from plastsearch.pareto.likeness import Foretelling
+from plastsearch.pareto.smoothing import distances, smoothed
 from plastsearch.search.parameters import flat
 from plastsearch.spec.domains import Params, Value
 from plastsearch.tracking.earlier import Earlier
@@ -50,6 +52,8 @@ class Memory:
         self.params: Floats = np.empty((0, len(known)))
         self.losses: Floats = np.empty((0, len(signs)))
         self.excess: Floats = np.empty(0)
+        self._runs: dict[int, int] = {}  # trials that stand for more than one
+        self._calm: tuple[Floats, float] | None = None
         self._open: list[int] = []
         self._seen = 0
         self._borrowed: list[_Borrowed] = []
@@ -92,14 +96,17 @@ class Memory:
         self._open = [trial.number for trial in running]
         finished = [trial for trial in news if trial.state == TrialState.COMPLETE]
         if finished:
+            self._calm = None
             self.numbers = np.append(self.numbers, [trial.number for trial in finished])
             self.params = np.vstack([self.params, *(self.row(trial.params) for trial in finished)])
             self.losses = np.vstack([self.losses, *(np.array(trial.values) * self._signs for trial in finished)])
             self.excess = np.append(self.excess, [_excess(trial) for trial in finished])
         return running
 
-    def revise(self, trial: FrozenTrial) -> None:
-        """Put other values in place of a trial's; if it is still to be read, the study has them."""
+    def revise(self, trial: FrozenTrial, runs: int) -> None:
+        """Put means over so many runs in place of a trial's values; if it is still to be read, the study has them."""
+        self._runs[trial.number] = runs
+        self._calm = None
         self.losses[self.numbers == trial.number] = np.array(trial.values) * self._signs
         self.excess[self.numbers == trial.number] = _excess(trial)
 
@@ -122,18 +129,35 @@ class Memory:
         counts[np.flatnonzero(~counts)[-MOST // 2 :]] = True
         return rows[counts]
 
-    def split(self, rows: Places, share: float = _GOOD) -> tuple[Places, Places]:
-        """The trials that count as good, and the others: TPE models each of the two."""
+    def calm(self) -> tuple[Floats, float]:
+        """Losses of the trials that count without their luck, and luck's share in a run; worked out once for all."""
+        if self._calm is None:
+            self._calm = self._without_luck(self.attended())
+        return self._calm
+
+    def _without_luck(self, rows: Places) -> tuple[Floats, float]:
+        losses = self.losses[rows]
+        allowed = np.flatnonzero(self.excess[rows] <= 0)  # others may have been halted: their values are early ones
+        if not len(allowed):
+            return losses, 0.0
+        known = rows[allowed]
+        columns = [_column(self.params[known, self.places[name]], one) for name, one in self._known.items()]
+        runs = np.array([self._runs.get(int(number), 1) for number in self.numbers[known]], dtype=np.float64)
+        losses[allowed], luck = smoothed(distances(columns), losses[allowed], runs)
+        return losses, luck
+
+    def split(self, rows: Places, share: float = _GOOD, losses: Floats | None = None) -> tuple[Places, Places]:
+        """The trials that count as good, by these losses of theirs, and the others: TPE models each of the two."""
         count = math.ceil(share * len(rows))
         if len(self._signs) == 1:
             count = min(count, _MOST_GOOD)
         good = np.zeros(len(rows), dtype=np.bool_)
-        good[self._best(rows, count, by_volume)] = True
+        good[self._best(rows, count, by_volume, losses)] = True
         return rows[good], rows[~good]
 
-    def _best(self, rows: Places, count: int, spread: Spread) -> Places:
+    def _best(self, rows: Places, count: int, spread: Spread, losses: Floats | None = None) -> Places:
         """Which of the rows are the best `count`: front after front, then those that exceed limits least."""
-        losses, excess = self.losses[rows], self.excess[rows]
+        losses, excess = self.losses[rows] if losses is None else losses, self.excess[rows]
         allowed, others = np.flatnonzero(excess <= 0), np.flatnonzero(excess > 0)
         if len(allowed) <= count:
             least = others[np.argsort(excess[others], kind="stable")]
@@ -146,6 +170,16 @@ class Memory:
         tied = np.flatnonzero(ranks == last)
         chosen = spread(losses[tied], count - int((ranks < last).sum()))
         return np.take(allowed, np.append(np.flatnonzero(ranks < last), tied[chosen]))
+
+
+def _column(values: Floats, one: BaseDistribution) -> tuple[Floats, float]:
+    """A parameter's numbers and their span; 0 where they are places of labels."""
+    if isinstance(one, CategoricalDistribution):
+        return values, 0.0
+    assert isinstance(one, IntDistribution | FloatDistribution)
+    if one.log:
+        return np.log(values), math.log(one.high / one.low)
+    return values, float(one.high - one.low)
 
 
 def _excess(trial: FrozenTrial) -> float:
@@ -203,6 +237,7 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
     def __init__(self, seed: int, memory: Memory) -> None:
         super().__init__(seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=CANDIDATES)
         self._memory = memory
+        self.luck = 0.0  # its share in a single run, by the trials so far
         self._at = -1  # the trial that `_rows` and `_mixtures` belong to
         self._rows: tuple[Floats, Floats] = (memory.params, memory.params)
         self._lent: list[Lent] = []
@@ -233,11 +268,12 @@ class Tpe(optuna.samplers.TPESampler):  # type: ignore[misc] # optuna is untyped
             return
         memory = self._memory
         running = [trial for trial in memory.read(study) if trial.number != number]
-        good, bad = memory.split(memory.attended())
+        losses, self.luck = memory.calm()
+        good, bad = memory.split(memory.attended(), losses=losses)
         ages = np.append(memory.numbers[bad], [trial.number for trial in running])
         # By age, since Optuna weighs bad trials by it: among more than 25 the oldest count least.
-        rows = np.vstack([memory.params[bad], *(memory.row(trial.params) for trial in running)])
-        self._rows = memory.params[good], rows[np.argsort(ages)]
+        others = np.vstack([memory.params[bad], *(memory.row(trial.params) for trial in running)])
+        self._rows = memory.params[good], others[np.argsort(ages)]
         self._lent = memory.lent()
         self._at = number
         self._mixtures = {}

@@ -12,8 +12,8 @@ from numpy.random import Generator
 from pydantic import JsonValue, ValidationError
 
 from plastsearch.errors import PlastsearchError, SpecError
-from plastsearch.pareto.front import rank
 from plastsearch.search.earlier_trials import Told, ToldSweep, read_source
+from plastsearch.search.openings import openings
 from plastsearch.search.parameters import Parameter, flat, label
 from plastsearch.search.space import Space
 from plastsearch.search.subsets import Encoding, OnOff
@@ -21,11 +21,9 @@ from plastsearch.search.values import RandomValues
 from plastsearch.spec.domains import Params, Value
 from plastsearch.spec.methods import UNTOUCHED
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.earlier import Earlier, EarlierSweep, EarlierTrial, Form, Opening, keep, kept
+from plastsearch.tracking.earlier import Earlier, EarlierSweep, EarlierTrial, Form, keep, kept
 from plastsearch.tracking.records import TrialRecord
 
-SHARE = 6  # one of so many trials at most is an opening that earlier sweeps found
-MOST = 10
 _NAMED = 3  # reasons that are spelt out
 
 
@@ -217,44 +215,6 @@ class _EarlierValues(RandomValues):
         if not math.isclose(placed, value, rel_tol=1e-9, abs_tol=1e-12):
             self.moved = 1
         return int(placed) if one.whole else placed
-
-
-def openings(earlier: Earlier, spec: SweepSpec, space: Space) -> list[Opening]:
-    """Points of the earlier fronts, from each sweep in turn, each configuration once."""
-    count = min(MOST, max(1, spec.search.trials // SHARE))
-    queues = [_best_first(earlier, at) for at in range(len(earlier.sweeps))]
-    found: dict[str, Opening] = {}
-    for place in range(max(map(len, queues), default=0)):
-        for at, queue in enumerate(queues):
-            if place < len(queue) and len(found) < count:
-                one = Opening(params=queue[place].params, of=at)
-                found.setdefault(space.config(flat(one.params)).trial_id(), one)
-    return list(found.values())
-
-
-def _best_first(earlier: Earlier, at: int) -> list[EarlierTrial]:
-    """Trials within the limits: the front first, spread along the first objective, then the front behind it."""
-    trials = [one for one in earlier.sweeps[at].trials if one.excess <= 0]
-    if not trials:
-        return []
-    losses = earlier.losses([one.values for one in trials])
-    ranks = rank(losses, ["min"] * losses.shape[1])
-    found: list[EarlierTrial] = []
-    for level in range(int(ranks.max()) + 1):
-        members = np.flatnonzero(ranks == level)
-        members = members[np.argsort(losses[members, 0], kind="stable")]
-        found += [trials[one] for one in members[_halving(len(members))]]
-    return found
-
-
-def _halving(count: int) -> Sequence[int]:
-    """Places 0 to count - 1 such that any first few are spread: both ends, the middle, the quarters, …"""
-    order = [0, count - 1]
-    parts = 2
-    while parts < 2 * count:
-        order += [round((count - 1) * at / parts) for at in range(1, parts, 2)]
-        parts *= 2
-    return list(dict.fromkeys([*order, *range(count)]))[:count]
 
 
 def _forms(space: Space) -> dict[str, Form]:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from plastsearch.execute.executor import Meters
 from plastsearch.store.records import StageRecords
 from plastsearch.store.room import size
-from plastsearch.sweep.view import SweepView
+from plastsearch.sweep.view import LIKELY, SweepView
 from plastsearch.tracking.events import Event, note
 
 EVERY_S = 5.0
@@ -110,6 +110,9 @@ class Exporter:
         if gain is not None:
             text = "volume that the search dominates beyond the baseline, as a share of all that it leaves"
             self._set("gain", text, gain)
+        if self._view.likely_gain is not None:
+            for (name, text), value in zip(LIKELY.items(), self._view.likely_gain, strict=True):
+                self._set(name, f"the gain allowing for luck, when figures were last drawn: {text}", value)
 
     def _set(self, name: str, text: str, value: float) -> None:
         self._meters.set(f"plastsearch_{name}", text, value, self._tags)

@@ -24,6 +24,8 @@ from plastsearch.tracking.replicates import noise_of
 from plastsearch.words import duration
 
 LEAST_FREEDOM = 4  # repeats below this say next to nothing of how far runs scatter
+# As MLflow names them, and what they are.
+LIKELY = {"gain_likely": "median", "gain_low": "lower end of 95 %", "gain_high": "upper end of 95 %"}
 _NUMBER = re.compile(r"\d+")
 
 
@@ -41,6 +43,7 @@ class SweepView:
     halt: Halt | None = None
     drawn: bool = False  # by a live table
     last_hint: str = ""
+    likely_gain: tuple[float, float, float] | None = None  # and its interval, as of the last drawing
     _known: tuple[int, list[TrialRecord], float | None] | None = None
     _noise: tuple[int, Noise | None] | None = None
     _early: tuple[int, list[Foretold]] | None = None
@@ -63,6 +66,13 @@ class SweepView:
     def gain(self) -> float | None:
         """What the front dominates beyond the baseline, as a share of all that it leaves."""
         return self._standing()[2]
+
+    def drawn_with(self, summary: Mapping[str, float]) -> None:
+        """Learn what the process that draws figures has worked out: the gain, allowing for luck, with its interval."""
+        # 400 possible fronts, and clips drawn again for sixty files of scores, take seconds: too long for a driver,
+        # and a process apart does it for the mirror anyway.
+        found = [summary[name] for name in LIKELY if name in summary]
+        self.likely_gain = (found[0], found[1], found[2]) if len(found) == len(LIKELY) else None
 
     def _standing(self) -> tuple[int, list[TrialRecord], float | None]:
         # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
@@ -102,7 +112,7 @@ class SweepView:
         parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
         gain = self.gain()
         if gain is not None:
-            parts.append(f"gain {100 * gain:.1f} %")
+            parts.append(f"gain {100 * gain:.1f} %{self._likely()}")
         known_noise = self.noise()
         if known_noise is not None:
             parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
@@ -116,6 +126,12 @@ class SweepView:
         if left is not None:
             parts.append(f"left about {duration(left)}")
         return " · ".join(parts)
+
+    def _likely(self) -> str:
+        if self.likely_gain is None:
+            return ""
+        middle, low, high = (f"{100 * value:.1f}" for value in self.likely_gain)
+        return f", likely {middle} [{low}, {high}]"
 
     def left_s(self, records: list[TrialRecord]) -> float | None:
         """Trials to come × their mean time ÷ slots."""

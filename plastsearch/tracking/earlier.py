@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import whole_file
-from plastsearch.pareto.likeness import Column, Floats, Foretelling
+from plastsearch.pareto.likeness import Foretelling
+from plastsearch.pareto.surface import Column, Floats
 
 FILE = "warm_start.json"
 LEARNING = ("auto", "tpe")  # samplers that weigh earlier trials, `auto` until it switches; others take openings alone

@@ -22,6 +22,7 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "DO_NOT_TRACK": "true",
 }
 _SQLITE = "sqlite:///"
@@ -82,10 +83,17 @@ def mlflow_uri(folder: Path) -> str:
     return f"{_SQLITE}{database_of(folder)}"
 
 
-def open_store(uri: str) -> "MlflowClient":
-    """A client of a store; a SQLite file is made in write-ahead mode before anyone else can open it."""
+def be_quiet() -> None:
+    """Settle what MLflow says and how long it waits, before it is imported: it reads some of that only once."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of a store; a SQLite file is made in write-ahead mode before anyone else can open it."""
+    be_quiet()
     if uri.startswith(_SQLITE):
         path = Path(uri.removeprefix(_SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +101,6 @@ def open_store(uri: str) -> "MlflowClient":
         # processes that make the tables of a fresh file at once crash.
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")
-    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
-        logging.getLogger(name).setLevel(level)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

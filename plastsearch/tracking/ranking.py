@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import front, hypervolume
-from plastsearch.pareto.membership import membership
+from plastsearch.pareto.truths import Shares, shares
 from plastsearch.spec.constraints import Constraint, parse_constraint
 from plastsearch.spec.methods import facts
 from plastsearch.spec.sweep import Objective
@@ -90,18 +90,25 @@ class Ranking:
 
     def membership(self, records: Iterable[TrialRecord]) -> dict[int, float]:
         """How likely each trial that counts is a member of the front; empty while no trial has run twice."""
+        return {number: share for number, (share, _) in self.shares(records).items()}
+
+    def shares(self, records: Iterable[TrialRecord]) -> dict[int, tuple[float, float]]:
+        """How likely each trial that counts is a member of the front, and how likely the winner; else as above."""
         counted = [record for record in records if self.counts(record)]
         variances = [self.replicates.variance(one.metric) for one in self.objectives]
         known_variances = [variance for variance in variances if variance is not None]
         if not counted or len(known_variances) < len(variances):
             return {}
-        found = membership(
+        found: Shares = shares(
             [self.values(record) for record in counted],
             known_variances,
             [self.replicates.count(record.number) for record in counted],
             [one.goal for one in self.objectives],
+            freedoms=[self.replicates.freedom(one.metric) for one in self.objectives],
+            candidates=[_may_win(record) for record in counted],
         )
-        return {record.number: float(share) for record, share in zip(counted, found, strict=True)}
+        pairs = zip(found.front.tolist(), found.best.tolist(), strict=True)
+        return {record.number: pair for record, pair in zip(counted, pairs, strict=True)}
 
     def front(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         """Finished trials within the limits that none dominates (finalists apart), by the first objective."""
@@ -115,8 +122,7 @@ class Ranking:
 
     def winner(self, records: Iterable[TrialRecord]) -> TrialRecord | None:
         """The search trial that controls answer to: of those that grew something, the best by the first objective."""
-        grown = [r for r in records if r.role == "search" and facts(str(r.config["method"])).grows]
-        return next(iter(self.front(grown)), None)
+        return next(iter(self.front(record for record in records if _may_win(record))), None)
 
     def hypervolume(self, records: Sequence[TrialRecord]) -> float | None:
         """The volume the search trials dominate; None where an objective has no reference (yet)."""
@@ -163,6 +169,10 @@ def objectives_of(spec: Mapping[str, JsonValue]) -> list[Objective]:
     asked = spec.get("objectives")
     said = [_objective(one) for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
     return said or [Objective(metric="dev_eer")]
+
+
+def _may_win(record: TrialRecord) -> bool:
+    return record.role == "search" and facts(str(record.config["method"])).grows
 
 
 def _objective(plain: Mapping[str, JsonValue]) -> Objective:

@@ -27,6 +27,7 @@ from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import TrialNetwork, blank, load_weights
 from plastsearch.use.calibrations import kept_calibration, of_sweep
 from plastsearch.use.facts import Facts
+from plastsearch.use.opened import SAMPLED, opened_names, sample_of
 from plastsearch.use.references import InSweep
 
 STORE = "store"  # beside the sweeps of one root
@@ -181,6 +182,16 @@ def _found(results: Results, record: TrialRecord, key: str) -> dict[str, JsonVal
         "eval_per_attack": details.get("eval_per_attack", {}),
         "stages": details.get("stages", []),
         "baseline": None if baseline is None else baseline.metrics,
+        # The only ones that the evaluation split has judged: the trial, and the baseline, run again with fresh seeds.
+        "finalists": _again(results, record.number if record.of is None else record.of),
+        "baseline_finalists": [] if baseline is None else _again(results, baseline.number),
         "trials": len(results.rows),
+        SAMPLED: sample_of(opened_names(results)),
     }
     return cast("dict[str, JsonValue]", as_json(plain))  # null for what is no number
+
+
+def _again(results: Results, number: int) -> list[dict[str, float]]:
+    """What finalists of a trial reached on the evaluation split, one for each seed."""
+    rows = [row for one in results.finalists if one.of == number for row in one.rows if "eval_eer" in row.metrics]
+    return [{"seed": row.config.seed, "eval_eer": row.metrics["eval_eer"]} for row in rows]

@@ -7,8 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 import plastsearch.sweep.options
+from plastsearch.cli import sweep_session
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.sweep import Objective
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.mlflow_pages import Rendering
+from plastsearch.tracking.ranking import Ranking
 from tests.sweep.fake_trials import FUNCTION
 from tests.sweep.session_process import SPACE
 
@@ -26,6 +31,27 @@ def sweep(tmp_path, monkeypatch):
         return CliRunner().invoke(app, [*line, "--mlflow", "none", *words])
 
     return typed
+
+
+def test_what_is_worked_out_for_mlflow_s_figures_stands_in_the_footer(tmp_path, monkeypatch):
+    """Drawn for the mirror: the one place where 400 possible fronts are affordable while a sweep runs."""
+    trackers = []
+
+    class Tracker:
+        lag, feed = 0, None
+
+        def __init__(self, folder, uri, *, render, on_trouble):
+            trackers.append(functools.partial(render, folder))
+
+    drawn = Rendering({}, "", "", "", summary={"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.3})
+    monkeypatch.setattr(sweep_session, "MlflowTracker", Tracker)
+    monkeypatch.setattr(sweep_session, "render", lambda folder: drawn)
+    view = SweepView({}, Ranking([Objective(metric="dev_eer")]), None)
+    listen = sweep_session._listeners(None, sweep_session.Showing(quiet=True, as_json=False, json_lines=False))
+    listen(tmp_path, view)
+    assert view.likely_gain is None
+    assert trackers[0]() is drawn  # the mirror gets it, too
+    assert view.likely_gain == (0.2, 0.1, 0.3)
 
 
 def test_a_sweep_ends_with_the_front_and_where_the_results_lie(sweep, tmp_path):

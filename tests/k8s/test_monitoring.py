@@ -24,6 +24,8 @@ FIGURES = {  # what a sweep's driver exports, all with the label `sweep`
     "ray_plastsearch_store_limit_bytes",
     "ray_plastsearch_best",
     "ray_plastsearch_gain",
+    "ray_plastsearch_gain_low",
+    "ray_plastsearch_gain_high",
 }
 OF_RAY = {"ray_node_gpus_utilization"}
 LABELS = 'namespace="n", sweep="s"'

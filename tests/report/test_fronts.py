@@ -16,6 +16,7 @@ from plastsearch.report.publish import caption, render, report_json, trials_csv
 from plastsearch.report.sections import opening, report
 from plastsearch.report.trust import HEADING, reliabilities, trust
 from plastsearch.report.verdict import verdict
+from plastsearch.sweep.view import SweepView
 
 
 def test_repeats_are_part_of_their_trial_and_no_row_of_their_own(noisy):
@@ -188,6 +189,9 @@ def test_a_tracker_is_told_who_is_certain_and_how_reliable_the_ranking_is(noisy)
     summary = found.summary
     assert summary["reliability.dev_eer_low"] < summary["reliability.dev_eer"] < summary["reliability.dev_eer_high"]
     assert summary["gain_low"] < summary["gain_likely"] < summary["gain_high"]
+    view = SweepView({}, noisy.ranking, trials=None)
+    view.drawn_with(summary)
+    assert view.likely_gain == noisy.likely_gain  # what the footer says is what the report says
     assert found.tags["plastsearch.knee"] == str(noisy.knee.number)
     assert "trial" in found.tags["plastsearch.best_under.params_total"]
     assert HEADING in found.note

@@ -48,6 +48,17 @@ def test_values_are_those_of_trials_that_learnt_something_and_differ() -> None:
     assert all(0 < row["backward_gflop"] < 0.1 and row["params_total"] >= 46_818 for row in ROWS)
 
 
+def test_figures_of_the_same_scores_agree(module: ModuleType) -> None:
+    """Each but roughly, as a column that stood in other rows' places would not."""
+    table = module.load()
+    eer, smooth, auc = (
+        np.array([v for *_, v in table.triples(name)]) for name in ("dev_eer", "dev_eer_smooth", "dev_auc")
+    )
+    assert np.abs(eer - smooth).max() < 5
+    assert np.corrcoef(eer, smooth)[0, 1] > 0.6
+    assert np.corrcoef(eer, auc)[0, 1] < -0.6
+
+
 def test_counted_work_depends_on_sites_widths_and_regime_alone() -> None:
     work: dict[tuple[str, int, str], set[float]] = {}
     for row in ROWS:
@@ -142,7 +153,8 @@ def test_a_row_comes_out_again(module: ModuleType, tmp_path: Path, at: int, monk
     assert again["params_total"] == row["params_total"]
     same_cpu = pq.read_schema(PATH).metadata[b"machine"].decode().startswith(record_table.cpu_model())
     assert again["dev_eer"] == pytest.approx(row["dev_eer"], abs=1e-9 if same_cpu else 3.0)
-    assert again["dev_cllr"] == pytest.approx(row["dev_cllr"], rel=1e-5 if same_cpu else 0.2)
+    for name in ("dev_cllr", "dev_auc", "dev_eer_smooth"):
+        assert again[name] == pytest.approx(row[name], rel=1e-5 if same_cpu else 0.2)
 
 
 def test_a_recording_that_was_killed_goes_on_behind_its_last_whole_line(
@@ -163,3 +175,20 @@ def test_a_recording_that_was_killed_goes_on_behind_its_last_whole_line(
     record_table.record(tmp_path, [0], 4)
     assert ran == [*first, *first[2:]]
     assert len(record_table.lines(path)) == 4
+
+
+def test_parts_of_the_clips_are_of_the_same_trials_and_differ(module: ModuleType) -> None:
+    """Every trial has every part; both halves of attacks together are about the whole, and corpora are not copies."""
+    rows = pq.read_table(module.PARTS).to_pylist()
+    names = [name for name in rows[0] if name not in module.KEY]
+    assert len(names) == 20 * 3
+    whole = {tuple(row[name] for name in module.KEY): row["dev_eer"] for row in ROWS}
+    assert {tuple(row[name] for name in module.KEY) for row in rows} == set(whole)
+    assert all(0 < row[name] < 60 for row in rows for name in names)
+    one, other = (module.part_name(part) for part in (("A01", "A02", "A03"), ("A06", "A05", "A04")))
+    expected = np.array([whole[tuple(row[name] for name in module.KEY)] for row in rows])
+    halves = np.array([[row[one], row[other]] for row in rows])
+    assert np.corrcoef(halves.mean(axis=1), expected)[0, 1] > 0.8
+    apart = np.array([[row[f"{one}_odd"], row[f"{other}_even"]] for row in rows])
+    assert np.corrcoef(apart.T)[0, 1] < 0.9
+    assert module.PARTS.stat().st_size < 5_000_000

@@ -116,6 +116,18 @@ def test_a_lucky_run_is_found_out():
     assert search.ranking.values(lucky)[0] > 12.5
 
 
+def test_the_winner_is_doubted_more_than_other_members():
+    search = Search(trials=60, share=0.9)
+    rng = np.random.default_rng(3)
+    rivals = [search.explore(float(10 + 0.1 * n), 1000.0).number for n in range(4)]  # who of them is the best?
+    far = [search.explore(float(16 + 0.1 * n), 990.0 - n).number for n in range(4)]  # members or not, never the best
+    for _ in range(24):
+        repeat = search.rule.uncertain(search.records)
+        search.again(repeat, float((10 if repeat.trial.number in rivals else 16) + rng.standard_normal()))
+    runs = [sum(search.ranking.replicates.count(n) for n in some) for some in (rivals, far)]
+    assert runs[0] > runs[1]
+
+
 def test_means_are_compared_after_what_a_seed_does_to_all():
     search = Search(trials=8)
     good, other = search.explore(10.0), search.explore(12.0)

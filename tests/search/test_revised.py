@@ -64,8 +64,8 @@ def test_means_change_what_is_proposed(sampler, count):
     assert [one.id for one in plain.records] != [one.id for one in repeated.records]
 
 
-def test_a_sampler_reads_the_means_alone():
-    """Told first values and then means, it proposes what it proposes if the means come at once."""
+def test_a_sampler_forgets_what_the_first_run_said():
+    """Told first values and then means of as many runs, it proposes what it proposes if the means come at once."""
     one = spec(WIDE)
     space = open_space(one)
     first, second = (OptunaSampler(space, ["min", "min"], "tpe", 0, 4) for _ in range(2))
@@ -77,6 +77,7 @@ def test_a_sampler_reads_the_means_alone():
         first.tell(order, luck, {})
         first.update(order, mean, 2, {})
         second.tell(order, mean, {})
+        second.update(order, mean, 2, {})
 
 
 def test_what_has_no_values_cannot_be_revised():
@@ -100,7 +101,7 @@ def test_a_memory_takes_revised_losses():
     for number in (1, 9):  # the second was not read yet: the study will have it
         changed = optuna.trial.create_trial(values=[5.0, 7.0], constraints={"c": 3.0, "d": -1.0})
         changed.number = number
-        memory.revise(changed)
+        memory.revise(changed, 2)
     assert memory.losses.tolist() == [[0.0, 0.0], [5.0, -7.0], [2.0, -2.0]]
     assert memory.excess.tolist() == [0.0, 3.0, 0.0]
 

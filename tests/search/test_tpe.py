@@ -1,4 +1,4 @@
-"""Our TPE: Optuna's own number for number while it looks at all trials, bounded and still itself beyond."""
+"""Our TPE: Optuna's own number for number but for luck, while it looks at all trials; bounded and itself beyond."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from plastsearch.pareto import smoothing
 from plastsearch.pareto.front import front
 from plastsearch.search import tpe
 from plastsearch.search.space import open_space
@@ -58,7 +59,8 @@ def stock(number):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("constrained", [False, True])
 @pytest.mark.parametrize("signs", [(1,), (1, -1), (1, 1, -1)])
-def test_it_proposes_what_optuna_would(signs, constrained):
+def test_it_proposes_what_optuna_would_if_it_took_values_as_they_are(monkeypatch, signs, constrained):
+    monkeypatch.setattr(smoothing, "LEAST", 1000)
     memory = Memory(KNOWN, signs)
     ours = run(lambda number: Tpe(number, memory), signs, 60, constrained)
     assert ours == run(stock, signs, 60, constrained)
@@ -76,6 +78,39 @@ def test_it_looks_at_the_best_and_the_newest(monkeypatch):
     best = np.flatnonzero(front(memory.losses, ["min", "min"])).tolist()
     assert len(best) <= 10
     assert set(best) <= set(rows.tolist())
+
+
+def lucky_memory():
+    """Forty trials in which `a` decides, and one without it that was luckier than any with."""
+    rng = np.random.default_rng(0)
+    study = optuna.create_study()
+    for number in range(40):
+        params = {"a": number % 2 == 1, "d": float(rng.uniform(0, 0.9))}
+        value = 0.0 if number == 20 else 9.0 - 5 * params["a"] + rng.normal()
+        known = {name: KNOWN[name] for name in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=known, value=value))
+    memory = Memory({name: KNOWN[name] for name in ("a", "d")}, [1])
+    memory.read(study)
+    return memory, study.trials[20]
+
+
+def test_a_lucky_trial_is_no_good_one_unless_it_keeps_its_luck():
+    memory, trial = lucky_memory()
+    rows = memory.attended()
+    assert 20 in memory.split(rows)[0]
+    assert 20 not in memory.split(rows, losses=memory.calm()[0])[0]
+    memory.revise(trial, 50)
+    assert 20 in memory.split(rows, losses=memory.calm()[0])[0]
+
+
+def test_trials_beyond_limits_lend_no_values():
+    one, other = lucky_memory()[0], lucky_memory()[0]
+    other.losses[:30] += 100
+    for memory in (one, other):
+        memory.excess[:30] = 1.0
+        assert (memory.calm()[0][:30] == memory.losses[:30]).all()
+    assert (one.calm()[0][30:] == other.calm()[0][30:]).all()
+    assert (one.calm()[0][30:] != one.losses[30:]).any()
 
 
 @pytest.mark.parametrize("kept", [33, 47])

@@ -65,7 +65,22 @@ def test_numbers_are_those_of_the_journal(rig, tmp_path):
     best = min(r.metrics["dev_eer"] for r in records.values() if r.state == "done")
     assert meters.found["best", ("metric", "dev_eer"), sweep] == best
     assert 0 < meters.found["gain", sweep] < 1
+    assert not any(name[0] == "gain_low" for name in meters.found)  # no figure was drawn that could have told
     assert said == []
+
+
+def test_the_interval_of_the_gain_is_the_one_last_drawn(rig, tmp_path):
+    it = rig()
+    sweep = it.run()
+    view = SweepView(sweep.records, sweep._ranking, 6)
+    view.drawn_with({"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.35, "hypervolume": 3.0})
+    meters = Meters()
+    assert Exporter(meters, "night", view, [], tmp_path, None, print).close() is None
+    sweep_tag = ("sweep", "night")
+    assert [meters.found[name, sweep_tag] for name in ("gain_likely", "gain_low", "gain_high")] == [0.2, 0.1, 0.35]
+    assert f"gain {100 * view.gain():.1f} %, likely 20.0 [10.0, 35.0] · " in view.summary()
+    view.drawn_with({"hypervolume": 3.0})  # what is drawn later may know none: the old one is not kept
+    assert "likely" not in view.summary()
 
 
 def test_an_exporter_that_fails_is_said_once_and_one_that_hangs_is_left_behind(rig, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""What large commands do once they run; these files import plainly."""

@@ -1,0 +1,88 @@
+"""Layers that an exporter cannot take as they are, in a form that it can; they compute the same.
+
+Axes: B clips, T samples or frames, D features, W directions, H hidden units, G gates × hidden units.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from plastsearch.errors import PlastsearchError
+from plastsearch.models.frontend import FilterBank
+
+
+class ExportedGRU(nn.Module):
+    """A one-layer nn.GRU as ONNX's operator of that name; it has values in an exported graph alone.
+
+    torch.export knows nn.GRU only unrolled over time, which freezes the length of clips. ONNX lists the gates as
+    update, reset, candidate where torch has reset, update, candidate; and torch applies the reset gate after the
+    candidate's hidden side was multiplied, which `linear_before_reset` says.
+    """
+
+    weight: Tensor
+    recurrence: Tensor
+    bias: Tensor
+
+    def __init__(self, gru: nn.GRU) -> None:
+        super().__init__()
+        if gru.num_layers != 1 or not gru.batch_first or not gru.bias:
+            raise PlastsearchError(
+                f"a GRU of {gru.num_layers} layers, batch_first={gru.batch_first}, bias={gru.bias} has no form for "
+                "ONNX here; one layer, batch first and with biases has"
+            )
+        self.hidden_size = gru.hidden_size
+        self.bidirectional = gru.bidirectional
+        # Each direction as torch lists it: input weights, recurrent ones, their biases.
+        rows = [[_reordered(one.detach()) for one in direction] for direction in gru.all_weights]
+        self.register_buffer("weight", torch.stack([row[0] for row in rows]))
+        self.register_buffer("recurrence", torch.stack([row[1] for row in rows]))
+        self.register_buffer("bias", torch.stack([torch.cat(row[2:]) for row in rows]))
+
+    def forward(self, frames_BTD: Tensor, state: Tensor | None = None) -> tuple[Tensor, None]:
+        """The outputs of all frames, and no last state: nobody here reads it."""
+        if state is not None:
+            raise PlastsearchError("a GRU with a first state of its own has no form for ONNX here")
+        clips, frames, _ = frames_BTD.shape
+        out_TWBH = torch.onnx.ops.symbolic(
+            "GRU",
+            (frames_BTD.transpose(0, 1), self.weight, self.recurrence, self.bias),
+            {
+                "hidden_size": self.hidden_size,
+                "linear_before_reset": 1,
+                "direction": "bidirectional" if self.bidirectional else "forward",
+            },
+            dtype=frames_BTD.dtype,
+            shape=(frames, len(self.weight), clips, self.hidden_size),
+        )
+        return out_TWBH.permute(2, 0, 1, 3).flatten(2), None
+
+
+class ExportedFilterBank(FilterBank):
+    """A front end whose spectrum is computed in double precision.
+
+    ONNX Runtime's STFT is several times less exact than torch's. In a band that holds little of a loud frame that is
+    much, and the logarithm brings it before the network: scores in single precision were up to 8.5e-5 apart.
+    """
+
+    def _power(self, wave_BT: Tensor) -> Tensor:
+        return super()._power(wave_BT.double()).float()
+
+
+def _reordered(gates_G: Tensor) -> Tensor:
+    reset, update, candidate = gates_G.chunk(3)
+    return torch.cat([update, reset, candidate])
+
+
+def exportable(module: nn.Module) -> nn.Module:
+    """A copy on the CPU, in eval mode, with its front end and each of its recurrent layers in the exporter's form."""
+    made = copy.deepcopy(module).cpu().eval()
+    for path, part in list(made.named_modules()):
+        parent, _, name = path.rpartition(".")
+        if isinstance(part, nn.GRU):
+            setattr(made.get_submodule(parent), name, ExportedGRU(part))
+        elif isinstance(part, FilterBank):
+            exact = ExportedFilterBank(part.kind, part.rate_hz, part.shape, part.normalise).eval()
+            exact.window = exact.window.double()
+            setattr(made.get_submodule(parent), name, exact)
+    return made
