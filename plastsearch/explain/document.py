@@ -13,7 +13,7 @@ from plastsearch.explain.picture import MOST_NEURONS, TITLES
 MOST_LISTED = 12  # neurons in a terminal's table
 ALONE = (
     "Nothing was put to the test, and a lone heat map proves nothing: give clips with classes "
-    "(`--protocol KEY --audio FOLDER`), or name a trial of a sweep."
+    "(`--protocol KEY --audio FOLDER`), or name a trial of a sweep, without `--no-evidence`."
 )
 
 

@@ -38,6 +38,13 @@ _PRETRAINING = {
 _SPAN = 3
 _SPAN_STARTS = 0.2
 _OTHERS = 20
+# What a preprocessor_config.json says of any encoder here, beside its rate and whether waves are normalised.
+WAVE_SETTINGS: dict[str, object] = {
+    "feature_size": 1,
+    "padding_value": 0.0,
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "return_attention_mask": False,
+}
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
 
 
@@ -265,14 +272,7 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
 
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
-    choices = {
-        "do_normalize": detector.normalize,
-        "sampling_rate": 16_000,
-        "feature_size": 1,
-        "padding_value": 0.0,
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "return_attention_mask": False,
-    }
+    choices = {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": 16_000}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
