@@ -1,9 +1,14 @@
-"""One audio file → mono samples at the wanted rate, or the reason why not; soundfile is used here and nowhere else."""
+"""One audio file → mono samples at the wanted rate, or the reason why not; soundfile is used here and nowhere else.
+
+What libsndfile does not open goes to torchaudio, where torchcodec is installed.
+"""
 
 import io
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +52,7 @@ def decode(
     """
     room = room or (lambda n: np.empty(n, DTYPES[storage]))
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # a name need not be valid text
             if storage == "int16" and file.subtype in EXACT_INT16 and file.channels == 1 and file.samplerate == rate_hz:
                 return _sounding(_read(file, path, room)), 2.0**-15
             channels, source_hz = file.channels, file.samplerate
@@ -55,7 +60,10 @@ def decode(
                 raise BadAudioError("no usable sample rate", f"{source_hz} Hz in the header")
             wave = _mono(_read(file, path, lambda n: np.empty((n, channels), np.float32)))
     except soundfile.LibsndfileError as error:
-        raise BadAudioError(*_why_unreadable(Path(path), error.error_string)) from None
+        other = _by_torchaudio(path)
+        if other is None:
+            raise BadAudioError(*_why_unreadable(Path(path), error.error_string)) from None
+        wave, source_hz = other
     except MemoryError as error:
         raise BadAudioError("too long for the memory", str(error)) from None
     if not np.isfinite(wave).all():
@@ -67,6 +75,22 @@ def decode(
     samples = room(len(stored))
     samples[:] = stored
     return samples, scale
+
+
+def _by_torchaudio(path: str | Path) -> tuple[npt.NDArray[np.float32], int] | None:
+    """What torchaudio opens beyond libsndfile (AAC in .m4a, WebM), where torchcodec and FFmpeg are there."""
+    if find_spec("torchcodec") is None or not Path(path).is_file() or not Path(path).stat().st_size:
+        return None
+    import torchaudio
+
+    try:
+        wave_CT, rate_hz = torchaudio.load(os.fsdecode(path))
+    except (RuntimeError, ValueError, OSError, ImportError):
+        return None  # no audio to either of them; libsndfile's words are for people
+    if not wave_CT.numel():
+        raise BadAudioError("no samples")
+    mono: npt.NDArray[np.float32] = wave_CT.float().mean(dim=0).numpy()
+    return mono, int(rate_hz)
 
 
 def to_int16(wave: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int16], float]:

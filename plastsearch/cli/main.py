@@ -51,7 +51,9 @@ def _register() -> None:
     in_use = (
         "score",
         "calibrate",
+        "export",
         "compare",
+        "explain",
         "drift",
         "demo",
     )

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plastsearch.audio import SUFFIXES
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.files import typed_path
 from plastsearch.scores.clip_scores import HEADER, ClipScores, read_clip_scores
 from plastsearch.scores.files import Scores, joined, read_scores
 from plastsearch.scores.keys import Key, read_key
 from plastsearch.scores.metrics import Floats, eer
+from plastsearch.use.protocols import located
 from plastsearch.use.references import InSweep, parse
 
 UNKNOWN = "-"  # a speaker or an attack that nobody named
-MOST_MISSING = 5  # clips without audio that a message names
 
 
 @dataclass(frozen=True)
@@ -76,21 +75,6 @@ def gather(
         paths = paths or located(audio, key)
         scored.append(_heard(name, paths, device, tick))
     return clips, tuple(_arm(name, scores, clips) for name, scores in zip(names, scored, strict=True))
-
-
-def located(audio: Path, key: Key) -> list[Path]:
-    """The file of every clip of a protocol, anywhere below a folder, by its name without the suffix."""
-    if not audio.is_dir():
-        raise PlastsearchError(f"{audio}: no such folder; --audio names the folder that holds the clips")
-    found: dict[str, Path] = {}
-    for path in sorted(audio.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            found.setdefault(path.stem, path)
-    lost = [name for name in key.ids if Path(name).stem not in found and name not in found]
-    if lost:
-        named = ", ".join(lost[:MOST_MISSING])
-        raise DataError(f"{audio}: no audio of {len(lost):,} of the {len(key.ids):,} clips of {key.source}: {named}")
-    return [found[name] if name in found else found[Path(name).stem] for name in key.ids]
 
 
 def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, int, int], None]) -> Floats:

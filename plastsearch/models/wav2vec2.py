@@ -40,6 +40,13 @@ _PRETRAINING = {
 _SPAN = 3
 _SPAN_STARTS = 0.2
 _OTHERS = 20
+# What a preprocessor_config.json says of any encoder here, beside its rate and whether waves are normalised.
+WAVE_SETTINGS: dict[str, object] = {
+    "feature_size": 1,
+    "padding_value": 0.0,
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "return_attention_mask": False,
+}
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
 
 
@@ -55,11 +62,19 @@ class SpeechEncoder(Detector):
 
     def stem(self, wave_BT: Tensor) -> Tensor:
         """Convolutions, projection and positions: 50 frames per second."""
+        return self.placed(self.projected(wave_BT))
+
+    def projected(self, wave_BT: Tensor) -> Tensor:
+        """Convolutions and projection: each frame hears 25 ms and nothing else."""
         hidden = self.normalized(wave_BT)[:, None]
         for conv in self.backbone.feature_extractor.conv_layers:
             hidden = conv(hidden)
         projected = self.backbone.feature_projection(hidden.transpose(1, 2))
-        hidden_BTD = projected[0] if isinstance(projected, tuple) else projected
+        hidden_BTD: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        return hidden_BTD
+
+    def placed(self, hidden_BTD: Tensor) -> Tensor:
+        """Projected frames with their positions, as the first layer reads them."""
         encoder = self.backbone.encoder
         hidden_BTD = hidden_BTD + self._positions(hidden_BTD)
         if not self.final_norm_last:
@@ -262,14 +277,7 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
 
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
-    choices = {
-        "do_normalize": detector.normalize,
-        "sampling_rate": 16_000,
-        "feature_size": 1,
-        "padding_value": 0.0,
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "return_attention_mask": False,
-    }
+    choices = {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": 16_000}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 

@@ -38,15 +38,15 @@ def from_sweep(reference: InSweep) -> tuple[Detector, Facts]:
     """The trial's final network as an ordinary one: folded, adapters merged, plain weights."""
     results = load_results(reference.folder)
     record = choose(results, reference)
-    config = _config(record, results.folder)
-    store, last = _stage(results.folder, record)
-    chain = _chain(store, last)
+    config = config_of(record, results.folder)
+    store, last = last_stage(results.folder, record)
+    chain = chain_of(store, last)
     network = _network(config, chain)
     load_weights(network, store.load(last.key))
     detector = network.module
     if network.adapters:
         merge_lora_(detector)
-    _fold_(detector)
+    fold_where_possible_(detector)
     name = f"{results.folder.name}:{record.number}"
     facts = Facts(
         name=name,
@@ -98,7 +98,7 @@ def _repeat(results: Results, record: TrialRecord, seed: int) -> TrialRecord:
     return found
 
 
-def _config(record: TrialRecord, folder: Path) -> TrialConfig:
+def config_of(record: TrialRecord, folder: Path) -> TrialConfig:
     try:
         return record.trial_config
     except ValidationError as error:
@@ -110,7 +110,7 @@ def _config(record: TrialRecord, folder: Path) -> TrialConfig:
         ) from None
 
 
-def _stage(folder: Path, record: TrialRecord) -> tuple[StageStore, StageRecord]:
+def last_stage(folder: Path, record: TrialRecord) -> tuple[StageStore, StageRecord]:
     """The store that holds the trial's last stage: beside the sweep, or where the trial said it was."""
     key = str(record.details.get("model_key", ""))
     kept = record.details.get("scores", {}).get("search_dev")
@@ -128,7 +128,7 @@ def _stage(folder: Path, record: TrialRecord) -> tuple[StageStore, StageRecord]:
     )
 
 
-def _chain(store: StageStore, last: StageRecord) -> list[StageRecord]:
+def chain_of(store: StageStore, last: StageRecord) -> list[StageRecord]:
     """The records from the first stage to the last; what the store has dropped of them is not there."""
     chain = [last]
     while chain[0].parent is not None:
@@ -147,7 +147,7 @@ def _network(config: TrialConfig, chain: Sequence[StageRecord]) -> TrialNetwork:
     return blank(config, stages_of(config, MANY_CLIPS), torch.device("cpu"), placed, start)
 
 
-def _fold_(detector: Detector) -> None:
+def fold_where_possible_(detector: Detector) -> None:
     """Folded where it can be: a stacked layer and a parallel recurrent branch have no ordinary module."""
     with contextlib.suppress(GrowthError):  # it stays as it is then, and whoever needs plain weights asks again
         fold_(detector, verify=False)
@@ -182,7 +182,16 @@ def _found(results: Results, record: TrialRecord, key: str) -> dict[str, JsonVal
         "eval_per_attack": details.get("eval_per_attack", {}),
         "stages": details.get("stages", []),
         "baseline": None if baseline is None else baseline.metrics,
+        # The only ones that the evaluation split has judged: the trial, and the baseline, run again with fresh seeds.
+        "finalists": _again(results, record.number if record.of is None else record.of),
+        "baseline_finalists": [] if baseline is None else _again(results, baseline.number),
         "trials": len(results.rows),
         SAMPLED: sample_of(opened_names(results)),
     }
     return cast("dict[str, JsonValue]", as_json(plain))  # null for what is no number
+
+
+def _again(results: Results, number: int) -> list[dict[str, float]]:
+    """What finalists of a trial reached on the evaluation split, one for each seed."""
+    rows = [row for one in results.finalists if one.of == number for row in one.rows if "eval_eer" in row.metrics]
+    return [{"seed": row.config.seed, "eval_eer": row.metrics["eval_eer"]} for row in rows]

@@ -265,7 +265,7 @@ def _opening(model: Model, of: Judge, clips: int, asked: Request) -> str:
     calibrated = model.calibrated and not asked.plain
     what = "log-likelihood ratios" if calibrated else "logit differences (not calibrated)"
     return (
-        f"{shown(model.facts.name)}: {clips:,} clips, {what}; windows of {window:.4g} s every {hop:.4g} s, "
+        f"{shown(model.facts.name)}: {_counted(clips, 'clip')}, {what}; windows of {window:.4g} s every {hop:.4g} s, "
         f"{of.aggregation}; bona fide from {of.verdict.threshold:.4g} on, prior {of.verdict.prior:g}"
     )
 
@@ -276,18 +276,23 @@ def _ending(tally: Tally, asked: Request) -> str:
     kept = f" ({tally.kept:,} by an earlier run)" if tally.kept else ""
     failed = f"; {bad:,} could not be scored" if bad else ""
     where = f"; {shown(asked.out)}" if asked.out is not None else ""
-    return f"{tally.scored:,} clips scored{kept}: {tally.bona_fide:,} bona fide, {spoofed:,} spoofed{failed}{where}"
+    scored = f"{_counted(tally.scored, 'clip')} scored{kept}"
+    return f"{scored}: {tally.bona_fide:,} bona fide, {spoofed:,} spoofed{failed}{where}"
 
 
 def _list_bad(tally: Tally) -> None:
     bad = tally.bad
     if not bad:
         return
-    lines = [f"{len(bad):,} file{'s' if len(bad) > 1 else ''} could not be scored:"]
+    lines = [f"{_counted(len(bad), 'file')} could not be scored:"]
     lines += [f"  {shown(heard.path)}: {shown(heard.error)}" for heard in bad[:MOST_LISTED]]
     if len(bad) > MOST_LISTED:
         lines.append(f"  … and {len(bad) - MOST_LISTED:,} more")
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _say(asked: Request, text: str, if_so: bool = True) -> None:

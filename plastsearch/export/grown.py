@@ -1,0 +1,48 @@
+"""Where a found model grew, site by site: neurons before, added, taken away again; for the card and its drawing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from plastsearch.models.catalog import Widths
+from plastsearch.models.sites import table_of
+from plastsearch.use.facts import Facts
+
+
+@dataclass(frozen=True)
+class GrownSite:
+    """One site; numbers are neurons."""
+
+    name: str
+    before: int
+    added: int
+    removed_new: int  # of the added ones
+    removed_old: int  # of those that were there before
+
+    @property
+    def kept(self) -> int:
+        """New neurons that stayed."""
+        return self.added - self.removed_new
+
+    @property
+    def now(self) -> int:
+        """Neurons of the found model."""
+        return self.before + self.added - self.removed_new - self.removed_old
+
+
+def grown_sites(facts: Facts) -> list[GrownSite]:
+    """Every site of the network in order of depth, whether it grew or not."""
+    added: dict[str, int] = {}
+    removed: dict[str, int] = {}
+    removed_new: dict[str, int] = {}
+    for stage in cast("list[Mapping[str, Any]]", facts.found.get("stages") or []):
+        for kept, total in (("sites", added), ("removed", removed), ("removed_new", removed_new)):
+            for site, neurons in (stage.get(kept) or {}).items():
+                total[site] = total.get(site, 0) + int(neurons)
+    return [
+        GrownSite(
+            row.name, row.neurons, added.get(row.name, 0), removed_new.get(row.name, 0),
+            removed.get(row.name, 0) - removed_new.get(row.name, 0),
+        )
+        for row in table_of(cast("Widths", facts.network))
+    ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""The one file of code scores every clip as our own Model does, for every network, pooling, front end and growth."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from plastsearch.export.export import Asked, export
+from tests.export.made_models import built, clips_in, encoder, grown, model_of
+
+LIF = {"activation": "lif"}
+CASES = {
+    "grnn": lambda: grown(built("grnn"), {"gru.0": 5, "gru.2": 3}),
+    "grnn_both_ways_attention": lambda: grown(
+        built("grnn", bidirectional=True, pooling="attention", front_end="log_mel"), {"gru.1": 4}
+    ),
+    "grnn_stacked": lambda: grown(built("grnn", front_end="mfcc"), {"gru.1": 4}, "stack"),
+    "grnn_parallel": lambda: grown(built("grnn", bidirectional=True), {"gru.0": 6, "gru.2": 2}, "parallel"),
+    "grnn_spiking": lambda: grown(built("grnn", reset="hard", **LIF), {"gru.0": 5}),
+    "resnet18": lambda: grown(built("resnet18"), {"layer1.1": 3, "layer3.0": 7}),
+    "resnet18_truncated_linear": lambda: _truncated(built("resnet18", front_end="linear", pooling="mean_std"), 5),
+    "resnet18_stacked": lambda: grown(built("resnet18", pooling="attention"), {"layer2.0": 4}, "stack"),
+    "resnet18_spiking": lambda: grown(built("resnet18", **LIF), {"layer2.1": 3}),
+    "wav2vec2_post_norm": lambda: grown(
+        encoder("wav2vec2", pooling="mean_std"),
+        {"encoder.0.ffn": 5, "encoder.1.attention": 12, "encoder.0.head_width": 4},
+    ),
+    "wav2vec2_pre_norm": lambda: grown(
+        encoder("wav2vec2", do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True, normalize=False),
+        {"encoder.0.attention": 6},
+    ),
+    "wav2vec2_stacked": lambda: grown(encoder("wav2vec2"), {"encoder.0.ffn": 5, "encoder.1.attention": 12}, "stack"),
+    "hubert": lambda: grown(encoder("hubert", pooling="attention"), {"encoder.1.ffn": 9}),
+    "hubert_without_norms": lambda: grown(encoder("hubert", feat_proj_layer_norm=False, conv_pos_batch_norm=True), {}),
+    "wavlm": lambda: grown(encoder("wavlm"), {"encoder.0.ffn": 6}),
+    "wavlm_pre_norm": lambda: _truncated(
+        grown(encoder("wavlm", 3, do_stable_layer_norm=True), {"encoder.1.ffn": 6}), 2
+    ),
+}  # fmt: skip
+
+
+def _truncated(detector: Any, blocks: int) -> Any:
+    detector.truncate_(blocks)
+    return grown(detector, {})
+
+
+def imported(path: Path) -> ModuleType:
+    """A file as a module, apart from any package."""
+    spec = importlib.util.spec_from_file_location(f"exported_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm", "wavlm")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
+def test_it_scores_as_our_model_does(case, tmp_path, monkeypatch):
+    model = model_of(CASES[case](), calibrated="stacked" in case)
+    clips = clips_in(tmp_path)
+    export(model, tmp_path / case, Asked(transformers=False))
+    text = (tmp_path / case / "detector.py").read_text()
+    assert "import plastsearch" not in text
+    assert "from plastsearch" not in text
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    module = imported(tmp_path / case / "detector.py")
+    theirs = module.load(tmp_path / case)
+    seen = set()
+    for clip in clips:
+        for aggregation in ("mean", "median", "min", "max", "first") if clip.stem == "long" else ("mean",):
+            ours = model.score(clip, aggregation=aggregation, prior=0.3)
+            found = theirs.score(clip, aggregation=aggregation, prior=0.3)
+            assert found.score == pytest.approx(ours.score, abs=1e-5)
+            assert found.probability == pytest.approx(ours.probability, abs=1e-5)
+            assert found.bona_fide == ours.bona_fide
+            assert [(w.start_s, w.end_s) for w in found.windows] == [(w.start_s, w.end_s) for w in ours.windows]
+            seen.add(round(ours.score, 3))
+    assert len(seen) > 3  # a network that says the same of every clip would prove nothing
