@@ -125,7 +125,9 @@ def _windows_of_clips(of: Curve, replicates: int, rng: np.random.Generator) -> I
 
 def _numbers(size: int, rng: np.random.Generator) -> NDArray[np.uint32] | Counts:
     # The same numbers in either type, as a test sees: half the memory takes less time.
-    return rng.integers(size, size=size, dtype=np.uint32 if size < 1 << 31 else np.int64)
+    if size < 1 << 31:
+        return rng.integers(size, size=size, dtype=np.uint32)
+    return rng.integers(size, size=size, dtype=np.int64)
 
 
 def _near(drawn: NDArray[np.uint32] | Counts, first: int, last: int) -> tuple[int, Counts]:
