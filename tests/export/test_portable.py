@@ -11,6 +11,10 @@ from plastsearch import load_model
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.export import Asked, export
 from plastsearch.export.portable.weights import read_tensors
+from plastsearch.export.shape import shape_of
+from plastsearch.models.build import BUILDERS
+from plastsearch.models.catalog import TRANSFORMERS
+from plastsearch.models.detector import Detector
 from tests.export.made_models import built, clips_in, encoder, grown, model_of
 
 LIF = {"activation": "lif"}
@@ -59,7 +63,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm", "wavlm")
+QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,20 @@ def test_it_scores_as_our_model_does(case, tmp_path, monkeypatch):
             assert [(w.start_s, w.end_s) for w in found.windows] == [(w.start_s, w.end_s) for w in ours.windows]
             seen.add(round(ours.score, 3))
     assert len(seen) > 3  # a network that says the same of every clip would prove nothing
+
+
+def test_every_network_there_is_can_be_exported():
+    tried = {case.partition("_")[0] for case in CASES}
+    assert {*BUILDERS, *TRANSFORMERS} <= tried
+
+
+def test_a_network_without_a_twin_is_refused_in_a_sentence():
+    class Other(Detector):
+        """A network that nobody wrote a second time."""
+
+    Other.__abstractmethods__ = frozenset()
+    with pytest.raises(PlastsearchError, match="Other cannot be exported: no file for others is written for it"):
+        shape_of(Other(4, "mean", 0.0))
 
 
 def test_further_parts_are_in_the_folder_before_it_has_its_name(tmp_path):
