@@ -17,7 +17,8 @@ from torch import Tensor
 from plastsearch.explain.clips import Labelled
 from plastsearch.explain.inputs import Inputs
 from plastsearch.explain.relevance import MethodName, Relevance
-from plastsearch.scores.metrics import LEAST_SPEAKERS, LEVEL, Floats
+from plastsearch.scores.bootstrap import LEVEL
+from plastsearch.scores.metrics import LEAST_SPEAKERS, Floats
 from plastsearch.use.windows import Wave, cut
 
 BANDS = 8
