@@ -1,5 +1,6 @@
 """`plastsearch export`: a found model as a folder for others."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,9 @@ def export(
     ] = None,
     protocol: Annotated[Path | None, typer.Option(help="For --arena without --scores: the clips' protocol.")] = None,
     audio: Annotated[Path | None, typer.Option(help="For --arena without --scores: the clips' folder.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="For --arena: your answers in its sheet, a meta.yaml of the arena's own form.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a found model into a folder: weights, one file of plain PyTorch, a transformers folder, its card.
@@ -49,23 +53,25 @@ def export(
     Example: plastsearch export runs/w2v_layers:best detector/ --onnx
     """
     from plastsearch.export.arena_scores import Entry, write_entry
-    from plastsearch.export.export import Asked
+    from plastsearch.export.attack_intervals import with_attack_intervals
+    from plastsearch.export.export import Asked, Part
     from plastsearch.export.export import export as write
     from plastsearch.export.extras import Extras, write_extras
-    from plastsearch.export.place import write_sums
     from plastsearch.files import typed_path
     from plastsearch.use.load import load
+    from plastsearch.use.references import parse
 
     asked = Asked(force, transformers, title, model_license, data_license)
     extras = Extras(onnx, mlflow, register, alias)
     extras.check()
-    entry = Entry.asked(arena, repository, scores, protocol, audio)
+    entry = Entry.asked(arena, repository, scores, protocol, audio, sheet)
     loaded = load(model, "cpu")
-    exported = write(loaded, typed_path(str(folder)), asked)
-    exported.notes += write_extras(loaded, exported.folder, extras)
+    loaded.facts = with_attack_intervals(loaded.facts, parse(model))
+    within: list[Part] = [lambda made, draft: write_extras(made, draft, replace(extras, mlflow=None))]
     if entry is not None:
-        exported.notes += write_entry(loaded, exported.folder, entry)
-    write_sums(exported.folder)
+        within.append(lambda made, draft: write_entry(made, draft, entry))
+    exported = write(loaded, typed_path(str(folder)), asked, within)
+    exported.notes += write_extras(loaded, exported.folder, replace(extras, onnx=False))
     if as_json:
         print_json({"folder": str(exported.folder), "files": exported.files, "notes": exported.notes})
         return

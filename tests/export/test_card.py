@@ -13,8 +13,10 @@ from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.arena import Submission, slug, write_arena
 from plastsearch.export.arena_scores import Entry
-from plastsearch.export.card import card
+from plastsearch.export.attack_intervals import with_attack_intervals
+from plastsearch.export.card import Told, card
 from plastsearch.export.grown import grown_sites
+from plastsearch.use.references import parse
 
 
 @pytest.mark.parametrize("network", ["grnn", "resnet18", "wav2vec2"])
@@ -27,9 +29,10 @@ def test_sites_of_the_card_are_those_of_the_network(found_root, network):
         assert now == {name: site.width for name, site in find_sites(model.detector).items()}
 
 
-def test_a_card_has_a_front_matter_that_yaml_reads_and_rates_with_intervals(found_root):
-    facts = load_model(f"{found_root}/grnn:1").facts
-    text = card(facts, 43_738, [])
+def test_a_card_has_a_front_matter_that_yaml_reads_and_rates_with_intervals(found_root, tmp_path):
+    name = f"{found_root}/grnn:1"
+    facts = with_attack_intervals(load_model(name).facts, parse(name), replicates=50)
+    text = card(facts, 43_738, tmp_path)
     _, front, body = text.split("---\n", 2)
     head = yaml.safe_load(front)
     assert head["pipeline_tag"] == "audio-classification"
@@ -37,6 +40,22 @@ def test_a_card_has_a_front_matter_that_yaml_reads_and_rates_with_intervals(foun
     assert f"{facts.found['metrics']['dev_eer']:.2f} [" in body
     assert "| gru.1 | 48 | 4 | 0 | 52 |" in body
     assert "![Where it grew](grown.png)" in body
+    for attack, rate in facts.found["per_attack"].items():
+        low, high = facts.found["attack_intervals"]["dev"][attack]
+        assert low <= high
+        assert f"| {attack} | {rate:.2f} [{low:.2f}, {high:.2f}] |" in body
+
+
+def test_the_hubs_own_reader_takes_the_card(found_root, tmp_path):
+    from huggingface_hub import ModelCard
+
+    facts = load_model(f"{found_root}/resnet18:2").facts
+    (tmp_path / "README.md").write_text(card(facts, 1, tmp_path, Told("A detector", "mit", "made speech")))
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert (data.license, data.library_name, data.model_name) == ("mit", "pytorch", "A detector")
+    assert data.datasets == ["synthetic"]
+    (result,) = data.eval_results
+    assert (result.metric_type, result.dataset_split) == ("eer", "search-dev (chosen by it)")
 
 
 def test_scores_for_the_arena_carry_their_digest_and_an_address_that_waits_for_its_commit(tmp_path):
@@ -47,7 +66,7 @@ def test_scores_for_the_arena_carry_their_digest_and_an_address_that_waits_for_i
     assert told["artifact"]["scores_sha256"] == hashlib.sha256(scores.read_bytes()).hexdigest()
     assert "/COMMIT/.eval_results/Org/Data_Set/scores.txt" in told["artifact"]["scores_url"]
     assert told["schema_version"] == 4
-    assert told["scores"] == {"eer_percent": 12.3457, "n_trials": 2, "n_skipped": 0}
+    assert told["scores"] == {"eer_percent": 12.34567, "n_trials": 2, "n_skipped": 0}
     assert sheet.name == "my-system-1.yaml"
 
 
