@@ -167,9 +167,16 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.report.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
-    if trouble := refresh(results):
-        print_error(trouble)
-    files = {name: str(path) for name, path in publish(results).items()}
+    files: dict[str, str] = {}
+    try:
+        if trouble := refresh(results):
+            print_error(trouble)
+        files = {name: str(path) for name, path in publish(results).items()}
+    except OSError as error:  # a full disk: what was found is in the journal, and shown
+        print_error(
+            f"{error.filename or outcome.folder}: the report cannot be written ({error.strerror or error}); once there "
+            f"is room, `plastsearch report {shlex.quote(str(outcome.folder))}` writes it"
+        )
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
@@ -182,6 +189,8 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
         print_error(text)
     if outcome.status == "failures":
         print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
+    if outcome.status == "interrupted" and outcome.reason:
+        print_error(f"{outcome.reason}\nno trial was lost: it runs again with the command below")
     if outcome.status == "interrupted" and not showing.as_json:
         sys.stderr.write(f"go on with: {outcome.command}\n")
 
@@ -221,6 +230,7 @@ def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> 
     out = console()
     if outcome.status == "budget":
         out.print(f"Ended early: {outcome.reason}", markup=False)
-    rows = {"Results": str(outcome.folder), "Report": files["report.md"], "Figure": files["pareto.html"]}
+    rows = {"Results": str(outcome.folder)}
+    rows |= {"Report": files["report.md"], "Figure": files["pareto.html"]} if files else {}
     for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
         out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)

@@ -97,6 +97,7 @@ class Bridge:
     gpu_lost: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
     node_wait: NodeWait | None = None
     started: set[str] = field(default_factory=set)  # Tune trials whose worker has begun
+    ahead: Attempt | None = None  # asked for before Tune began
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, object]:
@@ -123,7 +124,7 @@ class DriverSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Sent | str | None:
         # None: ask again later. FINISHED is for ever: said too early, a retry or a finalist would never run.
-        attempt = self.bridge.driver.next()
+        attempt, self.bridge.ahead = self.bridge.ahead or self.bridge.driver.next(), None
         if attempt is None:
             return str(Searcher.FINISHED) if self.bridge.driver.over else None
         self.bridge.attempts[trial_id] = attempt

@@ -105,6 +105,11 @@ class RayExecutor:
 
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
         """Serve the driver until it is over or stopping."""
+        # Tune cannot run nothing: its reader of results fails where there are none. So the first attempt is asked for
+        # before it starts; where there is none, a sweep that was resumed had all it needed.
+        first = driver.next()
+        if first is None and driver.over:
+            return
         # With a searcher Tune keeps one trial pending, so that an autoscaled cluster would grow one node at a time: ask
         # for all at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
@@ -112,7 +117,7 @@ class RayExecutor:
         # that was taken over removes its files when it notices, while its successor uses others.
         scratch = self._folder / ".tune" / uuid.uuid4().hex[:8]
         shutil.rmtree(scratch.parent, ignore_errors=True)  # of drivers that were killed
-        bridge = Bridge(driver, self._cluster, node_wait=self._node_wait)
+        bridge = Bridge(driver, self._cluster, node_wait=self._node_wait, ahead=first)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
