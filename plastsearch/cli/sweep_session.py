@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Text
-from plastsearch.errors import PlastsearchError
+from plastsearch.errors import PlastsearchError, StorageError
 from plastsearch.preflight.checks import preflight
 from plastsearch.report.apart import render
 from plastsearch.report.front_section import brackets, front_table, gain_words
@@ -78,6 +79,8 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
         outcome = run(spec, options, notes, showing)
     except PlastsearchError as error:
         append(folder, f"Error: {error}")
+        if isinstance(error, StorageError) and showing.tables and not (showing.as_json or showing.json_lines):
+            _show_finished(folder, showing)
         if submission is not None and error.permanent:
             _note(submission.judge(error.exit_code, str(error)))
         raise
@@ -89,6 +92,12 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     if submission is not None and outcome.status == "failures":
         _note(submission.judge(outcome.exit_code, outcome.reason or "too many trials failed"))
     return outcome
+
+
+def _show_finished(folder: Path, showing: Showing) -> None:
+    """What there is of a sweep whose folder cannot be written any more."""
+    with suppress(PlastsearchError):  # nothing, if it had not begun
+        _print_tables(load_results(folder), showing.quiet)
 
 
 def _note(texts: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plastsearch.errors import ClusterError
+from plastsearch.errors import ClusterError, StorageError, out_of_room
 from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver, Meters
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
@@ -142,8 +142,15 @@ class RayExecutor:
         try:
             with own_signals(), hush(), patched(bridge.gpu_lost), self._watch(bridge, abandon):
                 tuner.fit()
-        except Exception:
+        except Exception as error:
+            if bridge.error is not None:  # the driver's own, such as a disk on which no journal can be written
+                raise bridge.error from None
             self.trouble = self._cluster.fallen()
+            if self.trouble is None and out_of_room(error):
+                raise StorageError(
+                    f"{self._folder}: no room left on its disk ({error}); make room and go on with --resume: what is "
+                    "in the journal is not lost"
+                ) from None
             if self.trouble is None:
                 raise
         finally:
