@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz import mutations
-from tests.fuzz.children import Outcome, run
+from tests.fuzz.children import LIMIT_S, Outcome, run
 
 Change = Callable[[random.Random, Path], None]  # breaks one file in place
 
@@ -93,7 +93,9 @@ class Tally:
         return f"{self.inputs:,} inputs: {counts}; slowest {self.slowest:.1f} s; {len(self.faults)} faults"
 
 
-def fuzz(recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count: int) -> Tally:
+def fuzz(
+    recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count: int, limit_s: float = LIMIT_S
+) -> Tally:
     """So many broken inputs, drawn in turn over the recipes; each box is made anew and its inputs looked at after."""
     tally = Tally()
     for number in range(count):
@@ -112,7 +114,7 @@ def fuzz(recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count:
             change(rng, box / name)
             told.append(f"{change.__name__} {name}")
         before = _state(box)
-        outcome = run(words, box, recipe.stdin)
+        outcome = run(words, box, recipe.stdin, limit_s)
         fault = outcome.fault() or _touched(before, _state(box))
         tally.note(f"#{seed}/{number} {' '.join(words)[:200]!r} {' '.join(told)}", outcome, fault)
     return tally
