@@ -30,13 +30,10 @@ def noise(
         float | None,
         typer.Option(
             metavar="POINTS",
-            callback=options.a_number,
             help="Difference in EER that is to be shown; else the spread that is found.",
         ),
     ] = None,
-    power: Annotated[
-        float, typer.Option(min=0.05, max=0.99, callback=options.a_number, help="How often it is to be shown.")
-    ] = 0.8,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="How often it is to be shown.")] = 0.8,
     sets: options.Sets = None,
     name: options.Name = None,
     out: options.Out = Path("plastsearch-runs"),
@@ -61,7 +58,7 @@ def noise(
     from plastsearch.tracking.journal import read
     from plastsearch.tracking.records import trials
 
-    if detect is not None and detect <= 0:
+    if detect is not None and not 0 < detect <= 100:
         raise PlastsearchError(f"--detect {detect:g}: a difference above 0, in points of EER")
     folder = target
     if not target.is_dir():

@@ -3,7 +3,6 @@
 A command's own few options stand in its file. No default is set here: it may differ from command to command.
 """
 
-import math
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -15,13 +14,6 @@ from plastsearch.spec.vocabulary import Preset as PresetName
 def listed(*words: str) -> str:
     """Words for a person: `tiny, small, base or large.`"""
     return f"{', '.join(words[:-1])} or {words[-1]}."
-
-
-def a_number(value: float | None) -> float | None:
-    """Refuses `nan`, which lies within any limits."""
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is no number")
-    return value
 
 
 # Shared by commands.
@@ -100,7 +92,6 @@ CacheMaxGb = Annotated[
     typer.Option(
         metavar="GB",
         min=0.001,
-        callback=a_number,
         help="Kept activations of a node; else half of what is free beside them.",
         envvar="PLASTSEARCH_CACHE_MAX_GB",
         rich_help_panel=_DRIVER,
@@ -111,7 +102,6 @@ StoreMaxGb = Annotated[
     typer.Option(
         metavar="GB",
         min=0.001,
-        callback=a_number,
         help="Finished stages: beyond it the least useful go, never what a running trial rests on; else no limit.",
         envvar="PLASTSEARCH_STORE_MAX_GB",
         rich_help_panel=_DRIVER,
@@ -122,7 +112,6 @@ CheckpointS = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0,
-        callback=a_number,
         help="Least time between checkpoints inside a stage; else 60. Longer where writing takes over 2 % of the time.",
         rich_help_panel=_DRIVER,
     ),

@@ -22,12 +22,8 @@ DataSeed = Annotated[
 ]
 Steps = Annotated[int, typer.Option(min=1, max=MOST_COUNT, help="Optimiser steps.")]
 Batch = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Clips per step.")]
-Length = Annotated[
-    float, typer.Option(min=0.1, max=3600, callback=options.a_number, help="Seconds cut from each clip.")
-]
-LearningRate = Annotated[
-    float, typer.Option(min=0, max=MOST_AMOUNT, callback=options.a_number, help="Highest learning rate.")
-]
+Length = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds cut from each clip.")]
+LearningRate = Annotated[float, typer.Option(min=0, max=MOST_AMOUNT, help="Highest learning rate.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of weights, order and masks.")]
 Threads = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="CPU threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]

@@ -41,21 +41,15 @@ def trial(
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep activations below the frozen part.")] = True,
     cache_max_gb: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, metavar="GB", callback=options.a_number, help="Kept activations; else half of what is free."
-        ),
+        typer.Option(min=0.001, metavar="GB", help="Kept activations; else half of what is free."),
     ] = None,
     store_max_gb: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, metavar="GB", callback=options.a_number, help="Finished stages: beyond it the least useful go."
-        ),
+        typer.Option(min=0.001, metavar="GB", help="Finished stages: beyond it the least useful go."),
     ] = None,
     checkpoint_s: Annotated[
         float,
-        typer.Option(
-            min=0, metavar="SECONDS", callback=options.a_number, help="Least time between checkpoints inside a stage."
-        ),
+        typer.Option(min=0, metavar="SECONDS", help="Least time between checkpoints inside a stage."),
     ] = 60.0,
     evaluation: Annotated[
         bool, typer.Option("--final", help="A finalist: score the evaluation split once, at the end.")

@@ -20,6 +20,7 @@ from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.document import Document, Place
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.limits import MOST_TOLD
 from plastsearch.spec.methods import CONTROLS, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
@@ -181,6 +182,8 @@ def _patterns(spec: SweepSpec, names: list[str]) -> list[Mistake]:
             match_sites(pattern, names)
         except PlastsearchError as error:
             found.append((path, str(error)))
+            if len(found) == MOST_TOLD:  # each is compared with all sites, for a word that is close
+                break
     if isinstance(layers, Subset) and not found:
         count = len(match_sites(layers.patterns, names))
         for key, value in (("min", layers.min), ("max", layers.max)):

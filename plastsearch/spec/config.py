@@ -148,7 +148,7 @@ class TrialConfig(Closed):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     method: Method = "dropin"
-    layers: tuple[str, ...] = ()  # site names
+    layers: tuple[str, ...] = Field((), max_length=MOST_LAYERS)  # site names
     neurons: Neurons | dict[str, Neurons] = 0  # per site, or one number for each of `layers`
     operator: Literal["widen", "parallel", "stack"] = "widen"
     init: Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"] = "random"

@@ -10,6 +10,7 @@ MOST_DEPTH = 24  # of what stands in what
 MOST_DIGITS = 18  # of a whole number
 MOST_TOLD = 50  # mistakes of one file that are spelt out
 
+MOST_KEYS = 200  # of a space, whose trials have some seventy settings; of its lists, too
 MOST_CHOICES = 1_000  # values of one `choice`, or patterns of one `subset`
 MOST_BOUND = 10**15  # either end of a range
 MOST_STEPS_OF_A_RANGE = 1_000_000  # values of one range

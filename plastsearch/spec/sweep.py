@@ -9,7 +9,16 @@ from plastsearch.spec.coherence import Mistake, Mistakes, incoherent, spike_metr
 from plastsearch.spec.config import Closed, TrialConfig, content_id
 from plastsearch.spec.constraints import Constraint, Goal, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
-from plastsearch.spec.limits import MOST_AMOUNT, MOST_AT_ONCE, MOST_COUNT, MOST_REPEATS, MOST_SECONDS, MOST_SEED
+from plastsearch.spec.limits import (
+    MOST_AMOUNT,
+    MOST_AT_ONCE,
+    MOST_CHOICES,
+    MOST_COUNT,
+    MOST_KEYS,
+    MOST_REPEATS,
+    MOST_SECONDS,
+    MOST_SEED,
+)
 from plastsearch.spec.methods import Control, Runs, runs
 
 MetricName = Annotated[str, AfterValidator(known_metric)]
@@ -39,7 +48,7 @@ class Search(Closed):
     blocks: int = Field(8, ge=1, le=MOST_REPEATS)  # encoding blocks: how many
     anchors: bool = True  # known designs first: single layers, windows, spreads, all
     # Earlier sweeps: folders, tables (.parquet, .csv), mlflow:URI#EXPERIMENT (docs/warm_start.md).
-    warm_start: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    warm_start: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), max_length=MOST_KEYS)
     duplicates: Literal["skip", "reuse", "replicate"] = "skip"
     # auto: trials whose place in the front is uncertain run with further seeds, the same for all (docs/noise.md);
     # a number: all trials run with so many seeds. Both kinds of run count as `trials`.
@@ -101,18 +110,21 @@ class SweepSpec(Closed):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str | None = None
     base: TrialConfig = TrialConfig(method="plasticity")
-    space: dict[str, Domain] = Field(default_factory=dict)  # dotted path of TrialConfig → domain
+    space: dict[str, Domain] = Field(default_factory=dict, max_length=MOST_KEYS)  # dotted path of TrialConfig → domain
     objectives: tuple[Objective, ...] = Field(
         (Objective(metric="dev_eer"), Objective(metric="backward_ratio"), Objective(metric="params_total")),
         min_length=1,
+        max_length=MOST_KEYS,
     )
-    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
-    controls: tuple[Control, ...] = ("baseline", "lora", "random")
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = Field((), max_length=MOST_KEYS)
+    controls: tuple[Control, ...] = Field(("baseline", "lora", "random"), max_length=MOST_KEYS)
     search: Search = Search()
     resources: Resources = Resources()
     halt: Halt = Halt()
     finalists: Finalists = Finalists()
-    try_first: tuple[dict[str, JsonValue], ...] = ()  # points of the space, before any anchor
+    try_first: tuple[dict[str, JsonValue], ...] = Field(
+        (), max_length=MOST_CHOICES
+    )  # points of the space, before any anchor
     max_failures: int = Field(2, ge=0, le=MOST_REPEATS)  # attempts of one trial beyond the first
     max_failed_fraction: float = Field(0.5, gt=0, le=1)
     trial_timeout_s: float | None = Field(

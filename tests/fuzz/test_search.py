@@ -7,12 +7,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import plastsearch.cli.sweep_session
 import pytest
 
+# Imported here once, so that each child need not.
+import plastsearch.cli.corpora
+import plastsearch.cli.main
+import plastsearch.cli.space
+import plastsearch.trial.run  # noqa: F401
 from plastsearch.audio import write_audio
 from plastsearch.models.build import build, save_pretrained
 from tests.fuzz.boxes import Recipe, as_bytes, as_json, as_text, fuzz
-from tests.fuzz.children import run
+from tests.fuzz.children import LIMIT_S, run
 from tests.fuzz.settings import as_it_was, as_space, as_table, override
 
 SEED = int(os.environ.get("PLASTSEARCH_FUZZ_SEED", "0"))
@@ -72,6 +78,7 @@ RECIPES = {
         Recipe(["noise", "in/bad.yaml", "--out", "out/n", "--executor", "inline"], [("in/bad.yaml", as_space)]),
     ],
 }  # fmt: skip
+LIMITS = {"dry-run": 90.0, "trial": 60.0, "pretrain": 60.0}  # these train a step, or ask a process that imports torch
 SHARES = {"check": 12, "evaluate": 9, "data": 8, "sites": 6, "trial": 2, "pretrain": 1, "dry-run": 1, "noise": 1}
 
 
@@ -165,7 +172,7 @@ def test_the_unbroken_inputs_serve(whole, tmp_path):
 def test_a_few_broken_inputs_end_in_a_sentence(whole, tmp_path):
     faults = []
     for command, count in SHARES.items():
-        tally = fuzz(recipes(command, SEED, count), whole, tmp_path, SEED, count)
+        tally = fuzz(recipes(command, SEED, count), whole, tmp_path, SEED, count, LIMITS.get(command, LIMIT_S))
         faults += tally.faults
     assert faults == [], "\n".join(faults)
 
@@ -175,7 +182,8 @@ def test_a_few_broken_inputs_end_in_a_sentence(whole, tmp_path):
 @pytest.mark.parametrize("command", SHARES)
 def test_many_broken_inputs_end_in_a_sentence(command, whole, tmp_path, capsys):
     count = max(10, MANY * SHARES[command] // sum(SHARES.values()))
-    tally = fuzz(recipes(command, SEED + 1, count), whole, tmp_path, SEED + 1, count)
+    limit_s = LIMITS.get(command, LIMIT_S)
+    tally = fuzz(recipes(command, SEED + 1, count), whole, tmp_path, SEED + 1, count, limit_s)
     with capsys.disabled():
         print(f"\n{command}: {tally.text()}")
     assert tally.faults == [], "\n".join([tally.text(), *tally.faults[:50]])

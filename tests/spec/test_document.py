@@ -65,7 +65,7 @@ def test_a_small_file_cannot_unfold_without_end(read):
         read("\n".join(levels))
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers())
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(-(10**17), 10**17))
 def test_an_override_stands_where_its_path_says(keys, value):
     document = Document("test")
     override(document, f"{'.'.join(keys)}={value}", [])
