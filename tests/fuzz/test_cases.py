@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import plastsearch.cli.corpora
-
 # Imported here once, so that each child need not.
 import plastsearch.cli.main
+import plastsearch.cli.sessions.corpora
 import plastsearch.cli.space
 import plastsearch.preflight.checks  # noqa: F401
 from tests.fuzz.children import run
