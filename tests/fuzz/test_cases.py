@@ -11,7 +11,7 @@ import pytest
 # Imported here once, so that each child need not.
 import plastsearch.cli.main
 import plastsearch.cli.sessions.corpora
-import plastsearch.cli.space
+import plastsearch.cli.sessions.space
 import plastsearch.preflight.checks  # noqa: F401
 from tests.fuzz.children import run
 

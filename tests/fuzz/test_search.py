@@ -14,7 +14,7 @@ import plastsearch.cli.main
 
 # Imported here once, so that each child need not.
 import plastsearch.cli.sessions.corpora
-import plastsearch.cli.space
+import plastsearch.cli.sessions.space
 import plastsearch.trial.run  # noqa: F401
 from plastsearch.audio import write_audio
 from plastsearch.models.build import build, save_pretrained
