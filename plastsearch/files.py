@@ -132,7 +132,7 @@ def refused(error: OSError) -> str:
     return f"{place}{_reason(error)}{f'; {hint}' if hint else ''}"
 
 
-_PLACE = "choose another place, or ask whoever owns this one"
+_PLACE = "choose another place, or ask its owner"
 _WAYS_OUT = {
     errno.ENOSPC: "the disk is full: make room, then run the same command again",
     errno.EDQUOT: "your share of the disk is full: make room, then run the same command again",

@@ -96,9 +96,10 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths,
         widths = folder_widths(name, source, front_end)
         _check_rate(source, widths["rate_hz"], choices["rate_hz"])
         _check_size(widths, folder)
-        detector = from_config(with_spikes({**widths, **choices}, spikes, source))
         head = folder / WEIGHTS_FILE
-        _load(detector, {key: value for key, value in _read(head).items() if not _in_head(key)}, head)
+        tensors = _read(head)
+        detector = from_config(with_spikes({**widths, **choices}, spikes, source))
+        _load(detector, {key: value for key, value in tensors.items() if not _in_head(key)}, head)
     if _saved_pooling(folder) == detector.pooling:
         _load(detector, {key: value for key, value in _read(head).items() if _in_head(key)}, head)
     return detector

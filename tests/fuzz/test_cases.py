@@ -1,5 +1,6 @@
 """What fuzzing found, one row each: the input as small as it can be, and the words that it must lead to."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 import plastsearch.cli.main
 import plastsearch.cli.sessions.corpora
 import plastsearch.cli.sessions.space
-import plastsearch.preflight.checks  # noqa: F401
+import plastsearch.cli.sessions.sweep
+import plastsearch.preflight.checks
+from plastsearch.errors import PlastsearchError
+from plastsearch.files import new_folder
 from tests.fuzz.children import run
 
 HEAD = "base: {model: {name: grnn}, method: plasticity}\nspace:\n"
@@ -147,3 +151,49 @@ def test_a_sample_rate_that_cannot_be(tmp_path, rate_hz):
     path.write_bytes(whole)
     with pytest.raises(BadAudioError, match=r"sample rate|not audio"):
         decode(path, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/x"),
+            "error: out/x: No space left on device; the disk is",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "out"), "out: Read-only file system; it lies on a file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "a", None, "b"), "error: a → b: Permission denied; choose"),
+        (OSError(errno.EMFILE, "Too many open files"), "error: Too many open files; allow this process more of them"),
+        (OSError(), "error: OSError"),
+        (MemoryError(), "error: not enough memory: what was asked for does not fit"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "error: not enough memory: DefaultCPUAllocator"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(monkeypatch, capsys, raised, words):
+    def refuse():
+        raise raised
+
+    monkeypatch.setattr(plastsearch.cli.main, "app", refuse)
+    monkeypatch.setattr("sys.orig_argv", ["plastsearch"])
+    with pytest.raises(SystemExit) as end:
+        plastsearch.cli.main.main()
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def fail():
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(plastsearch.cli.main, "app", fail)
+    monkeypatch.setattr("sys.orig_argv", ["plastsearch"])
+    with pytest.raises(RuntimeError, match="a bug"):
+        plastsearch.cli.main.main()
+
+
+def test_a_place_for_a_new_folder_is_tried_and_left_as_it_was(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, words in [("file", "is a file"), ("file/x", "cannot be written"), ("a" * 240, "cannot be written")]:
+        with pytest.raises(PlastsearchError, match=words):
+            new_folder(tmp_path / name)
+    new_folder(tmp_path / "deep" / "er" / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
