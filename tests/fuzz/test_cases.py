@@ -4,7 +4,6 @@ import errno
 import json
 from pathlib import Path
 
-import plastsearch.cli.sweep_session
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import plastsearch.cli.sweep_session
 import pytest
 
 import plastsearch.cli.main
@@ -15,6 +14,7 @@ import plastsearch.cli.main
 # Imported here once, so that each child need not.
 import plastsearch.cli.sessions.corpora
 import plastsearch.cli.sessions.space
+import plastsearch.cli.sessions.sweep
 import plastsearch.trial.run  # noqa: F401
 from plastsearch.audio import write_audio
 from plastsearch.models.build import build, save_pretrained
