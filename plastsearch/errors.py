@@ -1,5 +1,7 @@
 """What can go wrong by a user's hand: one message, no traceback, a distinct exit status."""
 
+import errno
+
 
 class PlastsearchError(Exception):
     """A mistake in the input or its surroundings: the message says what is wrong, where, and what to do."""
@@ -80,4 +82,16 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(phrase in words for phrase in _NO_MEMORY)
 
 
+def out_of_room(error: BaseException | None) -> bool:
+    """Whether a disk was full, or a quota spent: told by the system, or in the words of a library that wrote."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(phrase in str(error).lower() for phrase in _NO_ROOM):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+_NO_ROOM = ("no space left on device", "disk quota exceeded", "database or disk is full")
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")

@@ -9,7 +9,8 @@ import torch
 from plastsearch.spec.config import RunSettings, TrialConfig
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.events import Ended, Finished, Opened, Proposed, SessionBegun, Started
-from plastsearch.tracking.journal import VERSION, Journal
+from plastsearch.tracking.journal import Journal
+from plastsearch.tracking.reading import VERSION
 from plastsearch.trial.run import run_trial
 
 BASE: dict[str, Any] = {

@@ -7,6 +7,7 @@ need, and run in a process apart: a driver would keep 150 MB for good.
 
 import csv
 import io
+import os
 import re
 import subprocess
 import sys
@@ -128,11 +129,11 @@ def request_of(results: Results) -> Request | None:
 def load(results: Results) -> Importances | None:
     """What was worked out last; None if nothing was."""
     path = results.folder / "report" / DATA
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         return Importances.model_validate_json(path.read_bytes())
-    except ValidationError:  # of another version: it is worked out anew
+    except (ValidationError, OSError):  # of another version, or not to be read: it is worked out anew
         return None
 
 
@@ -150,7 +151,7 @@ def refresh(results: Results) -> str | None:
     """Bring importance.json up to the trials, in a process apart; why that failed, if it did."""
     # Told, not raised: a sweep's table and figures do not hang on it.
     asked = wanted(results)
-    if asked is None:
+    if asked is None or not os.access(results.folder, os.W_OK):  # of a sweep of others one sees what there is
         return None
     try:
         done = subprocess.run(
@@ -162,7 +163,10 @@ def refresh(results: Results) -> str | None:
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines()
         return f"{results.folder}: importances could not be worked out ({words[-1] if words else error.returncode})"
-    save(results, Importances.model_validate_json(done.stdout))
+    try:
+        save(results, Importances.model_validate_json(done.stdout))
+    except OSError as error:
+        return f"{results.folder}: importances could not be written ({error.strerror or error})"
     return None
 
 

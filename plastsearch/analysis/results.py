@@ -1,6 +1,6 @@
 """trials.jsonl → one table: objectives, who is in the front and who may not be, controls marked, finalists joined."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -166,7 +166,11 @@ class Results:
 def load_results(folder: Path) -> Results:
     """Read a sweep folder; a sweep that still runs gives what it has so far."""
     folder = Path(folder)
-    events = read(folder)
+    return results_of(folder, read(folder, configs=True))
+
+
+def results_of(folder: Path, events: Sequence[Event]) -> Results:
+    """What these events of a sweep add up to."""
     opening = next((event for event in events if isinstance(event, Opened)), None)
     if opening is None:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
@@ -188,7 +192,7 @@ def load_results(folder: Path) -> Results:
         rows=tuple(rows),
         finalists=_finalists(records.values(), ranking),
         status=closing[-1].status if finished else "running",
-        seconds=closing[-1].seconds if finished else events[-1].at - opening.at,
+        seconds=closing[-1].seconds if finished else max(0.0, events[-1].at - opening.at),
         started_at=opening.at,
         events=tuple(events),
     )

@@ -59,7 +59,7 @@ def _register() -> None:
     )
     for name in in_use:
         _command(name, "Use a model")
-    for name in ("data", "store"):
+    for name in ("data", "store", "journal"):
         _group(name, "Data and models")
     _command("pretrain", "Data and models")
     _group("k8s", "Cluster")

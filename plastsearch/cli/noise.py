@@ -91,7 +91,7 @@ def noise(
 
 def _run(space: Path, where: "Options", *, quiet: bool) -> Path:
     """Run what is missing, and leave unless all of it is done."""
-    from plastsearch.cli.sweep_session import Showing, attempt
+    from plastsearch.cli.sessions.sweep import Showing, attempt
 
     outcome = attempt(space, where, Showing(quiet=quiet, as_json=False, json_lines=False, tables=False))
     if outcome.stuck:  # a dead Ray would hold back the interpreter's end

@@ -1,13 +1,20 @@
 """`plastsearch report`: the front, what it is worth, and the files that show it."""
 
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Block, Heading
+from plastsearch.errors import PlastsearchError
+from plastsearch.words import shown
+
+if TYPE_CHECKING:
+    from plastsearch.analysis.results import Results
 
 
 def report(
@@ -27,23 +34,37 @@ def report(
             help="Also bring this MLflow store or server up to the sweep's records; env:NAME if it has a password.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the files there, and nothing into the sweep's folder.")
+    ] = None,
+    skip_bad_lines: Annotated[
+        bool, typer.Option("--skip-bad-lines", help="Show what the sound lines of a damaged journal say.")
+    ] = False,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
-    from plastsearch.analysis.results import load_results
+    from plastsearch.analysis.results import load_results, results_of
     from plastsearch.report.front_section import parse_budget
-    from plastsearch.report.publish import publish, render, report_json
+    from plastsearch.report.publish import render, report_json
     from plastsearch.report.sections import opening
     from plastsearch.report.sections import report as report_blocks
     from plastsearch.report.trust import HEADING
     from plastsearch.report.why import HEADING as WHY
 
     budgets = [parse_budget(text) for text in under or ()]
-    results = load_results(folder)
-    if trouble := refresh(results):
+    if skip_bad_lines:
+        from plastsearch.cli.journal import print_left_out
+        from plastsearch.tracking.repair import read_around
+
+        events, left_out = read_around(folder)
+        print_left_out(folder, left_out, console(stderr=True))
+        results = results_of(folder, events)
+    else:
+        results = load_results(folder)
+    if out is None and (trouble := refresh(results)):
         print_error(trouble)
-    files = {name: str(path) for name, path in publish(results).items()}
+    files = _write(results, out)
     if mlflow is not None:
         from plastsearch.tracking.mlflow_tracker import sync
 
@@ -51,15 +72,31 @@ def report(
     if as_json:
         print_json(report_json(results, budgets) | {"files": files})
         return
-    out = console()
+    said = console()
     wanted = {
         "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice", "Failures",
         "Warnings",
     }  # fmt: skip
-    print_blocks(out, opening(results))
-    print_blocks(out, _sections(report_blocks(results, budgets), wanted))
-    out.print(f"\nReport: {files['report.md']}\nFigure: {files['pareto.html']}", markup=False)
-    out.print(f"MLflow: plastsearch ui {folder}", markup=False)
+    print_blocks(said, opening(results))
+    print_blocks(said, _sections(report_blocks(results, budgets), wanted))
+    if files:
+        said.print(f"\nReport: {shown(files['report.md'])}\nFigure: {shown(files['pareto.html'])}", markup=False)
+    said.print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
+
+
+def _write(results: "Results", out: Path | None) -> dict[str, str]:
+    """The report's files; of a sweep that belongs to others, or on a full disk, what it says is shown all the same."""
+    from plastsearch.report.publish import publish
+
+    try:
+        return {name: str(path) for name, path in publish(results, out).items()}
+    except OSError as error:
+        where = error.filename or out or results.folder
+        why = f"{where}: cannot be written ({error.strerror or error})"
+        if out is not None:
+            raise PlastsearchError(f"{why}; name another folder with --out") from None
+        sys.stderr.write(f"Note: {shown(why)}; no file of the report was written. With --out FOLDER it goes there.\n")
+        return {}
 
 
 def _sections(blocks: Sequence[Block], wanted: set[str]) -> list[Block]:

@@ -1,6 +1,9 @@
 """`plastsearch store`: what finished stages there are, making room, and sweeps kept as objects in a bucket."""
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +12,8 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
-from plastsearch.errors import PlastsearchError
+from plastsearch.errors import PlastsearchError, StorageError
+from plastsearch.words import shown
 
 app = typer.Typer(
     help="Finished stages that trials share: list them, drop old ones; keep sweeps in a bucket.", no_args_is_help=True
@@ -25,10 +29,15 @@ def list_stages(
     as_json: options.AsJson = False,
 ) -> None:
     """List finished stages, the least useful first: seconds saved per GB, halved with every day unused."""
+    from plastsearch.store.records import StageRecords
     from plastsearch.store.room import entries as listed
-    from plastsearch.store.stages import StageStore
+    from plastsearch.store.room import foreign
 
-    entries = listed(StageStore(_existing(store)))
+    with reached(_existing(store), "looked through"):
+        entries = listed(StageRecords(store))
+        strange = foreign(StageRecords(store))
+    for path, why in strange:
+        sys.stderr.write(f"Note: {shown(path)} is none of the stages ({shown(why)}); it is left alone\n")
     if as_json:
         print_json({"store": str(store), "stages": [vars(entry) for entry in entries]})
         return
@@ -57,16 +66,20 @@ def collect_stages(
     as_json: options.AsJson = False,
 ) -> None:
     """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
+    from plastsearch.store.records import StageRecords
     from plastsearch.store.room import collect
-    from plastsearch.store.stages import StageStore
 
     if max_gb is None and unused_days is None:
         raise PlastsearchError("store gc: give --max-gb or --unused-days, or nothing would be dropped")
-    dropped = collect(
-        StageStore(_existing(store)),
-        None if max_gb is None else max_gb * 1e9,
-        None if unused_days is None else unused_days * 86_400,
-    )
+    place = _existing(store)
+    if not (place / "stages").is_dir():
+        raise PlastsearchError(f"{store}: no store (it has no folder `stages`); name one with --store (<out>/store)")
+    with reached(place, "cleared"):
+        dropped = collect(
+            StageRecords(place),
+            None if max_gb is None else max_gb * 1e9,
+            None if unused_days is None else unused_days * 86_400,
+        )
     freed = sum(entry.size for entry in dropped)
     if as_json:
         print_json({"store": str(store), "dropped": [entry.key for entry in dropped], "bytes": freed})
@@ -133,6 +146,18 @@ def _existing(store: Path) -> Path:
     if not store.is_dir():
         raise PlastsearchError(f"{store}: no such folder; name the store with --store (a sweep's is <out>/store)")
     return store
+
+
+@contextmanager
+def reached(store: Path, what: str) -> Iterator[None]:
+    """What a file system refuses, a folder of somebody else's among others, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or store}: {store} cannot be {what} ({error.strerror or error}); ask its owner, or run "
+            "this as whoever may"
+        ) from None
 
 
 def _age(moment: float) -> str:

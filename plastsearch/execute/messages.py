@@ -59,6 +59,7 @@ class Failed(_End):
     reason: str
     again: bool = False
     blameless: bool = False  # it went down with its node
+    no_room: bool = False  # a disk was full, or a quota spent: whatever runs next meets the same
     details: dict[str, Any] = {}
 
 

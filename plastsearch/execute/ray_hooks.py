@@ -8,11 +8,12 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plastsearch.errors import ClusterLostError
+from plastsearch.errors import ClusterLostError, PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.autoscaler import NodeWait
 from plastsearch.execute.executor import Attempt, Driver
@@ -97,10 +98,21 @@ class Bridge:
     gpu_lost: set[str] = field(default_factory=set)  # Tune trials after which their worker must not be used again
     node_wait: NodeWait | None = None
     started: set[str] = field(default_factory=set)  # Tune trials whose worker has begun
+    ahead: Attempt | None = None  # asked for before Tune began
+    error: PlastsearchError | None = None  # why the driver cannot go on, where Tune makes a text of it
     alive_at: float = field(default_factory=time.monotonic)  # when Tune last took a step
 
     def __getstate__(self) -> dict[str, object]:
         return {}  # what Tune pickles is never read
+
+    @contextmanager
+    def asked(self) -> Iterator[Driver]:
+        """The driver; what it refuses is kept, for Tune would hand on a traceback of it as text."""
+        try:
+            yield self.driver
+        except PlastsearchError as error:
+            self.error = self.error or error
+            raise
 
     def hear(self, trial: Trial, result: Mapping[str, object]) -> bool:
         """Pass a worker's message on to the driver; False: the trial is to be stopped."""
@@ -111,7 +123,8 @@ class Bridge:
         message = message_from(text)
         if not isinstance(message, Progress) and message.gpu_lost:
             self.gpu_lost.add(trial.trial_id)
-        return self.driver.heard(attempt, message)
+        with self.asked() as driver:
+            return driver.heard(attempt, message)
 
 
 class DriverSearcher(Searcher):
@@ -123,7 +136,8 @@ class DriverSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Sent | str | None:
         # None: ask again later. FINISHED is for ever: said too early, a retry or a finalist would never run.
-        attempt = self.bridge.driver.next()
+        with self.bridge.asked() as driver:
+            attempt, self.bridge.ahead = self.bridge.ahead or driver.next(), None
         if attempt is None:
             return str(Searcher.FINISHED) if self.bridge.driver.over else None
         self.bridge.attempts[trial_id] = attempt
@@ -162,7 +176,8 @@ class DriverScheduler(FIFOScheduler):
         # Whom we killed ourselves, Ray reports as any dead worker: the reason is ours.
         killed = self.bridge.killed.pop(trial.trial_id, None)
         reason, blameless = (killed, False) if killed else _cause(trial.pickled_error_file)
-        self.bridge.driver.lost(attempt, reason, blameless=blameless)
+        with self.bridge.asked() as driver:
+            driver.lost(attempt, reason, blameless=blameless)
 
 
 class DriverCallback(tune.Callback):
@@ -175,12 +190,14 @@ class DriverCallback(tune.Callback):
         attempt = self.bridge.attempts.get(trial.trial_id)
         if attempt is not None:
             self.bridge.started.add(trial.trial_id)
-            self.bridge.driver.started(attempt)
+            with self.bridge.asked() as driver:
+                driver.started(attempt)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
         # Called in every round of Tune's loop, also while no trial has anything to say.
         self.bridge.alive_at = time.monotonic()
-        self.bridge.driver.tick()
+        with self.bridge.asked() as driver:
+            driver.tick()
         fallen = self.bridge.cluster.fallen()
         if fallen is not None:
             raise ClusterLostError(fallen)  # out of Tune
@@ -230,7 +247,8 @@ class DriverStopper(tune.Stopper):
 def _cause(pickled: str | None) -> tuple[str, bool]:
     """Why a worker is gone, in a line, and whether its whole node is; Tune has just left the error in that file."""
     # By words where Ray has no type of its own for a case, or gives one type to several.
-    error = ray.cloudpickle.loads(Path(pickled).read_bytes()) if pickled and Path(pickled).is_file() else None
+    content = Path(pickled).read_bytes() if pickled and Path(pickled).is_file() else b""
+    error = ray.cloudpickle.loads(content) if content else None  # none, too, where the disk had no room for it
     text, failures = str(error), ray.exceptions
     if "running low on memory" in text:
         return _out_of_memory(text, getattr(error, "actor_id", None))

@@ -4,7 +4,8 @@ All of it is private to Ray: tests/execute/test_private_names.py says which name
 """
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,13 +65,22 @@ def _nothing_saved() -> Iterator[None]:
     from ray.tune.trainable.metadata import _TrainingRunMetadata
 
     def saved(self: "TuneController") -> None:
-        folder = Path(self._storage.experiment_driver_staging_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.experiment_state_file_name).write_text('{"trial_data": []}')  # read if nothing was run
+        with suppress(OSError):  # a full disk: nobody reads it
+            Path(self._storage.experiment_driver_staging_path).mkdir(parents=True, exist_ok=True)
 
     nothing = _swapped(_TrainingRunMetadata, update_metric=lambda *_, **__: None)
-    with nothing, _swapped(TuneController, save_to_dir=saved):
+    unread = _swapped(import_module("ray.tune.tune"), ExperimentAnalysis=_Unread)
+    with nothing, unread, _swapped(TuneController, save_to_dir=saved):
         yield
+
+
+class _Unread:
+    """What Tune gives back of a run: its reader would look for the files of trials, which a full disk does not have."""
+
+    trials: tuple[()] = ()
+
+    def __init__(self, **_: object) -> None:
+        pass
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plastsearch.errors import ClusterError
+from plastsearch.errors import ClusterError, StorageError, out_of_room
 from plastsearch.execute.autoscaler import UNDECLARED, NodeWait, declared_groups, patience_s
 from plastsearch.execute.executor import Driver, Meters
 from plastsearch.execute.ray_cluster import Cluster, hush, own_signals
@@ -105,6 +105,11 @@ class RayExecutor:
 
     def run(self, driver: Driver, abandon: Callable[[str], None] | None = None) -> None:
         """Serve the driver until it is over or stopping."""
+        # Tune cannot run nothing: its reader of results fails where there are none. So the first attempt is asked for
+        # before it starts; where there is none, a sweep that was resumed had all it needed.
+        first = driver.next()
+        if first is None and driver.over:
+            return
         # With a searcher Tune keeps one trial pending, so that an autoscaled cluster would grow one node at a time: ask
         # for all at once.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
@@ -112,7 +117,7 @@ class RayExecutor:
         # that was taken over removes its files when it notices, while its successor uses others.
         scratch = self._folder / ".tune" / uuid.uuid4().hex[:8]
         shutil.rmtree(scratch.parent, ignore_errors=True)  # of drivers that were killed
-        bridge = Bridge(driver, self._cluster, node_wait=self._node_wait)
+        bridge = Bridge(driver, self._cluster, node_wait=self._node_wait, ahead=first)
         tuner = tune.Tuner(
             tune.with_resources(AttemptTrainable, _lower(self.request)),
             tune_config=tune.TuneConfig(
@@ -137,8 +142,15 @@ class RayExecutor:
         try:
             with own_signals(), hush(), patched(bridge.gpu_lost), self._watch(bridge, abandon):
                 tuner.fit()
-        except Exception:
+        except Exception as error:
+            if bridge.error is not None:  # the driver's own, such as a disk on which no journal can be written
+                raise bridge.error from None
             self.trouble = self._cluster.fallen()
+            if self.trouble is None and out_of_room(error):
+                raise StorageError(
+                    f"{self._folder}: no room left on its disk ({error}); make room and go on with --resume: what is "
+                    "in the journal is not lost"
+                ) from None
             if self.trouble is None:
                 raise
         finally:

@@ -15,6 +15,7 @@ from plastsearch.errors import (
     StorageError,
     TrialError,
     out_of_memory,
+    out_of_room,
 )
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
@@ -98,7 +99,8 @@ def _failed(error: Exception, device: str) -> Failed | Busy:
         reason = f"out of memory ({reason}); {MORE_MEMORY}"
     # A user's mistake is a message; a bug keeps its traceback, cut, since it stands in the journal.
     details = {} if expected else {"traceback": "".join(traceback.format_exception(error))[-4000:]}
-    return Failed(reason=reason, again=_may_pass(error), details=details, gpu_lost=gpu_lost)
+    no_room = out_of_room(error)
+    return Failed(reason=reason, again=_may_pass(error), details=details, gpu_lost=gpu_lost, no_room=no_room)
 
 
 def _gpu_lost(error: Exception, device: str) -> bool:

@@ -142,8 +142,8 @@ def lacking(sheet: Mapping[str, Any]) -> list[str]:
 
 
 def _slug_of(wanted: Submission) -> str:
-    given = (wanted.answers.get("system") or {}).get("slug")
-    return slug(str(given or wanted.name))
+    given = wanted.answers.get("system") or {}
+    return slug(str(given.get("slug") or given.get("name") or wanted.name))
 
 
 def _sheet(wanted: Submission, inside: str, digest: str, clips: int) -> str:

@@ -5,8 +5,8 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from plastsearch.scores.bootstrap import bootstrap_eer
 from plastsearch.scores.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
-from plastsearch.scores.metrics import bootstrap_eer
 from plastsearch.use.facts import Facts
 from plastsearch.use.found import STORE
 from plastsearch.use.references import InSweep, Reference

@@ -37,9 +37,9 @@ CAPTION = (
 SHADED = "Shaded: where 50 and 95 % of the fronts lie that {sources} allow{alone}. "
 
 
-def publish(results: Results) -> dict[str, Path]:
-    """Write the report folder and return its files by name; each appears whole or not at all."""
-    folder = folder_of(results)
+def publish(results: Results, out: Path | None = None) -> dict[str, Path]:
+    """Write the report folder, or `out`, and return its files by name; each appears whole or not at all."""
+    folder = out or folder_of(results)
     folder.mkdir(parents=True, exist_ok=True)
     blocks = report(results)
     texts = {

@@ -20,6 +20,9 @@ import uuid
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 _SKEW_S = 600.0  # by which two clocks are taken to differ at most, where only ours can be read
 # It goes on while a machine sleeps, which CLOCK_MONOTONIC does not, nor is it ever corrected.
@@ -60,8 +63,8 @@ class Holder:
     started: str | None = None
     note: tuple[str, ...] | None = None  # keys of stages
     pod: str | None = None
-    since: float | None = None  # by its own clock: to be shown, not to be reckoned with
-    hold_s: float | None = None
+    since: Annotated[float, Field(ge=0, le=2.5e11)] | None = None  # by its own clock: to be shown, not reckoned with
+    hold_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
     def __str__(self) -> str:
         """Who that is, for a message."""
@@ -71,17 +74,15 @@ class Holder:
         return f"process {self.pid} on host {self.host}{f', Pod {self.pod}' if self.pod else ''}{since}"
 
 
+_HOLDER = TypeAdapter(Holder)
+
+
 def _parsed(text: str) -> Holder:
     """Who holds it; nothing of a file that is being written, or was torn by a crash: only its age can tell."""
     try:
-        found = dict(json.loads(text))
-    except (ValueError, TypeError):
+        return _HOLDER.validate_json(text, strict=True)
+    except ValueError:
         return Holder()
-    note = found.get("note")
-    return Holder(
-        found.get("token"), found.get("host"), found.get("boot"), found.get("pid"), found.get("started"),
-        None if note is None else tuple(note), found.get("pod"), found.get("since"), found.get("hold_s"),
-    )  # fmt: skip
 
 
 class Lease:
@@ -141,7 +142,7 @@ class Lease:
     def holder(self) -> Holder | None:
         """Who holds it; None if nobody does."""
         try:
-            return _parsed(self.path.read_text())
+            return _parsed(self.path.read_text(errors="replace"))
         except FileNotFoundError:
             return None
         except OSError as error:

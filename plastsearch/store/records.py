@@ -13,15 +13,18 @@ scores/                            scores of finalists; nothing of it is ever dr
 The weights, and the claims on stages: stages.py. How room is made again: room.py.
 """
 
+import errno
 import json
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plastsearch.errors import StorageError
 from plastsearch.store.lease import Lease
@@ -53,6 +56,49 @@ class StageRecord:
     created: float = 0.0
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
     format: int = FORMAT
+
+
+class _Tensor(BaseModel):
+    model_config = ConfigDict(strict=True)
+    digest: str
+    key: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")  # a folder's name, and no way out of the store
+    name: str
+
+
+class _Record(BaseModel):
+    """A record's file, as it must be to be believed."""
+
+    model_config = ConfigDict(strict=True)
+    key: str
+    stage: str
+    parent: str | None
+    reads: dict[str, Any]
+    metrics: dict[str, float | None] = {}
+    details: dict[str, Any] = {}
+    seconds: float = Field(0.0, ge=-1e12, le=1e12)  # below zero: measured while a clock was put back
+    gpu_seconds: float = Field(0.0, ge=-1e12, le=1e12)
+    created: float = Field(0.0, ge=0, le=2.5e11)
+    tensors: dict[str, _Tensor] = {}
+
+
+def record_of(key: str, content: bytes) -> StageRecord | None:
+    """The record that a stage's file holds; None if it is of another format, ValueError if it is damaged."""
+    try:
+        plain = json.loads(content.decode())
+        if not isinstance(plain, dict):
+            raise ValueError("no object")
+        if plain.get("format") != FORMAT:
+            return None
+        _Record.model_validate(plain)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if plain["key"] != key:
+        raise ValueError(f"it is the record of stage {plain['key']}")
+    # What a later version says more is left out.
+    return StageRecord(**{one.name: plain[one.name] for one in fields(StageRecord) if one.name in plain})
 
 
 class StageRecords:
@@ -89,19 +135,28 @@ class StageRecords:
             lease.release()
 
     def find(self, key: str) -> StageRecord | None:
-        """The record of a finished stage, without its weights."""
-        path = self.folder(key) / "stage.json"
+        """The record of a finished stage, without its weights; what is damaged there is dropped."""
         try:
-            plain = json.loads(path.read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            # a file server that is away for a moment must not cost the stages it keeps: only bad content is dropped
-            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
+            return self.look(key)
         except ValueError:
             self.discard(key)
             return None
-        return StageRecord(**plain) if plain["format"] == FORMAT else None
+
+    def look(self, key: str) -> StageRecord | None:
+        """The same, and nothing is dropped: ValueError says what is wrong."""
+        path = self.folder(key) / "stage.json"
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            raise ValueError("stage.json is a folder") from None
+        except OSError as error:
+            # a file server that is away for a moment must not cost the stages it keeps: only bad content is dropped
+            if error.errno == errno.ELOOP:
+                raise ValueError("stage.json is a link to itself") from None
+            raise StorageError(f"{path}: cannot be read now ({error}); nothing was deleted") from error
+        return record_of(key, content)
 
     def discard(self, key: str) -> None:
         """Take a stage out of sight in one rename, then delete it; somebody else may have done so."""

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def entries(store: StageRecords) -> list[Entry]:
     for record in records:
         folder = store.folder(record.key)
         try:
-            size = sum(path.stat().st_size for path in folder.iterdir())
+            size = sum(path.lstat().st_size for path in folder.iterdir())
             used = folder.stat().st_mtime  # set by whoever loads the stage
         except FileNotFoundError:
             continue  # dropped by another process meanwhile
@@ -129,7 +129,7 @@ def size(store: StageRecords) -> int:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0  # dropped by another process meanwhile
 
@@ -139,8 +139,8 @@ def forget_checkpoints(root: Path, trials: Collection[str]) -> set[str]:
     still = set()
     for folder in _listed(root / "work"):
         try:
-            owner = (folder / OWNER).read_text()
-        except (FileNotFoundError, NotADirectoryError):
+            owner = (folder / OWNER).read_text(errors="replace")
+        except OSError:  # not there, or nothing of ours: a link to itself, a folder
             continue
         if owner in trials and not _delete_unheld(root, folder):
             still.add(owner)
@@ -148,8 +148,27 @@ def forget_checkpoints(root: Path, trials: Collection[str]) -> set[str]:
 
 
 def _records(store: StageRecords) -> list[StageRecord]:
-    names = [path.name for path in _listed(store.root / "stages")]
-    return [record for name in names if not name.startswith(".") and (record := store.find(name)) is not None]
+    found = []
+    for path in _listed(store.root / "stages"):
+        with suppress(ValueError):  # damaged: who needs it drops it, who only looks does not
+            record = None if path.name.startswith(".") else store.look(path.name)
+            if record is not None:
+                found.append(record)
+    return found
+
+
+def foreign(store: StageRecords) -> list[tuple[Path, str]]:
+    """What lies among the stages and is none, with why; nobody drops it unless its very name is needed."""
+    found = []
+    for path in _listed(store.root / "stages"):
+        if path.name.startswith(GONE):
+            continue
+        try:
+            if path.name.startswith(".") or store.look(path.name) is None:
+                found.append((path, "no stage of this format"))
+        except ValueError as error:
+            found.append((path, str(error)))
+    return found
 
 
 def _holders(record: StageRecord) -> set[str]:
@@ -162,7 +181,7 @@ def _in_use(store: StageRecords) -> set[str]:
     used: set[str] = set()
     for path in _listed(store.root / "uses"):
         lease = Lease(path, store.lease_s)
-        if path.name.startswith(".") or not lease.held():
+        if path.name.startswith(".") or path.is_dir() or not lease.held():
             continue
         holder = lease.holder()
         if holder is not None and holder.note is not None:
@@ -176,7 +195,7 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
 
     def old(path: Path) -> bool:
         try:
-            return now - path.stat().st_mtime > older_s
+            return now - path.lstat().st_mtime > older_s
         except FileNotFoundError:
             return False  # another process was quicker
 
@@ -187,7 +206,7 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
     for path in filter(old, _listed(store.root / "work")):
         _delete_unheld(store.root, path)
     for path in filter(old, [*_listed(store.root / "uses"), *_listed(store.root / "leases")]):
-        if path.name.startswith(".") or not Lease(path, store.lease_s).held():
+        if not path.is_dir() and (path.name.startswith(".") or not Lease(path, store.lease_s).held()):
             path.unlink(missing_ok=True)
 
 

@@ -1,9 +1,12 @@
 """How a session ends: the verdict, the last word in the journal, every listener closed; once, from whichever thread."""
 
+import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -56,15 +59,21 @@ class Interrupts:
         self._raise_at = self.count + 1
 
     def __enter__(self) -> Self:
-        # SIGTERM as well as Ctrl-C: it is what batch systems and Kubernetes send before they kill.
-        self._kept = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        # SIGTERM as well as Ctrl-C: it is what batch systems and Kubernetes send before they kill. SIGHUP is a terminal
+        # that was closed, unless somebody (nohup) has asked for it to be nothing.
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._kept = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._kept.items():
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
         before_s = self._last_s
         self._last_s = time.monotonic()
         if self._last_s - before_s < ECHO_S:
@@ -76,6 +85,17 @@ class Interrupts:
                 self._patience.start()
         if self._raise_at is not None and self.count >= self._raise_at:
             raise KeyboardInterrupt
+
+
+def _leave_terminal() -> None:
+    """What is still to be said goes nowhere: a terminal that is gone answers each word with an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        with suppress(OSError):  # closed already
+            # Not isatty: once it has hung up, it is a terminal no more, but still a device.
+            if stat.S_ISCHR(os.fstat(number).st_mode):
+                os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _interrupt_main_thread() -> None:
@@ -140,6 +160,8 @@ def verdict(sweep: Sweep, search: SearchPhase) -> tuple[Status, str | None]:
     # Failures come before an interrupt: to go on with the same space would fail again.
     if sweep.failure:
         return "failures", sweep.failure
+    if sweep.no_room:
+        return "interrupted", sweep.no_room
     # Not over and nobody interrupted: the executor gave up, because Ray died, say. That can be resumed, too.
     if sweep.interrupted or not sweep.over:
         return "interrupted", None

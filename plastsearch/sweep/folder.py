@@ -10,7 +10,8 @@ from pydantic import JsonValue, ValidationError
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.events import Event, Finished, Opened, Proposed, SessionBegun
-from plastsearch.tracking.journal import FILE, VERSION, Journal, read
+from plastsearch.tracking.journal import FILE, Journal, read
+from plastsearch.tracking.reading import VERSION
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
 FINISHED = {"done", "budget", "failures"}
@@ -60,7 +61,7 @@ def open_folder(
     # of the one that died has run out, and --resume is what it calls.
     journal = Journal(folder, say if resume else None)
     try:
-        events = read(folder)
+        events = read(folder, configs=resume)
         # Nothing proposed: a session that failed while its corpus was prepared, say. There is nothing to keep, and
         # the user may have mended the space meanwhile.
         if not any(isinstance(event, Proposed) for event in events):
@@ -72,7 +73,7 @@ def open_folder(
             )
         else:
             _check_same(folder, events, spec)
-        return OpenedFolder(journal, read(folder))  # what was just written, too
+        return OpenedFolder(journal, read(folder, configs=resume))  # what was just written, too
     except BaseException:
         journal.close()
         raise

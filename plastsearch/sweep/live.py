@@ -70,7 +70,7 @@ class Live:
         table = self._table("running", ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"))
         for record in running[: self._rows]:
             step = f"{record.step}/{record.steps_total}" if record.steps_total else ""
-            age = clock(time.time() - (record.started_at or time.time()))
+            age = clock(max(0.0, time.time() - (record.started_at or time.time())))
             table.add_row(*self._who(record), self._stage(record), step, *self._scores(record), age)
         if len(running) > self._rows:
             table.add_row("", f"and {len(running) - self._rows} more")

@@ -53,6 +53,7 @@ class Sweep:
         self.records = state.records
         self.slots = slots
         self.failure: str | None = None  # why the sweep ends although there is more to run
+        self.no_room: str | None = None  # the disk is full: what was to run waits for a session with more
         self._state = state
         self._write = state.write
         self._phases = list(phases)
@@ -68,9 +69,11 @@ class Sweep:
         self._waiting = WaitingTrials()
         self._duplicates: list[int] = []  # take over a result that is still to come
         self._ended = 0
+        self._number = max(state.records, default=-1) + 1  # of the next trial
         self._interrupts = 0
         self._interrupted_at = 0.0
         self._phase: Phase | None = None  # the one that has begun
+        self._begun_s: dict[int, float] = {}  # when the attempt began that runs or ran last
         self._late_at = 0.0  # before that no attempt can be beyond its limit
         self._resume()
 
@@ -78,7 +81,7 @@ class Sweep:
 
     def next(self) -> Attempt | None:
         """The attempt to start now."""
-        if self._interrupts or self.failure or self._full:
+        if self._interrupts or self.failure or self.no_room or self._full:
             return None
         chosen = self._waiting.ready(self._ended, self.slots)
         if chosen is None:
@@ -93,7 +96,7 @@ class Sweep:
         if self._running:
             return False
         left = self._phases or self._waiting or self._duplicates
-        return bool(self._interrupts or self.failure) or not left
+        return bool(self._interrupts or self.failure or self.no_room) or not left
 
     @property
     def stopping(self) -> bool:
@@ -107,8 +110,9 @@ class Sweep:
 
     def started(self, attempt: Attempt, node: str | None = None) -> None:
         """Write the start down."""
-        at = self._write(Started(trial=attempt.trial, attempt=attempt.attempt, node=node)).at
-        self._late_at = min(self._late_at, at + (self._limits.trial_timeout_s or 0.0))
+        self._write(Started(trial=attempt.trial, attempt=attempt.attempt, node=node))
+        self._begun_s[attempt.trial] = now = time.monotonic()
+        self._late_at = min(self._late_at, now + (self._limits.trial_timeout_s or 0.0))
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Write down what a worker said; False: drop the attempt."""
@@ -138,7 +142,7 @@ class Sweep:
 
     def overdue(self) -> list[tuple[Attempt, str]]:
         """Attempts beyond the time limit, which is on their own time."""
-        limit, now = self._limits.trial_timeout_s, time.time()
+        limit, now = self._limits.trial_timeout_s, time.monotonic()
         # Asked in every round of Tune's loop: with 1,024 at work a look at each takes a millisecond.
         if limit is None or now < self._late_at:
             return []
@@ -148,7 +152,7 @@ class Sweep:
             attempt = handed_out.attempt
             record = self.records[attempt.trial]
             # From its start on: the time that Ray took to find a place for it is not the trial's.
-            spent_s = now - (record.started_at or now)
+            spent_s = now - self._begun_s.get(attempt.trial, now)
             if record.state != "running":
                 continue  # `started` will say so
             self._late_at = min(self._late_at, now + max(0.0, limit - spent_s))
@@ -200,12 +204,13 @@ class Sweep:
             if phase is not self._phase and phase.barrier and (self._running or self._waiting or self._duplicates):
                 return None
             self._phase = phase
-            number = len(self.records)
+            number = self._number  # not how many there are: a repaired journal may lack some
             planned = phase.next(number, self.records)
             if planned is None:
                 self._phases.pop(0)
                 continue
             self._write(entries.proposed(number, planned))
+            self._number += 1
             record = self.records[number]
             if record.reuse_of is None:
                 return record
@@ -233,6 +238,11 @@ class Sweep:
             case Busy():
                 self._retry(attempt, end.reason, waits=True)
                 self._waiting.defer(record.number, self._ended)
+            case Failed() if end.no_room:
+                # Not its failure, nor would the next trial fare better: each would train, and end at its first write.
+                self._retry(attempt, end.reason)
+                self._waiting.again(record.number)
+                self.no_room = end.reason
             case Failed() if end.again and self._limits.bear(record, blameless=end.blameless):
                 self._retry(attempt, end.reason, **{"lost" if end.blameless else "failure": True})
                 self._waiting.again(record.number)

@@ -149,7 +149,7 @@ class _Session:
         self._options = options
         self._opened = opened
         self._executor = executor
-        self._began = time.time()
+        self._began = time.monotonic()  # not the time of day, which may be put back while a sweep runs
         self._spent_s = seconds_so_far(opened.events)  # by earlier sessions: budgets are on the sweep
         self._state = SweepState(opened.journal, opened.events)
         records = self._state.records
@@ -280,7 +280,7 @@ class _Session:
         return exhausted(self._limits, self._ranking, Spent(records.values(), self._elapsed_s(), self._state.tally))
 
     def _elapsed_s(self) -> float:
-        return self._spent_s + time.time() - self._began
+        return self._spent_s + time.monotonic() - self._began
 
     def _say(self, text: str) -> None:
         self._state.tell(note(text))

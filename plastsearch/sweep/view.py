@@ -38,7 +38,7 @@ class SweepView:
     trials: int | None  # planned
     slots: int = 1
     wall_s: float = 0.0  # spent by earlier sessions
-    began: float = 0.0
+    began: float = 0.0  # by the monotonic clock
     first_stages: FirstStages | None = None
     halt: Halt | None = None
     drawn: bool = False  # by a live table
@@ -121,7 +121,7 @@ class SweepView:
         gpu_s = sum(record.gpu_seconds for record in records)
         trials_s = sum(record.seconds for record in records)
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
-        parts.append(f"elapsed {duration(self.wall_s + time.time() - self.began)}")
+        parts.append(f"elapsed {duration(self.wall_s + time.monotonic() - self.began)}")
         left = self.left_s(records)
         if left is not None:
             parts.append(f"left about {duration(left)}")

@@ -4,15 +4,23 @@ A journal of another version may say more, or less: what is not known is left ou
 """
 
 import json
+import re
 import time
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from plastsearch.tracking.shapes import check_details, check_spec
 
 Role = Literal["search", "control", "replicate", "finalist"]
 EndState = Literal["done", "failed", "halted", "reused"]
 State = Literal["proposed", "running"] | EndState
 Status = Literal["done", "budget", "failures", "interrupted"]
+
+# As far as a clock, a counter or a bill can come; what is beyond was not written by a driver.
+Moment = Annotated[float, Field(ge=0, le=2.5e11)]  # up to the year 9892
+Count = Annotated[int, Field(ge=0, le=10**15)]
+_LARGEST = 1e100  # of other numbers: their squares are numbers still
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "halted", "reused"})
 
@@ -20,10 +28,10 @@ ENDED: frozenset[State] = frozenset({"done", "failed", "halted", "reused"})
 class Event(BaseModel):
     """One line; `at` is when it was written down, in seconds since 1970."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
     kind: ClassVar[str] = ""
 
-    at: float = 0.0
+    at: Moment = 0.0
 
     def as_json(self) -> dict[str, JsonValue]:
         """The line as an object: its kind first, and only what its writer said."""
@@ -36,11 +44,10 @@ class Opened(Event):
     """The first line: the sweep's specification, that is, which question it asks."""
 
     kind: ClassVar[str] = "sweep"
-    version: int = 1
+    version: Count = 1
     name: str = ""
-    spec: dict[
-        str, JsonValue
-    ] = {}  # as SweepSpec.plain() gave it, perhaps to an older program: it is not validated here
+    # As SweepSpec.plain() gave it, perhaps to an older program: only what reports read of it is looked at (shapes.py).
+    spec: dict[str, JsonValue] = {}
     spec_hash: str = ""
     overrides: list[str] = []
     space: str | None = None
@@ -59,7 +66,7 @@ class SessionBegun(Event):
 class TrialEvent(Event):
     """A line about one trial."""
 
-    trial: int
+    trial: Annotated[int, Field(ge=0, le=10**9)]
 
 
 class Proposed(TrialEvent):
@@ -72,8 +79,8 @@ class Proposed(TrialEvent):
     params: dict[str, JsonValue]  # as a sampler chose them, by name
     config: dict[str, JsonValue]  # a TrialConfig as it was dumped, perhaps by an older program
     origin: str = "sampler"
-    reuse_of: int | None = None
-    of: int | None = None
+    reuse_of: Count | None = None
+    of: Count | None = None
     seed: int | None = None
 
 
@@ -81,7 +88,7 @@ class Started(TrialEvent):
     """A worker took an attempt up."""
 
     kind: ClassVar[str] = "start"
-    attempt: int
+    attempt: Count
     node: str | None = None
 
 
@@ -89,10 +96,10 @@ class Reported(TrialEvent):
     """A dev evaluation or the end of a stage (`boundary`)."""
 
     kind: ClassVar[str] = "report"
-    attempt: int
+    attempt: Count
     stage: str
-    step: int
-    steps_total: int
+    step: Count
+    steps_total: Count
     metrics: dict[str, float | None]
     node: str | None = None
     boundary: bool = False
@@ -102,7 +109,7 @@ class Retried(TrialEvent):
     """An attempt is over and its trial is not: it waits for a stage, has failed, or went down with its node."""
 
     kind: ClassVar[str] = "retry"
-    attempt: int
+    attempt: Count
     reason: str
     gpu_seconds: float = 0.0
     failure: bool = False
@@ -114,7 +121,7 @@ class Ended(TrialEvent):
     """A trial is over; attempt 0 is one that took over the result of its twin."""
 
     kind: ClassVar[str] = "end"
-    attempt: int
+    attempt: Count
     state: EndState
     metrics: dict[str, float | None]
     details: dict[str, Any] = {}
@@ -157,16 +164,67 @@ def note(text: str) -> Note:
 
 def parse(line: bytes) -> Event:
     """The event of a line; ValueError says what is wrong with it."""
-    found = json.loads(line)
+    try:
+        found = json.loads(line.decode(), parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("no object")
     lacking = [name for name in ("event", "at") if name not in found]
     if lacking:
         raise ValueError(f"no '{lacking[0]}'")
+    kind = found.pop("event")
+    if not isinstance(kind, str):
+        raise ValueError("event: a word was expected")
+    if _SURROGATE.search(line) and _has_half_characters(found):
+        raise ValueError("half a character (a lone surrogate), which no text can hold")
     try:
         # A kind that only a later version knows is an event of no consequence, not a broken journal.
-        return KINDS.get(found.pop("event"), Unknown).model_validate(found)
+        event = KINDS.get(kind, Unknown).model_validate(found)
+        _check(event)
+        return event
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where}: {first['msg']}") from None
+        raise ValueError(in_words(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _check(event: Event) -> None:
+    """What is asked of a line that is read, and not of one that is written: a trial may report what is no number."""
+    if isinstance(event, Opened):
+        check_spec(event.spec)
+    numbers: list[float | None] = []
+    if isinstance(event, Reported | Ended):
+        numbers += event.metrics.values()
+    if isinstance(event, Ended):
+        check_details(event.details)
+        numbers += (event.seconds, event.fidelity)
+    if isinstance(event, Ended | Retried):
+        numbers.append(event.gpu_seconds)
+    if isinstance(event, Finished):
+        numbers.append(event.seconds)
+    far = next((one for one in numbers if one is not None and not abs(one) <= _LARGEST), None)
+    if far is not None:
+        raise ValueError(f"{far:g} is no measurement")
+
+
+def in_words(error: ValidationError) -> str:
+    """The first of its complaints, with where."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _has_half_characters(found: object) -> bool:
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +20,8 @@ from plastsearch.tracking.events import (
     Opened,
     Retried,
     SessionBegun,
-    parse,
 )
+from plastsearch.tracking.reading import Reader, content_of, numbered, shortened
 
 FILE = "trials.jsonl"
 LEASE = "driver.lease"
@@ -28,7 +29,6 @@ LEASE_S = "PLASTSEARCH_DRIVER_LEASE_S"
 HOLD_S = 60.0  # without a heartbeat; a driver on this machine that has ended need not be waited for
 _ASK_S = 0.5
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # as it will be the next time
-VERSION = 1
 # A power cut may cost reports, which only inform, and proposals of the last moment, which follow from the seed and come
 # again; never a result, nor anything written before one.
 DURABLE = (Opened, Ended, Retried, Finished)
@@ -156,27 +156,28 @@ def mend(path: Path) -> int:
         return end - whole
 
 
-def read(folder: Path) -> list[Event]:
-    """Every event in order; an unfinished last line, still being written or torn, is left out."""
+def read(folder: Path, *, configs: bool = False) -> list[Event]:
+    """Every event in order; a damaged line is an error that names it.
+
+    With `configs` a trial of a configuration that this program does not understand is one, too.
+    """
     path = Path(folder) / FILE
-    if not path.is_file():
-        raise PlastsearchError(f"{folder}: no sweep here ({FILE} is missing)")
-    lines = path.read_bytes().split(b"\n")[:-1]
-    # A file system that was cut off may leave a run of zero bytes at the end.
-    return [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip(b"\0 \r")]
+    reader = Reader(path, configs)
+    return [_taken(reader, line, number) for number, line in numbered(content_of(path))]
 
 
 def seconds_so_far(events: Iterable[Event]) -> float:
     """Wall time of all sessions, each from its opening to its last word."""
     total = 0.0
-    opened: float | None = None
-    last = 0.0
+    last: float | None = None  # of the session that is looked at
     for event in events:
         if isinstance(event, SessionBegun):
-            total += last - opened if opened is not None else 0.0
-            opened = event.at
-        last = event.at
-    return total + (last - opened if opened is not None else 0.0)
+            last = event.at
+        elif last is not None:
+            # Step by step: a clock that is put back in a session costs the sum one step, not the whole session.
+            total += max(0.0, event.at - last)
+            last = event.at
+    return total
 
 
 def driver_lives(folder: Path) -> bool:
@@ -270,10 +271,13 @@ def _end_of_last_line(file: IO[bytes], end: int) -> int:
     return 0
 
 
-def _parse(line: bytes, path: Path, number: int) -> Event:
+def _taken(reader: Reader, line: bytes, number: int) -> Event:
     try:
-        return parse(line)
+        return reader.take(line, number)
     except ValueError as error:
+        folder = reader.path.parent
         raise PlastsearchError(
-            f"{path}:{number}: not a journal line ({error}); restore the file from a copy or remove that line"
+            f"{reader.path}:{number}: a damaged line ({shortened(str(error))}); restore the file from a copy, or\n"
+            f"plastsearch report --skip-bad-lines {shlex.quote(str(folder))}   shows what the other lines say\n"
+            f"plastsearch journal repair {shlex.quote(str(folder))}   takes such lines out and says what that loses"
         ) from None

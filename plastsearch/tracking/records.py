@@ -66,7 +66,7 @@ class TrialRecord:
     def placed(self) -> dict[str, int]:
         """Neurons by site where gradients chose among them, over all insertions; empty for other methods."""
         found: dict[str, int] = {}
-        for insertion in self.details.get("growth_plan", ()):
+        for insertion in self.details.get("growth_plan") or ():
             for site, neurons in insertion["sites"].items():
                 found[site] = found.get(site, 0) + neurons
         return dict(sorted(found.items()))
@@ -91,7 +91,7 @@ def trials(events: Iterable[Event]) -> dict[int, TrialRecord]:
 
 
 def apply(records: dict[int, TrialRecord], event: Event) -> TrialRecord | None:
-    """Apply one event to the records in place; the record it touched, if any."""
+    """Apply one event to the records in place; the record it touched, if any. Lines come checked (reading.py)."""
     # A trial keeps all of its reports: halting rules are replayed from them, and curves are drawn from them.
     if isinstance(event, Proposed):
         records[event.trial] = _proposed(event)

@@ -8,6 +8,8 @@ pytest.importorskip("ray")
 
 
 def test_what_is_swapped_is_there():
+    from importlib import import_module
+
     from ray.air._internal import usage
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.tune.execution.tune_controller import TuneController
@@ -18,6 +20,7 @@ def test_what_is_swapped_is_there():
 
     for owner, *names in (
         (usage, "tag_callbacks"),
+        (import_module("ray.tune.tune"), "ExperimentAnalysis"),
         (_TrainingRunMetadata, "update_metric"),
         (TuneController, "save_to_dir", "_maybe_cache_trial_actor"),
         (_global_registry, "contains", "get"),

@@ -46,6 +46,7 @@ def test_a_persons_answers_make_it_whole(tmp_path):
     _, sheet = write_arena(tmp_path, submission(eer=1.0, answers=answers), ["A"], np.array([1.0]))
     said = yaml.safe_load(sheet.read_text())
     assert lacking(said) == []
+    assert sheet.name == "grown-one.yaml"
     assert "Fill in" not in sheet.read_text()
     assert said["artifact"]["scores_url"] == (
         f"https://huggingface.co/somebody/detector/resolve/0123abc/.eval_results/{DATA_SET}/scores.txt"

@@ -29,6 +29,8 @@ def test_an_earlier_export_goes_if_asked_and_leaves_nothing_behind(tmp_path):
     written(tmp_path / "out")
     with pytest.raises(PlastsearchError, match="out: holds an export already; --force replaces it"):
         written(tmp_path / "out", "two")
+    (tmp_path / "out" / "__pycache__").mkdir()
+    (tmp_path / "out" / "__pycache__" / "detector.cpython-311.pyc").write_bytes(b"what an import left")
     written(tmp_path / "out", "two", force=True)
     assert (tmp_path / "out" / "weights").read_text() == "two"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

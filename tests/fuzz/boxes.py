@@ -68,6 +68,8 @@ class Recipe:
     words: Sequence[str]
     breakable: Sequence[tuple[str, Change]] = ()
     stdin: bytes = b""
+    writes: Sequence[str] = ()  # what it may change beside `out`, such as the report in a sweep's folder
+    grows: Sequence[str] = ()  # files that it may only add to, as finished work
 
 
 @dataclass
@@ -104,7 +106,8 @@ def fuzz(
         box = folder / "box"
         shutil.rmtree(box, ignore_errors=True)
         (box / "out").mkdir(parents=True)
-        shutil.copytree(whole, box / "in", copy_function=os.link)
+        shutil.copytree(whole, box / "in", copy_function=os.link, symlinks=True)
+        _unlink(box, (*recipe.writes, *recipe.grows))
         words, told = list(recipe.words), []
         if not recipe.breakable or rng.random() < 0.25:
             words = mutations.arguments(rng, words)
@@ -113,11 +116,38 @@ def fuzz(
             change = as_place if rng.random() < 0.04 else change
             change(rng, box / name)
             told.append(f"{change.__name__} {name}")
-        before = _state(box)
+        before, grown = _state(box), {name: _bytes(box / name) for name in recipe.grows}
         outcome = run(words, box, recipe.stdin, limit_s)
-        fault = outcome.fault() or _touched(before, _state(box))
+        fault = (
+            outcome.fault()
+            or _touched(before, _state(box), (*recipe.writes, *recipe.grows, *_named(words)))
+            or _lost(box, grown)
+        )
         tally.note(f"#{seed}/{number} {' '.join(words)[:200]!r} {' '.join(told)}", outcome, fault)
     return tally
+
+
+def _unlink(box: Path, names: Sequence[str]) -> None:
+    """Copies for links: what a command writes in place must not reach the whole ones."""
+    for name in names:
+        for path in (box / name).rglob("*") if (box / name).is_dir() else [box / name]:
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                path.unlink()
+                path.write_bytes(content)
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _lost(box: Path, grown: dict[str, bytes | None]) -> str | None:
+    """Whole lines that are no more where they were."""
+    for name, content in grown.items():
+        whole = content[: content.rfind(b"\n") + 1] if content else b""
+        if not (_bytes(box / name) or b"").startswith(whole):
+            return f"{name} lost lines"
+    return None
 
 
 def _state(box: Path) -> dict[str, str]:
@@ -141,7 +171,17 @@ def _content(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
-def _touched(before: dict[str, str], after: dict[str, str]) -> str | None:
+def _named(words: Sequence[str]) -> list[str]:
+    """Places beside `in` that the broken command line itself may have asked for."""
+    firsts = [Path(word.rpartition("=")[2]).parts[:1] for word in words[1:]]
+    return [first[0] for first in firsts if first and first[0] not in ("in", "/", "..")]
+
+
+def _touched(before: dict[str, str], after: dict[str, str], writes: Sequence[str]) -> str | None:
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
-    changed = [name for name in changed if name != "out"]
+    changed = [name for name in changed if name != "out" and not any(_within(name, place) for place in writes)]
     return f"{sorted(changed)[0]} was changed outside the output folder" if changed else None
+
+
+def _within(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}/")

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import plastsearch.cli.corpora
-
 # Imported here once, so that each child need not.
 import plastsearch.cli.main
+import plastsearch.cli.sessions.corpora
+import plastsearch.cli.sessions.sweep
 import plastsearch.cli.space
-import plastsearch.cli.sweep_session
 import plastsearch.preflight.checks
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import new_folder

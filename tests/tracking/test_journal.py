@@ -207,7 +207,7 @@ def test_a_killed_driver_leaves_no_lock(tmp_path):
 
 def test_junk_in_the_middle_is_named_by_line(tmp_path):
     (tmp_path / FILE).write_text('{"event": "note", "at": 1}\nnonsense\n')
-    with pytest.raises(PlastsearchError, match=r"trials.jsonl:2: not a journal line"):
+    with pytest.raises(PlastsearchError, match=r"trials.jsonl:2: a damaged line"):
         read(tmp_path)
 
 

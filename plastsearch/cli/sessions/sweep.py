@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Text
-from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.errors import PlastsearchError, SpecError, StorageError
 from plastsearch.preflight.checks import preflight
 from plastsearch.report.apart import render
 from plastsearch.report.front_section import brackets, front_table, gain_words
@@ -81,6 +82,8 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
         outcome = run(spec, options, notes, showing)
     except PlastsearchError as error:
         append(folder, f"Error: {error}")
+        if isinstance(error, StorageError) and showing.tables and not (showing.as_json or showing.json_lines):
+            _show_finished(folder, showing)
         if submission is not None and error.permanent:
             _note(submission.judge(error.exit_code, str(error)))
         raise
@@ -92,6 +95,12 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     if submission is not None and outcome.status == "failures":
         _note(submission.judge(outcome.exit_code, outcome.reason or "too many trials failed"))
     return outcome
+
+
+def _show_finished(folder: Path, showing: Showing) -> None:
+    """What there is of a sweep whose folder cannot be written any more."""
+    with suppress(PlastsearchError):  # nothing, if it had not begun
+        _print_tables(load_results(folder), showing.quiet)
 
 
 def _note(texts: Sequence[str]) -> None:
@@ -170,9 +179,16 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
     from plastsearch.report.publish import publish, report_json  # with both drawing libraries, some 60 MB
 
     results = load_results(outcome.folder)
-    if trouble := refresh(results):
-        print_error(trouble)
-    files = {name: str(path) for name, path in publish(results).items()}
+    files: dict[str, str] = {}
+    try:
+        if trouble := refresh(results):
+            print_error(trouble)
+        files = {name: str(path) for name, path in publish(results).items()}
+    except OSError as error:  # a full disk: what was found is in the journal, and shown
+        print_error(
+            f"{error.filename or outcome.folder}: the report cannot be written ({error.strerror or error}); once there "
+            f"is room, `plastsearch report {shlex.quote(str(outcome.folder))}` writes it"
+        )
     show = _ui_command(outcome.folder, mlflow)
     if showing.as_json:
         ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
@@ -185,6 +201,8 @@ def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
         print_error(text)
     if outcome.status == "failures":
         print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
+    if outcome.status == "interrupted" and outcome.reason:
+        print_error(f"{outcome.reason}\nno trial was lost: it runs again with the command below")
     if outcome.status == "interrupted" and not showing.as_json:
         sys.stderr.write(f"go on with: {outcome.command}\n")
 
@@ -224,6 +242,7 @@ def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> 
     out = console()
     if outcome.status == "budget":
         out.print(f"Ended early: {outcome.reason}", markup=False)
-    rows = {"Results": str(outcome.folder), "Report": files["report.md"], "Figure": files["pareto.html"]}
+    rows = {"Results": str(outcome.folder)}
+    rows |= {"Report": files["report.md"], "Figure": files["pareto.html"]} if files else {}
     for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
         out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
