@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import plastsearch.cli.main
-
 # Imported here once, so that each child need not.
+import plastsearch.cli.main
 import plastsearch.cli.sessions.corpora
 import plastsearch.cli.sessions.space
 import plastsearch.cli.sessions.sweep
