@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz import mutations
-from tests.fuzz.children import Outcome, run
+from tests.fuzz.children import LIMIT_S, Outcome, run
 
 Change = Callable[[random.Random, Path], None]  # breaks one file in place
 
@@ -70,6 +70,7 @@ class Recipe:
     stdin: bytes = b""
     writes: Sequence[str] = ()  # what it may change beside `out`, such as the report in a sweep's folder
     grows: Sequence[str] = ()  # files that it may only add to, as finished work
+    limit_s: float = LIMIT_S  # more for what may train
 
 
 @dataclass
@@ -115,7 +116,7 @@ def fuzz(recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count:
             change(rng, box / name)
             told.append(f"{change.__name__} {name}")
         before, grown = _state(box), {name: _bytes(box / name) for name in recipe.grows}
-        outcome = run(words, box, recipe.stdin)
+        outcome = run(words, box, recipe.stdin, recipe.limit_s)
         fault = outcome.fault() or _touched(before, _state(box), (*recipe.writes, *recipe.grows)) or _lost(box, grown)
         tally.note(f"#{seed}/{number} {' '.join(words)[:200]!r} {' '.join(told)}", outcome, fault)
     return tally
