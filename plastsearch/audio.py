@@ -26,6 +26,7 @@ EXACT_INT16 = frozenset({"PCM_16", "PCM_S8", "PCM_U8"})  # 16 bits hold every va
 COUNTED = frozenset({"FLAC", "WAV", "WAVEX", "AIFF", "AU", "RF64", "W64"})  # the header's frame count is exact
 UNKNOWN_SIZE = 0x7FFFF000  # a RIFF size at or above this was written by a stream that could not seek back
 LARGEST_TERM = 1000  # of a resampling ratio: beyond it the filter bank would fill the memory
+LEAST_RATE_HZ, MOST_RATE_HZ = 100, 1_000_000  # of a file that is to be resampled; a damaged header says anything
 MOST_FRAMES = 1 << 32  # three days at 16 kHz: a header that says more does not know
 MP3_SLACK = 2 * 1152  # samples; encoders differ in whether their delay counts
 MP3_START = 1 << 16  # where the header is found, even behind a tag with a small picture
@@ -55,6 +56,8 @@ def decode(
             if storage == "int16" and file.subtype in EXACT_INT16 and file.channels == 1 and file.samplerate == rate_hz:
                 return _sounding(_read(file, path, room)), 2.0**-15
             channels, source_hz = file.channels, file.samplerate
+            if not LEAST_RATE_HZ <= source_hz <= MOST_RATE_HZ:
+                raise BadAudioError("no usable sample rate", f"{source_hz} Hz in the header")
             wave = _mono(_read(file, path, lambda n: np.empty((n, channels), np.float32)))
     except soundfile.LibsndfileError as error:
         other = _by_torchaudio(path)

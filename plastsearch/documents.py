@@ -30,9 +30,10 @@ class Points:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to be typed."""
+    """Lines to be typed, of a shell unless it says otherwise."""
 
     text: str
+    language: str = "sh"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def _markdown(block: Block) -> str:
             return _plain(text)
         case Points(items):
             return "\n".join(f"- {_plain(item)}" for item in items)
-        case Code(text):
-            return f"```sh\n{text}\n```"
+        case Code(text, language):
+            return f"```{language}\n{text}\n```"
         case Table():
             rule = [":--" if name in block.left else "--:" for name in block.columns]
             lines = [block.columns, rule, *block.rows]

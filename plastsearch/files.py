@@ -1,5 +1,7 @@
-"""Files and folders that appear whole or not at all, and JSON that every parser reads."""
+"""Files and folders that appear whole or not at all, are opened up to a limit, and JSON that every parser reads."""
 
+import errno
+import json
 import math
 import shutil
 import uuid
@@ -46,6 +48,19 @@ def told(path: Path) -> Iterator[None]:
         ) from None
 
 
+def new_folder(path: Path) -> None:
+    """Refuses, before hours of work, a place where no folder of that name can be written at their end."""
+    with told(path):
+        if path.is_dir() and any(path.iterdir()):
+            raise PlastsearchError(f"{path} exists and is not empty: name a new folder")
+        if path.exists() and not path.is_dir():
+            raise PlastsearchError(f"{path} is a file: name a new folder")
+        above = next((one for one in path.absolute().parents if one.exists()), path)
+        draft = above / _draft(path).name  # a longer name than its own: may there be such a folder?
+        draft.mkdir()
+        draft.rmdir()
+
+
 def drafts_of(folder: Path, name: str = "*") -> list[Path]:
     """The drafts of a file or folder of that name (of all: `*`) that lie in a folder."""
     return list(folder.glob(f".{name}.*{PART}"))
@@ -78,3 +93,63 @@ def typed_path(text: str) -> Path:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise PlastsearchError(f"{text[:200]!r}: cannot be used as a path: {why}") from None
     return path
+
+
+def text_of(path: Path, most_bytes: int, what: str = "it should be a text in UTF-8") -> str:
+    """The text of a file that somebody else may have written, up to a limit; one that is missing stays an OSError."""
+    try:
+        if path.is_dir():
+            raise PlastsearchError(f"{path}: is a folder; name the file")
+        with path.open("rb") as file:
+            found = file.read(most_bytes + 1)
+        if len(found) > most_bytes:
+            raise PlastsearchError(f"{path}: longer than {most_bytes >> 20} MB; is that the right file?")
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PlastsearchError(f"{path}: not text ({error.reason} at byte {error.start}); {what}") from None
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # the path may hold a null
+        raise PlastsearchError(f"{path}: cannot be read ({_reason(error)})") from None
+
+
+def json_of(path: Path, most_bytes: int) -> object:
+    """What a JSON file says; FileNotFoundError where there is none."""
+    text = text_of(path, most_bytes)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise PlastsearchError(f"{path}: not JSON that can be read: values stand too deep in each other") from None
+    except ValueError as error:  # of whole numbers with thousands of digits, too
+        raise PlastsearchError(f"{path}: not JSON ({str(error).splitlines()[0]})") from None
+
+
+def refused(error: OSError) -> str:
+    """What the operating system refuses, as a sentence: the place, the reason, the way out."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    place = f"{' → '.join(names)}: " if names else ""
+    hint = _WAYS_OUT.get(error.errno or 0)
+    return f"{place}{_reason(error)}{f'; {hint}' if hint else ''}"
+
+
+_PLACE = "choose another place, or ask whoever owns this one"
+_WAYS_OUT = {
+    errno.ENOSPC: "the disk is full: make room, then run the same command again",
+    errno.EDQUOT: "your share of the disk is full: make room, then run the same command again",
+    errno.EROFS: "it lies on a file system that only can be read; choose another place",
+    errno.EACCES: _PLACE,
+    errno.EPERM: _PLACE,
+    errno.EMFILE: "allow this process more of them: `ulimit -n 4096`",
+    errno.ENFILE: "this machine has no more of them; end other programs",
+    errno.EFBIG: "allow larger files (`ulimit -f`), or choose another file system",
+    errno.ENOMEM: "end other programs, or ask for less",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead round in a circle; name the folder or file itself",
+    errno.ENOTDIR: "a file stands where a folder should be",
+    errno.EISDIR: "a folder stands where a file should be",
+    errno.EEXIST: "something else stands there; choose another name",
+}
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

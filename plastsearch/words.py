@@ -19,6 +19,11 @@ def sized(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def halved(text: str) -> bool:
+    """Whether it holds half a character (a surrogate without its partner), which no file and no database takes."""
+    return not text.isascii() and any("\ud800" <= mark <= "\udfff" for mark in text)
+
+
 def printable(text: str) -> str:
     """Text that a terminal shows and does not obey: what is in a file may hold its control characters."""
     if text.isprintable():

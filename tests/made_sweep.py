@@ -73,6 +73,7 @@ class Maker:
         self.heard = np.random.default_rng([seed, 1])  # what networks hear unlike others
         self.now = START
         self.dev_eers: dict[int, float] = {}
+        self.configs: list[dict[str, Any]] = []  # by number: reading the file back would be quadratic
         self.number = 0
 
     def write(self, event: str, **content: Any) -> None:
@@ -94,9 +95,11 @@ class Maker:
             config = TrialConfig.model_validate(BASE | {"method": "baseline", "seed": params.get("seed", 0)})
         extra = {} if of is None else {"of": of}
         extra |= {"seed": params["seed"]} if role == "replicate" else {}
+        plain = config.model_dump(mode="json", by_alias=True)
+        self.configs.append(plain)
         self.write(
             "propose", trial=number, id=config.trial_id(), role=role, control=control, params=params,
-            config=config.model_dump(mode="json", by_alias=True), origin="control" if control else "sampler",
+            config=plain, origin="control" if control else "sampler",
             reuse_of=None, **extra,
         )  # fmt: skip
         return number
@@ -177,12 +180,7 @@ class Maker:
         return {key: config[key] for key in ("layers", "neurons", "criterion", "regime")}
 
     def config_of(self, number: int) -> dict[str, Any]:
-        self.file.flush()
-        for line in Path(self.file.name).read_text().splitlines():
-            event = json.loads(line)
-            if event["event"] == "propose" and event["trial"] == number:
-                return dict(event["config"])
-        raise KeyError(number)
+        return dict(self.configs[number])
 
 
 def make_sweep(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from plastsearch.audio import SUFFIXES
 from plastsearch.errors import DataError
+from plastsearch.files import typed_path
 
 CHANGES = (
     *(f"rawboost{k}" for k in range(1, 9)), "spec_masks", "time_masks", "band_masks", "band_limit", "codec",
@@ -28,7 +29,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 def place(folder: str, root: Path | None) -> Path:
     """Where a folder of recordings lies: a relative one below the corpus."""
-    return (root or Path()) / Path(folder).expanduser()
+    return (root or Path()) / typed_path(folder)
 
 
 def recordings(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`plastsearch ablate`: why a trial won, field by field, by runs. Once it runs: ablate_session.py."""
+"""`plastsearch ablate`: why a trial won, field by field, by runs. Once it runs: sessions/ablate.py."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ def ablate(
     """
     if mlflow:
         address_of(mlflow)
-    from plastsearch.cli.ablate_session import Asked, attempt, print_forecast
+    from plastsearch.cli.sessions.ablate import Asked, attempt, print_forecast
 
     asked = Asked(sweep, trial, seeds, metric, max_runs)
     if dry_run:

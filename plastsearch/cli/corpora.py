@@ -18,6 +18,7 @@ from plastsearch.data.preparing import Prepared, kept, prepare_splits
 from plastsearch.data.sources import Source, read_source
 from plastsearch.documents import Table
 from plastsearch.errors import DataError
+from plastsearch.words import printable
 
 COUNTED = ("clips", "bona fide", "spoof", "attacks", "speakers", "clips per speaker")
 DECODED = ("clips", "of listed", "hours", "MB")
@@ -82,7 +83,7 @@ def print_counts(found: Manifest, counts: Sequence[SplitCounts]) -> None:
     by_attack = Table(("attack", *(entry.split for entry in counts)), rows, left=frozenset({"attack"}))
     print_listing(by_attack, "\nclips per attack")
     for note in found.notes:
-        console().print(f"Note: {note}.")
+        console().print(f"Note: {printable(note)}.", markup=False)
 
 
 def _counted(entry: SplitCounts) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def print_problems(found: Manifest) -> None:
     said = "clip(s) or line(s) cannot be used:" if n else "clips are known to be unusable."
     console().print(f"\n{n:,} {said}")
     if n:
-        console().print(found.problems.text(), markup=False)
+        console().print(printable(found.problems.text()), markup=False)
 
 
 def print_prepared(done: Sequence[Prepared]) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from plastsearch.cli import options
 from plastsearch.cli.output import print_json
+from plastsearch.spec.limits import MOST_RATE_HZ, MOST_WORKERS
 from plastsearch.spec.vocabulary import Corpus
 
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
@@ -48,10 +49,14 @@ def prepare(
     variant: options.CorpusVariant = None,
     manifest: Manifest = None,
     splits: Annotated[str, typer.Option(help="Which ones, with commas between them; default: all there are.")] = "",
-    rate_hz: Annotated[int, typer.Option("--rate", min=1000, help="Samples per second of the decoded clips.")] = 16_000,
+    rate_hz: Annotated[
+        int, typer.Option("--rate", min=1000, max=MOST_RATE_HZ, help="Samples per second of the decoded clips.")
+    ] = 16_000,
     storage: Annotated[str, typer.Option(help="int16 or float32.")] = "int16",
     on_bad: Annotated[str, typer.Option(help="refuse: fail if any file is unusable; skip: only list them.")] = "refuse",
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes; default: all cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Decoding processes; default: all cores.")
+    ] = None,
     cache: options.ClipCache = CACHE,
     as_json: options.AsJson = False,
 ) -> None:

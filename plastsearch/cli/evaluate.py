@@ -9,6 +9,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
+from plastsearch.spec.limits import MOST_REPLICATES, MOST_SEED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,8 +30,10 @@ def evaluate(
     subset: Annotated[str | None, typer.Option(help="Of a 2021 key: eval (default), progress or hidden.")] = None,
     asv_scores: Annotated[Path | None, typer.Option(help="The organisers' verifier scores, for t-DCF.")] = None,
     asv_key: Annotated[Path | None, typer.Option(help="The key of 2021's verifier scores.")] = None,
-    replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0 for no interval.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    replicates: Annotated[
+        int, typer.Option(min=0, max=MOST_REPLICATES, help="Bootstrap replicates; 0 for no interval.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the bootstrap.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack."""

@@ -12,7 +12,8 @@ import typer
 
 from plastsearch.addresses import EXPECTED, typed
 from plastsearch.cli.output import print_error
-from plastsearch.errors import PlastsearchError
+from plastsearch.errors import PlastsearchError, out_of_memory
+from plastsearch.files import refused
 from plastsearch.version import __version__
 
 app = typer.Typer(
@@ -58,8 +59,9 @@ def _register() -> None:
     )
     for name in in_use:
         _command(name, "Use a model")
-    for name in ("data", "store", "journal"):
+    for name in ("data", "store"):
         _group(name, "Data and models")
+    _group("journal", "Data and models", "sessions.journal")
     _command("pretrain", "Data and models")
     _group("k8s", "Cluster")
 
@@ -69,8 +71,8 @@ def _command(name: str, panel: str) -> None:
     app.command(name, rich_help_panel=panel)(function)
 
 
-def _group(name: str, panel: str) -> None:
-    app.add_typer(import_module(f"plastsearch.cli.{name}").app, name=name, rich_help_panel=panel)
+def _group(name: str, panel: str, file: str | None = None) -> None:
+    app.add_typer(import_module(f"plastsearch.cli.{file or name}").app, name=name, rich_help_panel=panel)
 
 
 _register()
@@ -96,13 +98,27 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what a full disk refuses of a redirected output is met here, not at exit
     except PlastsearchError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head`: the reader has gone, and Python's own complaint at exit would be noise
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        print_error(refused(error))
+        sys.exit(2)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise  # a bug keeps its traceback
+        print_error(
+            f"not enough memory: {(str(error) or 'what was asked for does not fit').splitlines()[0]}\n"
+            "ask for less (smaller batches, fewer clips, steps or processes), or use a larger machine"
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_blocks, print_json
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.limits import MOST_REPEATS
 
 if TYPE_CHECKING:
     from plastsearch.sweep.options import Options
@@ -17,12 +18,20 @@ if TYPE_CHECKING:
 def noise(
     target: Annotated[Path, typer.Argument(help="A search space, or the folder of a sweep that has run.")],
     configurations: Annotated[
-        int, typer.Option("--configurations", "-k", min=3, help="How many, drawn at random from the space.")
+        int,
+        typer.Option(
+            "--configurations", "-k", min=3, max=MOST_REPEATS, help="How many, drawn at random from the space."
+        ),
     ] = 8,
-    seeds: Annotated[int, typer.Option(min=2, help="With how many seeds each runs; the same for all.")] = 4,
+    seeds: Annotated[
+        int, typer.Option(min=2, max=MOST_REPEATS, help="With how many seeds each runs; the same for all.")
+    ] = 4,
     detect: Annotated[
         float | None,
-        typer.Option(metavar="POINTS", help="Difference in EER that is to be shown; else the spread that is found."),
+        typer.Option(
+            metavar="POINTS",
+            help="Difference in EER that is to be shown; else the spread that is found.",
+        ),
     ] = None,
     power: Annotated[float, typer.Option(min=0.05, max=0.99, help="How often it is to be shown.")] = 0.8,
     sets: options.Sets = None,
@@ -49,7 +58,7 @@ def noise(
     from plastsearch.tracking.journal import read
     from plastsearch.tracking.records import trials
 
-    if detect is not None and detect <= 0:
+    if detect is not None and not 0 < detect <= 100:
         raise PlastsearchError(f"--detect {detect:g}: a difference above 0, in points of EER")
     folder = target
     if not target.is_dir():
@@ -82,7 +91,7 @@ def noise(
 
 def _run(space: Path, where: "Options", *, quiet: bool) -> Path:
     """Run what is missing, and leave unless all of it is done."""
-    from plastsearch.cli.sweep_session import Showing, attempt
+    from plastsearch.cli.sessions.sweep import Showing, attempt
 
     outcome = attempt(space, where, Showing(quiet=quiet, as_json=False, json_lines=False, tables=False))
     if outcome.stuck:  # a dead Ray would hold back the interpreter's end

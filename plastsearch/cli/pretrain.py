@@ -8,6 +8,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json
 from plastsearch.errors import SpecError
+from plastsearch.spec.limits import MOST_AMOUNT, MOST_AT_ONCE, MOST_COUNT, MOST_SEED
 from plastsearch.spec.vocabulary import Model as ModelName
 
 Folder = Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")]
@@ -19,12 +20,12 @@ Clips = Annotated[int | None, typer.Option(help="At most so many training clips;
 DataSeed = Annotated[
     int, typer.Option(help="Of the synthetic corpus; trials have 0, and should not meet clips seen here.")
 ]
-Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps.")]
-Batch = Annotated[int, typer.Option(min=1, help="Clips per step.")]
-Length = Annotated[float, typer.Option(min=0.1, help="Seconds cut from each clip.")]
-LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
-Seed = Annotated[int, typer.Option(help="Of weights, order and masks.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Steps = Annotated[int, typer.Option(min=1, max=MOST_COUNT, help="Optimiser steps.")]
+Batch = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Clips per step.")]
+Length = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds cut from each clip.")]
+LearningRate = Annotated[float, typer.Option(min=0, max=MOST_AMOUNT, help="Highest learning rate.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of weights, order and masks.")]
+Threads = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="CPU threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.")]
 
@@ -60,6 +61,7 @@ def pretrain(
     """
     from pydantic import ValidationError
 
+    from plastsearch.files import new_folder
     from plastsearch.models.catalog import known_model, preset_widths
     from plastsearch.spec.config import DataConfig, ModelConfig
 
@@ -70,6 +72,8 @@ def pretrain(
         data = DataConfig.model_validate({**given, "seed": data_seed})
     except ValidationError as error:
         raise SpecError([f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]) from error
+
+    new_folder(folder)  # whether it can be written shows now, and not after the training
 
     import torch  # takes seconds: what was typed wrong is told before
 

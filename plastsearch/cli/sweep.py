@@ -1,4 +1,4 @@
-"""`plastsearch sweep`: the whole search, from a space's file to the front. Once it runs: sweep_session.py."""
+"""`plastsearch sweep`: the whole search, from a space's file to the front. Once it runs: sessions/sweep.py."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ def sweep(
         raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    from plastsearch.cli.sweep_session import Showing, attempt, load
+    from plastsearch.cli.sessions.sweep import Showing, attempt, load
     from plastsearch.sweep.options import Options
 
     if dry_run:

@@ -9,6 +9,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
+from plastsearch.spec.limits import MOST_AT_ONCE, MOST_REPEATS
 
 SHOWN = (
     "dev_eer", "dev_eer_low", "dev_eer_high", "dev_eer_baseline", "dev_eer_grown", "dev_eer_pruned", "turnover",
@@ -28,9 +29,10 @@ def trial(
         "plastsearch-runs"
     ),
     device: options.Device = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one operation on a CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Threads of one operation on a CPU.")] = 1,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that prepare batches; else by device and --threads.")
+        int | None,
+        typer.Option(min=0, max=MOST_REPEATS, help="Threads that prepare batches; else by device and --threads."),
     ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Equal runs on one GPU agree to the last bit; slower.")
@@ -38,13 +40,16 @@ def trial(
     share: Annotated[bool, typer.Option("--share/--no-share", help="Reuse stages that other trials finished.")] = True,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep activations below the frozen part.")] = True,
     cache_max_gb: Annotated[
-        float | None, typer.Option(min=0.001, metavar="GB", help="Kept activations; else half of what is free.")
+        float | None,
+        typer.Option(min=0.001, metavar="GB", help="Kept activations; else half of what is free."),
     ] = None,
     store_max_gb: Annotated[
-        float | None, typer.Option(min=0.001, metavar="GB", help="Finished stages: beyond it the least useful go.")
+        float | None,
+        typer.Option(min=0.001, metavar="GB", help="Finished stages: beyond it the least useful go."),
     ] = None,
     checkpoint_s: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Least time between checkpoints inside a stage.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Least time between checkpoints inside a stage."),
     ] = 60.0,
     evaluation: Annotated[
         bool, typer.Option("--final", help="A finalist: score the evaluation split once, at the end.")

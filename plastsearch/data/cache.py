@@ -91,7 +91,10 @@ def stat_all(root: Path, paths: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64],
         for i, path in enumerate(paths[start : start + 2048].to_pylist(), start):
             try:
                 found = os.stat(f"{base}/{path}" if path[0] != "/" else path)  # noqa: PTH116 - a million of them
-            except OSError:  # missing, or a broken link: reported by the caller with its line
+            except (
+                OSError,
+                ValueError,
+            ):  # missing, a broken link, no name a file can have: reported by the caller with its line
                 continue
             sizes[i] = found.st_size
             times[i] = found.st_mtime_ns

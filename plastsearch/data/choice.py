@@ -22,6 +22,7 @@ from plastsearch.data.sources import (
     second_source,
 )
 from plastsearch.errors import DataError
+from plastsearch.files import typed_path
 from plastsearch.scores.columns import NONE
 
 
@@ -65,7 +66,7 @@ def check_data(data: DataRequest, *, evaluation: bool = False) -> None:
     With `evaluation` the evaluation split's files must be there, too, so that finalists do not fail after a long
     search. A generated corpus is checked by name alone, for it would first have to be written.
     """
-    recordings_of(data.augment, Path(data.root).expanduser() if data.root else None)
+    recordings_of(data.augment, typed_path(data.root) if data.root else None)
     if data.corpus == "synthetic":
         if (data.variant or "la") not in LAYOUTS:
             raise DataError(f"synthetic: unknown `data.variant` '{data.variant}'; known layouts: {', '.join(LAYOUTS)}")

@@ -14,6 +14,7 @@ from plastsearch.audio import SUFFIXES
 from plastsearch.data.manifest import SPLITS, Manifest, Problem, check_ids, rows
 from plastsearch.data.tables import read_columns, read_in_the_wild, read_protocol, read_table
 from plastsearch.errors import DataError
+from plastsearch.files import typed_path
 from plastsearch.scores.columns import ASVSPOOF5, DF_2021, LA_2019, LA_2021, PA_2019, ColumnOrder
 
 EVALUATION_ONLY = frozenset({"asvspoof2021_la", "asvspoof2021_df"})
@@ -47,8 +48,8 @@ def read_corpus(
         raise DataError(f"unknown corpus '{corpus}'; {guess}known: synthetic, {', '.join(READERS)}")
     if root is None and corpus != "manifest":
         raise DataError(f"{corpus}: `data.root` (--root) is missing; it names the folder that holds the corpus")
-    table = Path(manifest).expanduser() if manifest is not None else None
-    place = Path(root).expanduser() if root is not None else (table or Path()).parent
+    table = typed_path(str(manifest)) if manifest is not None else None
+    place = typed_path(str(root)) if root is not None else (table or Path()).parent
     if not place.is_dir():
         raise DataError(f"{corpus}: root {place} {'is not a folder' if place.exists() else 'does not exist'}")
     if variant is not None and corpus != "fake_or_real":

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,8 @@ SPLIT_WORDS = {
     "eval": ("eval", "evaluation", "test", "testing"),
 }
 REQUIRED = ("path", "label", "split")
+OPTIONAL = ("id", "attack", "speaker")
+MOST_HEAD = 1 << 16  # bytes of the line that names a table's columns
 SHARES = (("train", 0.6), ("dev", 0.8), ("eval", 1.0))  # In-the-Wild has no splits of its own
 
 
@@ -31,11 +33,7 @@ def read_table(path: Path, root: Path) -> Manifest:
     place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]
     result = Manifest("manifest", root, place, {}, {}, Problems())
     table, lines = _read(path, result.problems)
-    lacking = [name for name in REQUIRED if name not in table.column_names]
-    if lacking:
-        raise DataError(f"{path}: column {', '.join(lacking)} is missing; it has {', '.join(table.column_names)}; "
-                        "needed: path, label, split; optional: id, attack, speaker")  # fmt: skip
-    table = pa.table({name: _text(table[name]) for name in table.column_names})
+    table = _words(path, table, REQUIRED, OPTIONAL)
     split = _split_of(table["split"])
     whole = _rows(table, lines)
     result.sources = dict.fromkeys((*SPLIT_WORDS, ANY_SPLIT), str(path))
@@ -82,21 +80,50 @@ def _split_of(words: pa.ChunkedArray) -> np.ndarray:
     return split
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.fill_null(column.cast(pa.string()), "")
+def _words(path: Path, table: pa.Table, required: Sequence[str], optional: Sequence[str]) -> pa.Table:
+    """The columns that are read, as words; each is there at most once."""
+    names = table.column_names
+    lacking = [name for name in required if name not in names]
+    if lacking:
+        told = f"; optional: {', '.join(optional)}" if optional else ""
+        raise DataError(
+            f"{path}: column {', '.join(lacking)} is missing; it has {', '.join(names)}; "
+            f"needed: {', '.join(required)}{told}"
+        )
+    return pa.table({name: _text(path, table, name) for name in (*required, *optional) if name in names})
+
+
+def _text(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
+    if table.column_names.count(name) > 1:
+        raise DataError(f"{path}: column {name} is there {table.column_names.count(name)} times; keep one")
+    column = table[name]
+    try:
+        return pc.fill_null(column.cast(pa.string()), "")
+    except pa.ArrowException:  # lists, records, bytes that are no text
+        raise DataError(f"{path}: column {name} holds {column.type}, not words; write it as text") from None
 
 
 def _read(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
     """The table and the line of each row; a Parquet row counts from 1."""
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
-            table = pq.read_table(path)
+            table = pq.ParquetFile(path).read()  # a folder of this name is no table
             return table, np.arange(1, len(table) + 1)
         return _read_csv(path, problems)
     except FileNotFoundError:
         raise DataError(f"{path}: no such manifest") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
+        raise DataError(f"{path}: cannot be read as a table: {reason}") from None
+
+
+def _check_text(path: Path, raw: bytes) -> None:
+    """Arrow tells a row that is no text, and has a column too many, by a traceback of its own."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not text in UTF-8; save it as that, or name the right file") from None
 
 
 def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
@@ -108,12 +135,16 @@ def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
         problems.add(Problem(ANY_SPLIT, str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
         return "skip"
 
-    with path.open("rb") as file:
-        head = file.readline().decode("utf-8-sig", "replace").strip()
+    raw = path.read_bytes()
+    _check_text(path, raw)
+    head = raw[:MOST_HEAD].partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
     delimiter = max(",;\t", key=head.count)  # spreadsheets of many countries write semicolons
     names = [name.strip().strip('"') for name in head.split(delimiter)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: column {twice!r} is there {names.count(twice)} times; keep one of each name")
     table = pa_csv.read_csv(
-        path,
+        pa.BufferReader(raw),
         read_options=pa_csv.ReadOptions(use_threads=False, column_names=names, skip_rows=1),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, ignore_empty_lines=False),
         convert_options=pa_csv.ConvertOptions(
@@ -130,9 +161,7 @@ def read_in_the_wild(folder: Path) -> Manifest:
     result = Manifest("in_the_wild", folder, None, {}, {})
     path = folder / "meta.csv"
     table, lines = _read(path, result.problems)
-    lacking = [name for name in ("file", "speaker", "label") if name not in table.column_names]
-    if lacking:
-        raise DataError(f"{path}: column {', '.join(lacking)} is missing; expected file,speaker,label")
+    table = _words(path, table, ("file", "speaker", "label"), ())
     label = label_of(table["label"])
     whole = rows({
         "id": table["file"], "path": table["file"], "label": pc.fill_null(label, -1), "speaker": table["speaker"],
@@ -141,7 +170,9 @@ def read_in_the_wild(folder: Path) -> Manifest:
     result.sources = dict.fromkeys((*SPLIT_WORDS, ANY_SPLIT), str(path))
     unknown = np.asarray(pc.is_null(label))
     note_rows(result, ANY_SPLIT, whole, unknown, "unknown label", partial(_quoted, table["label"]))
-    whole = keep(whole, ~unknown)
+    nameless = np.asarray(pc.equal(table["file"], "")) & ~unknown
+    note_rows(result, ANY_SPLIT, whole, nameless, "no file", partial(_quoted, table["file"]))
+    whole = keep(whole, ~(unknown | nameless))
     split = split_speakers(whole["speaker"])
     for name, _ in SHARES:
         result.splits[name] = keep(whole, split == name)
@@ -183,6 +214,7 @@ def read_columns(
         raise DataError(f"{path}: no such protocol file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    _check_text(path, raw)
     text = ODD_BLANKS.sub(b" ", raw.removeprefix(b"\xef\xbb\xbf"))
     text = text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ").rstrip(b" \n")
     if not text:

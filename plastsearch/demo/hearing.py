@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from plastsearch.errors import DataError
+from plastsearch.explain.overlay import overlay
 from plastsearch.models.frontend import build_front_end
 from plastsearch.scores.metrics import Floats
 from plastsearch.use.model import HOP_S, Model, Verdict, checked_prior
@@ -26,6 +27,7 @@ def heard(model: Model, audio: bytes, name: str, prior: float) -> dict[str, obje
     wave = _wave(model, audio, name)
     said = model.judged(wave, Verdict(checked_prior(prior), model.threshold(prior)), HOP_S, "mean")
     fine = model.judged(wave, Verdict(), MODEL_HOP_S, "mean") if len(wave) > model.window_samples else said
+    drawn, hertz, columns = spectrum(wave, model.rate_hz)
     return {
         "name": name,
         "seconds": len(wave) / model.rate_hz,
@@ -36,7 +38,8 @@ def heard(model: Model, audio: bytes, name: str, prior: float) -> dict[str, obje
         "bona_fide": said.bona_fide,
         "windows": [asdict(window) for window in fine.windows],
         "window_s": model.window_samples / model.rate_hz,
-        "spectrum": spectrum(wave, model.rate_hz),
+        "spectrum": drawn,
+        "relevance": listened(model, wave, hertz / 1000, columns),
     }
 
 
@@ -56,8 +59,14 @@ def _wave(model: Model, audio: bytes, name: str) -> Wave:
     return wave
 
 
-def spectrum(wave: Wave, rate_hz: int) -> dict[str, object]:
-    """Mel bands over time as bytes (0 quiet, 255 loud), rows from low to high, and the frequencies of the rows."""
+def listened(model: Model, wave: Wave, khz: Floats, columns: int) -> str:
+    """How much each place of the spectrum matters, for whichever class, as bytes; the root shows weak places, too."""
+    weights = np.sqrt(np.abs(overlay(model, wave, khz, columns)))
+    return base64.b64encode(np.rint(255 * weights).astype(np.uint8).tobytes()).decode()
+
+
+def spectrum(wave: Wave, rate_hz: int) -> tuple[dict[str, object], Floats, int]:
+    """Mel bands over time as bytes (0 quiet, 255 loud), rows from low to high; frequencies of the rows; columns."""
     front_end = build_front_end("log_mel", rate_hz, bins=BANDS, normalise=False)
     least = front_end.shape.n_fft // 2 + 1
     padded = np.pad(wave, (0, max(0, least - len(wave))))
@@ -69,9 +78,10 @@ def spectrum(wave: Wave, rate_hz: int) -> dict[str, object]:
     pixels = np.rint(255 * shares).astype(np.uint8)
     top = 2595 * np.log10(1 + rate_hz / 2 / 700)
     centres = 700 * (10 ** (np.arange(1, BANDS + 1) / (BANDS + 1) * top / 2595) - 1)
-    return {
+    drawn: dict[str, object] = {
         "rows": pixels.shape[0],
         "columns": pixels.shape[1],
         "pixels": base64.b64encode(pixels.tobytes()).decode(),
         "hertz": [round(float(value)) for value in centres],
     }
+    return drawn, centres, pixels.shape[1]

@@ -13,7 +13,7 @@ from plastsearch.explain.picture import MOST_NEURONS, TITLES
 MOST_LISTED = 12  # neurons in a terminal's table
 ALONE = (
     "Nothing was put to the test, and a lone heat map proves nothing: give clips with classes "
-    "(`--protocol KEY --audio FOLDER`), or name a trial of a sweep."
+    "(`--protocol KEY --audio FOLDER`), or name a trial of a sweep, without `--no-evidence`."
 )
 
 
@@ -129,11 +129,11 @@ def neuron_blocks(found: Answers, most: int = MOST_LISTED) -> list[Block]:
     columns = ("neuron", "AUC", *found.attacks, "pruned?", "most active on")
     rows = tuple(_neuron_row(one) for one in listed[:most])
     blocks.append(Table(columns, rows, frozenset({"neuron", "pruned?", "most active on"})))
-    said_of = f"The {most} that separate best of {count}; " if count > most else ""
+    said_of = f"The {most} that separate best of {count}. " if count > most else ""
     drawn = f" (the picture shows the best {MOST_NEURONS})" if count > MOST_NEURONS else ""
     blocks.append(
         Text(
-            f"{said_of}columns of attacks: mean activation less that on bona fide clips, in their standard "
+            f"{said_of}Columns of attacks: mean activation less that on bona fide clips, in their standard "
             f"deviations{drawn}. A neuron that answers to an attack need not be what the verdict rests on."
         )
     )

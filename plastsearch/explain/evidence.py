@@ -17,7 +17,8 @@ from torch import Tensor
 from plastsearch.explain.clips import Labelled
 from plastsearch.explain.inputs import Inputs
 from plastsearch.explain.relevance import MethodName, Relevance
-from plastsearch.scores.metrics import LEAST_SPEAKERS, LEVEL, Floats
+from plastsearch.scores.bootstrap import LEVEL
+from plastsearch.scores.metrics import LEAST_SPEAKERS, Floats
 from plastsearch.use.windows import Wave, cut
 
 BANDS = 8
@@ -27,6 +28,9 @@ RANDOM_ORDERS = 4
 REPLICATES = 2000
 JOIN_S = 0.1  # left out on either side of a splice: frames there hear both halves
 FADE_S = 0.01
+# What the lower end of an interval must reach to be called strong.
+STRONG_SHARE = 0.1  # of what deleting everything takes
+STRONG_AUC = 0.7
 
 Explain = Callable[[Tensor], Relevance]
 Tick = Callable[[int], None]
@@ -62,7 +66,7 @@ class Deletion:
             return "against"
         if self.area.low <= 0:
             return "none"
-        return "strong" if self.area.mean >= 0.1 * abs(self.span) else "weak"
+        return "strong" if self.area.low >= STRONG_SHARE * abs(self.span) else "weak"
 
     @property
     def words(self) -> str:
@@ -98,7 +102,7 @@ class Splice:
             return "against"
         if self.area.low <= 0.5:
             return "none"
-        return "strong" if self.area.mean >= 0.75 else "weak"
+        return "strong" if self.area.low >= STRONG_AUC else "weak"
 
     @property
     def words(self) -> str:

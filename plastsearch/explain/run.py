@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,8 @@ def run(asked: Request, progress: Progress) -> Done:
             )
         stages, notes = _stages(inputs, trial, model)
         heard, bad = _heard(asked, model, stages, methods, progress)
+        if bad and not heard and clips is None:
+            raise DataError("\n".join(bad))
         deletions, splices = _tested(asked, model, inputs, methods, clips, progress)
         found = Explanation(
             model.facts.name, tuple(stage.name for stage in stages), heard,
@@ -145,18 +147,15 @@ def _labelled(asked: Request, model: Model, trial: TrialStages | None, progress:
     elif trial is None:
         yield None
     else:
-        try:
-            opened = of_sweep(model, trial, asked.cache, progress)
-            clips = opened.__enter__()
-        except DataError as error:
-            raise DataError(
-                f"{error}\nthe sweep's own clips cannot be heard; name others (--protocol KEY --audio FOLDER) or go "
-                "without evidence (--no-evidence)"
-            ) from None
-        try:
+        with ExitStack() as stack:
+            try:
+                clips = stack.enter_context(of_sweep(model, trial, asked.cache, progress))
+            except DataError as error:
+                raise DataError(
+                    f"{error}\nthe sweep's own clips cannot be heard; name others (--protocol KEY --audio FOLDER), or "
+                    "go without evidence (--no-evidence)"
+                ) from None
             yield clips.some(asked.most, asked.seed)
-        finally:
-            opened.__exit__(None, None, None)
 
 
 def _stages(inputs: Inputs, trial: TrialStages | None, model: Model) -> tuple[list[Stage], tuple[str, ...]]:
@@ -185,11 +184,20 @@ def _heard(
     for number, path in enumerate(asked.audio, 1):
         name = path.name if all(one.name != path.name for one in heard) else str(path)
         try:
+            _check_file(path)
             heard.append(hear(model, str(path), name, stages, methods, asked.settings, asked.at_s))
         except DataError as error:
             bad.append(str(error))
         progress("explaining clips", number, len(asked.audio))
     return tuple(heard), tuple(bad)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no file of its own: a pipe would be waited for, and cannot be read twice."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; name the clips in it, at most {MOST_CLIPS}")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no regular file; save the clip first")
 
 
 def _names(heard: Sequence[Explained]) -> dict[str, str]:

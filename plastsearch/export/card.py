@@ -1,6 +1,5 @@
 """The model card: what a model is, where it grew, how good it is, how it was found; for people and for the hub."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,10 @@ from typing import Any, cast
 import yaml
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text, as_markdown
+from plastsearch.export.attack_intervals import INTERVALS
 from plastsearch.export.grown import GrownSite, grown_sites
+from plastsearch.export.place import checksum, files_in
+from plastsearch.export.transformers_folder import CODE, TRANSFORMERS
 from plastsearch.use.facts import Facts
 from plastsearch.version import __version__
 
@@ -28,7 +30,7 @@ class Told:
     data: str | None = None  # in words: on what it was trained, and under which terms
 
 
-def card(facts: Facts, parameters: int, files: Sequence[Path], told: Told = Told()) -> str:
+def card(facts: Facts, parameters: int, folder: Path, told: Told = Told()) -> str:
     """The README.md of an exported folder."""
     title = told.title or f"Speech-deepfake detector {facts.name}"
     head = yaml.safe_dump(_front_matter(facts, title, told), sort_keys=False, allow_unicode=True)
@@ -39,11 +41,11 @@ def card(facts: Facts, parameters: int, files: Sequence[Path], told: Told = Told
         *_rates(facts),
         *_found(facts),
         *_data(facts, told),
-        *_use(facts),
+        *_use(facts, folder),
         Heading("Limits"),
         Points(_limits(facts)),
         Heading("Files"),
-        _files(files),
+        _files(folder),
         Text(f"Written by plastsearch {__version__}."),
     ]
     text = as_markdown(blocks)
@@ -67,6 +69,7 @@ def _front_matter(facts: Facts, title: str, told: Told) -> dict[str, object]:
         "license": told.licence,
         "library_name": "pytorch",
         "pipeline_tag": "audio-classification",
+        "datasets": [corpus],
         "tags": ["anti-spoofing", "audio-deepfake-detection", "plastsearch", str(facts.network["model_type"])],
         "metrics": ["eer"],
         "model-index": [{"name": title, "results": results}],
@@ -90,7 +93,13 @@ def _grew(facts: Facts) -> list[Block]:
         return [Heading("Where it grew"), Text("Nowhere: it has the shape of the network it began as.")]
     columns = ("site", "before", "added", "taken away again", "now")
     rows = tuple(_row(one) for one in grown)
-    return [Heading("Where it grew"), Table(columns, rows, frozenset({"site"}))]
+    found: list[Block] = [Heading("Where it grew"), Table(columns, rows, frozenset({"site"}))]
+    config = _config(facts)
+    if config.get("method") == "stack" or config.get("operator") == "stack":
+        found.append(Text("What was added stands in layers of its own, each on top of the site's layer."))
+    if config.get("operator") == "parallel":
+        found.append(Text("What was added to a recurrent layer is a smaller one beside it."))
+    return found
 
 
 def _row(one: GrownSite) -> tuple[str, ...]:
@@ -104,7 +113,7 @@ def _rates(facts: Facts) -> list[Block]:
     rows = []
     for split, words in SPLITS.items():
         if f"{split}_eer" in metrics:
-            own = f"{baseline[f'{split}_eer']:.2f}" if f"{split}_eer" in baseline else ""
+            own = _interval(baseline, split) if f"{split}_eer" in baseline else ""
             rows.append((words, _interval(metrics, split), own or _over_seeds(facts, "baseline_finalists")))
     if over := _over_seeds(facts, "finalists"):
         rows.append(("evaluation, trained again with fresh seeds", over, _over_seeds(facts, "baseline_finalists")))
@@ -117,13 +126,23 @@ def _rates(facts: Facts) -> list[Block]:
         ),
     ]
     attacks: dict[str, list[str]] = {}
-    for at, name in enumerate(ATTACKS.values()):
+    for at, (split, name) in enumerate(ATTACKS.items()):
         for attack, rate in cast("Mapping[str, float]", facts.found.get(name) or {}).items():
-            attacks.setdefault(attack, [""] * len(ATTACKS))[at] = f"{rate:.2f}"
+            attacks.setdefault(attack, [""] * len(ATTACKS))[at] = f"{rate:.2f}{_of_attack(facts, split, attack)}"
     if attacks:
-        table = tuple((attack, *rates) for attack, rates in sorted(attacks.items()))
-        found.append(Table(("attack", "EER % on search-dev", "EER % on evaluation"), table, frozenset({"attack"})))
+        found.append(Text("Each attack against all bona fide clips, with the same kind of interval:"))
+        table = [("attack", "EER % on search-dev", "EER % on evaluation")]
+        table += [(attack, rates[0], rates[1]) for attack, rates in sorted(attacks.items())]
+        told = [column for column in zip(*table, strict=True) if any(column[1:])]  # not a split that nobody opened
+        head, *lines = zip(*told, strict=True)
+        found.append(Table(tuple(head), tuple(lines), frozenset({"attack"})))
     return found
+
+
+def _of_attack(facts: Facts, split: str, attack: str) -> str:
+    known = cast("Mapping[str, Mapping[str, Sequence[float]]]", facts.found.get(INTERVALS) or {})
+    bounds = known.get(split, {}).get(attack)
+    return "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
 
 
 def _over_seeds(facts: Facts, name: str) -> str:
@@ -165,16 +184,32 @@ def _data(facts: Facts, told: Told) -> list[Block]:
     ]
 
 
-def _use(facts: Facts) -> list[Block]:
+def _use(facts: Facts, folder: Path) -> list[Block]:
+    found: list[Block] = [
+        Heading("Use"),
+        Text("With PyTorch and torchaudio alone, in the folder of this file:"),
+        Code(
+            'from detector import load\n\nmodel = load(".")\nprint(model.score("clip.wav"))  # higher: bona fide',
+            "python",
+        ),
+        Text("On a command line: `python detector.py clip.wav --timeline`. Formats other than WAV need soundfile."),
+    ]
+    if (folder / TRANSFORMERS).is_dir():
+        trust = ", trust_remote_code=True" if (folder / TRANSFORMERS / CODE).is_file() else ""
+        found += [
+            Text(
+                "With transformers, for clips of about the length that it was trained on, since they are heard whole:"
+            ),
+            Code(
+                "from transformers import pipeline\n\n"
+                f'hear = pipeline("audio-classification", model="transformers"{trust})\nprint(hear("clip.wav"))',
+                "python",
+            ),
+        ]
     threshold = "" if facts.threshold is None else (
         f" Without calibration, {facts.threshold:.4g} is where both errors were equal on search-dev."
     )  # fmt: skip
-    return [
-        Heading("Use"),
-        Text("With PyTorch and torchaudio alone, in the folder of this file:"),
-        Code('from detector import load\n\nmodel = load(".")\nprint(model.score("clip.wav"))  # higher: bona fide'),
-        Text(f"With plastsearch: `plastsearch score FOLDER clips/`.{threshold}"),
-    ]
+    return [*found, Text(f"With plastsearch: `plastsearch score FOLDER clips/`.{threshold}")]
 
 
 def _limits(facts: Facts) -> tuple[str, ...]:
@@ -187,15 +222,9 @@ def _limits(facts: Facts) -> tuple[str, ...]:
     )
 
 
-def _files(files: Sequence[Path]) -> Table:
-    rows = tuple((path.name, f"{path.stat().st_size:,}", digest_of(path)) for path in files)
+def _files(folder: Path) -> Table:
+    rows = tuple((name, f"{(folder / name).stat().st_size:,}", checksum(folder / name)) for name in files_in(folder))
     return Table(("file", "bytes", "SHA-256"), rows, frozenset({"file", "SHA-256"}))
-
-
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(facts: Facts) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """export: a found model as a folder that others can use without us."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -8,9 +9,13 @@ from typing import cast
 from pydantic import JsonValue
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.export.card import PICTURE, Told, card
+from plastsearch.export.card_picture import grown_picture
+from plastsearch.export.grown import grown_sites
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
+from plastsearch.export.transformers_folder import TRANSFORMERS, why_irregular, write_transformers
 from plastsearch.files import told
 from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.use.facts import Facts
@@ -19,8 +24,12 @@ from plastsearch.use.model import Model
 from plastsearch.use.references import CONFIG
 
 CODE = "detector.py"
-TRANSFORMERS = "transformers"
+CARD = "README.md"
 _PATHS = ("root", "manifest", "from")  # settings that may name a place on somebody's disk
+
+
+# What else goes into the folder before it takes its name, and sentences on it.
+Part = Callable[[Model, Path], list[str]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Asked:
 
     force: bool = False
     transformers: bool | None = None
+    title: str | None = None
     license: str | None = None
     data_license: str | None = None
 
@@ -42,7 +52,7 @@ class Exported:
     notes: list[str] = field(default_factory=list)
 
 
-def export(model: Model, folder: Path, asked: Asked) -> Exported:
+def export(model: Model, folder: Path, asked: Asked, more: Sequence[Part] = ()) -> Exported:
     """Write the folder, whole or not at all."""
     encoder = isinstance(model.detector, SpeechEncoder)
     if asked.transformers and not encoder:
@@ -54,8 +64,21 @@ def export(model: Model, folder: Path, asked: Asked) -> Exported:
     with whole_export(folder, asked.force) as draft:
         facts = without_places(model.facts)
         write_plain(model, facts, shape, draft)
+        if isinstance(model.detector, SpeechEncoder) and asked.transformers is not False:
+            exported.notes.append(_transformers(model.detector, facts, shape, draft))
+        for part in more:
+            exported.notes += [note.replace(str(draft), str(folder)) for note in part(model, draft)]
+        write_card(model, facts, Told(asked.title, asked.license or "other", asked.data_license), draft)
         exported.files = files_in(draft)
     return exported
+
+
+def write_card(model: Model, facts: Facts, told_of_it: Told, folder: Path) -> None:
+    """The card and its drawing; it names every file that was there before it."""
+    with told(folder):
+        grown_picture(grown_sites(facts), facts.name, folder / PICTURE)
+        parameters = sum(parameter.numel() for parameter in model.detector.parameters())
+        (folder / CARD).write_text(card(facts, parameters, folder, told_of_it), encoding="utf-8")
 
 
 def write_plain(model: Model, facts: Facts, shape: Shape, folder: Path) -> None:
@@ -73,6 +96,12 @@ def write_plain(model: Model, facts: Facts, shape: Shape, folder: Path) -> None:
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (folder / CODE).write_text(joined(str(shape["network"])), encoding="utf-8")
+
+
+def _transformers(detector: SpeechEncoder, facts: Facts, shape: Shape, folder: Path) -> str:
+    if write_transformers(detector, facts, shape, folder / TRANSFORMERS):
+        return f"{TRANSFORMERS}/ opens in transformers by itself"
+    return f"{TRANSFORMERS}/ opens with trust_remote_code=True: {why_irregular(shape)}"
 
 
 def without_places(facts: Facts) -> Facts:

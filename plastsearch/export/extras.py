@@ -26,8 +26,8 @@ class Extras:
         if self.mlflow is None and self.register is not None:
             raise PlastsearchError("--register names a model in MLflow: say in which, with --mlflow ADDRESS")
         check_names(self.register, self.alias)
-        if self.mlflow is not None:
-            address_of(self.mlflow)
+        if self.mlflow is not None and not address_of(self.mlflow):
+            raise PlastsearchError("--mlflow needs an address: http://…, sqlite:///FILE, or env:NAME that holds one")
 
 
 def write_extras(model: Model, folder: Path, wanted: Extras) -> list[str]:
@@ -35,15 +35,16 @@ def write_extras(model: Model, folder: Path, wanted: Extras) -> list[str]:
     said: list[str] = []
     if wanted.onnx:
         written = write_onnx(model, folder / FILE)
+        found = written.parity
+        apart = max(found.worst, found.plain)
         said.append(
-            f"{written.path}: {written.size_bytes / 1e6:.1f} MB, opset {written.opset}; over {written.parity.clips} "
-            f"clips of {len(written.parity.lengths)} other lengths within {written.parity.worst:.1e} of the network"
+            f"{written.path}: {written.size_bytes / 1e6:.1f} MB, opset {written.opset}; its scores of {found.clips} "
+            f"clips of {len(found.lengths)} other lengths are within {apart:.1e} of the network's"
         )
     if wanted.mlflow is not None:
         from plastsearch.export.mlflow_model import log_exported
 
         logged = log_exported(model, folder, wanted.mlflow, wanted.register, wanted.alias)
-        address = shown(address_of(wanted.mlflow))
-        said.append(f"MLflow at {address}: {', '.join(logged.names)}")
+        said.append(f"MLflow at {shown(address_of(wanted.mlflow))}: {', '.join(logged.names)}")
         said.append(f"serve it: mlflow models serve -m {logged.names[-1]} --env-manager local --port 5001")
     return said

@@ -52,6 +52,8 @@ PARAMETERS = (
     Parameter("hop_s", "double", HOP_S),
     Parameter("aggregation", "string", "mean"),
 )
+# Of the folder: what serving has no use for, and the checksums of all.
+LEFT_OUT = (".*", "*.onnx", "*.onnx.data", "transformers", "SHA256SUMS")
 EXAMPLE_S = 0.25
 TOLERANCE = 1e-5
 _ASK = """
@@ -78,7 +80,7 @@ def served(model: Model, folder: Path) -> Iterator[Served]:
     """The files of a model for MLflow; gone when the block ends."""
     with TemporaryDirectory() as place:
         artifact = Path(place) / NAME
-        shutil.copytree(folder, artifact, ignore=shutil.ignore_patterns(".*", "*.onnx", "*.onnx.data"))
+        shutil.copytree(folder, artifact, ignore=shutil.ignore_patterns(*LEFT_OUT))
         code = Path(place) / plastsearch.__name__
         _copy_code(code)
         runs = Path(place) / CODE.name  # a copy: MLflow writes down where it was

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.export.onnx_check import TOLERANCE, Parity, check_clips, parity
+from plastsearch.export.onnx_check import ROUNDING, TOLERANCE, Parity, check_clips, parity
 from plastsearch.export.onnx_layers import exportable
 from plastsearch.files import PART, told
 from plastsearch.use.model import Model
@@ -159,7 +159,7 @@ def _checked(model: Model, draft: Path) -> Parity:
     with _quiet():
         onnx.checker.check_model(str(draft))
     found = parity(model, draft, check_clips(model.window_samples, seed=0))
-    if not found.worst <= TOLERANCE:
+    if not (found.worst <= TOLERANCE and found.plain <= ROUNDING):
         raise PlastsearchError(
             f"{model.facts.name}: the ONNX file gives other scores than the network, by up to {found.worst:.2g} on "
             f"clips of {found.worst_samples:,} samples where {TOLERANCE:g} is allowed, so it was not kept; are torch, "

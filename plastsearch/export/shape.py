@@ -28,7 +28,7 @@ def shape_of(detector: Detector) -> Shape:
             shape: Shape = describe(detector)
             _refuse_others(detector)
             return {**shape, "head": _head(detector)}
-    raise PlastsearchError(f"a {type(detector).__name__} cannot be exported: no file for others is written for it yet")
+    raise PlastsearchError(f"{type(detector).__name__} cannot be exported: no file for others is written for it yet")
 
 
 def _refuse_others(detector: Detector) -> None:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import json_of, typed_path
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
@@ -18,7 +19,8 @@ from plastsearch.models.gru import GRNN
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.seeding import seeded
 from plastsearch.models.sites import table_of
-from plastsearch.models.widths import folder_widths, front_end_of, spikes_of, with_spikes
+from plastsearch.models.widths import folder_widths, front_end_of, spikes_of, weights_in, with_spikes
+from plastsearch.models.written import MOST_BYTES, fits_weights
 
 WEIGHTS_FILE = "model.safetensors"
 HEAD_FILE = "head.safetensors"  # beside a transformers folder, which has no place for it
@@ -83,15 +85,17 @@ def save_pretrained(detector: Detector, folder: Path) -> None:
 
 
 def _from_source(name: str, source: str, front_end: str | None, choices: Widths, spikes: Spikes | None) -> Detector:
-    folder = Path(source).expanduser()
+    folder = typed_path(source)
     if name == "wav2vec2":
         _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
         folder = wav2vec2.fetch(source)
+        _check_size(folder_widths(name, str(folder), front_end), folder)
         detector: Detector = wav2vec2.from_source(source, pooling=choices["pooling"], dropout=choices["dropout"])
         head = folder / HEAD_FILE
     else:
         widths = folder_widths(name, source, front_end)
         _check_rate(source, widths["rate_hz"], choices["rate_hz"])
+        _check_size(widths, folder)
         detector = from_config(with_spikes({**widths, **choices}, spikes, source))
         head = folder / WEIGHTS_FILE
         _load(detector, {key: value for key, value in _read(head).items() if not _in_head(key)}, head)
@@ -103,6 +107,11 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths,
 def _check_rate(source: str, trained_hz: int, rate_hz: int) -> None:
     if trained_hz != rate_hz:
         raise PlastsearchError(f"data.rate_hz: {source} was trained at {trained_hz} Hz, not {rate_hz}")
+
+
+def _check_size(widths: Widths, folder: Path) -> None:
+    parameters = sum(row.neurons * row.parameters_per_neuron for row in table_of({"pooling": "mean", **widths}))
+    fits_weights(widths, parameters, weights_in(folder), folder / CONFIG_FILE)
 
 
 def _load(detector: Detector, tensors: dict[str, Tensor], path: Path) -> None:
@@ -122,7 +131,9 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _saved_pooling(folder: Path) -> str | None:
     path = folder / DETECTOR_FILE
-    return json.loads(path.read_text()).get("pooling") if path.is_file() else None
+    found = json_of(path, MOST_BYTES) if path.is_file() else None
+    pooling = found.get("pooling") if isinstance(found, dict) else None
+    return pooling if isinstance(pooling, str) else None
 
 
 def _in_head(key: str) -> bool:

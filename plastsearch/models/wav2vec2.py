@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import json_of
 from plastsearch.growth.families import encoder_sites
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
 from plastsearch.models.widths import hub_cache, local_folder, weights_in
+from plastsearch.models.written import MOST_BYTES
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
 _NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
@@ -38,6 +40,13 @@ _PRETRAINING = {
 _SPAN = 3
 _SPAN_STARTS = 0.2
 _OTHERS = 20
+# What a preprocessor_config.json says of any encoder here, beside its rate and whether waves are normalised.
+WAVE_SETTINGS: dict[str, object] = {
+    "feature_size": 1,
+    "padding_value": 0.0,
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "return_attention_mask": False,
+}
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
 
 
@@ -225,7 +234,9 @@ def from_source(source: str, *, pooling: str, dropout: float) -> SpeechEncoder:
         for key, value in {**_NEVER, **dict.fromkeys(_DROPOUTS, dropout), "feat_proj_dropout": dropout}.items():
             setattr(config, key, value)
         backbone = AutoModel.from_pretrained(str(folder), config=config, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except PlastsearchError:
+        raise
+    except Exception as error:  # transformers lets out whatever a config or a file of weights leads to
         raise _no_weights(source, error) from error
     return SpeechEncoder(_supported(backbone), pooling=pooling, dropout=dropout, normalize=_normalizes(folder))
 
@@ -253,8 +264,9 @@ def fetch(source: str) -> Path:
 
 
 def _no_weights(source: str, error: Exception) -> PlastsearchError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return PlastsearchError(
-        f"model.from: {source!r} gives no weights: {str(error).strip().splitlines()[0]}; "
+        f"model.from: {source!r} gives no weights: {reason}; "
         "name a folder with config.json and model.safetensors, or a hub name that can be reached from here"
     )
 
@@ -265,14 +277,7 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
 
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
-    choices = {
-        "do_normalize": detector.normalize,
-        "sampling_rate": 16_000,
-        "feature_size": 1,
-        "padding_value": 0.0,
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "return_attention_mask": False,
-    }
+    choices = {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": 16_000}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
@@ -284,4 +289,5 @@ def _supported(backbone: nn.Module) -> nn.Module:
 
 def _normalizes(folder: Path) -> bool:
     path = folder / "preprocessor_config.json"
-    return bool(json.loads(path.read_text()).get("do_normalize", True)) if path.is_file() else True
+    found = json_of(path, MOST_BYTES) if path.is_file() else {}
+    return bool(found.get("do_normalize", True)) if isinstance(found, dict) else True

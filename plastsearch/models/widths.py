@@ -1,11 +1,11 @@
 """Which widths a configuration asks for: a preset's or a folder's, and choices beside them. Imports no torch."""
 
-import json
 import os
 import socket
 from pathlib import Path
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import typed_path
 from plastsearch.models.catalog import (
     BINS,
     CONFIG_FILE,
@@ -16,6 +16,7 @@ from plastsearch.models.catalog import (
     known_model,
     preset_widths,
 )
+from plastsearch.models.written import read_widths
 from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.places import looks_like_path
 
@@ -94,11 +95,8 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
             "once its weights are here: download them into a folder and give that as model.from"
         )
     path = folder / CONFIG_FILE
-    try:
-        read = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise PlastsearchError(f"{path}: cannot be read as a model's config: {error}") from error
-    kind = read.get("model_type") if isinstance(read, dict) else None
+    read = read_widths(path)
+    kind = read["model_type"]
     family = TRANSFORMERS if name == "wav2vec2" else (name,)
     if kind not in family:
         raise PlastsearchError(f"{path}: model_type {kind!r} is no {name}; known here: {', '.join(family)}")
@@ -117,7 +115,7 @@ def local_folder(source: str) -> Path | None:
 
     A path without a folder is an error: no hub is asked for what lies on somebody's disk.
     """
-    folder = Path(source).expanduser()
+    folder = typed_path(source)
     if folder.is_dir():
         return folder
     if looks_like_path(source) or folder.exists():

@@ -1,8 +1,10 @@
 """All that a sweep names exists, before anything runs: sites, widths, points, corpora. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
+
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.errors import PlastsearchError, SpecError
 from plastsearch.models.catalog import NOT_COMPILED
@@ -16,13 +18,16 @@ from plastsearch.search.warm_start import earlier_of, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.constraints import TIMES
+from plastsearch.spec.document import Document, Place
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
+from plastsearch.spec.limits import MOST_TOLD
 from plastsearch.spec.methods import CONTROLS, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.earlier import LEARNING
 
 SAMPLED = 200  # points that are asked whether they could run
+MOST_NETWORKS = 200  # of one space whose sites are looked up
 
 
 @dataclass
@@ -35,14 +40,23 @@ class Findings:
     space: Space | None = None
 
 
-def preflight(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earlier: bool = True) -> Findings:
+def preflight(
+    spec: SweepSpec,
+    *,
+    data: bool = True,
+    evaluation: bool = True,
+    earlier: bool = True,
+    say: Callable[[Place, str], str] | None = None,
+) -> Findings:
     """Look everything up; SpecError names all that is missing at once. Finalists need the evaluation split, too.
 
-    Earlier sweeps are read unless the sweep has begun: then it goes by what it kept of them.
+    Earlier sweeps are read unless the sweep has begun: then it goes by what it kept of them. `say` knows the lines of
+    the space's file.
     """
     found = examine(spec, data=data, evaluation=evaluation, earlier=earlier)
     if found.mistakes:
-        raise SpecError([f"{'.'.join(map(str, path))}: {message}" for path, message in found.mistakes])
+        say = say or Document(spec.name or "space").say
+        raise SpecError([say(place, message) for place, message in found.mistakes])
     return found
 
 
@@ -57,6 +71,9 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earl
         found.rows, assumed = sites_of(spec.base.model)
         found.notes += [assumed] if assumed else []
         other = _other_models(spec)
+    except ValidationError as error:
+        found.mistakes.append((("space",), f"some networks of it are none: {error.errors()[0]['msg']}"))
+        return found
     except PlastsearchError as error:
         found.mistakes.append((("base", "model"), str(error)))
         return found
@@ -132,9 +149,14 @@ def _other_models(spec: SweepSpec) -> list[list[SiteRow]]:
     keys = [key for key, domain in spec.space.items() if key.startswith("model.") and isinstance(domain, Choice)]
     options = [spec.space[key].of for key in keys]  # type: ignore[union-attr]
     models = (
-        [set_at(spec.base, dict(zip(keys, values, strict=True))).model for values in product(*options)] if keys else []
+        [set_at(spec.base, dict(zip(keys, values, strict=True))).model for values in _some(options)] if keys else []
     )
     return [sites_of(model)[0] for model in models]
+
+
+def _some(options: Sequence[Sequence[JsonValue]]) -> Iterator[tuple[JsonValue, ...]]:
+    """Ways to choose one of each; a product of many choices grows without end."""
+    return islice(product(*options), MOST_NETWORKS)
 
 
 def _patterns(spec: SweepSpec, names: list[str]) -> list[Mistake]:
@@ -160,6 +182,8 @@ def _patterns(spec: SweepSpec, names: list[str]) -> list[Mistake]:
             match_sites(pattern, names)
         except PlastsearchError as error:
             found.append((path, str(error)))
+            if len(found) == MOST_TOLD:  # each is compared with all sites, for a word that is close
+                break
     if isinstance(layers, Subset) and not found:
         count = len(match_sites(layers.patterns, names))
         for key, value in (("min", layers.min), ("max", layers.max)):
@@ -284,6 +308,9 @@ def _runnable(found: Findings, space: Space) -> None:
     for _ in range(SAMPLED):
         try:
             check(space.config(space.draw(rng)))
+        except SpecError as error:  # nobody could even write it down, which would end the sweep and not a trial
+            found.mistakes.append((("space",), f"{error}; give the values that exclude each other a `when:`"))
+            return
         except PlastsearchError as error:
             reasons.append(str(error))
     if len(reasons) == SAMPLED:

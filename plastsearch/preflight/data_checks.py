@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from itertools import islice, product
-from pathlib import Path
 
-from plastsearch.errors import DataError
+from plastsearch.errors import PlastsearchError
+from plastsearch.files import typed_path
 from plastsearch.spec.coherence import Mistake, set_at
 from plastsearch.spec.config import DataConfig
 from plastsearch.spec.domains import Choice
@@ -46,7 +46,7 @@ def _refused(config: DataConfig, *, evaluation: bool) -> str | None:
 
     try:
         check_data(config, evaluation=evaluation)
-    except DataError as error:
+    except PlastsearchError as error:
         return str(error)
     return None
 
@@ -75,7 +75,17 @@ def places(config: DataConfig, *, look: bool) -> list[Mistake]:
         # `look` is off where a space is checked on another machine than the one it will run on.
         if place is None:
             found.append((tuple(path), f"missing; give {meaning}, e.g. --set {'.'.join(path)}=/data/…"))
-        elif look and not (Path(place).expanduser().is_dir() if folder else Path(place).expanduser().is_file()):
-            problem = "is no folder" if folder else "is no file"
-            found.append((tuple(path), f"{place} {problem} here; set it to {meaning} (check --no-data skips this)"))
+        elif look and (problem := _lacking(place, folder=folder)):
+            found.append((tuple(path), f"{problem} here; set it to {meaning} (check --no-data skips this)"))
     return found
+
+
+def _lacking(place: str, *, folder: bool) -> str | None:
+    """Why a path does not serve, or None."""
+    try:
+        path = typed_path(place)
+        if path.is_dir() if folder else path.is_file():
+            return None
+    except (PlastsearchError, OSError) as error:
+        return str(error)
+    return f"{place} is no {'folder' if folder else 'file'}"

@@ -1,5 +1,6 @@
 """What a sweep would do and cost, without running it: size, sizes of networks, infeasible share, time, sharing."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.preflight.forecast import CachedPrefix, ForecastAnswer, ForecastRequest, Parameters, kept
+from plastsearch.preflight.forecast import NO_ROOM, CachedPrefix, ForecastAnswer, ForecastRequest, Parameters, kept
 from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
@@ -128,6 +129,8 @@ def _child(request: ForecastRequest) -> ForecastAnswer:
         text=True,
         check=False,
     )
+    if done.returncode == -signal.SIGKILL:  # by the system, when its memory is spent
+        raise PlastsearchError(NO_ROOM)
     if done.returncode:
         raise RuntimeError(f"counting parameters failed:\n{done.stderr}")
     answer = ForecastAnswer.model_validate_json(done.stdout)

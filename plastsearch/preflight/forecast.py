@@ -13,6 +13,12 @@ from plastsearch.words import sized
 _PLAIN = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # a budget may be infinite: `--cache-max-gb inf`
 
 
+NO_ROOM = (
+    "a training step of this space does not fit in the memory here; lower train.batch_size, data.length_samples or "
+    "neurons, or choose a smaller preset"
+)
+
+
 class ForecastRequest(BaseModel):
     """What to count; with `time` one network is run, with `cache` the room for kept activations is looked at."""
 

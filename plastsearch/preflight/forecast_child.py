@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from plastsearch.errors import PlastsearchError
+from plastsearch.errors import PlastsearchError, out_of_memory
 from plastsearch.growth.site import Site
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 from plastsearch.models.detector import HEAD_CUT, Detector
-from plastsearch.preflight.forecast import Activations, ForecastAnswer, ForecastRequest, Parameters
+from plastsearch.preflight.forecast import NO_ROOM, Activations, ForecastAnswer, ForecastRequest, Parameters
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.methods import METHODS
 from plastsearch.store.prefix import PrefixCache
@@ -192,6 +192,10 @@ def main() -> None:
         result = answer(ForecastRequest.model_validate_json(sys.stdin.read()))
     except PlastsearchError as error:
         result = ForecastAnswer(error=str(error))
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        result = ForecastAnswer(error=NO_ROOM)
     sys.stdout.write(result.model_dump_json())
 
 

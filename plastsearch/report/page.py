@@ -1,5 +1,7 @@
 """Each figure as a page that needs no network: HTML around plain Plotly data. What is shown: figure.py."""
 
+import base64
+import gzip
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +39,7 @@ Object = dict[str, Json]
 AREAS = {0.95: 0.14, 0.5: 0.27}  # opacity; the narrow band lies on the wide one
 WAYS = {"min": "less", "max": "more"}
 RING: Object = {"color": COLOURS["front"], "width": 2.5}
+PLAIN = 500_000  # signs of figure data; longer, and they are packed: 5,000 trials are 6.5 MB, packed 1
 SITES_NOTE = "<p>Dots are seeds, bars reach from the lowest to the highest; sites stand in order of depth.</p>"
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -78,9 +81,20 @@ function themed(page) {
   return layout;
 }
 """
+# What browsers unpack since 2023. The page says so where one cannot, instead of staying empty.
+UNPACKING = """
+const packed = Uint8Array.from(atob("PACKED"), sign => sign.charCodeAt(0));
+const unpacked = async () => JSON.parse(await new Response(
+  new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
+unpacked().then(show).catch(error => {
+  document.getElementById("figure").textContent = "This browser cannot show a figure of so many trials (" + error
+    + "): Chrome 80, Firefox 113, Safari 16.4 and later can. The same is in pareto.png and trials.csv.";
+});
+"""
 # Buttons are HTML, not Plotly's own, because those overlap on a narrow page.
 PARETO_SCRIPT = """
-const page = DATA, bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
+function show(page) {
+const bar = document.getElementById("views"), now = {view: 0, x: null, y: null};
 function axis(name) {
   const found = {...page.views[now.view].axes[name]}, log = now[name] ?? found.type === "log";
   const shown = {...found, gridcolor: grid};
@@ -107,11 +121,13 @@ bar.append(Object.assign(document.createElement("span"), {className: "gap"}));
 for (const name of ["x", "y"])
   button(`log ${name}`, "axis", name, () => { now[name] = axis(name).type !== "log"; draw(); });
 Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false}).then(draw);
+}
 """
 PLAIN_SCRIPT = """
-const page = DATA;
+function show(page) {
 if (page.layout.height) document.getElementById("figure").style.height = page.layout.height + "px";
 Plotly.newPlot("figure", page.data, themed(page), {responsive: true, displaylogo: false});
+}
 """
 
 
@@ -127,11 +143,18 @@ def sites_html(panels: Sequence[SitePanel], name: str) -> str:
 
 def page(name: str, figure: Object, script: str, intro: str = "", outro: str = "") -> str:
     """A page around plain Plotly data; the script says how it is drawn."""
-    # Inside a script element only these three could end it or open a comment.
-    data = json.dumps(figure).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    data = json.dumps(figure)
+    if len(data) > PLAIN:
+        # Without the time of packing, so that the same trials are the same page.
+        packed = base64.b64encode(gzip.compress(data.encode(), mtime=0)).decode()
+        shown = UNPACKING.replace("PACKED", packed, 1)
+    else:
+        # Inside a script element only these three could end it or open a comment.
+        plain = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        shown = f"show({plain});\n"
     return PAGE.format(
         title=html.escape(name), library=get_plotlyjs(), intro=intro, outro=outro,
-        theme=THEME, script=script.replace("DATA", data, 1),
+        theme=THEME, script=script + shown,
     )  # fmt: skip
 
 

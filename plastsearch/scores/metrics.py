@@ -14,7 +14,6 @@ from plastsearch.errors import DataError
 Floats = NDArray[np.float64]
 
 SPOOF_PRIOR, MISS_COST, FALSE_ALARM_COST = 0.05, 1.0, 10.0  # ASVspoof 5, track 1
-LEVEL = 0.95
 AT_ONCE = 1 << 15  # numbers resampled together: as many as fit a cache
 LEAST_SPEAKERS = 8  # fewer clusters than this say nothing about the spread between speakers
 
@@ -71,10 +70,11 @@ def curve(bona: ArrayLike, spoof: ArrayLike) -> Curve:
 
 def eer(bona: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
     """Official equal error rate in percent, and its threshold: no interpolation, ties not merged, constant is 100."""
-    return _eer_of(curve(bona, spoof))
+    return eer_of(curve(bona, spoof))
 
 
-def _eer_of(of: Curve) -> tuple[float, float]:
+def eer_of(of: Curve) -> tuple[float, float]:
+    """The same of a curve that is there already."""
     miss, false_alarm = of.miss, of.false_alarm
     point = int(np.argmin(np.abs(miss - false_alarm)))  # the first of equals, as in the official script
     return 100.0 * float(miss[point] + false_alarm[point]) / 2, of.threshold(point)
@@ -123,45 +123,6 @@ def cllr(bona: ArrayLike, spoof: ArrayLike) -> float:
     return float((of_bona + of_spoof) / 2 / np.log(2.0))
 
 
-def bootstrap_eer(
-    bona: ArrayLike, spoof: ArrayLike, *, bona_speakers: ArrayLike | None = None,
-    spoof_speakers: ArrayLike | None = None, replicates: int = 1000, seed: int = 0, level: float = LEVEL,
-) -> tuple[float, float]:  # fmt: skip
-    """Percentile interval of the official EER in percent, resampled within each class, by whole speakers where known.
-
-    Without a single error all resampled values agree and would claim certainty; there the exact binomial bound of the
-    smaller class stands in.
-    """
-    of_bona, of_spoof = checked(bona, "bona fide"), checked(spoof, "spoof")
-    of = curve(of_bona, of_spoof)
-    speakers = None
-    if bona_speakers is not None and spoof_speakers is not None:
-        speakers = _speakers_in_order(of_bona, of_spoof, bona_speakers, spoof_speakers, of)
-    rng = np.random.default_rng(seed)
-    values = np.concatenate(
-        [weighted_eers(of, weights) for weights in resamples(of.is_bona, speakers, replicates, rng)]
-    )
-    tail = (1 - level) / 2
-    low, high = (float(value) for value in np.quantile(values, [tail, 1 - tail]))
-    point = _eer_of(of)[0]
-    unseen = 100 * (1 - tail ** (1 / min(of.n_bona, of.n_spoof)))  # an error rate that shows no error this often
-    if point == 0:
-        high = max(high, unseen)
-    if point == 100:
-        low = min(low, 100 - unseen)
-    return min(low, point), max(high, point)
-
-
-def _speakers_in_order(
-    bona: Floats, spoof: Floats, of_bona: ArrayLike, of_spoof: ArrayLike, of: Curve
-) -> NDArray[np.int64]:
-    _, codes = np.unique(np.concatenate([np.asarray(of_bona), np.asarray(of_spoof)]).astype(str), return_inverse=True)
-    ordered = np.empty(of.scores.size, dtype=np.int64)
-    ordered[of.is_bona] = codes[: bona.size][np.argsort(bona, kind="stable")]
-    ordered[~of.is_bona] = codes[bona.size :][np.argsort(spoof, kind="stable")]
-    return ordered
-
-
 def resamples(
     is_bona: NDArray[np.bool_], speakers: NDArray[np.int64] | None, replicates: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
@@ -181,11 +142,11 @@ def resamples(
     at_once = max(1, AT_ONCE // is_bona.size)
     for first in range(0, replicates, at_once):
         rows = min(at_once, replicates - first)
-        drawn = [_drawn(stratum.size, rows, rng) for stratum in strata if stratum.size]
+        drawn = [draws(stratum.size, rows, rng) for stratum in strata if stratum.size]
         yield np.take(np.concatenate(drawn, axis=1), place, axis=1)
 
 
-def _drawn(size: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def draws(size: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """How often each of `size` comes up in as many draws, in each row anew."""
     places = rng.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
     return np.bincount(places.ravel(), minlength=rows * size).reshape(rows, size)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plastsearch.errors import DataError
+from plastsearch.errors import DataError, PlastsearchError
+from plastsearch.files import text_of
 
+MOST_BYTES = 1 << 28  # of a score file or key; those of the largest corpora have some 30 MB
 NAMED = 5  # mistakes that a message spells out
 
 Row = tuple[int, list[str]]  # line number, words
@@ -35,13 +37,11 @@ class Mistakes:
 def read_rows(path: Path) -> list[Row]:
     """Lines that are not blank, split at blanks."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = text_of(Path(path), MOST_BYTES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder; name the file") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a text file that can be read ({error})") from None
+    except PlastsearchError as error:
+        raise DataError(str(error)) from None
     return [(number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split())]
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plastsearch.errors import DataError
+from plastsearch.scores.bootstrap import bootstrap_eer
 from plastsearch.scores.metrics import (
     LEAST_SPEAKERS,
     act_dcf,
-    bootstrap_eer,
     checked,
     cllr,
     eer,

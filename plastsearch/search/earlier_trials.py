@@ -144,10 +144,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix.lower() == ".csv":
             with path.open(encoding="utf-8", newline="") as file:
-                return [{key: _typed(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+                return [
+                    {key: _typed(value) for key, value in row.items() if isinstance(value, str) and value}
+                    for row in csv.DictReader(file)  # what stands beyond the named columns is a list
+                ]
         import pyarrow.parquet as pq
 
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
         return [{key: value for key, value in row.items() if value is not None} for row in rows]
     except (OSError, ValueError, csv.Error) as error:  # pyarrow's own are ValueErrors
         raise PlastsearchError(f"{path}: cannot be read as a table ({error})") from None
@@ -160,7 +163,7 @@ def _typed(text: str) -> JsonValue:
     for kind in (int, float):
         try:
             return kind(text)
-        except ValueError:
+        except ValueError:  # of a number with thousands of digits, too
             continue
     return text
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from numpy.random import Generator
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.errors import SpecError
 from plastsearch.models.sites import SiteRow, site_table
@@ -125,14 +125,18 @@ class Space:
 
     def config_at(self, point: Mapping[str, object]) -> TrialConfig:
         """The trial that differs from the base in these settings, inside or outside of their domains; canonical."""
-        return canonical(self._snapped(set_at(self.base, point)), self.sites)
+        try:
+            config = set_at(self.base, point)
+        except ValidationError as error:  # values that are allowed one by one may exclude each other
+            raise SpecError([f"a point of the space is no configuration: {error.errors()[0]['msg']}"]) from None
+        return canonical(self._snapped(config), self.sites)
 
     def flat(self, point: Mapping[str, JsonValue], rng: Generator) -> Params:
         """The flat parameters of a point; what it leaves open is drawn."""
         given = dict(point)
         if "layers" in given:
             given["layers"] = self._resolved("layers", given["layers"])
-            layers = self.domains["layers"]
+            layers = self.domains.get("layers")
             if isinstance(layers, Choice):
                 same = [one for one in layers.of if match_sites(tuple(names(one)), self.sites) == given["layers"]]
                 given["layers"] = same[0] if same else point["layers"]

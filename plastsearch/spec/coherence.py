@@ -37,7 +37,7 @@ def incoherent(
     found: list[Mistake] = []
     for key, domain in space.items():
         found += _key(key, domain, base) + _conditions(key, space, dropped)
-    found += _growth(base, space, dropped)
+    found += _growth(base, space, dropped) + _training(base, space, dropped)
     found += _twice("objectives", metrics) + _twice("controls", controls)
     if not {"base", "base.model", "base.model.activation", "model.activation"} & set(dropped):
         found += spike_metrics("objectives", metrics, base, space)
@@ -172,7 +172,7 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     """Methods that grow need to know where and by how much."""
     method = space.get("method")
     methods = list(method.of) if isinstance(method, Choice) else [base.method]
-    growing = [name for name in methods if name in METHODS and METHODS[name].placed]
+    growing = [name for name in methods if isinstance(name, str) and name in METHODS and METHODS[name].placed]
     unread = {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped)
     if not growing or unread:
         return []
@@ -183,6 +183,14 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     if "neurons" not in space and not base.neurons:
         found.append((("space",), f"method {growing[0]} grows, but by nothing; add 'neurons' here or in base"))
     return found
+
+
+def _training(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
+    """What no trial could train with; where a part of it is searched, the points are asked (preflight/checks.py)."""
+    refused = base.train.unworkable()
+    if refused is None or any(key.startswith(("train.", "base.train")) for key in {*space, *dropped}):
+        return []
+    return [(("base", "train", refused[0]), refused[1])]
 
 
 def spike_metrics(

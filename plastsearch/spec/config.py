@@ -8,12 +8,25 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from plastsearch.spec.limits import (
+    MOST_AMOUNT,
+    MOST_AT_ONCE,
+    MOST_CLIPS,
+    MOST_COUNT,
+    MOST_LAYERS,
+    MOST_RATE_HZ,
+    MOST_REPEATS,
+    MOST_SAMPLES,
+    MOST_SEED,
+    MOST_WIDTH,
+)
 from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = ("lora_share", "adaptive_steps", "adaptive_score")
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
+Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
 
 
 class Closed(BaseModel):
@@ -36,7 +49,7 @@ class ModelConfig(Closed):
     activation: Literal["own", "lif"] = "own"  # lif: spiking neurons (docs/spiking.md); resnet18 and grnn
     time_steps: int = Field(4, ge=1, le=64)  # lif: how often each clip's currents are applied
     leak: float = Field(0.5, gt=0, le=1)  # lif: share of a membrane that a step leaves; 1: none is lost
-    threshold: float = Field(0.5, gt=0)  # lif: of a membrane, to fire
+    threshold: float = Field(0.5, gt=0, le=MOST_AMOUNT)  # lif: of a membrane, to fire
     reset: Literal["soft", "hard"] = "soft"  # lif: a spike takes the threshold off its membrane, or all of it
     surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"  # lif: in the place of a spike's derivative
 
@@ -64,14 +77,14 @@ class DataConfig(Closed):
     root: str | None = None
     variant: str | None = None  # fake_or_real: for-norm, …; synthetic: layout la | pa | for | itw
     manifest: str | None = None  # corpus manifest: a CSV or Parquet table
-    seed: int = 0  # synthetic
-    clips: int | None = Field(None, ge=8)  # synthetic: training clips; elsewhere a stratified cap
+    seed: int = Field(0, ge=0, le=MOST_SEED)  # synthetic
+    clips: int | None = Field(None, ge=8, le=MOST_CLIPS)  # synthetic: training clips; elsewhere a stratified cap
     difficulty: float = Field(0.5, ge=0, le=1)  # synthetic
     search_dev: SearchDev = SearchDev()
-    rate_hz: int = Field(16_000, ge=1)
-    length_samples: int = Field(64_600, ge=400)
+    rate_hz: int = Field(16_000, ge=1, le=MOST_RATE_HZ)
+    length_samples: int = Field(64_600, ge=400, le=MOST_SAMPLES)
     # In every arm alike: N fixed places of each training clip in turn, the head among them, or a fresh one per epoch.
-    crops: Annotated[int, Field(ge=1)] | Literal["fresh"] = CROPS
+    crops: Annotated[int, Field(ge=1, le=MOST_REPEATS)] | Literal["fresh"] = CROPS
     storage: Literal["int16", "float32"] = "int16"  # of decoded clips; int16 is exact for 16-bit mono files
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"
@@ -87,29 +100,29 @@ class DataConfig(Closed):
 class StageValues(Closed):
     """One number for each stage that trains."""
 
-    train: float
-    retrain: float
-    consolidate: float
+    train: float = Field(ge=0, le=MOST_AMOUNT)
+    retrain: float = Field(ge=0, le=MOST_AMOUNT)
+    consolidate: float = Field(ge=0, le=MOST_AMOUNT)
 
 
 class TrainConfig(Closed):
     """How long and how every method trains; the total of optimiser steps is the same for all methods."""
 
-    steps: int | None = Field(None, ge=3)  # total over all stages; or
-    epochs: float | None = Field(None, gt=0)  # the same in passes over the training clips
+    steps: int | None = Field(None, ge=3, le=MOST_COUNT)  # total over all stages; or
+    epochs: float | None = Field(None, gt=0, le=MOST_COUNT)  # the same in passes over the training clips
     shares: StageValues = StageValues(train=0.5, retrain=0.25, consolidate=0.25)
-    batch_size: int = Field(16, ge=1)  # effective
-    accumulate: int = Field(1, ge=1)
-    lr: float = Field(1e-3, gt=0)
+    batch_size: int = Field(16, ge=1, le=MOST_AT_ONCE)  # effective
+    accumulate: int = Field(1, ge=1, le=MOST_AT_ONCE)
+    lr: float = Field(1e-3, gt=0, le=MOST_AMOUNT)
     lr_ratios: StageValues = StageValues(train=1.0, retrain=0.5, consolidate=0.1)
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=MOST_AMOUNT)
     warmup: float = Field(0.1, ge=0, lt=1)  # share of a stage's steps
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float = Field(1.0, gt=0, le=MOST_AMOUNT)
     loss: Literal["cross_entropy", "oc_softmax", "am_softmax"] = "cross_entropy"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     compile: bool = False  # training steps on GPUs, block by block; costs are timed without it
-    evaluations: int = Field(2, ge=1)  # dev evaluations per stage; the best state is kept
-    early_stop: int = Field(0, ge=0)  # evaluations without gain; 0: never (else marked 'unequal budget')
+    evaluations: int = Field(2, ge=1, le=MOST_REPEATS)  # dev evaluations per stage; the best state is kept
+    early_stop: int = Field(0, ge=0, le=MOST_COUNT)  # evaluations without gain; 0: never (else marked 'unequal budget')
     train_head: bool = True  # in every arm alike
 
     @model_validator(mode="after")
@@ -117,6 +130,15 @@ class TrainConfig(Closed):
         if self.steps is not None and self.epochs is not None:
             raise ValueError("give steps or epochs, not both")
         return self
+
+    def unworkable(self) -> tuple[str, str] | None:
+        """The setting, and why nothing can be trained so; not refused when read, for a search may set either half."""
+        if self.accumulate > self.batch_size:
+            reason = f"{self.accumulate} parts of a batch of {self.batch_size} clips; at most one for each clip"
+            return "accumulate", f"{reason}: lower it, or raise batch_size"
+        if not (self.shares.train or self.shares.retrain or self.shares.consolidate):
+            return "shares", "all are 0, so nothing would train; give a stage a share"
+        return None
 
 
 class TrialConfig(Closed):
@@ -126,8 +148,8 @@ class TrialConfig(Closed):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     method: Method = "dropin"
-    layers: tuple[str, ...] = ()  # site names
-    neurons: int | dict[str, int] = 0  # per site, or one number for each of `layers`
+    layers: tuple[str, ...] = Field((), max_length=MOST_LAYERS)  # site names
+    neurons: Neurons | dict[str, Neurons] = 0  # per site, or one number for each of `layers`
     operator: Literal["widen", "parallel", "stack"] = "widen"
     init: Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"] = "random"
     regime: Literal["frozen", "unfrozen"] = "frozen"
@@ -137,17 +159,19 @@ class TrialConfig(Closed):
     pool: Literal["added", "all"] = "all"
     keep: float = Field(0.0, ge=0, le=1)  # share of the added count that stays after prune; 0: original size
     compensate: Literal["none", "mean"] = "none"
-    calibration_clips: int = Field(256, ge=8)
-    rank: int | None = Field(None, ge=1)  # lora: None matches the trainable count of the same dropin
+    calibration_clips: int = Field(256, ge=8, le=MOST_CLIPS)
+    rank: int | None = Field(None, ge=1, le=MOST_WIDTH)  # lora: None matches the trainable count of the same dropin
     lora_on: Literal["sites", "all"] = "sites"
     lora_share: float = Field(0.5, ge=0, le=1)  # lora_growth: share of the frozen dropin's parameters that adapters get
-    last_k: int | None = Field(None, ge=1)
-    truncate_to: int | None = Field(None, ge=1)
-    adaptive_steps: int = Field(3, ge=1)  # adaptive: insertions, at equal distances in the first half of retrain
+    last_k: int | None = Field(None, ge=1, le=MOST_LAYERS)
+    truncate_to: int | None = Field(None, ge=1, le=MOST_LAYERS)
+    adaptive_steps: int = Field(
+        3, ge=1, le=MOST_REPEATS
+    )  # adaptive: insertions, at equal distances in the first half of retrain
     adaptive_score: Literal["gradient", "natural"] = "gradient"  # natural: by how far clips agree
-    timing_batch: int = Field(4, ge=1)
-    timing_steps: int = Field(20, ge=3)
-    seed: int = 0
+    timing_batch: int = Field(4, ge=1, le=MOST_AT_ONCE)
+    timing_steps: int = Field(20, ge=3, le=MOST_AT_ONCE)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
 
     def growth(self) -> dict[str, int]:
         """Site name → neurons to add, sites in the order of `layers`."""
@@ -168,7 +192,7 @@ class RunSettings(Closed):
     """Where and how a trial runs; nothing here may change its result (timings apart)."""
 
     device: str = "auto"  # auto | cpu | cuda | cuda:1
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=MOST_AT_ONCE)
     gpu_share: float = Field(1.0, gt=0)  # GPUs that the trial is charged with, if it runs on one
     loader_workers: int | None = Field(None, ge=0)  # threads that prepare batches; None: by device and `threads`
     deterministic: bool = False  # equal runs on one GPU agree to the last bit; slower

@@ -9,15 +9,19 @@ from pathlib import Path
 import yaml
 from pydantic import JsonValue
 
-from plastsearch.errors import SpecError
+from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.files import text_of
+from plastsearch.spec.limits import MOST_BYTES, MOST_DEPTH, MOST_DIGITS, MOST_VALUES
+from plastsearch.words import halved
 
 Place = tuple[str | int, ...]  # where something stands in a document: keys, and indices of lists
 _STANDARD = "tag:yaml.org,2002:"
-MAX_NODES = 100_000  # aliases can make a small file unfold without end
+_INDEX = re.compile(r"[0-9]{1,9}")
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True}
 _WORDS |= {"false": False, "False": False, "FALSE": False}
+_HALF = "holds half a character (a surrogate without its partner)"
 _UNBOUNDED = re.compile(r"[-+]?\.(?:inf|nan)", re.IGNORECASE)
 
 
@@ -78,7 +82,7 @@ def override(document: Document, text: str, known: list[str]) -> None:
         return
     try:
         node = yaml.compose(value_text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         document.mistakes.append(((), f"--set {text}: the value is not YAML"))
         return
     scratch = Document(document.name)
@@ -99,15 +103,11 @@ def _text(path: Path) -> str:
         hint = f"give one of its files: {', '.join(found[:8])}" if found else "it holds no .yaml file"
         raise SpecError([f"{path}: is a folder; {hint}"])
     try:
-        raw = path.read_bytes()
+        text = text_of(path, MOST_BYTES, "a search space is a YAML file in UTF-8")
     except FileNotFoundError:
         raise SpecError([f"{path}: no such file{_near(path)}"]) from None
-    except OSError as error:
-        raise SpecError([f"{path}: cannot be read: {error.strerror or error}"]) from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError([f"{path}: not text; a search space is a YAML file in UTF-8"]) from None
+    except PlastsearchError as error:
+        raise SpecError([str(error)]) from None
     if not text.strip():
         raise SpecError([f"{path}: the file is empty; a search space needs at least `space:`"])
     return text
@@ -126,8 +126,10 @@ def _convert(node: yaml.Node, place: Place, document: Document, above: frozenset
     """Plain data of a node; what cannot be converted is left out and noted."""
     document.lines.setdefault(place, node.start_mark.line + 1)
     document._nodes += 1
-    if document._nodes > MAX_NODES:
-        raise SpecError([f"{document.name}: unfolds into more than {MAX_NODES} values; do not nest aliases"])
+    if document._nodes > MOST_VALUES:
+        raise SpecError([f"{document.name}: unfolds into more than {MOST_VALUES} values; do not nest aliases"])
+    if len(place) > MOST_DEPTH:
+        raise SpecError([f"{document.where(place)}: values stand {MOST_DEPTH} deep in each other; write it flatter"])
     if id(node) in above:
         document.mistakes.append((place, "an alias that contains itself"))
         return None
@@ -151,6 +153,8 @@ def _mapping(node: yaml.MappingNode, place: Place, document: Document, above: fr
         if key is None or key == "<<":
             problem = "merge keys (<<) are not read; write the values out" if key else "a key should be a word"
             document.mistakes.append((place, f"line {line}: {problem}"))
+        elif halved(key):
+            document.mistakes.append((place, f"line {line}: a key {_HALF}"))
         elif key in found:
             first = document.lines[(*place, key)]
             document.mistakes.append(((*place, key), f"given twice, on lines {first} and {line}; keep one"))
@@ -162,11 +166,17 @@ def _mapping(node: yaml.MappingNode, place: Place, document: Document, above: fr
 
 def _scalar(node: yaml.Node, place: Place, document: Document) -> JsonValue:
     text = str(node.value)
+    if halved(text):
+        document.mistakes.append((place, _HALF))
+        return None
     if isinstance(node, yaml.ScalarNode) and node.style in {"'", '"', "|", ">"}:
         return text
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
+        if len(text.replace("_", "").lstrip("+-0")) > MOST_DIGITS:
+            document.mistakes.append((place, f"a whole number of {len(text)} digits; at most {MOST_DIGITS}"))
+            return None
         return int(text.replace("_", ""))
     if _UNBOUNDED.fullmatch(text):
         document.mistakes.append((place, f"{text} is no usable number"))
@@ -182,7 +192,8 @@ def _number(text: str, place: Place, document: Document) -> float | int | None:
         document.mistakes.append((place, f"{text} is too large for a number"))
         return None
     # `2e3` steps are two thousand steps; `2000.0` stays what it was written as.
-    return int(value) if "." not in text and value.is_integer() else value
+    whole = "." not in text and value.is_integer() and abs(value) < 10**MOST_DIGITS
+    return int(value) if whole else value
 
 
 def _descend(document: Document, parts: list[str], text: str, known: list[str]) -> Place | None:
@@ -193,7 +204,7 @@ def _descend(document: Document, parts: list[str], text: str, known: list[str]) 
         step: str | int
         if isinstance(node, list):
             used = 1
-            step = int(parts[0]) if parts[0].isdigit() else parts[0]
+            step = int(parts[0]) if _INDEX.fullmatch(parts[0]) else parts[0]
             if not isinstance(step, int) or step >= len(node):
                 message = (
                     f"--set {text}: '{'.'.join(map(str, place))}' is a list of {len(node)}; count its items from 0"

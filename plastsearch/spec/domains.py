@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from plastsearch.spec.config import Closed
+from plastsearch.spec.limits import MOST_BOUND, MOST_CHOICES, MOST_STEPS_OF_A_RANGE
 
 Value = None | bool | int | float | str  # of one flat parameter
 Params = dict[str, Value]  # by name, as a sampler chose them
@@ -17,7 +18,7 @@ class Choice(Closed):
     """One of the values listed."""
 
     kind: Literal["choice"]
-    of: tuple[JsonValue, ...] = Field(min_length=1)
+    of: tuple[JsonValue, ...] = Field(min_length=1, max_length=MOST_CHOICES)
     when: Conditions = Field(default_factory=dict)
     per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
     fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
@@ -33,9 +34,9 @@ class IntRange(Closed):
     """A whole number from `low` to `high`, both included, in steps."""
 
     kind: Literal["int"]
-    low: int
-    high: int
-    step: int = Field(1, ge=1)
+    low: int = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    high: int = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    step: int = Field(1, ge=1, le=MOST_BOUND)
     log: bool = False
     when: Conditions = Field(default_factory=dict)
     per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
@@ -46,6 +47,7 @@ class IntRange(Closed):
         _ordered(self.low, self.high, self.log)
         if self.log and self.step != 1:
             raise ValueError("log and step exclude each other; drop one, or list the values as a choice")
+        _countable((self.high - self.low) // self.step + 1, "a larger step")
         if (self.high - self.low) % self.step:
             reached = self.high - (self.high - self.low) % self.step
             raise ValueError(f"steps of {self.step} from {self.low} miss high: {self.high}; write high: {reached}")
@@ -61,8 +63,8 @@ class FloatRange(Closed):
     """A number from `low` to `high`, both included."""
 
     kind: Literal["float"]
-    low: float
-    high: float
+    low: float = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    high: float = Field(ge=-MOST_BOUND, le=MOST_BOUND)
     step: float | None = Field(None, gt=0)
     log: bool = False
     when: Conditions = Field(default_factory=dict)
@@ -72,6 +74,8 @@ class FloatRange(Closed):
         _ordered(self.low, self.high, self.log)
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other; drop one, or list the values as a choice")
+        if self.step is not None:
+            _countable((self.high - self.low) / self.step, "a larger step, or none")
         if self.step is not None and self.low + self.step * (self.count - 1) < self.high - 1e-9 * abs(self.high):
             raise ValueError(f"steps of {self.step:g} from {self.low:g} miss high: {self.high:g}")
         return self
@@ -92,7 +96,7 @@ class Subset(Closed):
     """Some of the sites that match; the size lies between `min` and `max`."""
 
     kind: Literal["subset"]
-    of: str | tuple[str, ...]  # patterns over site names
+    of: str | Annotated[tuple[str, ...], Field(max_length=MOST_CHOICES)]  # patterns over site names
     min: int = Field(1, ge=0)
     max: int | None = Field(None, ge=1)  # None: all of them
     when: Conditions = Field(default_factory=dict)
@@ -118,6 +122,14 @@ KINDS: dict[str, type[Choice] | type[IntRange] | type[FloatRange] | type[Subset]
     "float": FloatRange,
     "subset": Subset,
 }
+
+
+def _countable(values: float, mend: str) -> None:
+    # Samplers and the count of points list the values of a range.
+    if not values <= MOST_STEPS_OF_A_RANGE:
+        raise ValueError(
+            f"a range of {values:.3g} values; at most {MOST_STEPS_OF_A_RANGE:,}: write {mend}, or less of it"
+        )
 
 
 def _ordered(low: float, high: float, log: bool) -> None:

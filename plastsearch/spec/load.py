@@ -16,6 +16,7 @@ from plastsearch.spec.coherence import Mistakes, as_yaml, paths, suggest
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.document import Document, Place, override, read_document
 from plastsearch.spec.domains import KINDS
+from plastsearch.spec.limits import MOST_TOLD
 from plastsearch.spec.places import settle_
 from plastsearch.spec.sweep import SweepSpec
 
@@ -119,7 +120,10 @@ def _validate(model: type[Model], document: Document) -> tuple[Model | None, lis
             dropped.add(_drop(data, place, unknown=message.startswith("unknown key")))
     unique = dict.fromkeys(found)
     ordered = sorted(unique, key=lambda one: (_line(document, one[0]), [str(part) for part in one[0]]))
-    return checked, [document.say(place, message) for place, message in ordered], frozenset(dropped)
+    told = [document.say(place, message) for place, message in ordered[:MOST_TOLD]]
+    if len(ordered) > MOST_TOLD:
+        told.append(f"{document.name}: and {len(ordered) - MOST_TOLD:,} more such mistakes; is that the right file?")
+    return checked, told, frozenset(dropped)
 
 
 def _line(document: Document, place: Place) -> int:
@@ -172,7 +176,9 @@ def _refusals(model: type[BaseModel], error: ValidationError, data: JsonValue) -
             for place, message in raised.items:
                 found.setdefault((*before, *place), []).append(message)
         else:
-            found.setdefault(before, []).append(_message(model, one))
+            # What is close to each of thousands of unknown keys nobody reads, and it takes long to find.
+            many = one["type"] == "extra_forbidden" and len(found) > MOST_TOLD
+            found.setdefault(before, []).append("unknown key" if many else _message(model, one))
     return [(place, _joined(messages)) for place, messages in found.items()]
 
 

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from plastsearch.errors import PlastsearchError
+from plastsearch.spec.limits import MOST_ALTERNATIVES
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+_MOST_BRACES = 8
 
 
 def match_sites(patterns: str | Iterable[str], names: Sequence[str]) -> list[str]:
@@ -25,9 +27,14 @@ def match_sites(patterns: str | Iterable[str], names: Sequence[str]) -> list[str
 
 def _expression(pattern: str) -> re.Pattern[str]:
     """A regular expression in which `*` stays inside one dotted part and braces list numbers or words."""
+    if len(pattern) > MOST_ALTERNATIVES:
+        raise PlastsearchError(f"site pattern '{pattern[:40]}…': longer than {MOST_ALTERNATIVES:,} characters")
     parts: list[str] = []
     end = 0
-    for brace in _BRACES.finditer(pattern):
+    braces = list(_BRACES.finditer(pattern))
+    if len(braces) > _MOST_BRACES:
+        raise PlastsearchError(f"site pattern '{pattern[:40]}…': {len(braces)} braces; at most {_MOST_BRACES}")
+    for brace in braces:
         parts += [_literal(pattern[end : brace.start()], pattern), _choices(brace.group(1), pattern)]
         end = brace.end()
     return re.compile("".join([*parts, _literal(pattern[end:], pattern)]))
@@ -36,7 +43,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
 def _literal(text: str, pattern: str) -> str:
     if "{" in text or "}" in text:
         raise PlastsearchError(f"site pattern '{pattern}': a brace without its partner; write '{{0..5}}' or '{{0,3}}'")
-    return "[^.]*".join(re.escape(piece) for piece in text.split("*"))
+    # One star for a row of them: each would try every way to share out the letters.
+    return "[^.]*".join(re.escape(piece) for piece in re.sub(r"\*+", "*", text).split("*"))
 
 
 def _choices(inside: str, pattern: str) -> str:
@@ -48,12 +56,17 @@ def _choices(inside: str, pattern: str) -> str:
             low, high = int(span.group(1)), int(span.group(2))
             if low > high:
                 raise PlastsearchError(f"site pattern '{pattern}': the range {item} is empty; write {high}..{low}")
+            if high - low >= MOST_ALTERNATIVES:
+                raise PlastsearchError(
+                    f"site pattern '{pattern}': {item} are {high - low + 1:,} numbers, more than any network has "
+                    "layers; write `*` for all of them"
+                )
             words += [str(number) for number in range(low, high + 1)]
         elif item and ".." not in item:
             words.append(re.escape(item))
         else:
             raise PlastsearchError(f"site pattern '{pattern}': '{{{inside}}}' is no list; write {{0..5}} or {{0,3}}")
-    return f"(?:{'|'.join(words)})"
+    return f"(?:{'|'.join(dict.fromkeys(words))})"
 
 
 def _nothing(pattern: str, names: Sequence[str]) -> str:

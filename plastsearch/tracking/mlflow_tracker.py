@@ -12,13 +12,22 @@ from pathlib import Path
 
 from plastsearch.addresses import address_of, shown, typed
 from plastsearch.errors import PlastsearchError
+from plastsearch.tracking import mlflow_bulk as bulk
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
 from plastsearch.tracking.journal import FILE, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Renderer, Rendering
-from plastsearch.tracking.mlflow_store import Store, database_of, experiment_of, mlflow_uri, open_store, runs_of
+from plastsearch.tracking.mlflow_store import (
+    Store,
+    database_of,
+    experiment_of,
+    file_of,
+    mlflow_uri,
+    open_store,
+    runs_of,
+)
 from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.records import TrialRecord
 
@@ -117,6 +126,7 @@ class MlflowTracker(Follower):
 
     def _push(self, store: Store, opening: Opened) -> None:
         """Bring the store's runs up to the journal, one trial after the other."""
+        self._push_many(store, opening)
         for number in sorted(self.followed.changed):
             record = self.followed.records[number]
             run = store.runs.get(number) or self._new_run(store, record, opening)
@@ -139,13 +149,27 @@ class MlflowTracker(Follower):
         if self.followed.closing is None:
             store.set_status(store.parent, "RUNNING", self.followed.at)
 
+    def _push_many(self, store: Store, opening: Opened) -> None:
+        """Where a file lacks many ended trials, write those at once."""
+        path = file_of(self.uri)
+        missing = [n for n in sorted(self.followed.changed) if self.followed.records[n].ended and n not in store.runs]
+        if path is None or len(missing) < bulk.MANY or not bulk.takes(path):
+            return
+        for numbers in terms.in_lots(missing, bulk.EACH):
+            runs: dict[int, bulk.NewRun] = {}
+            for number in numbers:
+                record = self.followed.records[number]
+                found = bulk.new_run(record, opening, _parent(record, store))
+                # One whose trial is yet to be written goes after it; one with odd keys MLflow itself refuses.
+                if found.plain and (record.role != "replicate" or record.of in store.runs):
+                    runs[number], store.runs[number], store.statuses[found.id] = found, found.id, found.status
+            bulk.write(path, store.parent, list(runs.values()))
+            for number in runs:
+                self.followed.mirrored(number)
+        self._stale = True
+
     def _new_run(self, store: Store, record: TrialRecord, opening: Opened) -> str:
-        # A run with a further seed lies under its trial, not beside it.
-        parent = (
-            store.parent
-            if record.role != "replicate"
-            else store.runs.get(-1 if record.of is None else record.of, store.parent)
-        )
+        parent = _parent(record, store)
         run = store.client.create_run(
             store.experiment,
             start_time=terms.milliseconds(record.started_at or record.proposed_at),
@@ -255,6 +279,12 @@ def _held_by(address: str, opening: Opened) -> Place | None:
         if run.data.tags.get("plastsearch.role") == "sweep":
             return Place(address, str(run.info.experiment_id), str(run.info.run_id))
     return None
+
+
+def _parent(record: TrialRecord, store: Store) -> str:
+    """The run below which a trial's lies: with a further seed under its trial, not beside it."""
+    of = record.of if record.role == "replicate" else None
+    return store.parent if of is None else store.runs.get(of, store.parent)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:

@@ -17,6 +17,7 @@ from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import OpenCorpus, open_corpus
 from plastsearch.data.dataset import Augment
 from plastsearch.data.preparing import check_evaluation, progress_lines
+from plastsearch.files import typed_path
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.store.records import StageRecord
@@ -121,7 +122,7 @@ class TrialContext:
     def corpus_root(self) -> Path | None:
         """The folder that paths of recordings are relative to."""
         root = self.config.data.root
-        return Path(root).expanduser() if root else None
+        return typed_path(root) if root else None
 
     @cached_property
     def augment(self) -> Augment | None:

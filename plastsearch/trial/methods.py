@@ -107,6 +107,9 @@ def check(config: TrialConfig) -> None:
     """Refuse, before anything is trained, sites the network does not have and growth that could not be pruned again."""
     if config.train.compile and config.model.name in NOT_COMPILED:
         raise TrialError(f"train.compile: {NOT_COMPILED[config.model.name]}")
+    refused = config.train.unworkable()
+    if refused:
+        raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
     reason = _spiking_refused(config)

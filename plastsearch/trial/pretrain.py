@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.dataset import batches
 from plastsearch.errors import PlastsearchError, TrialError
-from plastsearch.files import whole_folder
+from plastsearch.files import new_folder, whole_folder
 from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.detector import Detector
 from plastsearch.models.seeding import seeded
@@ -56,8 +56,7 @@ def pretrain(
     model: ModelConfig, clips: ClipSet, settings: Pretraining, folder: Path, device: torch.device
 ) -> Iterator[dict[str, float]]:
     """Trains, yielding means of the last steps, and writes `folder` at the end; an existing folder is refused."""
-    if folder.exists() and any(folder.iterdir()):
-        raise PlastsearchError(f"{folder} exists and is not empty: name a new folder")
+    new_folder(folder)
     learner = LEARNERS[known_objective(settings.objective)](model, clips, settings, device)
     history: list[dict[str, float]] = []
     for report in _fit(learner, clips, settings, device):

@@ -2,26 +2,31 @@
 
 Clips go through in blocks that close at two full batches of windows. What shares a batch depends only on the clips of
 its block, never on when a run was stopped, so that a run that goes on at the end of a block gives the same last digit.
+
+On a CPU each core computes a batch of its own. Cores that share the work of one batch wait for each other at every
+layer, which costs small networks most of their time, and their number would change the last digit.
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from plastsearch.cores import usable_cores
 from plastsearch.errors import DataError
 from plastsearch.growth.halving import Halving
+from plastsearch.scores.metrics import Floats
 from plastsearch.use.model import HOP_S, Model
 from plastsearch.use.windows import Wave, cut, starts
 
-# Windows at a time. On two cores a base-size encoder takes a quarter more per clip at 4, and twice the memory at 32.
-BATCH = {"cpu": 16, "cuda": 64}
+# Windows at a time, on a CPU for each core: more take memory (a base-size encoder 0.1 GB each) and no less time.
+BATCH = {"cpu": 8, "cuda": 64}
 MOST_THREADS = 8
 AHEAD_BYTES = 1 << 26  # of files that wait decoded; FLAC grows to about four times that in memory
 CLIPS_PER_BLOCK = 256  # also where none can be read
@@ -63,20 +68,67 @@ def batch_of(model: Model, how: How) -> int:
 def hear_all(model: Model, paths: Sequence[str], how: How) -> Iterator[list[Heard]]:
     """Blocks of clips in their order; a file that cannot be used has its reason in place of scores."""
     batch = batch_of(model, how)
+    workers = min(usable_cores(), MOST_THREADS) if model.device.type == "cpu" else 1
+    under_way: deque[tuple[list[_Read], list[Future[Floats]]]] = deque()
+    with _computing(workers) as pool:
+        try:
+            for block in _blocks(_ahead(model, paths, how, batch), batch):
+                under_way.append((block, [pool.submit(_scores, model, part) for part in _batches(block, batch)]))
+                while sum(len(futures) for _, futures in under_way) > workers or len(under_way) > workers:
+                    yield _heard(*under_way.popleft())
+            while under_way:
+                yield _heard(*under_way.popleft())
+        finally:
+            for _, futures in under_way:
+                for future in futures:
+                    future.cancel()
+
+
+def _blocks(reads: Iterator[_Read], batch: int) -> Iterator[list[_Read]]:
+    """As many clips as fill two batches."""
     block: list[_Read] = []
     windows = 0
-    for read in _ahead(model, paths, how, batch):
+    for read in reads:
         block.append(read)
         windows += len(read.at)
         if windows >= 2 * batch or len(block) >= CLIPS_PER_BLOCK:
-            yield _judged(model, block, batch)
+            yield block
             block, windows = [], 0
     if block:
-        yield _judged(model, block, batch)
+        yield block
 
 
-def _judged(model: Model, block: Sequence[_Read], batch: int) -> list[Heard]:
-    scores = _scores(model, block, batch)
+@contextlib.contextmanager
+def _computing(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for batches; where there are several, each is one core's."""
+    before = torch.get_num_threads()
+    alone = workers == 1
+    with ThreadPoolExecutor(workers, "score", initializer=None if alone else partial(torch.set_num_threads, 1)) as pool:
+        try:
+            yield pool
+        finally:
+            if not alone:
+                torch.set_num_threads(before)
+
+
+def _batches(block: Sequence[_Read], batch: int) -> Iterator[list[tuple[Wave, int]]]:
+    """The windows of a block, so many at a time: each a wave and where it begins."""
+    places = [(read.wave, start) for read in block if read.wave is not None for start in read.at]
+    for first in range(0, len(places), batch):
+        yield places[first : first + batch]
+
+
+def _scores(model: Model, places: Sequence[tuple[Wave, int]]) -> Floats:
+    """Plain scores of a batch of windows."""
+    wave_BT = torch.from_numpy(np.stack([cut(wave, start, model.window_samples) for wave, start in places]))
+    with torch.inference_mode():
+        found: Floats = Halving().rows(model.raw, wave_BT.to(model.device)).double().cpu().numpy()
+    return found
+
+
+def _heard(block: Sequence[_Read], futures: Sequence[Future[Floats]]) -> list[Heard]:
+    """The clips of a block, once its batches are computed."""
+    scores = np.concatenate([future.result() for future in futures]) if futures else np.zeros(0)
     found: list[Heard] = []
     first = 0
     for read in block:
@@ -90,20 +142,6 @@ def _judged(model: Model, block: Sequence[_Read], batch: int) -> list[Heard]:
         else:
             found.append(Heard(read.path, error="the network gives no finite score"))
     return found
-
-
-def _scores(model: Model, block: Sequence[_Read], batch: int) -> NDArray[np.float64]:
-    """Plain scores of all windows of a block, one after the other."""
-    length = model.window_samples
-    places = [(read.wave, start) for read in block if read.wave is not None for start in read.at]
-    found: list[NDArray[np.float64]] = []
-    halving = Halving()
-    with torch.inference_mode():
-        for first in range(0, len(places), batch):
-            rows = [cut(wave, start, length) for wave, start in places[first : first + batch]]
-            wave_BT = torch.from_numpy(np.stack(rows)).to(model.device)
-            found.append(halving.rows(model.raw, wave_BT).double().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _ahead(model: Model, paths: Sequence[str], how: How, batch: int) -> Iterator[_Read]:

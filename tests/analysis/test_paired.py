@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from plastsearch.analysis.paired import Pair, difference, holm
-from plastsearch.scores.metrics import bootstrap_eer, eer
+from plastsearch.scores.bootstrap import bootstrap_eer
+from plastsearch.scores.metrics import eer
 
 
 def simulated(rng, speakers=40, bona=8, spoof=16, seeds=1, shift=0.0, lift=0.2, apart=2.0):

@@ -12,7 +12,7 @@ from tests.made_sweep import make_sweep
 
 @pytest.fixture
 def sweep(tmp_path):
-    return make_sweep(tmp_path / "sweep")
+    return make_sweep(tmp_path / "sweep", search=3)
 
 
 def _refuse(monkeypatch, folder):

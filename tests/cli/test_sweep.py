@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 import plastsearch.sweep.options
-from plastsearch.cli import sweep_session
 from plastsearch.cli.main import app
+from plastsearch.cli.sessions import sweep as sweep_session
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.view import SweepView

@@ -1,5 +1,6 @@
 """The demo: a real WAV in a real browser, and a server that answers its own page alone."""
 
+import base64
 import http.client
 import json
 import threading
@@ -43,6 +44,14 @@ def ask(server: DemoServer, method: str, path: str, body: bytes = b"", **headers
     return answer.status, json.loads(found) if answer.headers["Content-Type"] == "application/json" else {}
 
 
+def test_the_spectrum_brings_a_weight_for_each_of_its_pixels(server, wav):
+    found = heard(server.model, wav.read_bytes(), wav.name, 0.5)
+    weights = np.frombuffer(base64.b64decode(found["relevance"]), np.uint8)
+    assert len(weights) == found["spectrum"]["rows"] * found["spectrum"]["columns"]
+    assert weights.max() == 255
+    assert len(set(weights.tolist())) > 20
+
+
 def test_a_wav_dropped_in_a_browser_shows_the_score_that_the_model_gives(server, wav, tmp_path):
     expected = server.model.score(wav)
     with Browser(tmp_path) as browser:
@@ -59,6 +68,8 @@ def test_a_wav_dropped_in_a_browser_shows_the_score_that_the_model_gives(server,
             ".getImageData(60, 20, c.width - 80, c.height - 60).data; return new Set(d).size })()"
         )
         assert painted > 50  # shades of a spectrum, not one blank field
+        below = browser.run("document.getElementById('about-spectrum').textContent")
+        assert "dark where the model did not listen" in below
         assert browser.picture(tmp_path / "page.png").stat().st_size > 10_000
         (tmp_path / "broken.wav").write_text("no audio")
         browser.choose("#file", tmp_path / "broken.wav")

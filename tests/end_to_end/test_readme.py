@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from plastsearch.audio import write_audio
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -17,6 +20,7 @@ SMALL = ["--trials", "2", "--set", "base.train.steps=12", "--set", "base.data.cl
 SMALL += ["--set", "finalists={top: 1, seeds: 1}"]
 # This test is run by the one; the others need a cluster, and are tested with one that is pretended in tests/k8s.
 NOT_RUN = {"make test", "plastsearch k8s"}
+IN_USE = ("score", "calibrate", "compare", "explain", "export")
 
 
 def blocks() -> list[str]:
@@ -85,6 +89,7 @@ def test_every_command_is_known_here() -> None:
         "plastsearch noise",
     }
     tested |= {"plastsearch sweep", "plastsearch trial", "make gpu"}  # the last in test_gpu_command.py
+    tested |= {f"plastsearch {name}" for name in IN_USE}
     kinds = {" ".join(command.replace(".venv/bin/", "").split()[:2]) for command in commands()}
     assert kinds == tested | NOT_RUN
 
@@ -125,6 +130,24 @@ def test_what_the_default_sweep_leaves(person: Person, default_sweep: Path) -> N
             assert "\x1b[" not in told.stdout, "colour codes in a pipe"
             document = json.loads(person.types(command, "--json").stdout)
             assert document["name"] == "w2v_layers"
+
+
+@pytest.mark.ray
+def test_the_model_that_was_found_is_an_ordinary_one(person: Person, default_sweep: Path) -> None:
+    """The README's commands on the winner of the sweep that its first command ran."""
+    clips = person.home / "clips"
+    clips.mkdir()
+    for name in ("a", "b"):
+        write_audio(clips / f"{name}.wav", 0.1 * np.random.default_rng(0).standard_normal(20_000), 16_000)
+    for command in commands():
+        if command.split()[1] not in IN_USE:
+            continue
+        more = ["--no-evidence"] if " explain " in command else []  # its tests are in tests/explain
+        done = person.types(command, *more)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert (person.home / "detector" / "README.md").is_file()
+    found = person.types("plastsearch score detector clips/ --json-lines").stdout.splitlines()
+    assert [json.loads(line)["path"] for line in found] == ["clips/a.wav", "clips/b.wav"]
 
 
 @pytest.mark.ray
@@ -172,7 +195,7 @@ def test_commands_that_look_ahead(person: Person) -> None:
     for line in commands():
         command = line.split(" && ")[0].replace("--out w2v-k8s", f"--out {person.out / 'w2v-k8s'}")
         words = command.split()
-        if words[0] != "plastsearch" or words[1] in ("ui", "report") or "/data/LA" in command:
+        if words[0] != "plastsearch" or words[1] in ("ui", "report", *IN_USE) or "/data/LA" in command:
             continue
         if words[:3] == ["plastsearch", "k8s", "watch"] or words[1] == "noise":
             continue

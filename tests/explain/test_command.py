@@ -110,6 +110,8 @@ def test_clips_that_cannot_be_read_are_listed_and_the_rest_goes_on(found_root, t
         (["{root}/grnn:1", "--no-evidence"], "nothing to explain"),
         (["{root}/grnn:1", "{clip}", "--at", "99", "--no-evidence"], "lasts 1.25 s"),
         (["{root}/grnn:1", "{clip}", "--no-evidence", "--out", "{clip}"], "cannot be written"),
+        (["{root}/grnn:1", "{root}", "--no-evidence"], "a folder; name the clips in it"),
+        (["{root}/grnn:1", "/dev/null", "--no-evidence"], "no regular file"),
         (["{root}/grnn:9"], "no trial 9"),
     ],
 )

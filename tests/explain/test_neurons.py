@@ -105,3 +105,22 @@ def test_answers_are_about_the_new_units_alone(found_root):
     assert not found.pruned
     assert found.turnover == ()
     assert found.attacks == ("A01", "A02")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["adaptive", "lora_growth", "parallel"])
+def test_other_ways_to_grow_have_new_neurons_too(tmp_path, method):
+    from tests.found_models import trained_sweep
+
+    changes = {"model": {"name": "resnet18"}, "layers": ("layer3.0", "layer4.0"), "neurons": 8}
+    how = {"method": "dropin", "operator": "parallel"} if method == "parallel" else {"method": method}
+    base = {"model": {"name": "resnet18"}, "method": "baseline"}
+    folder = trained_sweep(tmp_path, tmp_path / "cache", "made", [base, {**changes, **how}])
+    stages = stages_from_sweep(parse(f"{folder}:1"))
+    waves = np.random.default_rng(0).normal(0, 0.1, (16, 8000)).astype(np.float32)
+    clips = Labelled(**{**vars(made(np.zeros(16))), "wave": lambda n: waves[n]})
+    found = answers(stages, clips, torch.device("cpu"), 0, lambda _: None)
+    added = added_units(stages)
+    assert sum(added.values()) == len(found.neurons) > 0
+    baseline = find_sites(stages.network(stages.last("train")))
+    assert all(one.unit >= baseline[one.site].units for one in found.neurons)

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
+from plastsearch import load_model
+from plastsearch.errors import PlastsearchError
 from plastsearch.export.export import Asked, export
+from plastsearch.export.portable.weights import read_tensors
+from plastsearch.export.shape import shape_of
+from plastsearch.models.build import BUILDERS
+from plastsearch.models.catalog import TRANSFORMERS
+from plastsearch.models.detector import Detector
 from tests.export.made_models import built, clips_in, encoder, grown, model_of
 
 LIF = {"activation": "lif"}
@@ -56,7 +63,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm", "wavlm")
+QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm")
 
 
 @pytest.mark.parametrize(
@@ -83,3 +90,67 @@ def test_it_scores_as_our_model_does(case, tmp_path, monkeypatch):
             assert [(w.start_s, w.end_s) for w in found.windows] == [(w.start_s, w.end_s) for w in ours.windows]
             seen.add(round(ours.score, 3))
     assert len(seen) > 3  # a network that says the same of every clip would prove nothing
+
+
+def test_every_network_there_is_can_be_exported():
+    tried = {case.partition("_")[0] for case in CASES}
+    assert {*BUILDERS, *TRANSFORMERS} <= tried
+
+
+def test_a_network_without_a_twin_is_refused_in_a_sentence():
+    class Other(Detector):
+        """A network that nobody wrote a second time."""
+
+    Other.__abstractmethods__ = frozenset()
+    with pytest.raises(PlastsearchError, match="Other cannot be exported: no file for others is written for it"):
+        shape_of(Other(4, "mean", 0.0))
+
+
+def test_further_parts_are_in_the_folder_before_it_has_its_name(tmp_path):
+    model = model_of(grown(built("grnn"), {}))
+
+    def part(made, draft):
+        assert made is model
+        assert not (tmp_path / "out").exists()
+        (draft / "more.bin").write_bytes(b"more")
+        return [f"{draft / 'more.bin'}: 4 bytes"]
+
+    def broken(made, draft):
+        raise PlastsearchError("the exporter wrote other numbers")
+
+    with pytest.raises(PlastsearchError, match="other numbers"):
+        export(model, tmp_path / "out", Asked(), [part, broken])
+    assert list(tmp_path.iterdir()) == []
+    exported = export(model, tmp_path / "out", Asked(), [part])
+    assert exported.notes == [f"{tmp_path / 'out' / 'more.bin'}: 4 bytes"]
+    assert "more.bin" in (tmp_path / "out" / "SHA256SUMS").read_text()
+    assert "| more.bin | 4 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_an_exported_folder_is_a_model_itself(tmp_path):
+    model = model_of(grown(encoder("wav2vec2"), {"encoder.0.ffn": 5}), calibrated=True)
+    clip = clips_in(tmp_path)[2]
+    export(model, tmp_path / "out", Asked())
+    again = load_model(str(tmp_path / "out"))
+    assert again.score(clip).score == pytest.approx(model.score(clip).score, abs=1e-6)
+    export(again, tmp_path / "twice", Asked())
+    for name in ("model.safetensors", "detector.py", "config.json"):
+        assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_places_on_the_finders_disk_stay_there(tmp_path):
+    config = {"data": {"root": "/home/somebody/LA", "corpus": "asvspoof2019_la"}, "model": {"from": "facebook/base"}}
+    model = model_of(built("grnn"), found={"config": config})
+    export(model, tmp_path / "out", Asked())
+    for path in (tmp_path / "out").iterdir():
+        assert b"somebody" not in path.read_bytes()
+
+
+def test_weights_that_do_not_lie_where_they_say_are_refused(tmp_path):
+    header = b'{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}}'
+    (tmp_path / "short").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    (tmp_path / "no").write_bytes(b"PK\x03\x04" * 9)
+    with pytest.raises(ValueError, match="a does not lie where its header says"):
+        read_tensors(tmp_path / "short")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        read_tensors(tmp_path / "no")

@@ -96,7 +96,9 @@ class Tally:
         return f"{self.inputs:,} inputs: {counts}; slowest {self.slowest:.1f} s; {len(self.faults)} faults"
 
 
-def fuzz(recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count: int) -> Tally:
+def fuzz(
+    recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count: int, limit_s: float = LIMIT_S
+) -> Tally:
     """So many broken inputs, drawn in turn over the recipes; each box is made anew and its inputs looked at after."""
     tally = Tally()
     for number in range(count):
@@ -116,8 +118,12 @@ def fuzz(recipes: Sequence[Recipe], whole: Path, folder: Path, seed: int, count:
             change(rng, box / name)
             told.append(f"{change.__name__} {name}")
         before, grown = _state(box), {name: _bytes(box / name) for name in recipe.grows}
-        outcome = run(words, box, recipe.stdin, recipe.limit_s)
-        fault = outcome.fault() or _touched(before, _state(box), (*recipe.writes, *recipe.grows)) or _lost(box, grown)
+        outcome = run(words, box, recipe.stdin, max(limit_s, recipe.limit_s))
+        fault = (
+            outcome.fault()
+            or _touched(before, _state(box), (*recipe.writes, *recipe.grows, *_named(words)))
+            or _lost(box, grown)
+        )
         tally.note(f"#{seed}/{number} {' '.join(words)[:200]!r} {' '.join(told)}", outcome, fault)
     return tally
 
@@ -164,6 +170,12 @@ def _content(path: Path) -> str:
     if path.is_dir():
         return "folder"
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """Places beside `in` that the broken command line itself may have asked for."""
+    firsts = [Path(word.rpartition("=")[2]).parts[:1] for word in words[1:]]
+    return [first[0] for first in firsts if first and first[0] not in ("in", "/", "..")]
 
 
 def _touched(before: dict[str, str], after: dict[str, str], writes: Sequence[str]) -> str | None:

@@ -39,7 +39,7 @@ class Outcome:
         raw = [mark for mark in self.out + self.err if ord(mark) < 32 and mark not in "\n\t\r"]
         if raw:
             return f"the control character {raw[0]!r} reached the terminal"
-        if self.status == 2 and not self.err.strip():
+        if self.status == 2 and not (self.err + self.out).strip():  # with --json the words are on standard output
             return "exit status 2 without a word"
         return None
 

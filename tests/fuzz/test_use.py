@@ -26,11 +26,24 @@ PROTOCOL = [("in/protocol.txt", as_text)]
 SCORES = [("in/theirs.txt", as_text), ("in/with_key.txt", as_text)]
 HEARD = ["--protocol", "in/protocol.txt", "--audio", "in/clips"]
 RECIPES = [
+    Recipe(["score", "in/model", "in/clips", "--csv", "--out", "out/s.csv"], [*MODEL, *CLIPS]),
+    Recipe(["score", "in/model", "in/clips", "--protocol", "in/protocol.txt", "--timeline"],
+           [*MODEL, *CLIPS, *PROTOCOL, *PROTOCOL]),
+    Recipe(["score", "in/model", "-", "--json-lines", "--prior", "0.2", "--hop", "0.3"], [*MODEL, *CLIPS],
+           b"in/clips/a.wav\nin/clips/nobody.wav\n\x1b[31m\n\xff\n"),
+    Recipe(["score", "in/sweep:1", "in/clips/a.wav", "--asvspoof"], [*SWEEP, *CLIPS]),
+    Recipe(["calibrate", "in/model", "--on", "in/with_key.txt", "--dry-run", "--scale", "plain"], [*MODEL, *SCORES]),
+    Recipe(["calibrate", "in/sweep:1", "--on", "dev", "--dry-run"], SWEEP),
     Recipe(["compare", "in/model", "in/theirs.txt", *HEARD, "--replicates", "20", "--out", "out/c"],
            [*MODEL, *CLIPS, *PROTOCOL, *SCORES]),
     Recipe(["compare", "in/with_key.txt", "in/with_key.txt", "--replicates", "20"], SCORES),
     Recipe(["compare", "in/sweep:1", "in/sweep:0", "--replicates", "20"], SWEEP),
     Recipe(["drift", "in/model", "--reference", "in/clips", "--new", "in/clips", "--out", "out/d"], [*MODEL, *CLIPS]),
+    Recipe(["export", "in/model", "out/e"], MODEL),
+    Recipe(["export", "in/sweep:1", "out/e", "--arena", "Org/Set", "--repository", "me/x", "--scores",
+            "in/theirs.txt"], [*SWEEP, *SCORES]),
+    Recipe(["explain", "in/model", "in/clips/a.wav", "--no-evidence", "--out", "out/x"], [*MODEL, *CLIPS],
+           writes=["in/explain"]),  # where it writes without --out
 ]  # fmt: skip
 
 
@@ -69,7 +82,7 @@ def test_the_unbroken_inputs_serve(whole, tmp_path):
 
 
 def test_a_few_broken_inputs_end_in_a_sentence(whole, tmp_path):
-    tally = fuzz(RECIPES, whole, tmp_path, SEED, 40)
+    tally = fuzz(RECIPES, whole, tmp_path, SEED, 2 * len(RECIPES))
     assert tally.faults == [], "\n".join([tally.text(), *tally.faults])
 
 

@@ -1,5 +1,7 @@
 """The Pareto figure: self-contained, complete, escaped, and true to the front."""
 
+import base64
+import gzip
 import json
 import re
 
@@ -21,9 +23,11 @@ from plastsearch.analysis.figure import (
 )
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.site_panels import SitePanel
+from plastsearch.report import page as pages
 from plastsearch.report.page import pareto_figure, pareto_html, sites_figure, sites_html
 from plastsearch.report.picture import MARKERS, pareto_png, sites_png
 from plastsearch.spec.methods import CONTROLS
+from tests.browser import Browser
 from tests.made_sweep import make_sweep
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -169,3 +173,31 @@ def test_sites_stand_in_order_with_all_seeds_and_the_lines_of_whole_arms(tmp_pat
     assert page.count("<script>") == page.count("</script>") == 2
     sites_png(panels, tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_of_many_trials_is_packed_and_the_same(results, monkeypatch):
+    figure = pareto_figure(results)
+    plain = pareto_html(results)
+    assert "DecompressionStream" not in plain
+    monkeypatch.setattr(pages, "PLAIN", 1000)
+    packed = pareto_html(results)
+    signs = re.search(r'atob\("([A-Za-z0-9+/=]+)"\)', packed)
+    assert json.loads(gzip.decompress(base64.b64decode(signs[1]))) == json.loads(json.dumps(figure))
+    assert len(packed) < len(plain)
+    assert packed == pareto_html(results)  # nothing of the hour in it
+    assert packed.count("</script>") == 2  # the library's and ours: no data ends one
+
+
+@pytest.mark.slow
+def test_a_browser_shows_both_forms_alike(results, tmp_path, monkeypatch):
+    seen = []
+    with Browser(tmp_path) as browser:
+        for name, longest in (("plain", 10**9), ("packed", 1000)):
+            monkeypatch.setattr(pages, "PLAIN", longest)
+            (tmp_path / f"{name}.html").write_text(pareto_html(results))
+            browser.open((tmp_path / f"{name}.html").as_uri())
+            browser.until("document.querySelectorAll('#figure .points path').length > 0")
+            seen.append(browser.run("document.querySelectorAll('#figure .points path').length"))
+            assert browser.run("document.querySelectorAll('#views button').length") == 5
+        assert not browser.errors
+    assert seen[0] == seen[1] > 20

@@ -109,4 +109,6 @@ def test_reliable_ratios_lie_within_their_intervals_and_proud_ones_do_not():
     proud = [one.low <= one.said <= one.high for one in reliability(5 * bona, 5 * spoof)]
     assert sum(inside) >= 8
     assert sum(proud) <= 2
+    for one in reliability(np.linspace(1, 2, 30), np.linspace(-2, -1, 50)):
+        assert one.low <= one.seen <= one.high
     assert sum(one.clips for one in reliability(bona, spoof)) == 25_000

@@ -124,7 +124,7 @@ def test_broken_score_files_say_where(tmp_path, text, words):
 
 def test_files_that_are_no_files(tmp_path):
     (tmp_path / "junk").write_bytes(b"\xff\xfe\x00\x81" * 40)
-    for path, words in [("none.txt", "no such file"), (".", "is a folder"), ("junk", "not a text file")]:
+    for path, words in [("none.txt", "no such file"), (".", "is a folder"), ("junk", "not text")]:
         with pytest.raises(DataError, match=words):
             read_scores(tmp_path / path)
     with pytest.raises(DataError, match="known have 5"):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from plastsearch.errors import DataError
 from plastsearch.scores import metrics
-from plastsearch.scores.metrics import act_dcf, bootstrap_eer, cllr, curve, eer, eer_tie_safe, min_dcf
+from plastsearch.scores.bootstrap import bootstrap_eer
+from plastsearch.scores.metrics import act_dcf, cllr, curve, eer, eer_tie_safe, min_dcf
 from plastsearch.scores.summary import summary
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=12)  # few values, so that many tie

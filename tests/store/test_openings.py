@@ -7,7 +7,7 @@ import sys
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.cli.sweep_session import _print_openings
+from plastsearch.cli.sessions.sweep import _print_openings
 from plastsearch.store.openings import FILE, note_opening
 from plastsearch.tracking.events import Ended, Proposed
 from plastsearch.tracking.journal import Journal

@@ -75,7 +75,7 @@ def submission(tmp_path, mlflow=None, word="one", folder=None):
 
 
 def test_only_what_is_permanent_binds(monkeypatch, space, tmp_path):
-    from plastsearch.cli import sweep_session
+    from plastsearch.cli.sessions import sweep as sweep_session
 
     for error, bound in ((ClusterLostError("no answer"), False), (ClusterError("no such node"), True)):
 
@@ -88,7 +88,7 @@ def test_only_what_is_permanent_binds(monkeypatch, space, tmp_path):
 
 
 def test_too_many_failures_bind_the_next_attempt(monkeypatch, space, tmp_path):
-    from plastsearch.cli import sweep_session
+    from plastsearch.cli.sessions import sweep as sweep_session
     from plastsearch.sweep.options import Outcome
 
     ended = Outcome(tmp_path / "out" / "it", "failures", "the command", "6 of 8 trials failed")
@@ -100,7 +100,7 @@ def test_too_many_failures_bind_the_next_attempt(monkeypatch, space, tmp_path):
 
 
 def test_an_interrupt_binds_nobody(monkeypatch, space, tmp_path):
-    from plastsearch.cli import sweep_session
+    from plastsearch.cli.sessions import sweep as sweep_session
     from plastsearch.sweep.options import Outcome
 
     ended = Outcome(tmp_path / "out" / "it", "interrupted", "the command")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.cli.sweep_session import load
+from plastsearch.cli.sessions.sweep import load
 from plastsearch.errors import SpecError
 from plastsearch.spec.load import load_sweep
 from plastsearch.tracking.journal import read

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from plastsearch import load_model
@@ -187,16 +188,16 @@ def test_a_stopped_run_goes_on_scores_nothing_twice_and_ends_in_the_same_bytes(m
     whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
     assert score(model, clips, "--out", whole, "--batch", 4).exit_code == 1
     heard = []
-    judged = scoring._judged
+    judged = scoring._heard
 
-    def counted(loaded, block, batch):
+    def counted(block, futures):
         if len(heard) >= 20 and not journal_stopped:
             raise KeyboardInterrupt
-        found = judged(loaded, block, batch)
+        found = judged(block, futures)
         heard.extend(one.path for one in found if one.error is None)
         return found
 
-    monkeypatch.setattr(scoring, "_judged", counted)
+    monkeypatch.setattr(scoring, "_heard", counted)
     journal_stopped = False
     stopped = score(model, clips, "--out", cut, "--batch", 4)
     assert stopped.exit_code == 130
@@ -223,9 +224,9 @@ def test_what_changes_is_scored_again_and_what_only_looks_otherwise_is_not(model
     out = tmp_path / "scores.csv"
     assert score(model, folder, "--out", out).exit_code == 0
     heard = []
-    judged = scoring._judged
-    monkeypatch.setattr(scoring, "_judged", lambda m, block, n: heard.append([one.path for one in block])
-                        or judged(m, block, n))  # fmt: skip
+    judged = scoring._heard
+    monkeypatch.setattr(scoring, "_heard", lambda block, futures: heard.append([one.path for one in block])
+                        or judged(block, futures))  # fmt: skip
     before = rows(out.read_text())
     assert score(model, folder, "--out", out, "--prior", 0.1, "--aggregation", "max").exit_code == 0
     assert heard == []
@@ -251,6 +252,19 @@ def test_an_output_of_another_job_or_of_somebody_else_is_left_alone(model, found
     assert "another hop" in str(score(model, path, "--out", out, "--hop", 0.1).exception)
     journal_of(out).write_text("[1]\n")
     assert "no journal of a run" in str(score(model, path, "--out", out).exception)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_the_number_of_cores_and_of_reading_threads_changes_no_digit(model, clips, cores, monkeypatch):
+    loaded = load_model(model)
+    paths = [str(path) for path in sorted(clips.iterdir())]
+    expected = [one for block in scoring.hear_all(loaded, paths, scoring.How(threads=1)) for one in block]
+    monkeypatch.setattr(scoring, "usable_cores", lambda: cores)
+    before = torch.get_num_threads()
+    found = [one for block in scoring.hear_all(loaded, paths, scoring.How(threads=cores)) for one in block]
+    assert found == expected
+    assert [one.path for one in found] == paths
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow

@@ -16,13 +16,13 @@ from plastsearch.analysis.importance import refresh
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Text
-from plastsearch.errors import PlastsearchError, StorageError
+from plastsearch.errors import PlastsearchError, SpecError, StorageError
 from plastsearch.preflight.checks import preflight
 from plastsearch.report.apart import render
 from plastsearch.report.front_section import brackets, front_table, gain_words
 from plastsearch.report.sections import opening
 from plastsearch.report.verdict import verdict
-from plastsearch.spec.load import load_sweep
+from plastsearch.spec.load import read_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep import display
 from plastsearch.sweep.driver_log import append
@@ -60,9 +60,12 @@ def load(
     """
     if executor not in {"tune", "inline"}:
         raise PlastsearchError(f"--executor {executor}: unknown; known: tune, inline")
-    spec = load_sweep(space, overrides)
+    reading = read_sweep(space, overrides)
+    if reading.mistakes or reading.spec is None:
+        raise SpecError(reading.mistakes)
+    spec = reading.spec
     begun = resumed is not None and (resumed[0] / (resumed[1] or spec.name or "") / KEPT).exists()
-    found = preflight(spec, evaluation=final, earlier=not begun)
+    found = preflight(spec, evaluation=final, earlier=not begun, say=reading.document.say)
     return spec, found.notes
 
 

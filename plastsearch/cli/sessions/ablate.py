@@ -9,7 +9,7 @@ from plastsearch.ablation.forecast import forecast
 from plastsearch.ablation.session import AblationOptions, Question, answer, ask, run, store_of
 from plastsearch.analysis.results import load_results
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
-from plastsearch.cli.sweep_session import display_of
+from plastsearch.cli.sessions.sweep import display_of
 from plastsearch.errors import PlastsearchError
 from plastsearch.report.why import publish_ablation, why_blocks
 from plastsearch.sweep.options import Outcome

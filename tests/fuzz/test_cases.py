@@ -1,0 +1,150 @@
+"""What fuzzing found, one row each: the input as small as it can be, and the words that it must lead to."""
+
+import json
+from pathlib import Path
+
+import plastsearch.cli.sweep_session
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import plastsearch.cli.corpora
+
+# Imported here once, so that each child need not.
+import plastsearch.cli.main
+import plastsearch.cli.space
+import plastsearch.preflight.checks  # noqa: F401
+from tests.fuzz.children import run
+
+HEAD = "base: {model: {name: grnn}, method: plasticity}\nspace:\n"
+NEURONS = "  neurons: {kind: choice, of: [8]}\n"
+LAYERS = '  layers: {kind: subset, of: "gru.*"}\n'
+SPACE = HEAD + NEURONS + LAYERS
+LONG = "a" * 300
+GRNN = {"model_type": "grnn", "hidden": [8, 8], "bidirectional": False, "front_end": "lfcc", "rate_hz": 16_000}
+SPEECH = {"model_type": "wav2vec2", "hidden_size": 48, "num_attention_heads": 4}
+
+SPACES = [
+    (SPACE + "search: {trials: " + "9" * 5000 + "}", "space.yaml:5: search.trials: a whole number of 5000 digits"),
+    (SPACE + "search: {trials: 1000000000000000}", "space.yaml:5: search.trials: "),
+    (SPACE + "search: {seed: -1}", "space.yaml:5: search.seed: "),
+    (SPACE + "finalists: {top: 99999999999}", "space.yaml:5: finalists.top: "),
+    (SPACE.replace("grnn}", "grnn}, data: {length_samples: 1000000000000}"), "base.data.length_samples: "),
+    (SPACE.replace("grnn}", "grnn}, data: {clips: 1000000000000}"), "base.data.clips: "),
+    (SPACE.replace("grnn}", "grnn}, data: {seed: -1}"), "base.data.seed: should be greater than or equal to 0"),
+    (SPACE.replace("grnn}", "grnn}, train: {steps: 99999999999999999}"), "base.train.steps: "),
+    (SPACE.replace("grnn}", "grnn}, train: {shares: {train: -1, retrain: 1, consolidate: 1}}"), "train.shares.train: "),
+    (SPACE.replace("grnn}", "grnn}, train: {shares: {train: 0, retrain: 0, consolidate: 0}}"), "train.shares: all"),
+    (SPACE.replace("grnn}", "grnn}, train: {lr_ratios: {train: 1, retrain: -2, consolidate: 1}}"), "lr_ratios.retra"),
+    (SPACE.replace("grnn}", "grnn}, train: {batch_size: 2, accumulate: 4}"), "train.accumulate: 4 parts of a batch"),
+    (SPACE + "  seed: {kind: int, low: 0, high: 1000000000000}", "space.yaml:5: space.seed: a range of 1e+12 values"),
+    (SPACE + "  train.lr: {kind: float, low: 0, high: 1, step: 1e-12}", "space.train.lr: a range of 1e+12 values"),
+    (SPACE + "  train.lr: {kind: float, low: -1e308, high: 1e308}", "space.yaml:5: space.train.lr.low: "),
+    (SPACE + "  train.steps: {kind: choice, of: [30]}\n  train.epochs: {kind: choice, of: [1]}", "not both"),
+    (SPACE.replace("gru.*", "gru.{0..99999999}"), "gru.{0..99999999}': 0..99999999 are 100,000,000 numbers"),
+    (SPACE.replace("gru.*", "{a,b}" * 300), "site pattern"),
+    (SPACE + "".join(f"key{n}: 1\n" for n in range(20_000)), "more such mistakes"),
+    ("a: " + "[" * 300 + "]" * 300, "deep"),
+    ("[" * 20_000, "not YAML"),
+    (SPACE + 'question: "\\ud800"', "space.yaml:5: question: holds half a character"),
+    (SPACE.replace("grnn}", "grnn, from: ~nobody-here/x}"), "nobody-here/x does not exist"),
+    (SPACE.replace("grnn}", "grnn, from: ./" + LONG + "}"), "cannot be used as a path: File name too long"),
+    (SPACE.replace("grnn}", 'grnn}, data: {corpus: in_the_wild, root: "/a\\0b"}'), "cannot be used as a path"),
+    ("x" * (2 << 20), "space.yaml: longer than 1 MB"),
+]  # fmt: skip
+MODELS = [
+    ("grnn", {**GRNN, "hidden": [8] * 2000}, "config.json: hidden: "),
+    ("grnn", {**GRNN, "hidden": True}, "config.json: hidden: "),
+    ("grnn", {**GRNN, "front_end": {}}, "config.json: front_end: "),
+    ("grnn", {**GRNN, "blocks": None}, "config.json: blocks: "),
+    ("wav2vec2", {**SPEECH, "num_hidden_layers": 10**9}, "config.json: num_hidden_layers: "),
+    ("wav2vec2", {**SPEECH, "num_attention_heads": 0}, "config.json: num_attention_heads: "),
+    ("wav2vec2", {**SPEECH, "num_attention_heads": 5}, "hidden_size 48 is no multiple of 5 attention heads"),
+    ("wav2vec2", [SPEECH], "config.json: no model's config"),
+]  # fmt: skip
+WORDS = [
+    (["check", LONG], "File name too long"),
+    (["check", "in/space.yaml", "--set", "space.neurons.of.²=4"], "count its items from 0"),
+    (["check", "in/space.yaml", "--set", f"space.neurons.of.{'9' * 5000}=4"], "count its items from 0"),
+    (["evaluate", "in/space.yaml", "--seed", "-1"], "'--seed'"),
+    (["evaluate", "in/space.yaml", "--replicates", "100000000000"], "'--replicates'"),
+    (["evaluate", "in"], "in: is a folder; name the file"),
+    (["evaluate", "in/loop"], "in/loop: cannot be read (Too many levels of symbolic links)"),
+    (["pretrain", "in/space.yaml/x"], "in/space.yaml"),
+    (["pretrain", "in"], "in exists and is not empty: name a new folder"),
+    (["pretrain", LONG], "File name too long"),
+    (["pretrain", "out/p", "--lr", "nan"], "'--lr'"),
+    (["noise", "in/space.yaml", "--detect", "nan"], "--detect nan: a difference above 0"),
+    (["sweep", "in/space.yaml", "--dry-run", "--set", "space.layers.of=none.*"], "=none.*: space.layers.of: no site"),
+    (["data", "inspect", "in_the_wild", "--root", "~nobody-of-that-name"], "cannot be used as a path"),
+]  # fmt: skip
+
+
+def box(folder: Path, **files: str) -> Path:
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    (folder / "in" / "loop").symlink_to("loop")
+    for name, text in files.items():
+        (folder / "in" / name.replace("__", ".")).write_text(text)
+    return folder
+
+
+def told(words: list[str], folder: Path) -> str:
+    """What a command says that must end with status 2 and no traceback."""
+    outcome = run(words, folder)
+    assert outcome.fault() is None, (outcome.fault(), outcome.err[-2000:])
+    assert outcome.status == 2, (outcome.out, outcome.err)
+    return " ".join(outcome.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("text", "words"), SPACES, ids=lambda value: value[-40:])
+def test_spaces_that_cannot_be_meant(tmp_path, text, words):
+    assert words in told(["check", "in/space.yaml"], box(tmp_path, space__yaml=text))
+
+
+@pytest.mark.parametrize(("name", "config", "words"), MODELS, ids=[words for _, _, words in MODELS])
+def test_model_folders_that_cannot_be_meant(tmp_path, name, config, words):
+    assert words in told(["sites", name, "--from", "in"], box(tmp_path, config__json=json.dumps(config)))
+
+
+@pytest.mark.parametrize(("words", "said"), WORDS, ids=[" ".join(words)[-50:] for words, _ in WORDS])
+def test_command_lines_that_cannot_be_meant(tmp_path, words, said):
+    assert said in told(words, box(tmp_path, space__yaml=SPACE))
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "words"),
+    [
+        (b"path,label,split,path\n", b"a.wav,spoof,train,b.wav\n", "column 'path' is there 2 times"),
+        (b"path,label,split\n", b"\xff\xfe.wav,spoof,train\n", "clips.csv:2: not text in UTF-8"),
+        (b"", b"", "clips.csv: cannot be read as a table"),
+        (b"\0\0\0", b"\0", "clips.csv"),
+    ],
+)
+def test_tables_that_cannot_be_meant(tmp_path, head, row, words):
+    folder = box(tmp_path)
+    (folder / "in" / "clips.csv").write_bytes(head + row)
+    assert words in told(["data", "inspect", "manifest", "--manifest", "in/clips.csv", "--cache", "out"], folder)
+
+
+def test_a_nested_column_is_named(tmp_path):
+    folder = box(tmp_path)
+    table = pa.table({"path": [["a.wav"]], "label": ["spoof"], "split": ["train"]})
+    pq.write_table(table, folder / "in" / "clips.parquet")
+    said = told(["data", "inspect", "manifest", "--manifest", "in/clips.parquet", "--cache", "out"], folder)
+    assert "clips.parquet: column path holds list" in said
+
+
+@pytest.mark.parametrize("rate_hz", [0, 1, 2**31 - 1])
+def test_a_sample_rate_that_cannot_be(tmp_path, rate_hz):
+    import numpy as np
+
+    from plastsearch.audio import BadAudioError, decode, write_audio
+
+    path = tmp_path / "a.wav"
+    write_audio(path, 0.1 * np.ones(100), 16_000)
+    whole = bytearray(path.read_bytes())
+    whole[24:28] = rate_hz.to_bytes(4, "little")
+    path.write_bytes(whole)
+    with pytest.raises(BadAudioError, match=r"sample rate|not audio"):
+        decode(path, 16_000)
