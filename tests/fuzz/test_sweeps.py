@@ -81,12 +81,11 @@ MIRROR = Recipe(["ui", "in/grnn", "--no-serve"], JOURNAL, writes=["in/grnn"])
 
 @pytest.fixture(scope="module")
 def whole(found_root, tmp_path_factory) -> Path:
-    """A finished sweep, its store, its space; all that a resume needs is decoded."""
+    """A finished sweep, its store, its space."""
     folder = tmp_path_factory.mktemp("whole") / "in"
     for name in ("grnn", "store", "cache"):
         shutil.copytree(found_root / name, folder / name)
     settle(folder)
-    assert run([*RESUME, "--mlflow", "none"], folder.parent, limit_s=120).status == 0
     return folder
 
 
@@ -106,8 +105,13 @@ def recipes(whole) -> list[Recipe]:
     return _recipes(f"in/store/stages/{stage}")
 
 
+def _looks(recipes: list[Recipe]) -> list[Recipe]:
+    """Those that only look: to go on with a sweep takes seconds each."""
+    return [recipe for recipe in recipes if recipe.words[0] != "sweep"]
+
+
 def test_the_unbroken_inputs_serve(whole, recipes, tmp_path):
-    for recipe in recipes:
+    for recipe in _looks(recipes):
         box = tmp_path / "box"
         shutil.rmtree(box, ignore_errors=True)
         shutil.copytree(whole, box / "in")
@@ -116,12 +120,14 @@ def test_the_unbroken_inputs_serve(whole, recipes, tmp_path):
 
 
 def test_a_few_damaged_sweeps_end_in_a_sentence(whole, recipes, tmp_path):
-    tally = fuzz(recipes, whole, tmp_path, SEED, 28)
+    tally = fuzz(_looks(recipes), whole, tmp_path, SEED, 24)
     assert tally.faults == [], "\n".join([tally.text(), *tally.faults])
 
 
 @pytest.mark.slow
 def test_many_damaged_sweeps_end_in_a_sentence(whole, recipes, tmp_path, capsys):
+    resumed = run([*RESUME, "--mlflow", "none"], whole.parent, limit_s=120)  # decodes what each of them would decode
+    assert resumed.status == 0, resumed.err
     tally = fuzz([*recipes, *recipes, MIRROR], whole, tmp_path, SEED + 1, MANY)
     with capsys.disabled():
         print(f"\n{tally.text()}")
