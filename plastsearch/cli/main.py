@@ -59,8 +59,9 @@ def _register() -> None:
     )
     for name in in_use:
         _command(name, "Use a model")
-    for name in ("data", "store", "journal"):
+    for name in ("data", "store"):
         _group(name, "Data and models")
+    _group("journal", "Data and models", "sessions.journal")
     _command("pretrain", "Data and models")
     _group("k8s", "Cluster")
 
@@ -70,8 +71,8 @@ def _command(name: str, panel: str) -> None:
     app.command(name, rich_help_panel=panel)(function)
 
 
-def _group(name: str, panel: str) -> None:
-    app.add_typer(import_module(f"plastsearch.cli.{name}").app, name=name, rich_help_panel=panel)
+def _group(name: str, panel: str, file: str | None = None) -> None:
+    app.add_typer(import_module(f"plastsearch.cli.{file or name}").app, name=name, rich_help_panel=panel)
 
 
 _register()

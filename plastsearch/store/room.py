@@ -122,7 +122,7 @@ def size(store: StageRecords) -> int:
     total = 0
     for kind in ("stages", "drafts", "work"):
         for folder in _listed(store.root / kind):
-            if not folder.name.startswith(GONE):
+            if not folder.name.startswith(GONE) and not folder.is_symlink():  # it may lead out of the store
                 total += sum(_size(path) for path in _listed(folder))
     return total
 
@@ -181,7 +181,7 @@ def _in_use(store: StageRecords) -> set[str]:
     used: set[str] = set()
     for path in _listed(store.root / "uses"):
         lease = Lease(path, store.lease_s)
-        if path.name.startswith(".") or path.is_dir() or not lease.held():
+        if path.name.startswith(".") or not path.is_file() or not lease.held():
             continue
         holder = lease.holder()
         if holder is not None and holder.note is not None:
@@ -206,7 +206,7 @@ def _sweep_leftovers(store: StageRecords, older_s: float = DAY_S) -> None:
     for path in filter(old, _listed(store.root / "work")):
         _delete_unheld(store.root, path)
     for path in filter(old, [*_listed(store.root / "uses"), *_listed(store.root / "leases")]):
-        if not path.is_dir() and (path.name.startswith(".") or not Lease(path, store.lease_s).held()):
+        if path.is_file() and (path.name.startswith(".") or not Lease(path, store.lease_s).held()):
             path.unlink(missing_ok=True)
 
 

@@ -82,5 +82,6 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 4 too many failures, 130 interrupted and resumable."""
-        return EXIT[self.status]
+        """0 done, 2 no room on the disk, 4 too many failures, 130 interrupted and resumable."""
+        # An interrupt with a reason is a full disk: nobody should try again before there is room.
+        return 2 if self.status == "interrupted" and self.reason else EXIT[self.status]

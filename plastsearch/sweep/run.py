@@ -238,14 +238,15 @@ class Sweep:
             case Busy():
                 self._retry(attempt, end.reason, waits=True)
                 self._waiting.defer(record.number, self._ended)
-            case Failed() if end.no_room:
-                # Not its failure, nor would the next trial fare better: each would train, and end at its first write.
-                self._retry(attempt, end.reason)
-                self._waiting.again(record.number)
-                self.no_room = end.reason
             case Failed() if end.again and self._limits.bear(record, blameless=end.blameless):
                 self._retry(attempt, end.reason, **{"lost" if end.blameless else "failure": True})
                 self._waiting.again(record.number)
+            case Failed() if end.no_room:
+                # Not its failure, nor would the next trial fare better: each would train, and end at its first write.
+                # (What may pass elsewhere was tried again above: it may have been one node's own disk.)
+                self._retry(attempt, end.reason)
+                self._waiting.again(record.number)
+                self.no_room = end.reason
             case Failed():
                 self._end(record, TrialEnd("failed", {}, end.details, end.reason, end))
             case Done() if lacking := self._ranking.missing(end.metrics):

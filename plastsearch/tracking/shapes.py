@@ -49,7 +49,6 @@ class _Details(_Shape):
     scores: dict[str, str] | None = None
     score_file: str | None = None
     growth_plan: list[_Insertion] | None = None
-    device: dict[str, JsonValue] | None = None
     model_key: str | None = None
     per_attack: dict[str, float | None] | None = None
     eval_openings: int = 0

@@ -70,6 +70,7 @@ class Recipe:
     stdin: bytes = b""
     writes: Sequence[str] = ()  # what it may change beside `out`, such as the report in a sweep's folder
     grows: Sequence[str] = ()  # files that it may only add to, as finished work
+    limit_s: float = LIMIT_S  # more for what may train
 
 
 @dataclass
@@ -117,7 +118,7 @@ def fuzz(
             change(rng, box / name)
             told.append(f"{change.__name__} {name}")
         before, grown = _state(box), {name: _bytes(box / name) for name in recipe.grows}
-        outcome = run(words, box, recipe.stdin, limit_s)
+        outcome = run(words, box, recipe.stdin, max(limit_s, recipe.limit_s))
         fault = (
             outcome.fault()
             or _touched(before, _state(box), (*recipe.writes, *recipe.grows, *_named(words)))

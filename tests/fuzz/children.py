@@ -31,7 +31,7 @@ class Outcome:
     def fault(self) -> str | None:
         """What no input may lead to, or None."""
         if self.status is None:
-            return f"still running after {LIMIT_S:g} s"
+            return f"still running after {self.seconds:.0f} s"
         if self.status not in (0, 1, 2):
             return f"exit status {self.status}"
         if "Traceback (most recent call last)" in self.err + self.out:

@@ -4,6 +4,7 @@ A worker imports `tests.sweep.fake_trials:trial` by name, like the real one. `mo
 `error` or `die-once:<file>`.
 """
 
+import errno
 import os
 import random
 import resource
@@ -63,7 +64,9 @@ def _obey(order: str, argument: str, settings: RunSettings) -> None:
     if order == "bug":
         raise ZeroDivisionError("a bug in the trial")
     if order == "disk":
-        raise OSError("no space left on device")
+        raise OSError("the disk does not answer")
+    if order == "full":
+        raise TrialError("stage train could not be stored") from OSError(errno.ENOSPC, "No space left on device")
     if order == "sticky":
         raise RuntimeError(
             "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported"

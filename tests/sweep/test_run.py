@@ -49,11 +49,11 @@ def test_failures_stay_alone_and_keep_their_reasons(rig, tmp_path):
         "the trial ended without 'dev_eer'",
         "the trial ended without 'dev_eer'",
         None,
-        "OSError: no space left on device",
+        "OSError: the disk does not answer",
     ]
     assert [records[n].state for n in range(1, 9)] == ["failed"] * 5 + ["done", "failed", "done"]
     assert records[6].attempts == 2
-    assert records[6].reasons == ["OSError: no space left on device"]
+    assert records[6].reasons == ["OSError: the disk does not answer"]
     assert records[7].attempts == 3
     assert "a bug in the trial" in records[2].details["traceback"]
 
