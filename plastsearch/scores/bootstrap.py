@@ -5,6 +5,7 @@ The same draws and the same values as `resamples` and `weighted_eers` have for w
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ _CELLS = 2_000_000  # of the table of these sums
 _PART = 1 << 15  # draws looked at together
 
 Counts = NDArray[np.int64]
-Numbers = NDArray[np.uint32] | NDArray[np.int64]
+Numbers = NDArray[np.integer[Any]]
 
 
 def bootstrap_eer(
