@@ -19,7 +19,7 @@ def check(
     Exit status 2 if there is a mistake.
     """
     from plastsearch.cli.output import print_error, print_json
-    from plastsearch.cli.space import print_space, space_json
+    from plastsearch.cli.sessions.space import print_space, space_json
     from plastsearch.errors import SpecError
     from plastsearch.preflight.checks import Findings, examine
     from plastsearch.spec.load import read_sweep

@@ -1,4 +1,4 @@
-"""`plastsearch data`: what a corpus on disk holds, and decoding it ahead of a sweep. The work: corpora.py."""
+"""`plastsearch data`: what a corpus on disk holds, and decoding it ahead of a sweep. The work: sessions/corpora.py."""
 
 from pathlib import Path
 from typing import Annotated, get_args
@@ -29,7 +29,7 @@ def inspect(
     as_json: options.AsJson = False,
 ) -> None:
     """Count clips per split, class, attack and speaker, and say whether they equal the published counts."""
-    from plastsearch.cli import corpora
+    from plastsearch.cli.sessions import corpora
     from plastsearch.data.counts import count
     from plastsearch.data.sources import Source
 
@@ -63,7 +63,7 @@ def prepare(
     """Decode a corpus once into the shared cache; sweeps then start at once. An interrupted run resumes."""
     from dataclasses import asdict
 
-    from plastsearch.cli import corpora
+    from plastsearch.cli.sessions import corpora
     from plastsearch.data.cache import Decoder
     from plastsearch.data.sources import Source
     from plastsearch.errors import DataError

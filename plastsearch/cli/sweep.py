@@ -51,7 +51,7 @@ def sweep(
     from plastsearch.sweep.options import Options
 
     if dry_run:
-        from plastsearch.cli.space import print_dry_run
+        from plastsearch.cli.sessions.space import print_dry_run
 
         spec, notes = load(space, overrides, executor, final)
         kept = cache or out / "cache"

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import plastsearch.cli.corpora
-
 # Imported here once, so that each child need not.
 import plastsearch.cli.main
-import plastsearch.cli.space
+import plastsearch.cli.sessions.corpora
+import plastsearch.cli.sessions.space
 import plastsearch.preflight.checks  # noqa: F401
 from tests.fuzz.children import run
 

@@ -10,10 +10,11 @@ import numpy as np
 import plastsearch.cli.sweep_session
 import pytest
 
-# Imported here once, so that each child need not.
-import plastsearch.cli.corpora
 import plastsearch.cli.main
-import plastsearch.cli.space
+
+# Imported here once, so that each child need not.
+import plastsearch.cli.sessions.corpora
+import plastsearch.cli.sessions.space
 import plastsearch.trial.run  # noqa: F401
 from plastsearch.audio import write_audio
 from plastsearch.models.build import build, save_pretrained

@@ -42,7 +42,8 @@ RECIPES = [
     Recipe(["export", "in/model", "out/e"], MODEL),
     Recipe(["export", "in/sweep:1", "out/e", "--arena", "Org/Set", "--repository", "me/x", "--scores",
             "in/theirs.txt"], [*SWEEP, *SCORES]),
-    Recipe(["explain", "in/model", "in/clips/a.wav", "--no-evidence", "--out", "out/x"], [*MODEL, *CLIPS]),
+    Recipe(["explain", "in/model", "in/clips/a.wav", "--no-evidence", "--out", "out/x"], [*MODEL, *CLIPS],
+           writes=["in/explain"]),  # where it writes without --out
 ]  # fmt: skip
 
 

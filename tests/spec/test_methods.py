@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.cli.space import space_json
+from plastsearch.cli.sessions.space import space_json
 from plastsearch.preflight import dry_run as forecast
 from plastsearch.preflight.checks import examine
 from plastsearch.preflight.forecast import ForecastAnswer
