@@ -137,7 +137,7 @@ class Maker:
         details = {
             "stages": [{"stage": "train", "key": "5e1f", "from": "reused", "seconds": 3.5}],
             "per_attack": {"A01": metrics.get("dev_eer", 0) / 2},
-            "device": "cpu",
+            "device": {"name": "cpu"},
             "warnings": ["timings vary by 17 %"] if number == 4 else [],
             "scores": scores or {},
         }

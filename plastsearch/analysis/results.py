@@ -83,18 +83,18 @@ class Results:
 
         return min(grown, key=rank, default=None)
 
-    @property
+    @cached_property
     def every(self) -> list[TrialRow]:
         """Every run: rows, their runs with further seeds, finalists."""
         again = [run for row in self.rows for run in (*row.again, *row.lost)]
         return [*self.rows, *again, *(row for one in self.finalists for row in one.rows)]
 
-    @property
+    @cached_property
     def repeated(self) -> bool:
         """Whether trials count by means over seeds."""
         return any(row.again for row in self.rows)
 
-    @property
+    @cached_property
     def plotted(self) -> list[TrialRow]:
         """Rows with a place in the figure: finished, complete, not a finalist."""
         return [row for row in self.rows if row.allowed is not None]
@@ -126,7 +126,9 @@ class Results:
 
     def noise(self, metric: str) -> Noise | None:
         """How far this metric says configurations apart; None while too few ran twice."""
-        return self._noise.setdefault(metric, noise_of((row.record for row in self.every), metric))
+        if metric not in self._noise:
+            self._noise[metric] = noise_of((row.record for row in self.every), metric)
+        return self._noise[metric]
 
     @cached_property
     def _noise(self) -> dict[str, Noise | None]:

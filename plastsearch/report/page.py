@@ -167,8 +167,9 @@ def pareto_figure(results: Results) -> Object:
     }  # fmt: skip
     data: list[Object] = []
     shown: list[Object] = []
+    texts = {row.number: hover(results, row) for row in results.plotted}  # the same in every view
     for pair in axis_pairs(results):
-        traces = _traces(results, pair)
+        traces = _traces(results, pair, texts)
         label = f"{_name(results, pair.y, brief)} × {_name(results, pair.x, brief)}"
         axes: Object = {"x": _axis(results, pair.x, pair.log_x), "y": _axis(results, pair.y, pair.log_y)}
         shown.append({"label": label, "from": len(data), "to": len(data) + len(traces), "axes": axes})
@@ -191,11 +192,11 @@ def _axis(results: Results, objective: int, log: bool) -> Object:
     }  # fmt: skip
 
 
-def _traces(results: Results, pair: AxisPair) -> list[Object]:
+def _traces(results: Results, pair: AxisPair, texts: Mapping[int, str]) -> list[Object]:
     # Empty groups stay in the legend, which is then the same in every sweep; refused trials are an exception.
     shown = [group for group in groups(results) if group.rows or group.kind != "refused"]
     areas = [_area(share, corners) for share, corners in bands(results, pair)]
-    return [*areas, _line(results, pair), *(_points(results, pair, group) for group in shown)]
+    return [*areas, _line(results, pair), *(_points(results, pair, group, texts) for group in shown)]
 
 
 def _area(share: float, corners: Corners) -> Object:
@@ -232,14 +233,14 @@ def _marker(results: Results, pair: AxisPair, group: Group) -> Object:
             return {"size": 15, "symbol": SYMBOLS[group.look], "color": COLOURS[group.look], "line": line}
 
 
-def _points(results: Results, pair: AxisPair, group: Group) -> Object:
+def _points(results: Results, pair: AxisPair, group: Group, texts: Mapping[int, str]) -> Object:
     rows = group.rows
     bars = group.kind in ("front", "probable", "control")  # of all trials they would hide the points
     trace: Object = {
         "type": "scatter", "mode": "markers", "name": html.escape(group.name),
         "marker": _marker(results, pair, group),
         "x": [place(row, pair.x) for row in rows], "y": [place(row, pair.y) for row in rows],
-        "hoverinfo": "text", "hovertext": [hover(results, row) for row in rows],
+        "hoverinfo": "text", "hovertext": [texts[row.number] for row in rows],
     }  # fmt: skip
     for axis, objective in (("error_x", pair.x), ("error_y", pair.y)):
         below, above = spread(results, rows, objective) if bars and objective >= 0 else ([], [])
