@@ -12,6 +12,7 @@ from plastsearch.spec.config import Closed
 
 MOST_BYTES = 8 << 20  # of a facts file: one that is longer was not written here
 RATES_HZ = (1_000, 768_000)
+MOST_WINDOW_S = 60
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -48,6 +49,8 @@ class Facts(Closed):
     def _window_is_audible(self) -> Self:
         if self.length_samples < 400:
             raise ValueError("length_samples: below 400 no network here hears anything")
+        if self.length_samples > MOST_WINDOW_S * self.rate_hz:
+            raise ValueError(f"length_samples: no window here is longer than {MOST_WINDOW_S} s")
         return self
 
 

@@ -101,6 +101,7 @@ def test_weights_that_are_gone_are_told_with_the_places_looked_at(found_root, tm
         (lambda plain: plain["plastsearch"]["network"].update(model_type="evil"), "no network can be built from it"),
         (lambda plain: plain["plastsearch"]["growth"].update(dropins=[{"mode": "x"}]), "growth plan"),
         (lambda plain: plain["plastsearch"].update(extra=1), "extra"),
+        (lambda plain: plain["plastsearch"].update(length_samples=8_000_000), "no window here is longer than 60 s"),
     ],
 )
 def test_a_manipulated_config_is_refused_by_name(found_root, tmp_path, change, words):
