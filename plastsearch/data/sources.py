@@ -204,8 +204,8 @@ def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
             trouble.seek(0)
             last = (trouble.read().strip().splitlines() or [f"exit status {status}"])[-1]
             raise DataError(
-                f"{folder}: the synthetic corpus could not be written: {last[:500]}; is the disk full? Make room, or name "
-                "another cache folder"
+                f"{folder}: the synthetic corpus could not be written: {last[:500]}; is the disk full? Make room, or "
+                "name another cache folder"
             )
 
 
