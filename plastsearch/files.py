@@ -57,8 +57,11 @@ def new_folder(path: Path) -> None:
             raise PlastsearchError(f"{path} is a file: name a new folder")
         above = next((one for one in path.absolute().parents if one.exists()), path)
         draft = above / _draft(path).name  # a longer name than its own: may there be such a folder?
-        draft.mkdir()
-        draft.rmdir()
+        try:
+            draft.mkdir()
+            draft.rmdir()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None  # the draft's name says nothing
 
 
 def drafts_of(folder: Path, name: str = "*") -> list[Path]:

@@ -202,7 +202,11 @@ def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
             raise
         if status:
             trouble.seek(0)
-            raise DataError(f"writing the synthetic corpus failed: {trouble.read().strip()[-2000:]}")
+            last = (trouble.read().strip().splitlines() or [f"exit status {status}"])[-1]
+            raise DataError(
+                f"{folder}: the synthetic corpus could not be written: {last[:500]}; is the disk full? Make room, or "
+                "name another cache folder"
+            )
 
 
 def _clear_unfinished(folder: Path) -> None:
