@@ -95,6 +95,7 @@ def test_the_limit_on_runs_ends_the_paths_and_a_larger_one_goes_on(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_driver_killed_after_any_line_goes_on_to_the_same_answer(tmp_path):
     sweep = make_sweep(tmp_path / "w2v_layers")
     question, whole = ablated(sweep, str(ASKED), resume=False)

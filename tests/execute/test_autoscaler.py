@@ -103,7 +103,7 @@ needs_namespaces = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "scenario",
     [
-        "empty",
+        pytest.param("empty", marks=pytest.mark.slow),
         pytest.param("restart", marks=pytest.mark.slow),
         pytest.param("infeasible", marks=pytest.mark.slow),
         "undeclared",

@@ -183,7 +183,7 @@ def test_the_driver_is_silent_light_and_leaves_no_process(tmp_path):
 @pytest.mark.parametrize(
     ("number", "times", "seconds"),
     [
-        (signal.SIGTERM, 1, 2.0),
+        pytest.param(signal.SIGTERM, 1, 2.0, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 1, 2.0, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 2, 400.0, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 2, 400.0, marks=pytest.mark.slow),

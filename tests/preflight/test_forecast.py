@@ -36,6 +36,7 @@ def forecast(*configs: TrialConfig, cache: Path, most: float | None = 1.0):
     return kept(configs[0], answer(ForecastRequest(configs=configs, cache=cache, cache_max_gb=most)).kept)
 
 
+@pytest.mark.slow
 def test_a_forecast_is_what_a_trial_takes(tmp_path):
     from plastsearch.spec.config import RunSettings
 
@@ -115,6 +116,7 @@ def test_what_fits_of_a_base_network_on_a_corpus_of_asvspoof_s_size(most, precis
     assert said in found.text()
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_it_and_makes_no_cache_for_it(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     line = ["sweep", str(tmp_path / "space.yaml"), "--dry-run", "--no-finalists", "--out", str(tmp_path)]

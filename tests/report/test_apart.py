@@ -10,6 +10,7 @@ from plastsearch.report import apart
 from plastsearch.report.publish import render
 
 
+@pytest.mark.slow
 def test_it_draws_what_is_drawn_here(folder):
     assert apart.render(folder) == render(folder)
 

@@ -289,7 +289,7 @@ def test_a_name_that_was_free_for_a_moment_is_not_taken_from_its_new_holder(tmp_
 
 
 def test_a_file_that_another_node_took_away_while_it_was_read_is_held_by_nobody(tmp_path, monkeypatch) -> None:
-    def stale(_: Path) -> str:
+    def stale(_: Path, **_kind: str) -> str:
         raise OSError(errno.ESTALE, "Stale file handle")
 
     lease = Lease(tmp_path / "lease")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
@@ -24,6 +25,7 @@ for k in range(20):
 """
 
 
+@pytest.mark.slow
 def test_only_a_finalist_opens_it_and_each_time_counts(settings) -> None:
     ledger = settings().store.parent / FILE
     config = make_config(method="baseline")

@@ -42,6 +42,7 @@ def test_a_trial_with_kept_activations_ends_like_one_without(name, settings, tmp
     alike(steady(finals[1]), steady(finals[0]))
 
 
+@pytest.mark.slow
 def test_half_precision_stays_within_a_hundredth_of_the_loss(settings, tmp_path) -> None:
     config = make_config(method="dropin", train={"steps": 24})
     *_, full = run_trial(config, settings(store=tmp_path / "full", cache_prefix=True))

@@ -59,6 +59,7 @@ def test_what_ends_the_command_stands_there_too(tmp_path):
     assert f"Error: {error}" in (tmp_path / "smoke" / "log" / "driver.log").read_text()
 
 
+@pytest.mark.slow
 def test_errors_go_to_the_folder_of_the_sweep_whatever_its_file_is_called(tmp_path):
     space = tmp_path / "file.yaml"
     space.write_text(SMOKE.read_text() + "\nname: called\n")

@@ -74,6 +74,7 @@ def test_killed_between_two_insertions_it_ends_as_if_undisturbed(regime, setting
     assert {name: steady(again)[name] for name in steady(whole)} == steady(whole)
 
 
+@pytest.mark.slow
 def test_over_several_insertions_the_base_is_kept_and_the_budget_spent(settings, monkeypatch) -> None:
     config = adaptive(layers=("gru.1", "gru.2"))
     where = settings(cache_prefix=True)

@@ -51,7 +51,7 @@ def samples(config: TrialConfig, settings: Any, monkeypatch: pytest.MonkeyPatch)
     return stages
 
 
-@pytest.mark.parametrize("crops", [None, pytest.param(1, marks=pytest.mark.slow), "fresh"])
+@pytest.mark.parametrize("crops", [None, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, "fresh"))])
 def test_every_arm_reads_the_same_samples(crops, settings, monkeypatch) -> None:
     """Stage by stage where stages are of one length, and over the whole trial where they are not."""
     data = {} if crops is None else {"crops": crops}
