@@ -15,7 +15,7 @@ from plastsearch.trial.run import run_trial
 
 BASE: dict[str, Any] = {
     "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000},
-    "train": {"steps": 12, "batch_size": 8, "lr": 0.003}, "calibration_clips": 16, "timing_steps": 1, "timing_batch": 2,
+    "train": {"steps": 12, "batch_size": 8, "lr": 0.003}, "calibration_clips": 16, "timing_steps": 3, "timing_batch": 2,
 }  # fmt: skip
 SITES = {"grnn": "gru.1", "resnet18": "layer3.0", "wav2vec2": "encoder.2.ffn"}
 
