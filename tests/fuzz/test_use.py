@@ -23,7 +23,7 @@ MODEL = [
 SWEEP = [("in/sweep/trials.jsonl", as_lines)]
 CLIPS = [("in/clips/a.wav", as_bytes), ("in/clips/b.flac", as_bytes)]
 PROTOCOL = [("in/protocol.txt", as_text)]
-SCORES = [("in/theirs.txt", as_text), ("in/with_key.txt", as_text)]
+SCORES = [("in/theirs.txt", as_text), ("in/with_key.txt", as_text), ("in/many.txt", as_text)]
 HEARD = ["--protocol", "in/protocol.txt", "--audio", "in/clips"]
 RECIPES = [
     Recipe(["score", "in/model", "in/clips", "--csv", "--out", "out/s.csv"], [*MODEL, *CLIPS]),
@@ -32,7 +32,7 @@ RECIPES = [
     Recipe(["score", "in/model", "-", "--json-lines", "--prior", "0.2", "--hop", "0.3"], [*MODEL, *CLIPS],
            b"in/clips/a.wav\nin/clips/nobody.wav\n\x1b[31m\n\xff\n"),
     Recipe(["score", "in/sweep:1", "in/clips/a.wav", "--asvspoof"], [*SWEEP, *CLIPS]),
-    Recipe(["calibrate", "in/model", "--on", "in/with_key.txt", "--dry-run", "--scale", "plain"], [*MODEL, *SCORES]),
+    Recipe(["calibrate", "in/model", "--on", "in/many.txt", "--dry-run", "--scale", "plain"], [*MODEL, *SCORES]),
     Recipe(["calibrate", "in/sweep:1", "--on", "dev", "--dry-run"], SWEEP),
     Recipe(["compare", "in/model", "in/theirs.txt", *HEARD, "--replicates", "20", "--out", "out/c"],
            [*MODEL, *CLIPS, *PROTOCOL, *SCORES]),
@@ -69,6 +69,10 @@ def whole(found_root, tmp_path_factory) -> Path:
     (folder / "protocol.txt").write_text("\n".join(lines) + "\n")
     write_scores(folder / "theirs.txt", ids, [0.1, 1.5, -0.3, 0.8])
     write_scores(folder / "with_key.txt", ids, [0.1, 1.5, -0.3, 0.8], "2019", [0, 1, 0, 1], ["A01", "-", "A01", "-"])
+    classes = [number % 2 for number in range(24)]
+    write_scores(folder / "many.txt", [f"m{number}" for number in range(24)],
+                 0.8 * np.array(classes) + rng.normal(size=24), "2019", classes,
+                 ["-" if bona else "A01" for bona in classes])  # fmt: skip
     return folder
 
 
