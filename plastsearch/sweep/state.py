@@ -1,5 +1,6 @@
 """The state of a sweep, which has one owner: an event is written down, then applied to the records, then told."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeVar, runtime_checkable
@@ -59,7 +60,12 @@ class SweepState:
     def tell(self, event: Event) -> None:
         """What every listener should know, though it is not to be written down, or is already."""
         for listener in self.listeners:
-            listener.feed(event)
+            try:
+                listener.feed(event)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                # The terminal hung up in the middle of a word: SIGHUP, which ends the sweep in order, says so next.
 
     def tick(self) -> None:
         """Tell the journal and the listeners that some time has passed."""
