@@ -148,6 +148,9 @@ def test_the_model_that_was_found_is_an_ordinary_one(person: Person, default_swe
         if " calibrate " in command:  # after so few steps the best may be worse than chance, which is refused
             command = command.replace(":best", f":{max(rows, key=lambda row: row.metrics['dev_auc']).number}")
         done = person.types(command, *more)
+        if " calibrate " in command and done.returncode == 2:  # all may be worse than chance by then
+            assert "no calibration can mend that" in done.stderr
+            continue
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert (person.home / "detector" / "README.md").is_file()
     found = person.types("plastsearch score detector clips/ --json-lines").stdout.splitlines()

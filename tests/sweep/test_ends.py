@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.sweep.budget import Limits
 from plastsearch.tracking.journal import FILE, read
@@ -47,6 +49,7 @@ def test_a_clock_that_is_put_back_takes_no_time_from_a_trial(rig, monkeypatch):
     it.journal.close()
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_the_driver_with_a_last_word(tmp_path):
     first, second = pty.openpty()
     environment = {**os.environ, "FAKE_TRIAL_S": "0.4", "PYTHONPATH": os.pathsep.join(sys.path)}
