@@ -106,7 +106,7 @@ needs_namespaces = pytest.mark.skipif(
         pytest.param("empty", marks=pytest.mark.slow),
         pytest.param("restart", marks=pytest.mark.slow),
         pytest.param("infeasible", marks=pytest.mark.slow),
-        "undeclared",
+        pytest.param("undeclared", marks=pytest.mark.slow),
     ],
 )
 def test_a_sweep_on_a_cluster_without_nodes(scenario):

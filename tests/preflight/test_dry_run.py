@@ -47,6 +47,7 @@ def test_unknown_counts_are_not_made_up():
     assert answer(ForecastRequest(configs=(config,))).counts == (None,)
 
 
+@pytest.mark.slow
 def test_a_forecast():
     spec = SweepSpec.model_validate({
         "base": {"method": "plasticity", "train": {"steps": 40}},
