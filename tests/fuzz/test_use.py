@@ -32,8 +32,10 @@ RECIPES = [
     Recipe(["score", "in/model", "-", "--json-lines", "--prior", "0.2", "--hop", "0.3"], [*MODEL, *CLIPS],
            b"in/clips/a.wav\nin/clips/nobody.wav\n\x1b[31m\n\xff\n"),
     Recipe(["score", "in/sweep:1", "in/clips/a.wav", "--asvspoof"], [*SWEEP, *CLIPS]),
-    Recipe(["calibrate", "in/model", "--on", "in/many.txt", "--dry-run", "--scale", "plain"], [*MODEL, *SCORES]),
-    Recipe(["calibrate", "in/sweep:1", "--on", "dev", "--dry-run"], SWEEP),
+    Recipe(["calibrate", "in/model", "--on", "in/many.txt", "--dry-run", "--scale", "plain"], [*MODEL, *SCORES],
+           writes=["in/model"]),  # where it keeps what it learnt without --dry-run
+
+    Recipe(["calibrate", "in/sweep:1", "--on", "dev", "--dry-run"], SWEEP, writes=["in/sweep/calibration"]),
     Recipe(["compare", "in/model", "in/theirs.txt", *HEARD, "--replicates", "20", "--out", "out/c"],
            [*MODEL, *CLIPS, *PROTOCOL, *SCORES]),
     Recipe(["compare", "in/with_key.txt", "in/with_key.txt", "--replicates", "20"], SCORES),
