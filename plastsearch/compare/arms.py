@@ -73,25 +73,19 @@ def gather(
         if audio is None:
             raise PlastsearchError(f"{name} is a model: say where the clips of {key.source} are (--audio FOLDER)")
         paths = paths or located(audio, key)
-        scored.append(_heard(name, paths, device, tick))
+        scored.append(_heard(name, paths, key, device, tick))
     return clips, tuple(_arm(name, scores, clips) for name, scores in zip(names, scored, strict=True))
 
 
-def _heard(name: str, paths: Sequence[Path], device: str, tick: Callable[[str, int, int], None]) -> Floats:
+def _heard(name: str, paths: Sequence[Path], key: Key, device: str, tick: Callable[[str, int, int], None]) -> Floats:
     from plastsearch.use.load import load
-    from plastsearch.use.scoring import How, hear_all
+    from plastsearch.use.scoring import scores_of
 
     model = load(name, device)
-    plain: list[float] = []
-    for block in hear_all(model, [str(path) for path in paths], How()):
-        for clip in block:
-            if clip.error is not None:  # a comparison lacks no clip
-                raise DataError(f"{clip.path}: {clip.error}")
-            plain.append(float(np.mean(clip.scores)))
-        tick(name, len(plain), len(paths))
+    named = {str(path): clip for path, clip in zip(paths, key.ids, strict=True)}
+    plain = scores_of(model, named, key, lambda _what, done, total: tick(name, done, total))
     calibration = model.facts.calibration
-    found: Floats = np.array(plain)
-    return found if calibration is None else calibration.slope * found + calibration.offset
+    return plain if calibration is None else calibration.slope * plain + calibration.offset
 
 
 def _by_themselves(names: Sequence[str], files: dict[str, Path]) -> tuple[Clips, tuple[Arm, ...]]:

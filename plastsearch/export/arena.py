@@ -19,17 +19,15 @@ from numpy.typing import NDArray
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.place import checksum
-from plastsearch.files import told, whole_file
+from plastsearch.files import text_of, told, whole_file
 from plastsearch.scores.files import write_scores
 from plastsearch.scores.metrics import Floats, curve
-from plastsearch.use.reading import text_of
 from plastsearch.version import __version__
 
 SCHEMA = 4
 COMMIT = "COMMIT"  # stands for a hash that is not known yet
 _ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{7,40}")
-_HUB = "https://huggingface.co"
 MOST_BYTES = 1 << 20  # of a sheet of answers
 # What a person may answer, by section; the first is the arena's own meta.yaml, so that one file serves both.
 ANSWERS: Mapping[str, tuple[str, ...]] = {
@@ -147,11 +145,14 @@ def _slug_of(wanted: Submission) -> str:
 
 
 def _sheet(wanted: Submission, inside: str, digest: str, clips: int) -> str:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.constants import ENDPOINT
+
     answers = {section: dict(wanted.answers.get(section) or {}) for section, fields in ANSWERS.items() if fields}
     commit = answers["artifact"].pop("commit", None) or COMMIT
     system: dict[str, Any] = {
         "name": wanted.name, "slug": _slug_of(wanted), "description": wanted.description, "code": None,
-        "checkpoint": f"{_HUB}/{wanted.repository}",
+        "checkpoint": f"{ENDPOINT}/{wanted.repository}",
     }  # fmt: skip
     if wanted.parameters is not None:
         system["params_millions"] = round(wanted.parameters / 1e6, 6)
@@ -166,7 +167,7 @@ def _sheet(wanted: Submission, inside: str, digest: str, clips: int) -> str:
         "dataset": {"id": wanted.data_set, "revision": None, "split": "test", **answers["dataset"]},
         "scores": scores,
         "artifact": {
-            "scores_url": f"{_HUB}/{wanted.repository}/resolve/{commit}/{inside}", "scores_sha256": digest,
+            "scores_url": hf_hub_url(wanted.repository, inside, revision=commit), "scores_sha256": digest,
             "bench_version": f"plastsearch=={__version__}", **answers["artifact"],
         },
         "reproduction": {},

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
-from plastsearch.errors import DataError, PlastsearchError
+from plastsearch.errors import PlastsearchError
 from plastsearch.export.arena import Submission, answers_in, arena_eer, write_arena
 from plastsearch.scores.files import Scores, joined, read_scores
 from plastsearch.scores.keys import Key, read_key
 from plastsearch.use.inputs import inputs, of_protocol
 from plastsearch.use.model import Model
-from plastsearch.use.scoring import How, hear_all
+from plastsearch.use.scoring import scores_of
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,4 @@ def _heard(model: Model, entry: Entry, key: Key | None) -> Scores:
     assert key is not None
     assert entry.protocol is not None
     named = of_protocol(inputs([str(entry.audio)]), key)
-    found: dict[str, float] = {}
-    for block in hear_all(model, list(named), How()):
-        for clip in block:
-            if clip.error is not None:
-                raise DataError(f"{clip.path}: {clip.error}; an entry lacks no clip")
-            found[named[clip.path]] = float(np.mean(clip.scores))
-    return Scores(entry.protocol, tuple(found), tuple(range(1, len(found) + 1)), np.array(list(found.values())))
+    return Scores(entry.protocol, key.ids, tuple(range(1, len(key.ids) + 1)), scores_of(model, named, key))

@@ -24,7 +24,7 @@ from plastsearch.use.inputs import inputs, of_protocol
 from plastsearch.use.model import Model
 from plastsearch.use.opened import known_to, opened_names, refuse, same_audio
 from plastsearch.use.references import InFolder, InSweep, Reference
-from plastsearch.use.scoring import How, hear_all
+from plastsearch.use.scoring import scores_of
 
 DEV = "dev"
 Scale = Literal["plain", "llr"]
@@ -114,7 +114,7 @@ def of_files(
         raise DataError(f"{on}: clips need their classes; give the protocol (--protocol), or take --on dev")
     named = of_protocol(inputs([on]), key)
     _check_opened(model.facts, reference, key, list(named), even_evaluation)
-    scores = _scored(model, named, key, tick)
+    scores = scores_of(model, named, key, tick)
     return Labelled(scores, key.is_bona, f"{len(key.ids):,} clips of {key.source.name}")
 
 
@@ -133,29 +133,6 @@ def _plain(scores: Floats, facts: Facts, scale: Scale | None, path: Path) -> Flo
         return scores
     found: Floats = (scores - facts.calibration.offset) / facts.calibration.slope
     return found
-
-
-def _scored(model: Model, named: dict[str, str], key: Key, tick: Tick) -> Floats:
-    """The mean over each clip's windows, as `score` has it; every clip of the protocol is needed."""
-    found: dict[str, float] = {}
-    bad: list[str] = []
-    done = 0
-    for block in hear_all(model, list(named), How()):
-        for heard in block:
-            if heard.error is None:
-                found[named[heard.path]] = float(np.mean(heard.scores))
-            else:
-                bad.append(f"{heard.path}: {heard.error}")
-        done += len(block)
-        tick("scoring", done, len(named))
-    lacking = [name for name in key.ids if name not in found]
-    if lacking:
-        why = "".join(f"\n{line}" for line in bad[:5])
-        raise DataError(
-            f"{len(lacking):,} of the {len(key.ids):,} clips of {key.source} have no score: "
-            f"{', '.join(lacking[:5])}{why}"
-        )
-    return np.array([found[name] for name in key.ids])
 
 
 def _check_opened(facts: Facts, reference: Reference, key: Key, paths: list[str], told_so: bool) -> None:

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.files import told, whole_file
+from plastsearch.files import text_of, told, whole_file
 from plastsearch.use.facts import MOST_BYTES, Calibration
-from plastsearch.use.reading import text_of
 
 FOLDER = "calibration"
 FILE = "calibration.json"

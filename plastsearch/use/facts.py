@@ -59,15 +59,6 @@ def log_odds(prior: float) -> float:
     return math.log(prior / (1 - prior))
 
 
-def facts_of(text: str, path: Path) -> Facts:
-    """The facts in a file's text, whoever wrote it."""
-    try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PlastsearchError(f"{path}: no JSON ({str(error)[:200]}); export the model again") from None
-    return validated(plain, path)
-
-
 def validated(plain: object, path: Path) -> Facts:
     """Facts from plain data, each mistake with its place."""
     try:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.files import told, whole_file
+from plastsearch.files import json_of, told, whole_file
 from plastsearch.growth.checkpoint import GrowthPlan, load_tensors_, reshape_
 from plastsearch.models.build import from_config
 from plastsearch.models.catalog import Widths
@@ -22,7 +22,6 @@ from plastsearch.models.detector import Detector
 from plastsearch.use.calibrations import FILE as CALIBRATION
 from plastsearch.use.calibrations import keep_calibration, kept_calibration
 from plastsearch.use.facts import MOST_BYTES, Facts, validated
-from plastsearch.use.reading import text_of
 from plastsearch.use.references import CONFIG, WEIGHTS
 
 KEY = "plastsearch"  # in a config.json that serves others too
@@ -33,10 +32,7 @@ MOST_LAYERS = 512
 def read_folder(folder: Path) -> tuple[Detector, Facts]:
     """The network and what is known of it."""
     config = folder / CONFIG
-    try:
-        plain = json.loads(text_of(config, MOST_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise PlastsearchError(f"{config}: no JSON ({str(error)[:200]})") from None
+    plain = json_of(config, MOST_BYTES)
     if not isinstance(plain, dict) or KEY not in plain:
         raise PlastsearchError(f"{config}: not of a model that plastsearch exported (no '{KEY}' in it)")
     facts = validated(plain[KEY], config)

@@ -10,7 +10,7 @@ layer, which costs small networks most of their time, and their number would cha
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ import torch
 from plastsearch.cores import usable_cores
 from plastsearch.errors import DataError
 from plastsearch.growth.halving import Halving
+from plastsearch.scores.keys import Key
 from plastsearch.scores.metrics import Floats
 from plastsearch.use.model import HOP_S, Model
 from plastsearch.use.windows import Wave, cut, starts
@@ -30,6 +31,7 @@ BATCH = {"cpu": 8, "cuda": 64}
 MOST_THREADS = 8
 AHEAD_BYTES = 1 << 26  # of files that wait decoded; FLAC grows to about four times that in memory
 CLIPS_PER_BLOCK = 256  # also where none can be read
+Tick = Callable[[str, int, int], None]  # what, done, of how many
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,33 @@ def hear_all(model: Model, paths: Sequence[str], how: How) -> Iterator[list[Hear
             for _, futures in under_way:
                 for future in futures:
                     future.cancel()
+
+
+def _unheard(_what: str, _done: int, _total: int) -> None:
+    """Nobody waits."""
+
+
+def scores_of(model: Model, named: Mapping[str, str], key: Key, tick: Tick = _unheard) -> Floats:
+    """Plain scores of all clips of a protocol, in its order: means over windows, as `score` has them; none may lack."""
+    found: dict[str, float] = {}
+    bad: list[str] = []
+    done = 0
+    for block in hear_all(model, list(named), How()):
+        for heard in block:
+            if heard.error is None:
+                found[named[heard.path]] = float(np.mean(heard.scores))
+            else:
+                bad.append(f"{heard.path}: {heard.error}")
+        done += len(block)
+        tick("scoring", done, len(named))
+    lacking = [name for name in key.ids if name not in found]
+    if lacking:
+        why = "".join(f"\n{line}" for line in bad[:5])
+        raise DataError(
+            f"{len(lacking):,} of the {len(key.ids):,} clips of {key.source} have no score: "
+            f"{', '.join(lacking[:5])}{why}"
+        )
+    return np.array([found[name] for name in key.ids])
 
 
 def _blocks(reads: Iterator[_Read], batch: int) -> Iterator[list[_Read]]:

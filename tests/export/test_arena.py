@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import yaml
+from huggingface_hub.constants import ENDPOINT
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.arena import Submission, answers_in, arena_eer, lacking, slug, write_arena
@@ -49,7 +50,7 @@ def test_a_persons_answers_make_it_whole(tmp_path):
     assert sheet.name == "grown-one.yaml"
     assert "Fill in" not in sheet.read_text()
     assert said["artifact"]["scores_url"] == (
-        f"https://huggingface.co/somebody/detector/resolve/0123abc/.eval_results/{DATA_SET}/scores.txt"
+        f"{ENDPOINT}/somebody/detector/resolve/0123abc/.eval_results/{DATA_SET}/scores.txt"
     )
     assert set(said["artifact"]) == {"scores_url", "scores_sha256", "bench_version"}
     assert said["system"]["name"] == "Grown One"
