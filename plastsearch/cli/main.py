@@ -41,38 +41,25 @@ def _root(
     pass
 
 
+# The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
+PANELS = {
+    "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
+    "look": ("Look", ("report", "ablate", "ui", "evaluate")),
+    "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
+    "data": ("Data and models", ("pretrain", "data", "store", "journal")),
+    "cluster": ("Cluster", ("k8s",)),
+}
+
+
 def _register() -> None:
-    # In this order `--help` lists them, panel by panel.
-    for name in ("sweep", "noise", "trial", "check", "sites"):
-        _command(name, "Search")
-    for name in ("report", "ablate", "ui", "evaluate"):
-        _command(name, "Look")
-    # A found model at work, one line for each command.
-    in_use = (
-        "score",
-        "calibrate",
-        "export",
-        "compare",
-        "explain",
-        "drift",
-        "demo",
-    )
-    for name in in_use:
-        _command(name, "Use a model")
-    for name in ("data", "store"):
-        _group(name, "Data and models")
-    _group("journal", "Data and models", "sessions.journal")
-    _command("pretrain", "Data and models")
-    _group("k8s", "Cluster")
-
-
-def _command(name: str, panel: str) -> None:
-    function: Callable[..., None] = getattr(import_module(f"plastsearch.cli.{name}"), name)
-    app.command(name, rich_help_panel=panel)(function)
-
-
-def _group(name: str, panel: str, file: str | None = None) -> None:
-    app.add_typer(import_module(f"plastsearch.cli.{file or name}").app, name=name, rich_help_panel=panel)
+    for folder, (panel, names) in PANELS.items():
+        for name in names:
+            module = import_module(f"plastsearch.cli.{folder}.{name}")
+            if hasattr(module, "app"):
+                app.add_typer(module.app, name=name, rich_help_panel=panel)
+            else:
+                function: Callable[..., None] = getattr(module, name)
+                app.command(name, rich_help_panel=panel)(function)
 
 
 _register()

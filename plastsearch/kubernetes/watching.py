@@ -1,4 +1,4 @@
-"""`k8s watch`: one look at a sweep as lines, and the loop that looks until it has ended. Drawn by cli/k8s.py."""
+"""`k8s watch`: one look at a sweep as lines, and the loop that looks until it has ended; drawn by the command."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -88,7 +88,7 @@ def test_a_mistake_ends_with_status_2_and_without_traceback(files):
 def test_judging_imports_no_torch(files):
     folder, _ = files
     code = (
-        "import sys; from plastsearch.cli.evaluate import evaluate; from pathlib import Path;"
+        "import sys; from plastsearch.cli.look.evaluate import evaluate; from pathlib import Path;"
         f"evaluate(Path({str(folder / 'scores.txt')!r}), Path({str(folder / 'protocol.txt')!r}), replicates=5);"
         "assert 'torch' not in sys.modules"
     )

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import pytest
 
-from plastsearch.cli.ui import HOST, _bound, _end, _server
+from plastsearch.cli.look.ui import HOST, _bound, _end, _server
 from plastsearch.errors import PlastsearchError
 from plastsearch.tracking.mlflow_server import KeyedApp
 from tests.doors import command_lines, doors, tree

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from plastsearch.cli.k8s import read_command
+from plastsearch.cli.cluster.k8s import read_command
 from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
 from plastsearch.kubernetes import following, make_schemas, object_rules, schema, sweep_rules
@@ -279,5 +279,5 @@ def test_selectors_are_read_in_both_forms():
 def test_help_imports_nothing_heavy():
     code = "import sys, plastsearch.cli.main; print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "plastsearch.cli.k8s" in shown
+    assert "plastsearch.cli.cluster.k8s" in shown
     assert [name for name in shown if name in {"yaml", "torch"} or name.startswith("plastsearch.kubernetes")] == []

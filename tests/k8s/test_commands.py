@@ -8,7 +8,7 @@ import tarfile
 import pytest
 from typer.testing import CliRunner
 
-from plastsearch.cli.k8s import read_command
+from plastsearch.cli.cluster.k8s import read_command
 from plastsearch.cli.main import app
 from plastsearch.errors import ClusterError, PlastsearchError
 from plastsearch.kubernetes import fetching, kubectl, watching

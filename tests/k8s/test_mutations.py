@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plastsearch.cli.k8s import read_command
+from plastsearch.cli.cluster.k8s import read_command
 from plastsearch.errors import PlastsearchError
 from plastsearch.kubernetes.check import check
 from plastsearch.kubernetes.manifests import Object, Objects, parse

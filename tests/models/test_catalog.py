@@ -145,7 +145,7 @@ def test_layer_sites_gather_the_sites_of_a_block() -> None:
 
 def test_the_command_needs_no_torch_and_gives_one_document() -> None:
     code = (
-        "import sys; from plastsearch.cli.sites import sites; sites('wav2vec2', 'base', None, False, True);"
+        "import sys; from plastsearch.cli.search.sites import sites; sites('wav2vec2', 'base', None, False, True);"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

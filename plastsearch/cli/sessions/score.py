@@ -10,7 +10,7 @@ from typing import cast, get_args
 import numpy as np
 import typer
 
-from plastsearch.cli.evaluate import print_judgement
+from plastsearch.cli.look.evaluate import print_judgement
 from plastsearch.cli.output import console
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.files import told, whole_file

@@ -54,7 +54,7 @@ def report(
 
     budgets = [parse_budget(text) for text in under or ()]
     if skip_bad_lines:
-        from plastsearch.cli.sessions.journal import print_left_out
+        from plastsearch.cli.data.journal import print_left_out
         from plastsearch.tracking.repair import read_around
 
         events, left_out = read_around(folder)

@@ -1,0 +1,1 @@
+"""Commands for a sweep on a cluster."""

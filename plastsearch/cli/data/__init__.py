@@ -1,0 +1,1 @@
+"""Commands for what sweeps read and keep."""
