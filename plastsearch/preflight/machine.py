@@ -2,11 +2,11 @@
 
 import os
 import resource
+import sys
 import tempfile
-from pathlib import Path
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.words import sized
+from plastsearch.words import shown, sized
 
 # PyTorch alone maps 3 GB when it is loaded; below, libraries end the process in the middle of a word.
 LEAST_BYTES = {False: 4 << 30, True: 8 << 30}  # with Ray
@@ -31,7 +31,7 @@ def check_limits(executor: str) -> None:
             f"this process may have {files} files open (`ulimit -n`), and {'Ray' if ray else 'a sweep'} "
             f"needs {LEAST_FILES[ray]}; raise that limit, e.g. `ulimit -n {_ENOUGH_FILES}`{other}"
         )
-    _check_temporary()
+    _look_at_temporary()
 
 
 def _files() -> int:
@@ -44,15 +44,18 @@ def _files() -> int:
     return wanted
 
 
-def _check_temporary() -> None:
+def _look_at_temporary() -> None:
+    """A TMPDIR that cannot be used is told and forgotten, here and for every process that is started from here."""
     asked = os.environ.get("TMPDIR")
     if asked is None:
         return
-    # Python takes another folder without a word, and what it starts takes that one: sockets would lie apart.
-    if not Path(asked).is_dir():
-        raise PlastsearchError(f"TMPDIR={asked}: there is no such folder; make it, or name another")
     try:
         with tempfile.TemporaryFile(dir=asked):
-            pass
+            return
     except OSError as error:
-        raise PlastsearchError(f"TMPDIR={asked}: cannot be written ({error.strerror or error}); name another") from None
+        del os.environ["TMPDIR"]
+        # Python would take another folder without a word, and Ray yet another.
+        sys.stderr.write(
+            f"Note: TMPDIR={shown(asked)}: cannot be used ({error.strerror or error}); temporary files go to "
+            f"{tempfile.gettempdir()}.\n"
+        )
