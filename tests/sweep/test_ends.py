@@ -77,14 +77,14 @@ def test_a_closed_terminal_ends_the_driver_with_a_last_word(tmp_path):
     words = [sys.executable, "-m", "tests.sweep.session_process", str(tmp_path), "new", "inline", "search.trials=400"]
     driver = subprocess.Popen(words, stdin=second, stdout=second, stderr=second, env=environment)
     os.close(second)
-    journal = tmp_path / "fake" / FILE
-    until = time.monotonic() + 60
-    while not (journal.exists() and b'"event":"start"' in journal.read_bytes()) and time.monotonic() < until:
-        os.read(first, 10_000)
+    said = b""
+    # What it says is all that is waited for: a limit on the clock would be one on how busy this machine is.
+    while b'"event": "start"' not in said and b'"event":"start"' not in said:
+        said += os.read(first, 10_000)  # an error once the driver has gone
     driver.send_signal(signal.SIGHUP)
     os.close(first)  # from here on each word to the terminal is an error
-    assert driver.wait(30) == 130
-    assert read(journal.parent)[-1].status == "interrupted"
+    assert driver.wait() == 130  # the suite's own limit is for one that hangs
+    assert read(tmp_path / "fake")[-1].status == "interrupted"
 
 
 def test_an_executor_with_nothing_to_run_does_nothing(rig):
