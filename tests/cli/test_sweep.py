@@ -46,7 +46,7 @@ def test_what_is_worked_out_for_mlflow_s_figures_stands_in_the_footer(tmp_path, 
     drawn = Rendering({}, "", "", "", summary={"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.3})
     monkeypatch.setattr(sweep_session, "MlflowTracker", Tracker)
     monkeypatch.setattr(sweep_session, "render", lambda folder: drawn)
-    view = SweepView({}, Ranking([Objective(metric="dev_eer")]), None)
+    view = SweepView({}, Ranking([Objective(metric="dev_eer")]))
     listen = sweep_session._listeners(None, sweep_session.Showing(quiet=True, as_json=False, json_lines=False))
     listen(tmp_path, view)
     assert view.likely_gain is None
