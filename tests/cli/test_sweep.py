@@ -64,6 +64,18 @@ def test_a_sweep_ends_with_the_front_and_where_the_results_lie(sweep, tmp_path):
     assert "1 started: plasticity" in result.stderr
 
 
+def test_who_asked_for_it_is_told_of_beginning_and_end(sweep, tmp_path):
+    heard = tmp_path / "heard"
+    result = sweep("--trials", "2", "--no-finalists", "--notify", f"sh -c 'echo \"$1\" >> {heard}' tell")
+    assert result.exit_code == 0, result.output
+    lines = heard.read_text().splitlines()
+    assert lines[0].startswith("fake begins on ")
+    assert lines[-1].startswith("fake has ended: done; 2/2 trials")
+    refused = sweep("--notify", "nobody-at-home", "--name", "other")
+    assert "'nobody-at-home' is no program" in str(refused.exception)
+    assert not (tmp_path / "runs" / "other").exists()
+
+
 def test_json_is_one_document_and_nothing_else(sweep):
     result = sweep("--trials", "2", "--no-finalists", "--json")
     document = json.loads(result.stdout)
