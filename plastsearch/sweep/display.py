@@ -77,7 +77,7 @@ class Lines:
 
     def close(self) -> None:
         """A last summary."""
-        self._stream.write(self._view.summary() + "\n")
+        self._stream.write(self._view.summary(over=True) + "\n")
 
     def _text(self, event: Event) -> str | None:
         match event:

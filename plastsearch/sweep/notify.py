@@ -185,7 +185,8 @@ class Notifier:
                     waiting, "end", f"{self._sweep} ended without a last word; {self._folder} says how far it came"
                 )
             now = time.monotonic()
-            for kind in [kind for kind in waiting if over or free_at.get(kind, 0.0) <= now]:
+            ready = [kind for kind in waiting if over or self._finished or free_at.get(kind, 0.0) <= now]
+            for kind in sorted(ready, key="end".__eq__):  # the end comes last, and after all that was held back
                 self._send(waiting.pop(kind))
                 free_at[kind] = time.monotonic() + self._pause_s
             if over:
@@ -216,7 +217,7 @@ class Notifier:
             case Finished():
                 self._finished = True
                 reason = f" ({event.reason})" if event.reason else ""
-                said = f"{self._sweep} has ended: {event.status}{reason}; {view.summary()}; {view.best()}"
+                said = f"{self._sweep} has ended: {event.status}{reason}; {view.summary(over=True)}; {view.best()}"
                 self._add(waiting, "end", f"{said}. Results: {self._folder}")
 
     def _who(self, trial: int) -> str:

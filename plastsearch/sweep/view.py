@@ -117,8 +117,8 @@ class SweepView:
         """State → how many."""
         return Counter(record.state for record in list(self.records.values()))
 
-    def summary(self) -> str:
-        """The footer."""
+    def summary(self, *, over: bool = False) -> str:
+        """The footer; once it is over, mirrors are given time to catch up and say themselves what they lack."""
         records = list(self.records.values())
         counts = self.counts()
         progress = self.progress()
@@ -140,7 +140,7 @@ class SweepView:
         left = self.left_s()
         if left is not None:
             parts.append(f"left about {roughly(left)}, until {_time_of_day(left)}")
-        if self.mirrors:
+        if self.mirrors and not over:
             lag = self.lag()
             parts.append(f"MLflow {lag} events behind" if lag else "MLflow level")
         return " · ".join(parts)
