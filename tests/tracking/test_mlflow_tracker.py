@@ -17,7 +17,8 @@ from plastsearch.tracking.events import Finished, SessionBegun
 from plastsearch.tracking.journal import Journal, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
-from plastsearch.tracking.mlflow_tracker import MlflowTracker, locate, sync
+from plastsearch.tracking.mlflow_sync import locate, sync
+from plastsearch.tracking.mlflow_tracker import MlflowTracker
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 

@@ -43,7 +43,7 @@ def ui(
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
     from plastsearch.report.publish import render
-    from plastsearch.tracking.mlflow_tracker import locate
+    from plastsearch.tracking.mlflow_sync import locate
 
     place = locate(folder, mlflow, render)
     own = mlflow is None
