@@ -82,7 +82,7 @@ class Store:
             self.datasets = {(one.dataset.name, one.dataset.digest) for one in inputs}
             return
         self.runs[number] = key
-        self.ended_at[number] = tags.get("plastsearch.ended_at", ""), tags.get(terms.FORM_TAG, "")
+        self.ended_at[number] = tags.get(terms.ENDED_TAG, ""), tags.get(terms.FORM_TAG, "")
         marks = {name: tags[name] for name in MARKS if name in tags}
         if marks:
             self.marks[number] = marks

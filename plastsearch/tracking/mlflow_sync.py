@@ -47,10 +47,7 @@ class Synced:
     def sentence(self) -> str:
         """For people."""
         sweep = "the sweep's own run made" if self.made_sweep else "the sweep's own run was there"
-        lost = (
-            f"; {self.lost_files} files that the journal names are gone and so are not in MLflow"
-            if self.lost_files else ""
-        )  # fmt: skip
+        lost = f"; files that the journal names and that are gone: {self.lost_files}" if self.lost_files else ""
         return (
             f"MLflow at {shown(self.place.uri)} is level with the journal: {sweep}; of {self.trials} trials "
             f"{self.made} runs made, {self.updated} brought up to date, {self.level} level already; "
