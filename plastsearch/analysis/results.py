@@ -13,6 +13,7 @@ from plastsearch.analysis.certainty import Certainty, certainty_of
 from plastsearch.analysis.comparing import Against, Comparison, compare
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
+from plastsearch.pareto.attainment import Corners
 from plastsearch.pareto.front import knee
 from plastsearch.pareto.noise import Noise
 from plastsearch.spec.methods import METHODS, Control
@@ -138,6 +139,11 @@ class Results:
     def certainty(self) -> Certainty | None:
         """Where the front may lie; None where neither seeds nor clips tell."""
         return certainty_of(self.folder, self.plotted, self.objectives, self.noise)
+
+    @cached_property
+    def bands(self) -> dict[object, list[tuple[float, Corners]]]:
+        """The areas of fronts in pairs of objectives, as far as figure.py has worked them out."""
+        return {}
 
     def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
         """95 % of a number in the table: of a mean by seeds and clips, where nothing ran twice of the run by clips."""

@@ -35,9 +35,10 @@ from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.tasks import task_of
 from plastsearch.sweep.view import Lagging, SweepView
 from plastsearch.sweep.waiting import FirstStages
-from plastsearch.tracking.events import Opened, SessionBegun, note
+from plastsearch.tracking.events import Opened, SessionBegun, Tally, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
+from plastsearch.tracking.standing import tally_of
 from plastsearch.version import __version__
 
 if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
@@ -248,7 +249,9 @@ class _Session:
         sweep = self._driver()
         folder = self._opened.folder
         command = self._options.command(folder)
-        ending = Ending(folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s)
+        ending = Ending(
+            folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s, self._tally
+        )
         # Trials of an inline executor run in this very thread: only an exception in it can stop them.
         interrupts.serve(sweep, self._view.hint, patient=self._options.executor != "inline")
         try:
@@ -295,6 +298,9 @@ class _Session:
 
     def _exhausted(self, records: Records) -> str | None:
         return exhausted(self._limits, self._ranking, Spent(records.values(), self._elapsed_s(), self._state.tally))
+
+    def _tally(self) -> Tally:
+        return tally_of(self._state.records.values(), self._ranking, self._spec.search.trials)
 
     def _elapsed_s(self) -> float:
         return self._spent_s + time.monotonic() - self._began
