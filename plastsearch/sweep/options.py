@@ -8,6 +8,7 @@ from pathlib import Path
 from plastsearch.addresses import typed
 from plastsearch.execute import worker
 from plastsearch.execute.plain_metrics import HOST
+from plastsearch.sweep.notify import typed as typed_target
 from plastsearch.tracking.events import Status
 
 EXIT: dict[Status, int] = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
@@ -37,6 +38,7 @@ class Options:
     checkpoint_s: float | None = None
     metrics_port: int | None = None
     metrics_host: str = HOST
+    notify: Sequence[str] = ()  # as given: addresses, commands, `env:NAME`
 
     def store_of(self, root: Path) -> Path:
         """Where finished stages are kept."""
@@ -68,6 +70,7 @@ class Options:
         if self.metrics_port is not None:
             words += ["--metrics-port", str(self.metrics_port)]
             words += ["--metrics-host", self.metrics_host] if self.metrics_host != HOST else []
+        words += [word for text in self.notify for word in ("--notify", typed_target(text))]
         if self.deterministic:
             words.append("--deterministic")
         if not self.finalists:

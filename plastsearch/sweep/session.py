@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from plastsearch.execute.plain_metrics import PlainMeters
 from plastsearch.preflight.data_checks import data_of, has_finalists
 from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
+from plastsearch.spec.methods import Runs
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted, limits_of
 from plastsearch.sweep.driver_log import DriverLog
@@ -32,7 +34,7 @@ from plastsearch.sweep.run import Sweep
 from plastsearch.sweep.source import source
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.tasks import task_of
-from plastsearch.sweep.view import SweepView
+from plastsearch.sweep.view import Lagging, SweepView
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
@@ -97,6 +99,13 @@ def _prepare_elsewhere(spec: SweepSpec, options: Options, executor: Executor) ->
     configs, clips = data_of(spec), str(options.clips_of(options.root))
     text = request_for(configs, evaluation=_opens_evaluation(spec, options))
     return CorpusPreparation(configs, executor.elsewhere(MODULE, [clips], text))
+
+
+def _runs(spec: SweepSpec, options: Options, phases: Sequence[Phase] | None) -> Runs:
+    """How many runs the session can expect; phases from elsewhere are counted by their bound."""
+    if phases is not None:
+        return Runs(spec.search.trials, 0, 0)
+    return spec.runs if options.finalists else replace(spec.runs, finalists=0, seeds=0)
 
 
 def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
@@ -174,7 +183,7 @@ class _Session:
         self._view = SweepView(
             records,
             self._ranking,
-            spec.search.trials,
+            _runs(spec, options, phases),
             slots=executor.slots,
             wall_s=self._spent_s,
             began=self._began,
@@ -186,14 +195,12 @@ class _Session:
         self._log = DriverLog(opened.folder, self._view)
         watch = HaltingWatch(spec.halt, records, self._say)
         self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
-        mirrors = list(self._listeners)
+        self._view.mirrors = [one for one in self._listeners if isinstance(one, Lagging)]
+        root, name, limit_gb = opened.folder.parent, opened.folder.name, options.store_max_gb
+        store, cache = options.store_of(root), options.cache_of(root)
         for meters in (one for one in (executor.meters, page) if one is not None):
-            root = opened.folder.parent
-            store, name, limit_gb = options.store_of(root), opened.folder.name, options.store_max_gb
-            cache = options.cache_of(root)
-            self._listeners.append(
-                Exporter(meters, name, self._view, mirrors, store, limit_gb, self._state.tell, cache=cache)
-            )
+            exporter = Exporter(meters, name, self._view, store, limit_gb, self._state.tell, cache=cache)
+            self._listeners.append(exporter)
         self._state.listeners.extend(self._listeners)
 
     def _open_study(self) -> "Study":
