@@ -15,6 +15,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.plain_metrics import PlainMeters
 from plastsearch.preflight.data_checks import data_of, has_finalists
 from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
@@ -25,7 +26,7 @@ from plastsearch.sweep.driver_log import DriverLog
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch, halting_of
-from plastsearch.sweep.metrics import Exporter
+from plastsearch.sweep.metrics import Exporter, metrics_page
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Phase, SearchPhase, phases_of, replication_of
 from plastsearch.sweep.planned import Records
@@ -63,10 +64,15 @@ def run_sweep(
     )
     # The clips are prepared while Ray starts, which takes 3 to 9 s. Handlers stand before either: an interrupt then
     # unwinds through here and leaves no process.
-    with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
+    with (
+        opened.journal,
+        Interrupts() as interrupts,
+        metrics_page(options, _say_waiting) as page,
+        _prepare_corpus(spec, options) as preparing,
+    ):
         executor = open_executor(spec, options, opened.folder)
         try:
-            session = _Session(spec, options, opened, executor, listen, phases)
+            session = _Session(spec, options, opened, executor, listen, phases, page)
             session.prepare(preparing or _prepare_elsewhere(spec, options, executor))
             session.announce()
             return session.run(interrupts, tell or _tell)
@@ -156,6 +162,7 @@ class _Session:
         executor: Executor,
         listen: Callable[[Path, SweepView], Sequence[Closing]],
         phases: Sequence[Phase] | None = None,
+        page: PlainMeters | None = None,
     ) -> None:
         self._spec = spec
         self._options = options
@@ -190,11 +197,11 @@ class _Session:
         watch = HaltingWatch(spec.halt, records, self._say)
         self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
         self._view.mirrors = [one for one in self._listeners if isinstance(one, Lagging)]
-        meters = executor.meters
-        if meters is not None:
-            store = options.store_of(opened.folder.parent)
-            name, limit_gb = opened.folder.name, options.store_max_gb
-            self._listeners.append(Exporter(meters, name, self._view, store, limit_gb, self._state.tell))
+        root, name, limit_gb = opened.folder.parent, opened.folder.name, options.store_max_gb
+        store, cache = options.store_of(root), options.cache_of(root)
+        for meters in (one for one in (executor.meters, page) if one is not None):
+            exporter = Exporter(meters, name, self._view, store, limit_gb, self._state.tell, cache=cache)
+            self._listeners.append(exporter)
         self._state.listeners.extend(self._listeners)
 
     def _open_study(self) -> "Study":
