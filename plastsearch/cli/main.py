@@ -43,6 +43,7 @@ def _root(
 
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
+    "start": ("Begin", ("schema",)),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
     "look": ("Look", ("report", "ablate", "ui", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
