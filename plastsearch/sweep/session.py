@@ -19,7 +19,7 @@ from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_h
 from plastsearch.search.proposer import Nobody
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted, limits_of
-from plastsearch.sweep.driver_log import DriverLog
+from plastsearch.sweep.driver_log import DriverLog, versions
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch, halting_of
@@ -215,7 +215,8 @@ class _Session:
                 if isinstance(event, Opened):
                     self._state.tell(event)
         host, session = socket.gethostname(), uuid.uuid4().hex[:8]
-        self._state.write(SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed))
+        begun = SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed, versions=versions())
+        self._state.write(begun)
 
     def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:
         """Serve the driver until it is over or stopped, then write the last word."""
