@@ -66,7 +66,8 @@ FIXED: dict[str, Fixed] = {
     "method": Fixed("text", "what is done to the network", lambda _, row: _text(row.record.config.get("method"))),
     "corpus": Fixed("text", "the corpus it learnt from", lambda _, row: corpus(row.record.config)),
     "device": Fixed("text", "device that its costs were timed on", lambda _, row: device(row)),
-    "source": Fixed("text", "SWEEP:TRIAL that it came from, in a merged sweep", lambda _, row: row.record.source),
+    "source": Fixed("text", "SWEEP:TRIAL that it came from, in a merged sweep",
+                    lambda _, row: row.record.source.words if row.record.source is not None else None),
     "reason": Fixed("text", "why it failed or was halted", lambda _, row: row.record.reason),
 }  # fmt: skip
 # Metrics that trials report beside those that can be objectives.

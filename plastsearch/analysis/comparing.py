@@ -86,7 +86,7 @@ def _finalists(folder: Path, one: Finalist, against: Against, split: Split) -> C
     if other is None:
         return replace(plain, missing="that control was not run again with the finalists")
     pairs = same_seeds(scored(one, split), scored(other, split))
-    plain = replace(plain, asked=max(len(one.rows), len(other.rows)))
+    plain = replace(plain, asked=max(one.asked, other.asked))
     if not pairs:
         return replace(plain, missing="no seed has finished for both")
     return _answered(folder, plain, pairs)

@@ -42,12 +42,17 @@ CAPTION = (
 SHADED = "Shaded: where 50 and 95 % of the fronts lie that {sources} allow{alone}. "
 
 
-def publish(results: Results, out: Path | None = None, gathered: Gathered | None = None) -> dict[str, Path]:
-    """Write the report folder, or `out`, and return its files by name; each appears whole or not at all."""
+def publish(
+    results: Results, out: Path | None = None, gathered: Gathered | None = None, more: Sequence[Block] = ()
+) -> dict[str, Path]:
+    """Write the report folder, or `out`, and return its files by name; each appears whole or not at all.
+
+    `more`: blocks that whoever stands above this room adds at the end.
+    """
     folder = out or folder_of(results)
     folder.mkdir(parents=True, exist_ok=True)
     found = gathered or gather(results)
-    blocks = report(results, gathered=found)
+    blocks = [*report(results, gathered=found), *more]
     table = columns(results)
     drawn = _figures(found, folder)
     texts = {

@@ -139,7 +139,7 @@ def _finalists(results: Results) -> list[Block]:
 
 def _seeds(one: Finalist) -> str:
     done = sum(row.record.state == "done" for row in one.rows)
-    return str(done) if done == len(one.rows) else f"{done} of {len(one.rows)}"
+    return str(done) if done == one.asked else f"{done} of {one.asked}"
 
 
 def _spread(one: Finalist, metric: str) -> list[str]:

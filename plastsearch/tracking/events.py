@@ -57,6 +57,23 @@ class Merged(BaseModel):
     sessions: list[str] = []
 
 
+class Source(BaseModel):
+    """Where a trial of a merged sweep came from, and what it was there."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    sweep: str  # a label of Opened.merged
+    trial: Annotated[int, Field(ge=0, le=10**9)]
+    role: Role
+    of: Count | None = None
+    reuse_of: Count | None = None
+
+    @property
+    def words(self) -> str:
+        """As tables name it."""
+        return f"{self.sweep}:{self.trial}"
+
+
 class Opened(Event):
     """The first line: the sweep's specification, that is, which question it asks."""
 
@@ -101,7 +118,7 @@ class Proposed(TrialEvent):
     reuse_of: Count | None = None
     of: Count | None = None
     seed: int | None = None
-    source: str | None = None  # SWEEP:TRIAL that it was merged from
+    source: Source | None = None  # in a merged sweep
     apart: bool = False  # merged from other data than its journal's head asks about: it ranks with nobody here
 
 

@@ -17,6 +17,7 @@ from plastsearch.tracking.events import (
     Reported,
     Retried,
     Role,
+    Source,
     Started,
     State,
     TrialEvent,
@@ -37,7 +38,7 @@ class TrialRecord:
     reuse_of: int | None = None
     of: int | None = None  # of a finalist or replicate the trial it repeats, of a control the trial it answers to
     seed: int | None = None  # of a finalist or a replicate
-    source: str | None = None  # SWEEP:TRIAL that it was merged from
+    source: Source | None = None  # in a merged sweep
     apart: bool = False  # of other data than the journal's head asks about
     state: State = "proposed"
     attempts: int = 0
