@@ -22,7 +22,7 @@ from plastsearch.search.proposer import Nobody
 from plastsearch.spec.methods import Runs
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted, limits_of
-from plastsearch.sweep.driver_log import DriverLog
+from plastsearch.sweep.driver_log import DriverLog, versions
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch, halting_of
@@ -40,7 +40,6 @@ from plastsearch.tracking.events import Opened, SessionBegun, Tally, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
 from plastsearch.tracking.standing import tally_of
-from plastsearch.version import __version__
 
 if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
     from plastsearch.search.study import Study
@@ -237,8 +236,8 @@ class _Session:
         host, session = socket.gethostname(), uuid.uuid4().hex[:8]
         made_of = source()
         begun = SessionBegun(
-            session=session, pid=os.getpid(), host=host, resumed=resumed, version=__version__, commit=made_of.commit,
-            branch=made_of.branch, command=self._options.command(self._opened.folder),
+            session=session, pid=os.getpid(), host=host, resumed=resumed, versions=versions(),
+            commit=made_of.commit, branch=made_of.branch, command=self._options.command(self._opened.folder),
         )  # fmt: skip
         self._state.write(begun)
 
