@@ -30,6 +30,7 @@ from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Phase, SearchPhase, phases_of, replication_of
 from plastsearch.sweep.planned import Records
 from plastsearch.sweep.run import Sweep
+from plastsearch.sweep.source import source
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.tasks import task_of
 from plastsearch.sweep.view import Lagging, SweepView
@@ -37,6 +38,7 @@ from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
+from plastsearch.version import __version__
 
 if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
     from plastsearch.search.study import Study
@@ -225,7 +227,12 @@ class _Session:
                 if isinstance(event, Opened):
                     self._state.tell(event)
         host, session = socket.gethostname(), uuid.uuid4().hex[:8]
-        self._state.write(SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed))
+        made_of = source()
+        begun = SessionBegun(
+            session=session, pid=os.getpid(), host=host, resumed=resumed, version=__version__, commit=made_of.commit,
+            branch=made_of.branch, command=self._options.command(self._opened.folder),
+        )  # fmt: skip
+        self._state.write(begun)
 
     def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:
         """Serve the driver until it is over or stopped, then write the last word."""

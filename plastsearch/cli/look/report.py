@@ -66,7 +66,7 @@ def report(
         print_error(trouble)
     files = _write(results, out)
     if mlflow is not None:
-        from plastsearch.tracking.mlflow_tracker import sync
+        from plastsearch.tracking.mlflow_sync import sync
 
         sync(folder, mlflow, render)
     if as_json:
