@@ -198,7 +198,7 @@ def _columns(spec: Mapping[str, JsonValue], rows: Sequence[TrialRow]) -> list[Co
     for key, domain in (space if isinstance(space, dict) else {}).items():
         plain = domain if isinstance(domain, dict) else {}
         log = bool(plain.get("log"))
-        sites = sorted({site for row in rows for site in row.config.growth()}, key=_natural)
+        sites = sorted({site for row in rows for site in row.config.growth()}, key=natural)
         if plain.get("kind") == "subset":
             # From what was run, not from what a sampler chose: with windows or blocks those are no sites.
             grown = [frozenset(row.config.growth()) for row in rows]
@@ -219,7 +219,7 @@ def _flat(value: object) -> bool | int | float | str | None:
     return value if isinstance(value, bool | int | float | str) or value is None else repr(value)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """encoder.2 before encoder.10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
