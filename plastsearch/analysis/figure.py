@@ -157,6 +157,13 @@ def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[
 
 def bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     """Share of the draws → the area where their fronts run, in one pair of objectives; none if nothing is known."""
+    # Figure, picture and the page to choose on show the same ones, and thousands of trials take seconds.
+    if pair not in results.drawn_bands:
+        results.drawn_bands[pair] = _bands(results, pair)
+    return results.drawn_bands[pair]
+
+
+def _bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     certainty = results.certainty
     at = [n for n, row in enumerate(results.plotted) if row.allowed]
     if certainty is None or not at:

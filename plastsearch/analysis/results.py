@@ -1,6 +1,6 @@
 """trials.jsonl → one table: objectives, who is in the front and who may not be, controls marked, finalists joined."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from plastsearch.analysis.certainty import Certainty, certainty_of
 from plastsearch.analysis.comparing import Against, Comparison, compare
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
+from plastsearch.pareto.attainment import Corners
 from plastsearch.pareto.front import knee
 from plastsearch.pareto.noise import Noise
 from plastsearch.spec.methods import METHODS, Control
@@ -158,6 +159,11 @@ class Results:
             return None
         low, middle, high = (float(value) for value in np.quantile(gains, [0.025, 0.5, 0.975]))
         return middle, low, high
+
+    @cached_property
+    def drawn_bands(self) -> dict[Hashable, list[tuple[float, Corners]]]:
+        """Where fronts may run, by pair of axes, as far as somebody asked (figure.py)."""
+        return {}
 
     @cached_property
     def hypervolume(self) -> float | None:

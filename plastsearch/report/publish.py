@@ -17,6 +17,7 @@ from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.choose import page as choose
 from plastsearch.documents import Block, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.report.foretold import early
@@ -44,6 +45,7 @@ def publish(results: Results, out: Path | None = None) -> dict[str, Path]:
     blocks = report(results)
     texts = {
         PAGE: pareto_html(results, *_around(results)),
+        choose.FILE: choose.choose_html(results, verdict(results), caption(results), folder / SPACE_FILE),
         "report.md": f"![Pareto front]({PICTURE})\n\n".join(_split_title(as_markdown(blocks))),
         "report.html": _page(results.name, as_html(blocks)),
         "trials.csv": trials_csv(results),
