@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from plastsearch.analysis import figure
+from plastsearch.analysis.causes import causes
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.choose.details import Details, details, plain_number
@@ -156,11 +157,8 @@ def _look(group: figure.Group) -> Look:
 
 
 def _causes(rows: Sequence[TrialRow]) -> list[tuple[str, list[int]]]:
-    found: dict[str, list[int]] = {}
-    for row in rows:
-        if row.record.state == "failed":
-            found.setdefault(row.record.reason or NO_REASON, []).append(row.number)
-    return sorted(found.items(), key=lambda one: -len(one[1]))
+    failed = [(row.record.reason or NO_REASON, row.number) for row in rows if row.record.state == "failed"]
+    return [(one.words, list(one.trials)) for one in causes(failed)]
 
 
 def columns(results: Results) -> list[Column]:

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from pydantic import JsonValue
 
+from plastsearch.analysis.attacks import attacks_of
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 
@@ -50,7 +50,7 @@ def details(results: Results, base: Mapping[str, JsonValue]) -> Details:
     flat = flattened(base)
     most = max(8, min(MOST_POINTS, ALL_POINTS // max(1, len(rows))))
     stages = list(dict.fromkeys(one.stage for row in rows for one in row.record.history))
-    attacks = sorted({name for row in rows for name in _attacks(row)})
+    attacks = sorted({name for row in rows for name in attacks_of(row, "search_dev")})
     places = {row.number: at for at, row in enumerate(rows)}
     return Details(
         base=flat,
@@ -118,12 +118,8 @@ def _warnings(row: TrialRow) -> list[str]:
     return [str(text) for text in row.record.details.get("warnings") or ()]
 
 
-def _attacks(row: TrialRow) -> dict[str, float | None]:
-    return cast("dict[str, float | None]", row.record.details.get("per_attack") or {})
-
-
 def _per_attack(row: TrialRow, attacks: Sequence[str]) -> list[float | None]:
-    known = _attacks(row)
+    known = attacks_of(row, "search_dev")
     return [_rounded(known.get(name), 2) for name in attacks] if known else []
 
 

@@ -126,6 +126,27 @@ Mlflow = Annotated[
         rich_help_panel=_DRIVER,
     ),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Show the sweep's numbers to Prometheus at that port, 0 for any free one; on a cluster Ray shows them.",
+        rich_help_panel=_DRIVER,
+    ),
+]
+MetricsHost = Annotated[
+    str, typer.Option(help="Where --metrics-port listens; else this machine alone.", rich_help_panel=_DRIVER)
+]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TARGET",
+        help="Who hears of the beginning, the end, failures and new members of the front: a webhook (https://…), a "
+        "command, or env:NAME for an address that is a secret; may be given several times.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
 JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
 JsonLines = Annotated[
