@@ -167,6 +167,11 @@ class Browser:
         path.write_bytes(base64.b64decode(found["data"]))
         return path.read_bytes()
 
+    def framed(self) -> bool:
+        """Whether the page shows a frame by now."""
+        self.run("0")  # hears what there is to hear
+        return bool(self._frames) or len(self._contexts) > 1
+
     def within(self, script: str) -> Any:
         """The value of an expression in the page's only frame, whatever process that lives in."""
         wanted = {"expression": script, "awaitPromise": True, "returnByValue": True}

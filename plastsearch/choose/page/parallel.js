@@ -49,6 +49,10 @@ function drawParallel() {
     pen.setLineDash([]); pen.globalAlpha = 1;
     for (const at of shown) { pen.lineWidth = 5; pen.strokeStyle = paint.card; line(pen, at); pen.lineWidth = 2.6; pen.strokeStyle = paint.ink; line(pen, at); }
     axes.forEach((column, n) => axis(pen, column, n, top, bottom));
+    if (document.documentElement.classList.contains("paper")) axes.forEach((column, n) => {  // buttons are not printed
+      pen.fillStyle = paint.ink; pen.font = "600 11px system-ui, sans-serif"; pen.textAlign = "center";
+      pen.fillText(column.short, parallel.x[n], n % 2 ? 38 : 20, parallel.gap * 1.9);
+    });
   };
   const go = from => {
     lines(from, from + AT_ONCE);
