@@ -100,6 +100,8 @@ def _curve(row: TrialRow, stages: Sequence[str], most: int) -> Curve:
     # of an attempt that was tried again only the last
     seen = [one for one in row.record.history if one.attempt == row.record.attempts and one.step]
     seen = [one for one in seen if "dev_eer" in one.metrics or "train_loss" in one.metrics]
+    # What a stage ends with is told again once its best state is back: the last word counts.
+    seen = list({(one.stage, one.step): one for one in seen}.values())
     if len(seen) > most:  # evenly, first and last among them
         seen = [seen[round(at * (len(seen) - 1) / (most - 1))] for at in range(most)]
     return [

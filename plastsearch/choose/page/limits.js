@@ -27,7 +27,7 @@ function slider(key) {
   // At its end a slider limits nothing.
   range.oninput = () => put(Number(range.value) === (side ? FINE : 0) ? (side ? Infinity : -Infinity) : scale.value(Number(range.value)));
   box.onchange = () => { const value = typed(box.value); put(box.value.trim() === "" || Number.isNaN(value) ? (side ? Infinity : -Infinity) : value); };
-  const found = made("div", { className: "slider", title: column.meaning }, made("span", { className: "name" }, `${column.title} ${sign}`), box, made("canvas", { ariaHidden: "true" }), range);
+  const found = made("div", { className: "slider", title: [column.title, column.meaning].filter(Boolean).join(": ") }, made("span", { className: "name" }, `${column.short} ${sign}`), box, made("canvas", { ariaHidden: "true" }), range);
   found.dataset.key = key;
   return found;
 }

@@ -87,12 +87,15 @@ function whiskers(pen, at, sx, sy) {
   const x = byKey.get(now.x), y = byKey.get(now.y), px = sx.at(x.values[at]), py = sy.at(y.values[at]);
   const box = scatter.box;
   pen.save(); pen.beginPath(); pen.rect(box.left, box.top, box.right - box.left, box.bottom - box.top); pen.clip();
-  pen.strokeStyle = data.looks[data.look[at]].colour || paint.soft; pen.lineWidth = 1; pen.globalAlpha = at === now.trial ? 0.9 : 0.22;
+  const mine = at === now.trial;
+  pen.strokeStyle = mine ? paint.ink : data.looks[data.look[at]].colour || paint.soft; pen.lineWidth = 1; pen.globalAlpha = mine ? 0.55 : 0.22;
   const reach = (column, scale) => column.low.length && column.low[at] != null ? [scale.at(Math.max(column.low[at], scale.low)), scale.at(Math.min(column.high[at], scale.high))] : null;
   const across = reach(x, sx), up = reach(y, sy);
   pen.beginPath();
   if (across) { pen.moveTo(across[0], py); pen.lineTo(across[1], py); }
   if (up) { pen.moveTo(px, up[0]); pen.lineTo(px, up[1]); }
+  if (across && mine) for (const end of across) { pen.moveTo(end, py - 4); pen.lineTo(end, py + 4); }
+  if (up && mine) for (const end of up) { pen.moveTo(px - 4, end); pen.lineTo(px + 4, end); }
   pen.stroke();
   pen.restore();
 }
@@ -117,6 +120,7 @@ function named(pen, sx, sy, box) {
   for (const [at, text] of seen) {
     const px = sx.at(byKey.get(now.x).values[at]), py = sy.at(byKey.get(now.y).values[at]), wide = pen.measureText(text).width;
     if (Number.isNaN(px + py)) continue;
+    if (/winner|knee/.test(text)) { outline(pen, "circle", px, py, 8.5); pen.strokeStyle = paint.warm; pen.lineWidth = 1.6; pen.stroke(); }
     const places = [[px + 11, py - 11], [px + 11, py + 12], [px - 11 - wide, py - 11], [px - 11 - wide, py + 12], [px - wide / 2, py - 20]];
     const free = places.find(([a, b]) => a > box.left && a + wide < box.right + 10 && b > box.top && b < box.bottom && !taken.some(([c, d, w]) => Math.abs(b - d) < 15 && a < c + w && c < a + wide));
     if (!free) continue;
