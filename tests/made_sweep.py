@@ -228,7 +228,7 @@ def make_sweep(
                 make.finished(role="finalist", control=control, of=of, seed=run_seed, **make.settings(of))
         make.write("finish", status="done", seconds=make.now - START, tally={
             "ended": search + 3, "failed": 1, "planned": spec["search"]["trials"],
-            "best": min(make.dev_eers[number] for number in done),  # of single runs
+            "best": min((make.dev_eers[number] for number in done), default=None),  # of single runs
         })  # fmt: skip
     else:
         running = make.propose()
