@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import JsonValue
 
 from plastsearch.analysis.attacks import attacks_of
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.files import plain
 
 Curve = list[list[int | float | None]]
 MOST_POINTS = 40  # of a trial's learning curve
@@ -93,7 +95,8 @@ def flattened(config: Mapping[str, JsonValue], above: str = "") -> dict[str, Jso
 def changes(config: Mapping[str, JsonValue], base: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What to set in the base to have this configuration."""
     missing = object()
-    return {path: value for path, value in flattened(config).items() if base.get(path, missing) != value}
+    found = {path: value for path, value in flattened(config).items() if base.get(path, missing) != value}
+    return cast("dict[str, JsonValue]", plain(found))  # a journal of others may hold numbers that JSON knows not
 
 
 def _curve(row: TrialRow, stages: Sequence[str], most: int) -> Curve:

@@ -1,9 +1,10 @@
 """Where each trial grew: site by site how many neurons came in, and how many of these and of the old ones stayed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
+
+from pydantic import JsonValue
 
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.errors import PlastsearchError
@@ -34,21 +35,23 @@ class Growth:
 
 def growth(rows: Sequence[TrialRow]) -> Growth:
     """The growth of every trial."""
-    tables: dict[str, dict[str, int]] = {}
+    models: list[JsonValue] = []
+    tables: list[dict[str, int]] = []
     network = []
     for row in rows:
-        key = json.dumps(row.record.config.get("model"), sort_keys=True)
-        if key not in tables:
-            tables[key] = _widths(row)
-        network.append(list(tables).index(key))
+        model = row.record.config.get("model")
+        if model not in models:
+            models.append(model)
+            tables.append(_widths(row))
+        network.append(models.index(model))
     each = [grown_sites(row) for row in rows]
-    sites = list(dict.fromkeys([site for table in tables.values() for site in table]))
+    sites = list(dict.fromkeys([site for table in tables for site in table]))
     sites += sorted({site for of in each for site in of} - set(sites))  # of a network whose table is not known
     adds = list(dict.fromkeys(METHODS[row.config.method].adds for row in rows))
     at = {site: n for n, site in enumerate(sites)}
     return Growth(
         sites,
-        [[table.get(site, 0) for site in sites] for table in tables.values()],
+        [[table.get(site, 0) for site in sites] for table in tables],
         network,
         [str(kind) for kind in adds],
         [adds.index(METHODS[row.config.method].adds) for row in rows],

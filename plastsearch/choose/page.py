@@ -11,7 +11,7 @@ from pathlib import Path
 
 from plastsearch.analysis.results import Results
 from plastsearch.choose.data import Page, page_data
-from plastsearch.files import plain
+from plastsearch.tracking.mlflow_links import Links
 
 FILE = "choose.html"
 # In the order in which they need each other; together they are one program.
@@ -51,7 +51,7 @@ def packed(page: Page) -> str:
 
 
 def _fields(part: object) -> object:
-    return plain(vars(part)) if not hasattr(part, "model_dump") else part.model_dump(mode="json")
+    return part.model_dump(mode="json") if isinstance(part, Links) else vars(part)
 
 
 def _part(name: str) -> str:

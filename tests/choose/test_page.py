@@ -130,13 +130,15 @@ def test_the_commands_bring_the_very_trial_back(browser, shown: Opened, page, re
     space = tmp_path / "space.yaml"
     space.write_text(json.dumps(dict(results.spec)))  # JSON is YAML
     shown(page)
-    winner = results.winner
-    again, score, export, *_ = [shlex.split(text) for text in texts(browser, ".commands pre")]
-    assert again[:2] == ["plastsearch", "trial"]
-    assert {*again[3::2]} == {"--set"}
-    assert read_trial(space, again[4::2]).trial_id() == winner.record.id
-    assert score[:3] == ["plastsearch", "score", f"{results.folder}:{winner.number}"]
-    assert export[:3] == ["plastsearch", "export", f"{results.folder}:{winner.number}"]
+    for row in (results.winner, *results.controls):
+        browser.run(f"location.hash = '#trial={row.number}'")
+        browser.until(f"document.querySelector('#row-{row.number}')?.ariaSelected === 'true'")
+        again, score, export, *_ = [shlex.split(text) for text in texts(browser, ".commands pre")]
+        assert again[:2] == ["plastsearch", "trial"]
+        assert {*again[3::2]} == {"--set"}
+        assert read_trial(space, again[4::2]).trial_id() == row.record.id
+        assert score[:3] == ["plastsearch", "score", f"{results.folder}:{row.number}"]
+        assert export[:3] == ["plastsearch", "export", f"{results.folder}:{row.number}"]
 
 
 def test_a_link_brings_the_view_back(browser, shown: Opened, page):

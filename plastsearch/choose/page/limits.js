@@ -1,6 +1,7 @@
 // Budgets: a slider for each limited column over the histogram of its values, and every limit as a chip that takes it back.
 
 const FINE = 400;
+let spoken = 0;
 
 function drawLimits() {
   const box = one("#sliders"), keys = now.sliders.join("|");
@@ -10,6 +11,9 @@ function drawLimits() {
   const front = data.members.filter(number => mask[placeOf.get(number)]).length, all = data.look.filter(look => look >= 0).length;
   const text = `${inView.toLocaleString("en")} of ${all.toLocaleString("en")} trials in view · ${front} of ${data.members.length} of the front`;
   one("#count").textContent = text;
+  // Readers are told when the brush rests, not at each of its steps.
+  clearTimeout(spoken);
+  spoken = setTimeout(() => { one("#said").textContent = text; }, 700);
 }
 
 function sides(column) { return column.goal === "max" ? 0 : 1; }  // which end a budget bounds

@@ -111,9 +111,10 @@ function failures() {
 
 function selects() {
   const axes = columns.filter(column => column.known && column.key !== now.axes && (column.kind === "number" ? column.different > 1 || column.of !== "metric" : column.words.length <= 14));
+  // Short names, for lists are narrow; the axis itself says the whole.
   const options = found => [["objectives", "objective"], ["choices", "setting"], ["growth", "growth"], ["metrics", "metric"], ["order", "trial"]].flatMap(([label, of]) => {
     const mine = found.filter(column => column.of === of);
-    return mine.length ? [made("optgroup", { label }, ...mine.map(column => made("option", { value: column.key }, column.title)))] : [];
+    return mine.length ? [made("optgroup", { label }, ...mine.map(column => made("option", { value: column.key, title: column.title }, column.short)))] : [];
   });
   for (const side of ["x", "y"]) {
     const list = one(`#axis-${side}`), log = one(`#log-${side}`), flag = side === "x" ? "logX" : "logY";
@@ -145,6 +146,7 @@ function paper(on) {
   document.documentElement.classList.toggle("paper", on);
   readPaint();
   scatter.key = parallel.key = "";
+  one("#verdict").open = on;
   if (on) printTable();
   Object.keys(VIEWS).forEach(name => due.add(name));
   drawNow();
