@@ -126,6 +126,15 @@ Mlflow = Annotated[
         rich_help_panel=_DRIVER,
     ),
 ]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TARGET",
+        help="Who hears of the beginning, the end, failures and new members of the front: a webhook (https://…), a "
+        "command, or env:NAME for an address that is a secret; may be given several times.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
 JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
 JsonLines = Annotated[

@@ -198,10 +198,12 @@ def hosts_of(results: Results) -> list[str]:
 
 
 def _versions(results: Results) -> str:
-    told = [event.versions for event in results.events if isinstance(event, SessionBegun) and event.versions]
+    sessions = [event for event in results.events if isinstance(event, SessionBegun)]
     found: dict[str, list[str]] = {}
-    for versions in told:
-        for name, number in versions.items():
+    for event in sessions:
+        commit = {"commit": event.commit} if event.commit else {}
+        own = {"plastsearch": event.version} if event.version else {}
+        for name, number in (own | event.versions | commit).items():
             if number not in found.setdefault(name, []):
                 found[name].append(number)
     if not found:

@@ -31,10 +31,12 @@ def proposed(number: int, planned: PlannedTrial) -> Proposed:
 
 def reported(attempt: Attempt, message: Progress) -> Reported:
     """A worker said how far it is."""
-    boundary = {"boundary": True} if message.boundary else {}
+    # As a dictionary: what was not said stays out of the line.
+    more: dict[str, Any] = {"boundary": True} if message.boundary else {}
+    more |= {"system": message.system} if message.system else {}
     return Reported(
         trial=attempt.trial, attempt=attempt.attempt, stage=message.stage, step=message.step,
-        steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **boundary,
+        steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **more,
     )  # fmt: skip
 
 

@@ -5,9 +5,8 @@ Told from a thread of its own: a store on a slow file server, or metrics that ha
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from plastsearch.execute.executor import Meters
 from plastsearch.store.records import StageRecords
@@ -21,15 +20,6 @@ _PATIENCE_S = 5.0  # at the end
 _SHARE = 0.02  # of the time, at most, is spent on looking: a front of 20,000 trials is not free
 
 
-@runtime_checkable
-class Lagging(Protocol):
-    """A listener that mirrors the journal later than it is written."""
-
-    @property
-    def lag(self) -> int:
-        """Events that the mirror does not have yet."""
-
-
 class Exporter:
     """Tells meters where the sweep stands, every few seconds and once more at its end."""
 
@@ -38,7 +28,6 @@ class Exporter:
         meters: Meters,
         sweep: str,
         view: SweepView,
-        others: Sequence[object],
         store: Path,
         store_max_gb: float | None,
         tell: Callable[[Event], None],
@@ -47,7 +36,6 @@ class Exporter:
         self._meters = meters
         self._tags = {"sweep": sweep}
         self._view = view
-        self._mirrors = [one for one in others if isinstance(one, Lagging)]
         self._store, self._store_max_gb = StageRecords(store), store_max_gb
         self._tell = tell
         self._every_s = every_s
@@ -98,7 +86,7 @@ class Exporter:
         self._set("slots", "trials that may be at work at a time", self._view.slots)
         if ends:
             self._set("last_trial_ended_seconds", "when a trial last ended, in seconds since 1970", max(ends))
-        self._set("tracker_lag_events", "events that MLflow has not got yet", sum(one.lag for one in self._mirrors))
+        self._set("tracker_lag_events", "events that MLflow has not got yet", self._view.lag())
         if self._store_max_gb is not None:
             self._set("store_limit_bytes", "bytes that the store may take", 1e9 * self._store_max_gb)
         members = self._view.front()

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from plastsearch.execute.inline import InlineExecutor
 from plastsearch.preflight.data_checks import data_of, has_finalists
 from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
+from plastsearch.spec.methods import Runs
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted, limits_of
 from plastsearch.sweep.driver_log import DriverLog, versions
@@ -28,13 +30,15 @@ from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Phase, SearchPhase, phases_of, replication_of
 from plastsearch.sweep.planned import Records
 from plastsearch.sweep.run import Sweep
+from plastsearch.sweep.source import source
 from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.tasks import task_of
-from plastsearch.sweep.view import SweepView
+from plastsearch.sweep.view import Lagging, SweepView
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.events import Opened, SessionBegun, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
+from plastsearch.version import __version__
 
 if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
     from plastsearch.search.study import Study
@@ -89,6 +93,13 @@ def _prepare_elsewhere(spec: SweepSpec, options: Options, executor: Executor) ->
     configs, clips = data_of(spec), str(options.clips_of(options.root))
     text = request_for(configs, evaluation=_opens_evaluation(spec, options))
     return CorpusPreparation(configs, executor.elsewhere(MODULE, [clips], text))
+
+
+def _runs(spec: SweepSpec, options: Options, phases: Sequence[Phase] | None) -> Runs:
+    """How many runs the session can expect; phases from elsewhere are counted by their bound."""
+    if phases is not None:
+        return Runs(spec.search.trials, 0, 0)
+    return spec.runs if options.finalists else replace(spec.runs, finalists=0, seeds=0)
 
 
 def _opens_evaluation(spec: SweepSpec, options: Options) -> bool:
@@ -165,7 +176,7 @@ class _Session:
         self._view = SweepView(
             records,
             self._ranking,
-            spec.search.trials,
+            _runs(spec, options, phases),
             slots=executor.slots,
             wall_s=self._spent_s,
             began=self._began,
@@ -177,11 +188,12 @@ class _Session:
         self._log = DriverLog(opened.folder, self._view)
         watch = HaltingWatch(spec.halt, records, self._say)
         self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
+        self._view.mirrors = [one for one in self._listeners if isinstance(one, Lagging)]
         meters = executor.meters
         if meters is not None:
             store = options.store_of(opened.folder.parent)
-            name, limit_gb, mirrors = opened.folder.name, options.store_max_gb, list(self._listeners)
-            self._listeners.append(Exporter(meters, name, self._view, mirrors, store, limit_gb, self._state.tell))
+            name, limit_gb = opened.folder.name, options.store_max_gb
+            self._listeners.append(Exporter(meters, name, self._view, store, limit_gb, self._state.tell))
         self._state.listeners.extend(self._listeners)
 
     def _open_study(self) -> "Study":
@@ -215,7 +227,12 @@ class _Session:
                 if isinstance(event, Opened):
                     self._state.tell(event)
         host, session = socket.gethostname(), uuid.uuid4().hex[:8]
-        begun = SessionBegun(session=session, pid=os.getpid(), host=host, resumed=resumed, versions=versions())
+        made_of = source()
+        begun = SessionBegun(
+            session=session, pid=os.getpid(), host=host, resumed=resumed, version=__version__, commit=made_of.commit,
+            branch=made_of.branch, command=self._options.command(self._opened.folder),
+            versions=versions(),
+        )  # fmt: skip
         self._state.write(begun)
 
     def run(self, interrupts: Interrupts, tell: Callable[[Outcome], None]) -> Outcome:

@@ -96,6 +96,10 @@ class SessionBegun(Event):
     pid: int = 0
     host: str = ""
     resumed: bool = False
+    version: str = ""  # of this program
+    commit: str = ""  # of the checkout it ran from, where there is one
+    branch: str = ""
+    command: str = ""  # what goes on with it
     versions: dict[str, str] = {}  # of Python and the libraries that results rest on, as the driver has them
 
 
@@ -141,6 +145,7 @@ class Reported(TrialEvent):
     metrics: dict[str, float | None]
     node: str | None = None
     boundary: bool = False
+    system: dict[str, float | None] = {}  # what its process took of the machine, as that process saw it
 
 
 class Retried(TrialEvent):
@@ -235,6 +240,8 @@ def _check(event: Event) -> None:
     numbers: list[float | None] = []
     if isinstance(event, Reported | Ended):
         numbers += event.metrics.values()
+    if isinstance(event, Reported):
+        numbers += event.system.values()
     if isinstance(event, Ended):
         check_details(event.details)
         numbers += (event.seconds, event.fidelity)

@@ -190,7 +190,7 @@ def test_a_tracker_is_told_who_is_certain_and_how_reliable_the_ranking_is(noisy)
     summary = found.summary
     assert summary["reliability.dev_eer_low"] < summary["reliability.dev_eer"] < summary["reliability.dev_eer_high"]
     assert summary["gain_low"] < summary["gain_likely"] < summary["gain_high"]
-    view = SweepView({}, noisy.ranking, trials=None)
+    view = SweepView({}, noisy.ranking)
     view.drawn_with(summary)
     assert view.likely_gain == noisy.likely_gain  # what the footer says is what the report says
     assert found.tags["plastsearch.knee"] == str(noisy.knee.number)

@@ -4,6 +4,7 @@ import threading
 import time
 
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.spec.methods import Runs
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.events import Note
@@ -34,13 +35,13 @@ def told(rig, tmp_path, meters, **more):
     """A sweep with an exporter: its records, what it said, the seconds that closing took."""
     it = rig(tmp_path.name, rng=Dice(orders={2: "error"}))
     sweep = it.open()
-    view = SweepView(sweep.records, sweep._ranking, 6, slots=3)
+    view = SweepView(sweep.records, sweep._ranking, Runs(6, 0, 0), slots=3, mirrors=[Behind()])
     said = []
     store = tmp_path / "store"
     for folder, count in (("stages/one", 1000), ("scores", 70)):  # scores are not what --store-max-gb bounds
         (store / folder).mkdir(parents=True)
         (store / folder / "file").write_bytes(b"x" * count)
-    exporter = Exporter(meters, "night", view, [it, Behind()], store, 2.5, said.append, every_s=0.01, **more)
+    exporter = Exporter(meters, "night", view, store, 2.5, said.append, every_s=0.01, **more)
     InlineExecutor().run(sweep)
     began = time.monotonic()
     assert exporter.close() is None
@@ -72,10 +73,10 @@ def test_numbers_are_those_of_the_journal(rig, tmp_path):
 def test_the_interval_of_the_gain_is_the_one_last_drawn(rig, tmp_path):
     it = rig()
     sweep = it.run()
-    view = SweepView(sweep.records, sweep._ranking, 6)
+    view = SweepView(sweep.records, sweep._ranking, Runs(6, 0, 0))
     view.drawn_with({"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.35, "hypervolume": 3.0})
     meters = Meters()
-    assert Exporter(meters, "night", view, [], tmp_path, None, print).close() is None
+    assert Exporter(meters, "night", view, tmp_path, None, print).close() is None
     sweep_tag = ("sweep", "night")
     assert [meters.found[name, sweep_tag] for name in ("gain_likely", "gain_low", "gain_high")] == [0.2, 0.1, 0.35]
     assert f"gain {100 * view.gain():.1f} %, likely 20.0 [10.0, 35.0] · " in view.summary()

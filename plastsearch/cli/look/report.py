@@ -82,7 +82,7 @@ def report(
     more = _parts(results)
     files = _write(results, out, gathered, more)
     if mlflow is not None:
-        from plastsearch.tracking.mlflow_tracker import sync
+        from plastsearch.tracking.mlflow_sync import sync
 
         sync(folder, mlflow, render)
     if as_json:

@@ -32,6 +32,7 @@ def sweep(
     checkpoint_s: options.CheckpointS = None,
     mlflow: options.Mlflow = None,
     deterministic: options.Deterministic = False,
+    notify: options.Notify = None,
     quiet: options.Quiet = False,
     as_json: options.JsonAtEnd = False,
     json_lines: options.JsonLines = False,
@@ -48,8 +49,11 @@ def sweep(
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     from plastsearch.cli.sessions.sweep import Showing, attempt, load
+    from plastsearch.sweep.notify import target
     from plastsearch.sweep.options import Options
 
+    for text in notify or ():
+        target(text)  # so is a command that is not there
     if dry_run:
         from plastsearch.cli.sessions.space import print_dry_run
 
@@ -61,6 +65,7 @@ def sweep(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,
         finalists=final, space_file=space, overrides=overrides, mlflow=mlflow, cache_max_gb=cache_max_gb,
         store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
+        notify=notify or (),
     )  # fmt: skip
     try:
         outcome = attempt(space, where, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))
