@@ -72,7 +72,7 @@ FIXED: dict[str, Fixed] = {
 }  # fmt: skip
 # Metrics that trials report beside those that can be objectives.
 MORE_METRICS = {
-    "dev_eer_tie_safe": "EER on search-dev with equal scores taken to be the worst case, percent",
+    "dev_eer_tie_safe": "EER on search-dev with equal scores crossed in one step, percent",
     "params_baseline": "parameters of the untouched network",
     "step_ratio": "time of a whole step against full fine-tuning of the ungrown network",
     "backward_cv": "how far timings of the backward pass scatter, as a share of their mean",

@@ -117,7 +117,7 @@ def ranks_figure(found: Ranks) -> Figure:
         axes.plot([place, place], [0, 0.08], color=INK, lw=1)
         axes.text(place, 0.13, str(place), ha="center", va="bottom", fontsize=9)
     end = min(1 + found.distance, count + margin)
-    axes.plot([1, 1, end, end, 1, end], [0.48, 0.58, 0.58, 0.48, 0.53, 0.53], color=FAINT, lw=1)
+    axes.plot([1, 1, 1, end, end, end], [0.48, 0.58, 0.53, 0.53, 0.58, 0.48], color=FAINT, lw=1)
     axes.text((1 + end) / 2, 0.63, f"critical difference {found.distance:.2f}", ha="center", va="bottom", fontsize=8)
     level = -0.13
     for first, last in found.cliques:
@@ -129,6 +129,6 @@ def ranks_figure(found: Ranks) -> Figure:
         y = level - 0.12 - 0.3 * (at if left else count - 1 - at)
         x = 1 - 0.08 * margin if left else count + 0.08 * margin
         axes.plot([rank, rank, x], [0, y, y], color=INK, lw=0.9)
-        axes.text(x, y, f"{name}  {rank:.2f} " if left else f" {rank:.2f}  {name}", fontsize=9, va="center",
+        axes.text(x, y, f"{name}   {rank:.2f}  " if left else f"  {rank:.2f}   {name}", fontsize=9, va="center",
                   ha="right" if left else "left")  # fmt: skip
     return figure

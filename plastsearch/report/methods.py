@@ -29,8 +29,19 @@ def methods(results: Results) -> list[Block]:
 
 def paragraph(results: Results) -> str:
     """Data, space, budget, seeds, statistics, hardware, versions."""
-    parts = (_data, _network, _search, _budget, _controls, _seeds, _statistics, _machines, _versions)
+    parts = (_merged, _data, _network, _search, _budget, _controls, _seeds, _statistics, _machines, _versions)
     return " ".join(said for part in parts if (said := part(results)))
+
+
+def _merged(results: Results) -> str:
+    head = next((event for event in results.events if isinstance(event, Opened)), None)
+    if head is None or not head.merged:
+        return ""
+    apart = f"; {len(results.apart)} runs on other clips than the first one's are not in what follows"
+    return (
+        f"Results were joined from {len(head.merged)} sweeps ({', '.join(one.label for one in head.merged)})"
+        f"{apart if results.apart else ''}."
+    )
 
 
 def _base(results: Results) -> Mapping[str, JsonValue]:

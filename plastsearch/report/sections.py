@@ -186,7 +186,7 @@ def _apart(results: Results) -> list[Block]:
     told = ", ".join(f"{count} on {name}" for name, count in corpora.most_common())
     return [Heading("Set apart"), Text(
         f"{len(results.apart)} runs were made on other data than the sweep's first ({told}). EERs of different clips "
-        "have no common order, so they are in no front, mean or comparison above; under *Sweeps joined* they stand."
+        "have no common order, so they are in no front, mean or comparison here; `Sweeps joined`, at the end, has them."
     )]  # fmt: skip
 
 
