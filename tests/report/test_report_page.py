@@ -16,6 +16,7 @@ def page(noisy):
     return publish(noisy)["report.html"]
 
 
+@pytest.mark.slow
 def test_it_is_one_file_that_names_no_other(page):
     text = page.read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)
@@ -23,6 +24,7 @@ def test_it_is_one_file_that_names_no_other(page):
     assert "<script" not in text
 
 
+@pytest.mark.slow
 def test_every_section_is_in_the_contents(noisy, page):
     text = page.read_text()
     for block in report(noisy):
