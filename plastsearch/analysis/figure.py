@@ -157,6 +157,12 @@ def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[
 
 def bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     """Share of the draws → the area where their fronts run, in one pair of objectives; none if nothing is known."""
+    if pair not in results.areas:  # page and picture draw the same
+        results.areas[pair] = _bands(results, pair)
+    return results.areas[pair]
+
+
+def _bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     certainty = results.certainty
     at = [n for n, row in enumerate(results.plotted) if row.allowed]
     if certainty is None or not at:

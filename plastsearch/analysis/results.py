@@ -13,6 +13,7 @@ from plastsearch.analysis.certainty import Certainty, certainty_of
 from plastsearch.analysis.comparing import Against, Comparison, compare
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
+from plastsearch.pareto.attainment import Corners
 from plastsearch.pareto.front import knee
 from plastsearch.pareto.noise import Noise
 from plastsearch.spec.methods import METHODS, Control
@@ -133,6 +134,11 @@ class Results:
 
     @cached_property
     def _noise(self) -> dict[str, Noise | None]:
+        return {}
+
+    @cached_property
+    def areas(self) -> dict[object, list[tuple[float, Corners]]]:
+        """Bands that figure.py worked out, by the axes they are drawn on."""
         return {}
 
     @cached_property

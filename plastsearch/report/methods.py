@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.analysis.columns import device
 from plastsearch.analysis.figure import title
@@ -50,7 +50,9 @@ def _base(results: Results) -> Mapping[str, JsonValue]:
 
 
 def _data(results: Results) -> str:
-    config = DataConfig.model_validate(_base(results).get("data") or {})
+    config = data_of(results)
+    if config is None:
+        return "[What the journal says of the data is not understood by this version.]"
     variant = f" ({config.variant})" if config.variant else ""
     cap = f", capped at {config.clips:,} training clips" if config.clips is not None else ""
     dev = {
@@ -64,6 +66,14 @@ def _data(results: Results) -> str:
         f"Detectors were trained on {config.corpus}{variant}{cap}{changes}, with clips of {length}; the search scored "
         f"configurations on {dev} alone."
     )
+
+
+def data_of(results: Results) -> DataConfig | None:
+    """The data that the sweep asked for, as far as this version understands it."""
+    try:
+        return DataConfig.model_validate(_base(results).get("data") or {})
+    except ValidationError:
+        return None
 
 
 def _network(results: Results) -> str:

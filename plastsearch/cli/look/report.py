@@ -110,7 +110,13 @@ def _parts(results: "Results") -> "Joined | None":
     from plastsearch.joining.sweeps import Sweep
 
     sweep = Sweep(results.folder, results.name, results.events)
-    return joined([sweep]) if sweep.head.merged else None
+    if not sweep.head.merged:
+        return None
+    try:
+        return joined([sweep])
+    except PlastsearchError as error:  # the sweep itself is shown all the same
+        print_error(f"its parts cannot be set side by side: {error}")
+        return None
 
 
 def _join(folders: list[Path], out: Path | None, *, as_json: bool) -> None:
