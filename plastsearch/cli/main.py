@@ -45,7 +45,7 @@ def _root(
 PANELS = {
     "start": ("Begin", ("doctor", "new", "schema")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
-    "look": ("Look", ("report", "ablate", "ui", "sync", "evaluate")),
+    "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
     "data": ("Data and models", ("pretrain", "data", "store", "journal")),
     "cluster": ("Cluster", ("k8s",)),

@@ -6,8 +6,10 @@ Told with each report, so that what it shows is the process at work and costs on
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+GPU_USE = "gpu_0_utilization_percentage"
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -25,7 +27,7 @@ class OwnFigures:
             share = (used_s - self._used_s) / (now_s - self._looked_s)
             found["cpu_utilization_percentage"] = round(100 * share, 1)
         self._looked_s, self._used_s = now_s, used_s
-        return found | _memory() | _gpu_memory()
+        return found | _memory() | _gpu()
 
 
 def _memory() -> dict[str, float]:
@@ -36,9 +38,13 @@ def _memory() -> dict[str, float]:
     return {"system_memory_usage_megabytes": round(resident * _PAGE_MB, 1)}
 
 
-def _gpu_memory() -> dict[str, float]:
+def _gpu() -> dict[str, float]:
     # Only if the trial has it already: fake trials have no torch, and to import it takes seconds.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
-    return {"gpu_0_memory_usage_megabytes": round(torch.cuda.memory_allocated() / 1e6, 1)}
+    found = {"gpu_0_memory_usage_megabytes": round(torch.cuda.memory_allocated() / 1e6, 1)}
+    # A part of a GPU (MIG) and some containers do not tell how busy it is, each by an exception of its own.
+    with suppress(Exception):
+        found[GPU_USE] = float(torch.cuda.utilization())
+    return found
