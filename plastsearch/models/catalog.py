@@ -46,6 +46,8 @@ class Widths(TypedDict, total=False):
     rate_hz: int
     pooling: str
     dropout: float
+    head: str
+    layers_in: str
 
 
 # The geometry every wav2vec 2.0 shares: 25 ms windows, one frame each 20 ms at 16 kHz.

@@ -46,7 +46,19 @@ def widths_of(model: ModelConfig) -> Widths:
             surrogate=model.surrogate,
         )
     )  # fmt: skip
-    return with_spikes({**widths, "pooling": model.pooling}, spikes, model.from_)
+    judged = judged_by(model.name, model.head, model.layers_in)
+    return with_spikes({**widths, "pooling": model.pooling, **judged}, spikes, model.from_)
+
+
+def judged_by(name: str, head: str, layers_in: str) -> Widths:
+    """The head of a network and which layers it reads; refused where the network has no such head."""
+    if name != "wav2vec2" and (head, layers_in) != ("linear", "last"):
+        what = f"model.head: {head!r} judges" if head != "linear" else f"model.layers_in: {layers_in!r} mixes"
+        raise PlastsearchError(
+            f"{what} the layers of a speech encoder, and {name} is none; use model.name: wav2vec2, or the linear head "
+            "and `layers_in: last`"
+        )
+    return {"head": head, "layers_in": layers_in}
 
 
 def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:

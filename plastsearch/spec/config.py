@@ -20,10 +20,14 @@ from plastsearch.spec.limits import (
     MOST_SEED,
     MOST_WIDTH,
 )
-from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
+from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
-LATER = ("lora_share", "adaptive_steps", "adaptive_score")
+LATER = (
+    "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
+    "train.average_best", "train.checkpoint_layers",
+)  # fmt: skip
+EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
@@ -43,7 +47,10 @@ class ModelConfig(Closed):
     preset: Preset = "tiny"
     from_: str | None = Field(None, alias="from")
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None  # None: the network's own
-    pooling: Literal["mean", "attention", "mean_std"] = "mean"
+    head: Head = "linear"  # what judges the frames; all but linear are for speech encoders (docs/strong.md)
+    # Of an encoder, which a head reads; mhfa and sls read every layer anyhow.
+    layers_in: Literal["last", "weighted_sum"] = "last"
+    pooling: Literal["mean", "attention", "mean_std"] = "mean"  # of the linear head; others pool in their own way
     bidirectional: bool = False  # grnn only
     dropout: float = Field(0.0, ge=0, lt=1)
     activation: Literal["own", "lif"] = "own"  # lif: spiking neurons (docs/spiking.md); resnet18 and grnn
@@ -54,8 +61,14 @@ class ModelConfig(Closed):
     surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"  # lif: in the place of a spike's derivative
 
     def identity(self) -> dict[str, object]:
-        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it."""
+        """Plain data for hashes: what a network does not read is left out, and so is what older ids know nothing of."""
         unread = {"activation", *SPIKING} if self.activation == "own" else set()
+        if self.head == "linear":
+            unread |= {"head"}
+        else:
+            unread |= {"pooling"}
+        if self.layers_in == "last" or self.head in EVERY_LAYER:
+            unread |= {"layers_in"}
         return self.model_dump(mode="json", by_alias=True, exclude=unread)
 
 
@@ -124,6 +137,10 @@ class TrainConfig(Closed):
     evaluations: int = Field(2, ge=1, le=MOST_REPEATS)  # dev evaluations per stage; the best state is kept
     early_stop: int = Field(0, ge=0, le=MOST_COUNT)  # evaluations without gain; 0: never (else marked 'unequal budget')
     train_head: bool = True  # in every arm alike
+    encoder_lr_ratio: float = Field(1.0, gt=0, le=MOST_AMOUNT)  # of all below the head, new neurons too, to the head's
+    layer_decay: float = Field(1.0, gt=0, le=1)  # of the learning rate, with each block further down
+    average_best: int = Field(1, ge=1, le=MOST_REPEATS)  # so many best states become one, where that is better on dev
+    checkpoint_layers: bool = False  # compute blocks again in the backward pass: less memory, more time, equal numbers
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -182,9 +199,12 @@ class TrialConfig(Closed):
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
         plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
-        for name in LATER:
-            if plain[name] == type(self).model_fields[name].default:
-                del plain[name]
+        for path in LATER:
+            section, _, name = path.rpartition(".")
+            values = plain[section] if section else plain
+            usual = (type(getattr(self, section)) if section else type(self)).model_fields[name].default
+            if values[name] == usual:
+                del values[name]
         return content_id(plain)
 
 

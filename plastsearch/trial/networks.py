@@ -79,9 +79,9 @@ class TrialNetwork:
 def new_network(config: TrialConfig) -> TrialNetwork:
     """The network before its first stage: random weights, or those that `model.from` names."""
     seed = derive_seed(config.seed, "weights")
-    return TrialNetwork(
-        copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed))
-    )
+    module = copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed))
+    module.checkpoint_layers = config.train.checkpoint_layers
+    return TrialNetwork(module)
 
 
 @lru_cache(maxsize=1)
