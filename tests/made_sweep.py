@@ -226,7 +226,10 @@ def make_sweep(
             for run_seed in seeds:
                 control = "baseline" if of == baseline else None
                 make.finished(role="finalist", control=control, of=of, seed=run_seed, **make.settings(of))
-        make.write("finish", status="done", seconds=make.now - START)
+        make.write("finish", status="done", seconds=make.now - START, tally={
+            "ended": search + 3, "failed": 1, "planned": spec["search"]["trials"],
+            "best": min(make.dev_eers[number] for number in done),  # of single runs
+        })  # fmt: skip
     else:
         running = make.propose()
         make.write("start", trial=running, attempt=1, node="node-1")

@@ -42,7 +42,7 @@ COPY --from=build /opt/plastsearch /opt/plastsearch
 COPY k8s/images/healthy.py /opt/plastsearch/healthy.py
 COPY search_spaces /opt/plastsearch/search_spaces
 ENV PATH=/opt/plastsearch/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true \
+    PLASTSEARCH_REVISION=$REVISION RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000:100
 WORKDIR /home/ray

@@ -43,8 +43,9 @@ def _root(
 
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
+    "start": ("Begin", ("doctor", "schema")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
-    "look": ("Look", ("report", "ablate", "ui", "evaluate")),
+    "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
     "data": ("Data and models", ("pretrain", "data", "store", "journal")),
     "cluster": ("Cluster", ("k8s",)),

@@ -104,6 +104,11 @@ def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
     head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
+    if head.merged:
+        raise PlastsearchError(
+            f"{folder} was merged from {len(head.merged)} sweeps, and a sweep cannot go on from several; start another "
+            f"with --name and let it learn from this one: search: {{warm_start: [{folder}]}}"
+        )
     # Compared by content, not by the spec's hash: a message that names the keys is worth more than "differs".
     changed = _differences(_question(_completed(head.spec)), _question(spec.plain()))
     if changed:

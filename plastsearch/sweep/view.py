@@ -10,8 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol, runtime_checkable
 
+from plastsearch.execute.own_figures import GPU_USE
 from plastsearch.pareto.foretelling import words as halting_words
 from plastsearch.pareto.noise import Noise, words
 from plastsearch.spec.methods import UNTOUCHED, Runs, facts, reads
@@ -27,6 +29,7 @@ from plastsearch.words import duration, roughly
 LEAST_FREEDOM = 4  # repeats below this say next to nothing of how far runs scatter
 # As MLflow names them, and what they are.
 LIKELY = {"gain_likely": "median", "gain_low": "lower end of 95 %", "gain_high": "upper end of 95 %"}
+_LOOKS = 5
 _TODAY_S = 20 * 3600  # beyond, a time of day alone would mislead
 _NUMBER = re.compile(r"\d+")
 
@@ -136,6 +139,9 @@ class SweepView:
         gpu_s = sum(record.gpu_seconds for record in records)
         trials_s = sum(record.seconds for record in records)
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
+        busy = self.gpu_use(records)
+        if busy is not None:
+            parts.append(f"GPUs {busy:.0f} % busy")
         parts.append(f"elapsed {duration(self.wall_s + time.monotonic() - self.began)}")
         left = self.left_s()
         if left is not None:
@@ -144,6 +150,18 @@ class SweepView:
             lag = self.lag()
             parts.append(f"MLflow {lag} events behind" if lag else "MLflow level")
         return " · ".join(parts)
+
+    def gpu_use(self, records: Sequence[TrialRecord]) -> float | None:
+        """How busy the GPUs of running trials are, in percent, as their last reports saw it."""
+        # One look is a moment, and a trial reports where an evaluation ends: some of each are nearer to the truth.
+        seen = [
+            use
+            for record in records
+            if record.state == "running"
+            for report in record.history[-_LOOKS:]
+            if (use := report.system.get(GPU_USE)) is not None
+        ]
+        return fmean(seen) if seen else None
 
     def lag(self) -> int:
         """Events of the journal that MLflow has not got yet."""

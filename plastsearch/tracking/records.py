@@ -17,6 +17,7 @@ from plastsearch.tracking.events import (
     Reported,
     Retried,
     Role,
+    Source,
     Started,
     State,
     TrialEvent,
@@ -37,6 +38,8 @@ class TrialRecord:
     reuse_of: int | None = None
     of: int | None = None  # of a finalist or replicate the trial it repeats, of a control the trial it answers to
     seed: int | None = None  # of a finalist or a replicate
+    source: Source | None = None  # in a merged sweep
+    apart: bool = False  # of other data than the journal's head asks about
     state: State = "proposed"
     attempts: int = 0
     failures: int = 0  # attempts that ended in a failure
@@ -121,6 +124,8 @@ def _proposed(event: Proposed) -> TrialRecord:
         reuse_of=event.reuse_of,
         of=event.of,
         seed=event.seed,
+        source=event.source,
+        apart=event.apart,
         proposed_at=event.at,
     )
 

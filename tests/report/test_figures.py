@@ -24,8 +24,9 @@ from plastsearch.analysis.figure import (
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.report import page as pages
-from plastsearch.report.page import pareto_figure, pareto_html, sites_figure, sites_html
+from plastsearch.report.page import pareto_figure, pareto_html
 from plastsearch.report.picture import MARKERS, pareto_png, sites_png
+from plastsearch.report.sites_page import sites_figure, sites_html
 from plastsearch.spec.methods import CONTROLS
 from tests.browser import Browser
 from tests.made_sweep import make_sweep

@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.own_figures import GPU_USE
 from plastsearch.spec.methods import Runs
 from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.display import JsonLines, Lines
 from plastsearch.sweep.live import Live
 from plastsearch.sweep.view import SweepView
 from plastsearch.sweep.waiting import FirstStages
-from plastsearch.tracking.events import Retried, Started, note
+from plastsearch.tracking.events import Reported, Retried, Started, note
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
 from tests.sweep.conftest import OBJECTIVES
@@ -184,3 +185,18 @@ def test_the_footer_says_how_far_the_mirror_lags_behind():
     assert view.summary().endswith("MLflow 12 events behind")
     mirror.lag = 0
     assert view.summary().endswith("MLflow level")
+
+
+def test_the_footer_says_how_busy_gpus_are():
+    busy = [record(n, state="running") for n in range(2)]
+    for one, uses in zip(busy, ([10, 100, 100, 100, 100, 100], [50]), strict=True):
+        one.history += [
+            Reported(trial=one.number, attempt=1, stage="train", step=1, steps_total=9, metrics={},
+                     system={GPU_USE: float(use)}) for use in uses
+        ]  # fmt: skip
+    view = SweepView(dict(enumerate(busy)), Ranking(OBJECTIVES), Runs(4, 0, 0))
+    assert " · GPUs 92 % busy · " in view.summary()  # five looks at one, one at the other
+    busy[0].state = "done"
+    assert " · GPUs 50 % busy · " in view.summary()
+    busy[1].history.clear()
+    assert "busy" not in view.summary()

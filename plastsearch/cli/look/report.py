@@ -15,10 +15,14 @@ from plastsearch.words import shown
 
 if TYPE_CHECKING:
     from plastsearch.analysis.results import Results
+    from plastsearch.report.paper_section import Gathered
 
 
 def report(
-    folder: options.SweepFolder,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="SWEEP...", help="A sweep's folder, also one that still runs; several are joined."),
+    ],
     as_json: options.AsJson = False,
     under: Annotated[
         list[str] | None,
@@ -41,11 +45,21 @@ def report(
         bool, typer.Option("--skip-bad-lines", help="Show what the sound lines of a damaged journal say.")
     ] = False,
 ) -> None:
-    """Print a sweep's Pareto front and write its report: Markdown, HTML, interactive figure, table of all trials."""
+    """Print a sweep's Pareto front and write its report: Markdown, HTML, LaTeX, figures, CSV and Parquet of all runs.
+
+    Several sweeps (seeds, machines, corpora) stand side by side, with means over them; --out keeps that as files.
+    """
+    if len(folders) > 1:
+        if under or mlflow is not None or skip_bad_lines:
+            raise PlastsearchError("--under, --mlflow and --skip-bad-lines are of one sweep; name a single folder")
+        _join(folders, out, as_json=as_json)
+        return
+    folder = folders[0]
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.results import load_results, results_of
     from plastsearch.report.front_section import parse_budget
+    from plastsearch.report.paper_section import PAPER, gather
     from plastsearch.report.publish import render, report_json
     from plastsearch.report.sections import opening
     from plastsearch.report.sections import report as report_blocks
@@ -64,9 +78,11 @@ def report(
         results = load_results(folder)
     if out is None and (trouble := refresh(results)):
         print_error(trouble)
-    files = _write(results, out)
+    gathered = gather(results)
+    more = _parts(results)
+    files = _write(results, out, gathered, more)
     if mlflow is not None:
-        from plastsearch.tracking.mlflow_tracker import sync
+        from plastsearch.tracking.mlflow_sync import sync
 
         sync(folder, mlflow, render)
     if as_json:
@@ -74,22 +90,53 @@ def report(
         return
     said = console()
     wanted = {
-        "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice", "Failures",
-        "Warnings",
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", PAPER, WHY, IMPORTANCE, "Work not done twice",
+        "Failures", "Warnings", "Set apart",
     }  # fmt: skip
     print_blocks(said, opening(results))
-    print_blocks(said, _sections(report_blocks(results, budgets), wanted))
+    print_blocks(said, _sections(report_blocks(results, budgets, gathered), wanted))
+    print_blocks(said, more)
     if files:
         said.print(f"\nReport: {shown(files['report.md'])}\nFigure: {shown(files['pareto.html'])}", markup=False)
     said.print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
 
 
-def _write(results: "Results", out: Path | None) -> dict[str, str]:
+def _parts(results: "Results") -> list[Block]:
+    """Of a merged sweep: the sweeps that it was merged from, side by side."""
+    from plastsearch.joining.blocks import joined_blocks
+    from plastsearch.joining.joined import joined
+    from plastsearch.joining.sweeps import Sweep
+
+    sweep = Sweep(results.folder, results.name, results.events)
+    return joined_blocks(joined([sweep]), level=2) if sweep.head.merged else []
+
+
+def _join(folders: list[Path], out: Path | None, *, as_json: bool) -> None:
+    """Several sweeps side by side; nothing is written into any of them."""
+    from plastsearch.files import told
+    from plastsearch.joining.blocks import joined_blocks
+    from plastsearch.joining.files import publish_joined
+    from plastsearch.joining.joined import join
+
+    found = join(folders)
+    files: dict[str, str] = {}
+    if out is not None:
+        with told(out):
+            files = {name: str(path) for name, path in publish_joined(found, out).items()}
+    if as_json:
+        print_json(found.plain() | {"files": files})
+        return
+    said = console()
+    print_blocks(said, joined_blocks(found))
+    said.print(f"\nReport: {shown(files['joined.html'])}" if files else "\nFiles: with --out FOLDER.", markup=False)
+
+
+def _write(results: "Results", out: Path | None, gathered: "Gathered", more: Sequence[Block]) -> dict[str, str]:
     """The report's files; of a sweep that belongs to others, or on a full disk, what it says is shown all the same."""
     from plastsearch.report.publish import publish
 
     try:
-        return {name: str(path) for name, path in publish(results, out).items()}
+        return {name: str(path) for name, path in publish(results, out, gathered, more).items()}
     except OSError as error:
         where = error.filename or out or results.folder
         why = f"{where}: cannot be written ({error.strerror or error})"

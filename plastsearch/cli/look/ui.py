@@ -21,7 +21,8 @@ from plastsearch.tracking import mlflow_server
 from plastsearch.tracking.mlflow_server import HOST
 
 START_S = 180.0  # a server on a machine that trains takes its time
-WORDS = {"figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": "Trials"}
+WORDS = {"figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": "Trials", "finalists": "Finalists"}
+VIEWS = ("front", "trials", "finalists")
 
 
 def ui(
@@ -43,7 +44,7 @@ def ui(
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
     from plastsearch.report.publish import render
-    from plastsearch.tracking.mlflow_tracker import locate
+    from plastsearch.tracking.mlflow_sync import locate
 
     place = locate(folder, mlflow, render)
     own = mlflow is None
@@ -67,7 +68,7 @@ def _addresses(base: str, experiment: str, run: str) -> dict[str, str]:
     from plastsearch.report.publish import PAGE
     from plastsearch.tracking import mlflow_pages as pages
 
-    views = {name: pages.view_page(experiment, key) for name, key in zip(("front", "trials"), pages.VIEWS, strict=True)}
+    views = {name: pages.view_page(experiment, key) for name, key in zip(VIEWS, pages.VIEWS, strict=True)}
     routes = {"figure": pages.artifact_page(experiment, run, f"pareto/{PAGE}"), "run": pages.run_page(experiment, run)}
     return {name: base + route for name, route in (routes | views).items()}
 
