@@ -69,8 +69,8 @@ def check_method(inputs: Inputs, method: MethodName, settings: Settings) -> None
         )
     if method == "attention" and _fused(inputs):
         raise PlastsearchError(
-            "--method attention: WavLM hands its attention to one fused call that keeps no weights; take "
-            "integrated-gradients or grad-cam"
+            "--method attention: this encoder's attention adds what positions say of each pair of frames, and keeps no "
+            "weights to read; take integrated-gradients or grad-cam"
         )
     blocks = [name for name, _ in inputs.detector.blocks()]
     if settings.layer is not None and settings.layer not in blocks:
@@ -173,7 +173,7 @@ def _rows(inputs: Inputs, map_FL: Tensor) -> Tensor:
 
 
 def _fused(inputs: Inputs) -> bool:
-    return inputs.encoder is not None and inputs.encoder.backbone.config.model_type == "wavlm"
+    return inputs.encoder is not None and inputs.encoder.backbone.config.model_type in ("wavlm", "wav2vec2-bert")
 
 
 def _heard(encoder: SpeechEncoder, frames: Tensor, slope: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
 from plastsearch.growth.paths import is_grown
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, CONFORMERS
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
@@ -113,6 +113,11 @@ def _resnet18(detector: Any) -> Shape:
 
 def _encoder(detector: Any) -> Shape:
     config = detector.backbone.config
+    if config.model_type in CONFORMERS:
+        raise PlastsearchError(
+            "a W2V-BERT encoder cannot be exported, for its layers have not been written a second time yet; score with "
+            "`plastsearch score`, or search on wav2vec 2.0, HuBERT or WavLM"
+        )
     for name in ("feat_extract_activation", "hidden_act"):
         if getattr(config, name) != "gelu":
             raise PlastsearchError(f"an encoder whose {name} is {getattr(config, name)} cannot be exported, only gelu")

@@ -12,7 +12,7 @@ from plastsearch.files import json_of, typed_path
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
-from plastsearch.models.catalog import BINS, CONFIG_FILE, TRANSFORMERS, Spikes, Widths, known_model, preset_widths
+from plastsearch.models.catalog import BINS, CONFIG_FILE, SPEECH, Spikes, Widths, known_model, preset_widths
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import build_front_end
 from plastsearch.models.gru import GRNN
@@ -67,7 +67,7 @@ def build(
 def from_config(plain: Widths) -> Detector:
     """The architecture that a detector's `plain_config` describes, with random weights from the global generator."""
     kind = plain["model_type"]
-    detector = BUILDERS["wav2vec2" if kind in TRANSFORMERS else kind](plain)
+    detector = BUILDERS["wav2vec2" if kind in SPEECH else kind](plain)
     if plain.get("blocks", len(detector.blocks())) < len(detector.blocks()):
         detector.truncate_(plain["blocks"])
     return detector

@@ -69,7 +69,8 @@ class Detector(nn.Module):
 
     def step(self, block: nn.Module, hidden: Tensor) -> Tensor:
         """One block; with `checkpoint_layers` what it computes within is computed again in the backward pass."""
-        if not (self.checkpoint_layers and torch.is_grad_enabled()):
+        # In train mode alone: criteria watch activations, and would see those of the second pass, too.
+        if not (self.checkpoint_layers and block.training and torch.is_grad_enabled()):
             return self.run_block(block, hidden)
         output: Tensor = checkpoint(self.run_block, block, hidden, use_reentrant=False)
         return output
@@ -111,6 +112,10 @@ class Detector(nn.Module):
     def head_modules(self) -> tuple[str, ...]:
         """Dotted prefixes of what learns in every arm alike: the classifier, and the pooling if it has parameters."""
         return ("pool", "head") if any(True for _ in self.pool.parameters()) else ("head",)
+
+    def top_modules(self) -> tuple[str, ...]:
+        """Dotted prefixes of what stands between the last block and the head."""
+        return ()
 
     def cuts(self) -> list[str]:
         """Names of the places where the network can be cut, from the first block to the head."""

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
-from plastsearch.growth.families import encoder_sites
+from plastsearch.growth.families import conformer_sites, encoder_sites
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import CONFIG_FILE, POOLED, TRANSFORMERS, Widths
+from plastsearch.models.catalog import CONFIG_FILE, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.detector import CLASSES, Detector, build_pool
 from plastsearch.models.heads.back_end import BackEnd, LayerMix
 from plastsearch.models.heads.table import HEADS
+from plastsearch.models.kaldi import BANDS, STRIDE, StackedBank
 from plastsearch.models.seeding import seeded
 from plastsearch.models.widths import hub_cache, local_folder, weights_in
 from plastsearch.models.written import MOST_BYTES
@@ -51,7 +52,16 @@ WAVE_SETTINGS: dict[str, object] = {
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
     "return_attention_mask": False,
 }
+_BANK_SETTINGS: dict[str, object] = {
+    "feature_size": BANDS,
+    "num_mel_bins": BANDS,
+    "stride": STRIDE,
+    "padding_value": 1,
+    "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+    "return_attention_mask": True,
+}
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
+_MORE_DROPOUTS = ("feat_proj_dropout", "conformer_conv_dropout")
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class SpeechEncoder(Detector):
         self.backbone: Any = backbone
         self.judged = judged
         self.normalize = normalize
-        self.final_norm_last = bool(config.do_stable_layer_norm)
+        self.final_norm_last = bool(getattr(config, "do_stable_layer_norm", False))
         if (judged.head, judged.layers_in) != ("linear", "last"):
             self.pool, outputs = _back_end(judged, config.hidden_size, config.num_hidden_layers + 1)
             self.head = nn.Linear(outputs, CLASSES)
@@ -147,9 +157,13 @@ class SpeechEncoder(Detector):
         frames_BTD: Tensor = norm(hidden)
         return frames_BTD
 
+    def top_modules(self) -> tuple[str, ...]:
+        """The norm behind the last layer, where the layers themselves are pre-norm."""
+        return ("backbone.encoder.layer_norm",) if self.final_norm_last else ()
+
     def declare_sites(self) -> list[Site | Refusal]:
         """Attention heads, head width and feed-forward units of each layer."""
-        return encoder_sites(self)
+        return [*encoder_sites(self), *conformer_sites(self)]
 
     def truncate_(self, count: int) -> None:
         """Keep the first `count` transformer layers."""
@@ -186,6 +200,31 @@ class SpeechEncoder(Detector):
         bias = self.backbone.encoder.layers[0].attention.compute_bias(frames, frames)
         repeated: Tensor = bias.repeat(clips, 1, 1)  # [B × heads, T, T], as its attention expects
         return repeated
+
+
+class ConformerEncoder(SpeechEncoder):
+    """W2V-BERT 2.0: filter banks instead of waves, feed-forward, attention, convolution, feed-forward in each layer."""
+
+    def __init__(self, backbone: nn.Module, judged: Judged, *, normalize: bool) -> None:
+        super().__init__(backbone, judged, normalize=normalize)
+        self.bank = StackedBank()
+
+    def projected(self, wave_BT: Tensor) -> Tensor:
+        """Two neighbouring frames of the bank at a time: 50 a second."""
+        hidden_BTD: Tensor = self.backbone.feature_projection(self.bank(wave_BT))[0]
+        return hidden_BTD
+
+    def placed(self, hidden_BTD: Tensor) -> Tensor:
+        """As they are: positions are told to the attention of each layer."""
+        dropped: Tensor = self.backbone.encoder.dropout(hidden_BTD)
+        return dropped[:, None] if self.judged.every_layer else dropped
+
+    def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One Conformer layer."""
+        embed: Any = self.backbone.encoder.embed_positions
+        positions = None if embed is None else embed(hidden)
+        output: Tensor = block(hidden, relative_position_embeddings=positions)
+        return output
 
 
 class MaskedPretraining(nn.Module):
@@ -272,8 +311,9 @@ def from_widths(widths: Mapping[str, object], judged: Judged, *, normalize: bool
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.for_model(**{**widths, **_NEVER, **dict.fromkeys(_DROPOUTS, judged.dropout)})
-    config.feat_proj_dropout = judged.dropout
-    return SpeechEncoder(_supported(AutoModel.from_config(config)), judged, normalize=normalize)
+    for name in _MORE_DROPOUTS:
+        setattr(config, name, judged.dropout)
+    return _around(AutoModel.from_config(config), judged, normalize=normalize)
 
 
 def from_source(source: str, judged: Judged) -> SpeechEncoder:
@@ -286,10 +326,10 @@ def from_source(source: str, judged: Judged) -> SpeechEncoder:
     logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(str(folder))
-        if config.model_type not in TRANSFORMERS:
-            known = ", ".join(TRANSFORMERS)
+        if config.model_type not in SPEECH:
+            known = ", ".join(SPEECH)
             raise PlastsearchError(f"{source}: model_type {config.model_type!r} is no speech encoder; known: {known}")
-        dropouts = dict.fromkeys((*_DROPOUTS, "feat_proj_dropout"), judged.dropout)
+        dropouts = dict.fromkeys((*_DROPOUTS, *_MORE_DROPOUTS), judged.dropout)
         for key, value in {**_NEVER, **dropouts}.items():
             setattr(config, key, value)
         backbone = AutoModel.from_pretrained(str(folder), config=config, dtype=torch.float32)
@@ -297,7 +337,13 @@ def from_source(source: str, judged: Judged) -> SpeechEncoder:
         raise
     except Exception as error:  # transformers lets out whatever a config or a file of weights leads to
         raise _no_weights(source, error) from error
-    return SpeechEncoder(_supported(backbone), judged, normalize=_normalizes(folder))
+    return _around(backbone, judged, normalize=_normalizes(folder))
+
+
+def _around(backbone: Any, judged: Judged, *, normalize: bool) -> SpeechEncoder:
+    """A detector around an encoder of its family."""
+    kind = ConformerEncoder if backbone.config.model_type in CONFORMERS else SpeechEncoder
+    return kind(_supported(backbone), judged, normalize=normalize)
 
 
 def fetch(source: str) -> Path:
@@ -337,10 +383,14 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
     choices = {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": 16_000}
+    if isinstance(detector, ConformerEncoder):
+        choices = {**_BANK_SETTINGS, "sampling_rate": 16_000}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
 def _supported(backbone: nn.Module) -> nn.Module:
+    if getattr(backbone, "intermediate_ffn", None) is not None:
+        raise PlastsearchError(f"{CONFIG_FILE}: a feed-forward behind the last layer is set, which is not supported")
     if getattr(backbone, "adapter", None) is not None:
         raise PlastsearchError(f"{CONFIG_FILE}: add_adapter is set; encoders with an adapter on top are not supported")
     return backbone

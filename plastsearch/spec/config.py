@@ -290,10 +290,16 @@ class TrialConfig(Closed):
         for path in LATER:
             section, _, name = path.rpartition(".")
             values = plain[section] if section else plain
-            usual = (type(getattr(self, section)) if section else type(self)).model_fields[name].default
-            if values[name] == usual:
+            if values[name] == usual(path):
                 del values[name]
         return content_id(plain)
+
+
+def usual(path: str) -> object:
+    """The default of a trial's setting, by its dotted path."""
+    section, _, name = path.rpartition(".")
+    default: object = (type(getattr(TrialConfig(), section)) if section else TrialConfig).model_fields[name].default
+    return default
 
 
 class RunSettings(Closed):
