@@ -116,6 +116,7 @@ def of_table(trials: int, work: Path) -> Iterator[list[Cell]]:
     """One drawing of the live table, with nothing new and after a trial has ended; what a plain display takes."""
     from rich.console import Console
 
+    from plastsearch.spec.methods import Runs
     from plastsearch.sweep.display import Lines
     from plastsearch.sweep.live import Live
     from plastsearch.sweep.view import SweepView
@@ -127,7 +128,7 @@ def of_table(trials: int, work: Path) -> Iterator[list[Cell]]:
     folder = swept(trials, work)
     events = events_of(folder)
     records = records_of(events)
-    view = SweepView(records, ranking_of(events[0].spec, records.values()), trials)  # type: ignore[attr-defined]
+    view = SweepView(records, ranking_of(events[0].spec, records.values()), Runs(trials, 3, 2))  # type: ignore[attr-defined]
     live = Live(view, Console(file=io.StringIO(), force_terminal=True, width=120, height=40))
     live._live.stop()
     lines = Lines(view, io.StringIO())
@@ -139,7 +140,7 @@ def of_table(trials: int, work: Path) -> Iterator[list[Cell]]:
         live._console.print(live._draw())
 
     def after_an_end() -> None:
-        view._known = view._noise = view._early = None  # as it is once a trial has ended
+        view._known = view._noise = view._early = view._expected = None  # as it is once a trial has ended
         drawn()
 
     asked = {"a drawing": drawn, "a drawing after an end": after_an_end, "a line for an end": lambda: lines.feed(last)}
