@@ -72,6 +72,7 @@ def _recipes(stage: str) -> list[Recipe]:
         Recipe([*RESUME, "--mlflow", "none"], [*JOURNAL, ("in/grnn", as_crowded), *store], **DRIVEN),
         Recipe(["report", "in/grnn", "--skip-bad-lines"], JOURNAL, **REPORT),
         Recipe(["journal", "repair", "in/grnn"], JOURNAL, writes=["in/grnn"]),
+        Recipe(["ls", "in"], [*JOURNAL, ("in/grnn", as_crowded)]),
         Recipe(["ablate", "in/grnn", "1", "--dry-run", "--dry-run"], JOURNAL),
     ]
 
