@@ -45,7 +45,7 @@ def _root(
 
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
-    "start": ("Begin", ("doctor", "schema")),
+    "start": ("Begin", ("doctor", "new", "schema")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
     "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),

@@ -67,6 +67,7 @@ def test_datasets_sources_files_and_system_metrics_are_where_mlflow_shows_them(f
         assert run.data.tags["mlflow.source.type"] == "LOCAL"
     assert parent.data.tags["mlflow.source.name"] == "plastsearch sweep spaces/w2v.yaml"
     assert parent.data.tags["mlflow.source.git.branch"] == "main"
+    assert parent.data.tags["plastsearch.version"] == "0.1.0"
     assert trial.data.tags["plastsearch.device"] == "cpu"
 
     def datasets(run):
