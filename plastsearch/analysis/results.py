@@ -137,14 +137,14 @@ class Results:
         return {}
 
     @cached_property
-    def areas(self) -> dict[object, list[tuple[float, Corners]]]:
-        """Bands that figure.py worked out, by the axes they are drawn on."""
-        return {}
-
-    @cached_property
     def certainty(self) -> Certainty | None:
         """Where the front may lie; None where neither seeds nor clips tell."""
         return certainty_of(self.folder, self.plotted, self.objectives, self.noise)
+
+    @cached_property
+    def bands(self) -> dict[object, list[tuple[float, Corners]]]:
+        """The areas of fronts in pairs of objectives, as far as figure.py has worked them out."""
+        return {}
 
     def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
         """95 % of a number in the table: of a mean by seeds and clips, where nothing ran twice of the run by clips."""

@@ -126,6 +126,18 @@ Mlflow = Annotated[
         rich_help_panel=_DRIVER,
     ),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Show the sweep's numbers to Prometheus at that port, 0 for any free one; on a cluster Ray shows them.",
+        rich_help_panel=_DRIVER,
+    ),
+]
+MetricsHost = Annotated[
+    str, typer.Option(help="Where --metrics-port listens; else this machine alone.", rich_help_panel=_DRIVER)
+]
 Notify = Annotated[
     list[str] | None,
     typer.Option(

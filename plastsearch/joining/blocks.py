@@ -122,8 +122,8 @@ def _configurations(found: Joined) -> list[Block]:
             "same `search: {seed: …}`, or `try_first`, makes sweeps run common ones."
         )]  # fmt: skip
     text = (
-        f"Run by at least two of these sweeps: {len(found.configurations)} configurations ({found.alone} by one "
-        "alone); equal but for seed and clips, told by a hash of all else."
+        f"Run by two of these sweeps or more: {len(found.configurations)} configurations ({found.alone} by one alone); "
+        "equal but for seed and clips, told by a hash of all else."
     )
     return [Text(text), configurations_table(found)]
 

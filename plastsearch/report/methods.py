@@ -223,8 +223,7 @@ def _versions(results: Results) -> str:
     found: dict[str, list[str]] = {}
     for event in sessions:
         commit = {"commit": event.commit} if event.commit else {}
-        own = {"plastsearch": event.version} if event.version else {}
-        for name, number in (own | event.versions | commit).items():
+        for name, number in (event.versions | commit).items():
             if number not in found.setdefault(name, []):
                 found[name].append(number)
     if not found:

@@ -96,7 +96,6 @@ class SessionBegun(Event):
     pid: int = 0
     host: str = ""
     resumed: bool = False
-    version: str = ""  # of this program
     commit: str = ""  # of the checkout it ran from, where there is one
     branch: str = ""
     command: str = ""  # what goes on with it
@@ -158,6 +157,7 @@ class Retried(TrialEvent):
     failure: bool = False
     waits: bool = False
     lost: bool = False
+    reopened: bool = False  # it had ended as failed, for no fault of its own, and runs again
 
 
 class Ended(TrialEvent):
@@ -175,6 +175,17 @@ class Ended(TrialEvent):
     node: str | None = None
 
 
+class Tally(BaseModel):
+    """How far the search was, so that whoever asks need not read the journal to its end (standing.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ended: Count = 0  # trials of the search, whatever became of them
+    failed: Count = 0
+    planned: Count | None = None
+    best: float | None = None  # the first objective of those that keep within the limits
+
+
 class Finished(Event):
     """The last line of a session: how it ended."""
 
@@ -182,6 +193,7 @@ class Finished(Event):
     status: Status
     reason: str | None = None
     seconds: float = 0.0
+    tally: Tally | None = None  # older drivers did not say
 
 
 class Note(Event):
@@ -248,7 +260,7 @@ def _check(event: Event) -> None:
     if isinstance(event, Ended | Retried):
         numbers.append(event.gpu_seconds)
     if isinstance(event, Finished):
-        numbers.append(event.seconds)
+        numbers += (event.seconds, None if event.tally is None else event.tally.best)
     far = next((one for one in numbers if one is not None and not abs(one) <= _LARGEST), None)
     if far is not None:
         raise ValueError(f"{far:g} is no measurement")

@@ -28,7 +28,7 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "DO_NOT_TRACK": "true",
 }
-_SQLITE = "sqlite:///"
+_SQLITE, _REMOTE = "sqlite:///", ("http://", "https://")
 _DOUBTFUL_S = 0.8  # MLflow's client sends a request again after a second at the earliest, or at a broken connection
 _METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
@@ -55,7 +55,7 @@ class Store:
     @property
     def remote(self) -> bool:
         """Whether all the time goes into waiting for somebody else."""
-        return self.uri.startswith(("http://", "https://"))
+        return self.uri.startswith(_REMOTE)
 
     def take_in(self, runs: Iterable[Any]) -> None:
         """What runs of the sweep there are; of two for one trial the one that says less goes."""
@@ -202,9 +202,12 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
-    if not uri.startswith(_SQLITE):
+    if uri.startswith(_REMOTE):
         return str(client.create_experiment(name))  # a server knows where its artifacts go
     # Without a place of its own an experiment writes into the folder in which one happens to stand.
+    if not uri.startswith(_SQLITE):
+        beside = folder.resolve().parent / "mlflow-artifacts"  # of all sweeps there: a database has no folder
+        return str(client.create_experiment(name, artifact_location=beside.as_uri()))
     artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
     if uri == mlflow_uri(folder):
         artifacts.with_name("location").write_text(str(artifacts))

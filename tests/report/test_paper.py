@@ -143,7 +143,9 @@ def test_the_methods_paragraph_says_what_the_journal_says(results):
 
 
 def test_versions_stand_in_it_once_a_session_said_them(results):
-    begun = SessionBegun(session="later", host="node-7", version="0.1.0", versions={"torch": "2.11.0"}, commit="abc123")
+    begun = SessionBegun(
+        session="later", host="node-7", versions={"plastsearch": "0.1.0", "torch": "2.11.0"}, commit="abc123"
+    )
     said = paragraph(replace(results, events=(*results.events, begun)))
     assert "plastsearch 0.1.0, torch 2.11.0, commit abc123" in said
     assert "node-7" in said

@@ -26,7 +26,7 @@ def told(folder, number):
     lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     for event in lines:
         if event["event"] == "session":
-            event |= {"commit": f"{COMMIT}+", "branch": "main", "version": "0.1.0",
+            event |= {"commit": f"{COMMIT}+", "branch": "main", "versions": {"plastsearch": "0.1.0"},
                       "command": "plastsearch sweep spaces/w2v.yaml --out runs --resume"}  # fmt: skip
         if event["event"] == "end" and event["trial"] == number:
             event["details"]["data"] = {

@@ -100,7 +100,9 @@ def report(
     print_blocks(said, _sections(report_blocks(results, budgets, gathered), wanted))
     print_blocks(said, more)
     if files:
-        said.print(f"\nReport: {shown(files['report.md'])}\nFigure: {shown(files['pareto.html'])}", markup=False)
+        places = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
+        lines = [f"{name}: {shown(files[file])}" for name, file in places.items()]
+        said.print("\n" + "\n".join(lines), markup=False)
     said.print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
 
 
