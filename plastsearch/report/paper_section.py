@@ -1,7 +1,7 @@
 """The report's sections for a paper: its table, EER by dropin layer, layers × neurons, attacks, methods ranked."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from plastsearch.analysis.attacks import ByAttack, attacks_of, by_attack
 from plastsearch.analysis.figure import number
@@ -47,6 +47,36 @@ class Gathered:
     attacks: ByAttack | None
     blocks: int  # attacks that arms were measured on
     ranks: Ranks | None
+
+    def plain(self) -> dict[str, object]:
+        """The same for programs."""
+
+        def numbers(one: Estimate | None) -> dict[str, object] | None:
+            return None if one is None else asdict(one)
+
+        return {
+            "methods": [
+                {"method": arm.name, "trial": arm.row.number, "seeds": arm.seeds, "dev_eer": numbers(arm.dev),
+                 "relative_reduction": numbers(arm.less), "eval_seeds": arm.eval_seeds,
+                 "eval_eer": numbers(arm.evaluation), "eval_relative_reduction": numbers(arm.eval_less),
+                 "backward_ratio": arm.ratio, "backward_ms": arm.ms, "params_final": arm.final,
+                 "params_total": arm.largest}
+                for arm in self.table.arms
+            ],
+            "layers": [] if self.layers is None else [asdict(one) for one in self.layers.sites],
+            "layers_neurons": [] if self.cells is None else [
+                {"site": site, "neurons": count, **asdict(cell)} for (site, count), cell in self.cells.cells.items()
+            ],
+            "criteria": [asdict(one) | {"finding": one.finding} for one in self.prefixes.duels],
+            "attacks": None if self.attacks is None else {
+                "split": self.attacks.split,
+                "finalists": [
+                    {"of": one.of, "eer": {attack: asdict(value) for attack, value in values.items()}}
+                    for one, values in self.attacks.lines
+                ],
+            },
+            "ranks": None if self.ranks is None else asdict(self.ranks),
+        }  # fmt: skip
 
 
 def gather(results: Results) -> Gathered:

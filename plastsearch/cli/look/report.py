@@ -89,7 +89,7 @@ def report(
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(report_json(results, budgets) | {"files": files})
+        print_json(report_json(results, budgets, gathered) | {"files": files})
         return
     said = console()
     wanted = {
