@@ -16,14 +16,14 @@ from plastsearch.documents import Block, Figure, Heading, Table, Text
 PAPER = "Table for a paper"
 LAYERS, GRID, RANKS = "eer_by_layer", "layers_neurons", "ranks"  # pictures, as .svg and .png
 TABLE_COLUMNS = (
-    "method", "trial", "dev EER %", "seeds", "relative reduction %", "eval EER %", "eval seeds",
-    "eval, relative reduction %", "backward ratio", "backward ms", "parameters", "largest on the way",
+    "method", "trial", "dev EER %", "seeds", "reduction %", "eval EER %", "eval seeds",
+    "eval reduction %", "backward ratio", "backward ms", "parameters", "largest",
 )  # fmt: skip
 TABLE_NOTE = (
     "Each method by its best trial on search-dev, and the controls; brackets hold 95 % intervals. Dev EERs of trials "
-    "that a search chose flatter them. Relative reduction: by how many percent of the baseline's an EER is lower, "
+    "that a search chose flatter them. Reduction: by how many percent of the baseline's an EER is lower, "
     "paired by clip and by the seeds that both ran with; below zero it is higher. The evaluation split was opened for "
-    "finalists alone, and chose nothing here."
+    "finalists alone, and chose nothing here. Parameters are of the final network; largest: on the way to it."
 )
 LAYERS_NOTE = (
     "Dots: mean EER on search-dev of all finished trials that grew at a site, whatever else they grew, with its 95 % "
