@@ -1,7 +1,9 @@
 """The `plastsearch` command: one file per command, heavy imports inside each of them."""
 
+import codecs
 import inspect
 import io
+import locale
 import os
 import sys
 from collections.abc import Callable
@@ -118,12 +120,20 @@ def _hide_typed_password() -> None:
         os.execv(sys.executable, words)
 
 
+def _speak_utf8() -> None:
+    """Start again with UTF-8 where the locale is C and Python was told to heed it: files and libraries need more."""
+    if codecs.lookup(locale.getpreferredencoding(False)).name == "ascii" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
     if VARIABLE in os.environ:  # a shell asks at a Tab
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+    _speak_utf8()
     _hide_typed_password()
     for stream in (sys.stdout, sys.stderr):
         # Under a C locale, or where a file's name is no UTF-8, a character that cannot be said is said by its number.
