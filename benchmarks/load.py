@@ -3,16 +3,20 @@
     python benchmarks/load.py [--trials 5000 20000] [--scores 1000000]
 
 Sweeps are made up (tests/made_sweep.py); each command runs in a process of its own, whose own time on a processor and
-greatest memory are told beside the clock's. `ui` begins with an empty store. Tables: sweeps, scores.
+greatest memory are told beside the clock's. `ui` begins with an empty store; resumed sessions are real, their trials
+take no time. Tables: sweeps, growth (what four times as many trials cost), table (the live one), many (`ls`), scores.
 """
 
 import argparse
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +45,9 @@ class Cost:
         return [self.seconds, self.cpu_s, self.mb, self.load]
 
 
-def measured(*words: str) -> Cost:
+def measured(*words: str, module: str = "plastsearch") -> Cost:
     """Run a command of plastsearch; ends the benchmark if that fails."""
-    command = [sys.executable, "-m", "plastsearch", *words]
+    command = [sys.executable, "-m", module, *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     load = os.getloadavg()[0]
     began = time.monotonic()
@@ -67,13 +71,104 @@ def of_sweep(trials: int, work: Path) -> list[list[Cell]]:
         "`ui --no-serve` again": ("ui", "--no-serve"),
         "`report`, the first time (importances are worked out)": ("report",),
         "`report` again": ("report",),
+        "`ls`, by the last line": ("ls",),
     }
     rows: list[list[Cell]] = [[trials, name, *measured(*words, str(folder)).cells] for name, words in asked.items()]
+    rows += [[trials, name, *measured(*words, module=RESUMED).cells] for name, words in resumed(trials, work).items()]
     page = (folder / "report" / "pareto.html").stat().st_size / 1e6
     rows.append([trials, f"pareto.html {page:.1f} MB, journal {(folder / 'trials.jsonl').stat().st_size / 1e6:.0f} MB",
                  None, None, None, None])  # fmt: skip
     shutil.rmtree(folder)
     return rows
+
+
+RESUMED = "tests.sweep.session_process"
+
+
+def resumed(trials: int, work: Path) -> dict[str, tuple[str, ...]]:
+    """Sessions that go on with a sweep of so many trials: what is asked, and the words of the command."""
+    root = str(work / f"resumed-{trials}")
+    # Enough widths, or the space would be exhausted.
+    space = ("space.neurons={kind: int, low: 16, high: 4000, step: 1}", "search.sampler=auto", "controls=[]")
+    few = ("finalists.top=1", "finalists.seeds=1")
+    measured(root, "new", "inline", f"search.trials={trials}", *space, *few, module=RESUMED)
+    return {
+        "`--resume`, nothing left": (root, "resume", "inline", f"search.trials={trials}", *space, *few),
+        "`--resume`, one trial left": (root, "resume", "inline", f"search.trials={trials + 1}", *space, *few),
+    }
+
+
+def of_table(trials: int, work: Path) -> list[list[Cell]]:
+    """One drawing of the live table, with nothing new and after a trial has ended; what a plain display takes."""
+    from rich.console import Console
+
+    from plastsearch.sweep.display import Lines
+    from plastsearch.sweep.live import Live
+    from plastsearch.sweep.view import SweepView
+    from plastsearch.tracking.events import Ended
+    from plastsearch.tracking.journal import read
+    from plastsearch.tracking.ranking import ranking_of
+    from plastsearch.tracking.records import trials as records_of
+
+    folder = make_sweep(work / f"table-{trials}", search=trials)
+    events = read(folder)
+    records = records_of(events)
+    view = SweepView(records, ranking_of(events[0].spec, records.values()), trials)  # type: ignore[attr-defined]
+    live = Live(view, Console(file=io.StringIO(), force_terminal=True, width=120, height=40))
+    live._live.stop()
+    lines = Lines(view, io.StringIO())
+    last = next(
+        event for event in reversed(events) if isinstance(event, Ended) and records[event.trial].role == "search"
+    )
+
+    def drawn() -> None:
+        live._console.print(live._draw())
+
+    def after_an_end() -> None:
+        view._known = view._noise = view._early = None  # as it is once a trial has ended
+        drawn()
+
+    asked = {"a drawing": drawn, "a drawing after an end": after_an_end, "a line for an end": lambda: lines.feed(last)}
+    return [[trials, name, 1000 * best_of(function)] for name, function in asked.items()]
+
+
+def best_of(function: Callable[[], object], times: int = 7) -> float:
+    """Processor seconds of the quickest of some calls."""
+    took = []
+    for _ in range(times):
+        began = time.process_time()
+        function()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+def of_many(trials: int, work: Path, count: int = 200) -> list[list[Cell]]:
+    """`ls` of as many sweeps, hard links to the same journal: as drivers of today end it, and as older ones did."""
+    made = make_sweep(work / "one", search=trials)
+    journal = made / "trials.jsonl"
+    rows: list[list[Cell]] = []
+    for what in ("ends told by their last lines", "journals of older drivers"):
+        if rows:
+            *lines, last = journal.read_text().splitlines(True)
+            plain = {key: value for key, value in json.loads(last).items() if key != "tally"}
+            journal.write_text("".join(lines) + json.dumps(plain) + "\n")
+        root = work / f"many-{len(rows)}"
+        for n in range(count):
+            (root / f"sweep-{n}").mkdir(parents=True)
+            os.link(journal, root / f"sweep-{n}" / "trials.jsonl")
+        rows.append([count, trials, what, *measured("ls", str(root), "--json").cells])
+    return rows
+
+
+def growth(rows: list[list[Cell]], few: int, many: int) -> list[list[Cell]]:
+    """What each command costs with many trials, as a multiple of what it costs with few."""
+    cpu = {(row[0], row[1]): row[3] for row in rows}
+    found: list[list[Cell]] = []
+    for row in rows:
+        one, other = row[3], cpu.get((many, row[1]))
+        if row[0] == few and isinstance(one, float) and isinstance(other, float):
+            found.append([row[1], one, other, other / one])
+    return found
 
 
 def of_scores(count: int, work: Path) -> list[list[Cell]]:
@@ -108,8 +203,17 @@ def main() -> None:
             columns = [("scores", ",.0f"), ("what", ""), *COMMON]
             write("load", {"scores": Table(columns, of_scores(asked.scores, work))})
         if asked.trials:
-            rows = [row for trials in asked.trials for row in of_sweep(trials, work)]
-            write("load", {"sweeps": Table([("trials", ",.0f"), ("what", ""), *COMMON], rows)})
+            few, many = min(asked.trials), max(asked.trials)
+            columns = [("sweeps", ""), ("trials of each", ",.0f"), ("what", ""), *COMMON]
+            write("load", {"many": Table(columns, of_many(many, work))})
+            drawn = [row for trials in asked.trials for row in of_table(trials, work)]
+            write("load", {"table": Table([("trials", ",.0f"), ("what", ""), ("CPU ms", ",.1f")], drawn)})
+            rows: list[list[Cell]] = []
+            for trials in asked.trials:
+                rows += of_sweep(trials, work)
+                write("load", {"sweeps": Table([("trials", ",.0f"), ("what", ""), *COMMON], rows)})
+            compared = [("what", ""), (f"CPU s, {few:,}", ",.1f"), (f"CPU s, {many:,}", ",.1f"), ("ratio", ".1f")]
+            write("load", {"growth": Table(compared, growth(rows, few, many))})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The `plastsearch` command: one file per command, heavy imports inside each of them."""
 
+import codecs
 import io
+import locale
 import os
 import sys
 from collections.abc import Callable
@@ -43,7 +45,7 @@ def _root(
 
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
-    "start": ("Begin", ("doctor", "schema")),
+    "start": ("Begin", ("doctor", "new", "schema")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
     "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
@@ -78,8 +80,16 @@ def _hide_typed_password() -> None:
         os.execv(sys.executable, words)
 
 
+def _speak_utf8() -> None:
+    """Start again with UTF-8 where the locale is C and Python was told to heed it: files and libraries need more."""
+    if codecs.lookup(locale.getpreferredencoding(False)).name == "ascii" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    _speak_utf8()
     _hide_typed_password()
     for stream in (sys.stdout, sys.stderr):
         # Under a C locale, or where a file's name is no UTF-8, a character that cannot be said is said by its number.

@@ -17,6 +17,7 @@ POOLED = (
     "Jonkman: sweeps are taken for a sample of those that might have been run. Where a sweep's own interval is not "
     "known they are plain means with Student's t. Two or three sweeps give wide intervals, as they should. "
 )
+PICTURE = "joined_ranks"
 SAME_CLIPS = "Sweeps on the same clips share what these clips do to all, which such a mean does not know."
 
 
@@ -128,6 +129,6 @@ def _configurations(found: Joined) -> list[Block]:
 
 
 def _ranks(found: Joined, level: int) -> list[Block]:
-    head, *rest = ranks_blocks(found.ranks, found.blocks, "corpora × attacks")
+    head, *rest = ranks_blocks(found.ranks, found.blocks, "corpora × attacks", PICTURE)
     assert isinstance(head, Heading)
     return [Heading(f"{head.text} over corpora × attacks", level), *rest]

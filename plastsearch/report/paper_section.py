@@ -187,7 +187,7 @@ def blocks_by_attack(results: Results, prefix: str = "") -> Iterator[tuple[str, 
         yield f"{prefix}{attack}", {name: found[attack] for name, found in lines if attack in found}
 
 
-def ranks_blocks(found: Ranks | None, count: int, what: str) -> list[Block]:
+def ranks_blocks(found: Ranks | None, count: int, what: str, picture: str = RANKS) -> list[Block]:
     """The diagram and its numbers, or why there is none."""
     head = Heading("Methods ranked")
     if found is None:
@@ -210,7 +210,7 @@ def ranks_blocks(found: Ranks | None, count: int, what: str) -> list[Block]:
         for one in found.pairs
     )
     return [
-        head, Figure(f"{RANKS}.svg", "Critical-difference diagram"), Text(text),
+        head, Figure(f"{picture}.svg", "Critical-difference diagram"), Text(text),
         Table(("method", "average rank", "mean EER %"), own, frozenset({"method"})),
         Table(("one", "other", "p", "p, Holm", "says"), pairs, frozenset({"one", "other", "says"})),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.choose import page as choose
 from plastsearch.documents import Block, Figure, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.report.drawings import draw, grid_figure, layers_figure, ranks_figure
@@ -57,6 +58,7 @@ def publish(
     drawn = _figures(found, folder)
     texts = {
         PAGE: pareto_html(results, *_around(results)),
+        choose.FILE: choose.choose_html(results, verdict(results), caption(results), folder / SPACE_FILE),
         "report.md": as_markdown(with_png(with_front(blocks))),
         CSV: as_csv(table),
         LATEX: _latex(results, found),

@@ -33,7 +33,7 @@ def append(folder: Path, text: str) -> None:
     """A line more, dated, if there is a log that can be written: what is appended is shown in any case."""
     path = folder / FOLDER / FILE
     if path.is_file():
-        with suppress(OSError), path.open("a") as file:
+        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%F %T')} {text.rstrip()}\n")
 
 
@@ -49,7 +49,7 @@ class DriverLog:
         path = self._folder / FOLDER / FILE
         with self._spared():
             path.parent.mkdir(exist_ok=True)
-            self._file = path.open("a")
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
             self._lines = Lines(self._view, self._file, dated=True)
         pod = os.environ.get("POD_NAME")
         host = f"{socket.gethostname()}{f' (Pod {pod})' if pod and pod != socket.gethostname() else ''}"

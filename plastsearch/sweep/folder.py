@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.errors import PlastsearchError, SpecError, says_no_room
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.events import Event, Finished, Opened, Proposed, SessionBegun
+from plastsearch.tracking.events import Event, Finished, Opened, Proposed, Retried, SessionBegun
 from plastsearch.tracking.journal import FILE, Journal, read
 from plastsearch.tracking.reading import VERSION
+from plastsearch.tracking.records import trials
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
 FINISHED = {"done", "budget", "failures"}
@@ -73,6 +74,7 @@ def open_folder(
             )
         else:
             _check_same(folder, events, spec)
+            _reopen(journal, events, say)
         return OpenedFolder(journal, read(folder, configs=resume))  # what was just written, too
     except BaseException:
         journal.close()
@@ -98,6 +100,25 @@ def _successor(folder: Path) -> Path:
 def _head(journal: Journal, spec: SweepSpec, overrides: Sequence[str], name: str) -> None:
     plain, digest = spec.plain(), spec.spec_hash()
     journal.append(Opened(version=VERSION, name=name, spec=plain, spec_hash=digest, overrides=list(overrides)))
+
+
+def _reopen(journal: Journal, events: Sequence[Event], say: Callable[[str], None]) -> None:
+    """Trials that failed for want of room run again: drivers of today end no trial for that, older ones did."""
+    failed = [record for record in trials(events).values() if record.state == "failed"]
+    lacking = [record for record in failed if says_no_room(record.reason or "")]
+    for record in lacking:
+        journal.append(
+            Retried(
+                trial=record.number, attempt=record.attempts, reopened=True,
+                reason=f"it had failed because a disk was full ({record.reason})",
+            )
+        )  # fmt: skip
+    if lacking:
+        several = len(lacking) > 1
+        say(
+            f"{len(lacking)} trial{'s' if several else ''} had failed because a disk was full; "
+            f"{'they run' if several else 'it runs'} again"
+        )
 
 
 def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:

@@ -157,6 +157,7 @@ class Retried(TrialEvent):
     failure: bool = False
     waits: bool = False
     lost: bool = False
+    reopened: bool = False  # it had ended as failed, for no fault of its own, and runs again
 
 
 class Ended(TrialEvent):

@@ -173,6 +173,8 @@ def seconds_so_far(events: Iterable[Event]) -> float:
     for event in events:
         if isinstance(event, SessionBegun):
             last = event.at
+        elif isinstance(event, Retried) and event.reopened:
+            continue  # written between two sessions
         elif last is not None:
             # Step by step: a clock that is put back in a session costs the sum one step, not the whole session.
             total += max(0.0, event.at - last)

@@ -150,6 +150,8 @@ def _retried(record: TrialRecord, event: Retried) -> None:
     record.failures += event.failure
     record.losses += event.lost
     record.gpu_seconds += event.gpu_seconds
+    if event.reopened:
+        record.metrics, record.details, record.reason, record.ended_at = {}, {}, None, None
 
 
 def _ended(record: TrialRecord, event: Ended) -> None:

@@ -142,7 +142,10 @@ def _read(folder: Path, head: Opened, lines: Iterable[bytes], heard_at: float) -
                 records[trial] = TrialRecord(trial, "", role, who[3].decode() if who[3] else None, {}, {})
             elif word == b"end":
                 _end(records, ranking, json.loads(line))
-            elif word not in (b"start", b"report", b"retry"):
+            elif word == b"retry":
+                if b'"reopened"' in line:
+                    records[json.loads(line)["trial"]].state = "proposed"
+            elif word not in (b"start", b"report"):
                 event = parse(line)
                 if isinstance(event, Proposed):
                     record = TrialRecord(event.trial, event.id, event.role, event.control, {}, {})

@@ -1,4 +1,4 @@
-"""W2V-BERT 2.0: the filter banks of its feature extractor, the frames of its own forward, feed-forwards that grow."""
+"""W2V-BERT 2.0: its extractor's filter banks, the frames of its own forward, feed-forwards that grow."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ def told(folder, number):
     lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     for event in lines:
         if event["event"] == "session":
-            event |= {"commit": f"{COMMIT}+", "branch": "main", "version": "0.1.0",
+            event |= {"commit": f"{COMMIT}+", "branch": "main", "versions": {"plastsearch": "0.1.0"},
                       "command": "plastsearch sweep spaces/w2v.yaml --out runs --resume"}  # fmt: skip
         if event["event"] == "end" and event["trial"] == number:
             event["details"]["data"] = {
@@ -67,6 +67,7 @@ def test_datasets_sources_files_and_system_metrics_are_where_mlflow_shows_them(f
         assert run.data.tags["mlflow.source.type"] == "LOCAL"
     assert parent.data.tags["mlflow.source.name"] == "plastsearch sweep spaces/w2v.yaml"
     assert parent.data.tags["mlflow.source.git.branch"] == "main"
+    assert parent.data.tags["plastsearch.version"] == "0.1.0"
     assert trial.data.tags["plastsearch.device"] == "cpu"
 
     def datasets(run):

@@ -50,6 +50,10 @@ def sweep(
         raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    from plastsearch.preflight.machine import check_limits
+
+    if not dry_run:
+        check_limits(executor)  # before what takes most is loaded
     from plastsearch.cli.sessions.sweep import Showing, attempt, load
     from plastsearch.sweep.notify import target
     from plastsearch.sweep.options import Options
