@@ -18,6 +18,7 @@ from plastsearch.spec.constraints import METRICS
 Kind = Literal["int", "float", "bool", "text"]
 Value = int | float | bool | str | None
 SCHEMA_VERSION = 1
+MOST = 1e300  # of a number that a column of numbers holds; a larger one was written by no sampler
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ FIXED: dict[str, Fixed] = {
 }  # fmt: skip
 # Metrics that trials report beside those that can be objectives.
 MORE_METRICS = {
-    "dev_eer_tie_safe": "EER on search-dev with equal scores taken to be the worst case, percent",
+    "dev_eer_tie_safe": "EER on search-dev with equal scores crossed in one step, percent",
     "params_baseline": "parameters of the untouched network",
     "step_ratio": "time of a whole step against full fine-tuning of the ungrown network",
     "backward_cv": "how far timings of the backward pass scatter, as a share of their mean",
@@ -174,7 +175,7 @@ def _plain(values: Sequence[JsonValue]) -> tuple[Kind, tuple[Value, ...]]:
         return "bool", tuple(value if isinstance(value, bool) else None for value in values)
     if all(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 for value in present):
         return "int", tuple(value if isinstance(value, int) else None for value in values)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
+    if all(isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST for value in present):
         return "float", tuple(float(value) if isinstance(value, int | float) else None for value in values)
     return "text", tuple(None if value is None else _words(value) for value in values)
 

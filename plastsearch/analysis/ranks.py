@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plastsearch.analysis.paired import holm
 
@@ -76,7 +77,7 @@ def _places(values: Sequence[float]) -> list[float]:
             for value in values]  # fmt: skip
 
 
-def _friedman(places: np.ndarray) -> tuple[float, float]:
+def _friedman(places: NDArray[np.float64]) -> tuple[float, float]:
     """Friedman's statistic, corrected for ties, and its p-value by chi squared."""
     from scipy.special import chdtrc
 
@@ -96,7 +97,7 @@ def _critical(count: int) -> float:
     return float(studentized_range.ppf(1 - LEVEL, count, math.inf)) / math.sqrt(2)
 
 
-def _pairs(methods: Sequence[str], values: np.ndarray) -> list[Against]:
+def _pairs(methods: Sequence[str], values: NDArray[np.float64]) -> list[Against]:
     from scipy.stats import wilcoxon
 
     found = []

@@ -6,8 +6,10 @@ import locale
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,7 +47,7 @@ def _root(
 
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
-    "start": ("Begin", ("doctor", "schema")),
+    "start": ("Begin", ("doctor", "new", "schema")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
     "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
@@ -87,8 +89,27 @@ def _speak_utf8() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
+def _open_what_is_closed() -> None:
+    """Streams that whoever started us closed (`>&-`, some daemons) lead nowhere, and no file takes their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)  # as whoever is started by us expects of them
+    os.close(number)
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open()
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+
+
+def _say_last(message: str) -> None:
+    """The last sentence; where nobody can hear it, the exit status says it alone."""
+    with suppress(OSError):
+        print_error(message)
+        sys.stderr.flush()
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    _open_what_is_closed()
     _speak_utf8()
     _hide_typed_password()
     for stream in (sys.stdout, sys.stderr):
@@ -101,18 +122,18 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # what a full disk refuses of a redirected output is met here, not at exit
     except PlastsearchError as error:
-        print_error(str(error))
+        _say_last(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head`: the reader has gone, and Python's own complaint at exit would be noise
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        print_error(refused(error))
+        _say_last(refused(error))
         sys.exit(2)
     except Exception as error:
         if not out_of_memory(error):
             raise  # a bug keeps its traceback
-        print_error(
+        _say_last(
             f"not enough memory: {(str(error) or 'what was asked for does not fit').splitlines()[0]}\n"
             "ask for less (smaller batches, fewer clips, steps or processes), or use a larger machine"
         )

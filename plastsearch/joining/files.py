@@ -6,12 +6,11 @@ from pathlib import Path
 from plastsearch.analysis.columns import Column, Kind, Value, columns
 from plastsearch.documents import as_markdown
 from plastsearch.files import whole_file
-from plastsearch.joining.blocks import configurations_table, joined_blocks, methods_table
+from plastsearch.joining.blocks import PICTURE, configurations_table, joined_blocks, methods_table
 from plastsearch.joining.joined import Joined
 from plastsearch.report.drawings import draw, ranks_figure
 from plastsearch.report.html_page import report_page, with_png
 from plastsearch.report.latex import HEAD, latex_table
-from plastsearch.report.paper_section import RANKS
 from plastsearch.report.tables import as_csv, write_parquet
 
 PAGE, MARKDOWN, LATEX, CSV, PARQUET = "joined.html", "joined.md", "joined.tex", "joined.csv", "joined.parquet"
@@ -22,7 +21,7 @@ def publish_joined(found: Joined, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}
     if (order := found.ranks) is not None:
-        files = draw(folder, RANKS, lambda: ranks_figure(order))
+        files = draw(folder, PICTURE, lambda: ranks_figure(order))
     blocks = joined_blocks(found)
     table = all_runs(found)
     names = ", ".join(one.label for one in found.members)

@@ -123,9 +123,9 @@ def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
     with torch.inference_mode():
         hidden = module.eval().stem(torch.zeros(1, config.data.length_samples, device=device))
         sizes = {}
-        for name, block in module.blocks():
+        for number, (name, _) in enumerate(module.blocks()):
             sizes[name] = 4 * hidden.numel()
-            hidden = module.run_block(block, hidden)
+            hidden = module.run(hidden, number, number + 1)
         return {**sizes, HEAD_CUT: 4 * module.frames(hidden).numel()}
 
 

@@ -1,5 +1,6 @@
 """The figures of placing.py and ranks.py, each as SVG (for pages and papers) and PNG (for places that show no SVG)."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +14,23 @@ from plastsearch.analysis.figure import COLOURS
 from plastsearch.analysis.placing import ByLayer, Grid
 from plastsearch.analysis.ranks import Ranks
 from plastsearch.files import whole_file
+from plastsearch.words import printable
 
 # A page draws text, axes and bars in the colour of its own text instead of this one: so figures suit a dark page.
 INK = "#222223"
 FAINT = "#8a8a8b"
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "plastsearch", "font.family": "sans-serif", "text.color": INK,
-        "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}  # fmt: skip
+# Names are words: a dollar in one of them opens no formula.
+_SVG = {
+    "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "plastsearch", "font.family": "sans-serif",
+    "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+}  # fmt: skip
 
 
 def draw(folder: Path, name: str, figure: Callable[[], Figure]) -> dict[str, Path]:
     """Both files of one figure; equal figures are equal files."""
     found = {}
-    with mpl.rc_context(_SVG):
+    with mpl.rc_context(_SVG), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it; the page has its own fonts
         drawn = figure()
         FigureCanvasAgg(drawn)
         for kind, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
@@ -56,7 +62,7 @@ def layers_figure(found: ByLayer) -> Figure:
         axes.annotate(str(one.trials), (at, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5,
                       color=FAINT)  # fmt: skip
     axes.annotate("trials", (-0.01, 1.01), xycoords="axes fraction", ha="right", fontsize=7.5, color=FAINT)
-    _sites(axes, [one.site for one in sites])
+    _sites(axes, [printable(one.site) for one in sites])
     axes.set_ylabel("dev EER (%)")
     axes.grid(axis="y", color=FAINT, alpha=0.3, lw=0.6)
     axes.set_axisbelow(True)
@@ -90,7 +96,7 @@ def grid_figure(found: Grid) -> Figure:
             axes.text(x, y - 0.14, f"{cell.mean:.1f}", ha="center", va="center", fontsize=8.5, color=ink)
             axes.text(x, y + 0.27, f"n={cell.trials}", ha="center", va="center", fontsize=6.5, color=ink)
     axes.set_xticks(range(columns), [f"+{count}" for count in found.counts], fontsize=8)
-    axes.set_yticks(range(rows), list(found.sites), fontsize=8)
+    axes.set_yticks(range(rows), [printable(site) for site in found.sites], fontsize=8)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xlabel("neurons added at the site · hatched: no trial")
@@ -117,7 +123,7 @@ def ranks_figure(found: Ranks) -> Figure:
         axes.plot([place, place], [0, 0.08], color=INK, lw=1)
         axes.text(place, 0.13, str(place), ha="center", va="bottom", fontsize=9)
     end = min(1 + found.distance, count + margin)
-    axes.plot([1, 1, end, end, 1, end], [0.48, 0.58, 0.58, 0.48, 0.53, 0.53], color=FAINT, lw=1)
+    axes.plot([1, 1, 1, end, end, end], [0.48, 0.58, 0.53, 0.53, 0.58, 0.48], color=FAINT, lw=1)
     axes.text((1 + end) / 2, 0.63, f"critical difference {found.distance:.2f}", ha="center", va="bottom", fontsize=8)
     level = -0.13
     for first, last in found.cliques:
@@ -129,6 +135,6 @@ def ranks_figure(found: Ranks) -> Figure:
         y = level - 0.12 - 0.3 * (at if left else count - 1 - at)
         x = 1 - 0.08 * margin if left else count + 0.08 * margin
         axes.plot([rank, rank, x], [0, y, y], color=INK, lw=0.9)
-        axes.text(x, y, f"{name}  {rank:.2f} " if left else f" {rank:.2f}  {name}", fontsize=9, va="center",
+        axes.text(x, y, f"{name}   {rank:.2f}  " if left else f"  {rank:.2f}   {name}", fontsize=9, va="center",
                   ha="right" if left else "left")  # fmt: skip
     return figure

@@ -21,14 +21,14 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 20px aut
 a { color: var(--link) } h1 { font-size: 24px } h2 { margin-top: 1.8em; border-bottom: 1px solid var(--line) }
 h2 a, h3 a { color: inherit; text-decoration: none } h2 a:hover::after, h3 a:hover::after { content: " #"; opacity: .5 }
 nav ol { columns: 2 280px; padding-left: 1.4em; margin: 6px 0 } nav summary { font-weight: 600; cursor: pointer }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px }
+.wide { overflow-x: auto; margin: 10px 0 } table { border-collapse: collapse; font-size: 14px }
 td, th { padding: 3px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
-.text { text-align: left } td.text { white-space: normal; min-width: 5em } pre { background: var(--soft); padding: 8px;
+.text { text-align: left } td.text { white-space: normal; min-width: 8em } pre { background: var(--soft); padding: 8px;
        overflow: auto } code { background: var(--soft); padding: 0 3px } pre code { background: none; padding: 0 }
 details > summary { cursor: pointer; margin: 4px 0 } figure { margin: 12px 0; overflow-x: auto }
 figure svg, figure img { max-width: 100%; height: auto } figure.photo { background: #fff; border-radius: 6px }
 @media (max-width: 600px) { body { font-size: 14px; padding: 0 10px } td, th { padding: 3px 6px }
-  figure svg { min-width: 480px } }
+  td.text { min-width: 5em } figure svg { min-width: 480px } }
 @media print { body { max-width: none; margin: 0 } nav { display: none } table { font-size: 9pt }
   td, th { white-space: normal; padding: 1px 5px } h2, h3 { break-after: avoid } tr, figure { break-inside: avoid }
   .wide, figure { overflow: visible } details::details-content { content-visibility: visible; height: auto }

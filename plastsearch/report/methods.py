@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from plastsearch.analysis.columns import device
 from plastsearch.analysis.figure import title
@@ -29,8 +29,19 @@ def methods(results: Results) -> list[Block]:
 
 def paragraph(results: Results) -> str:
     """Data, space, budget, seeds, statistics, hardware, versions."""
-    parts = (_data, _network, _search, _budget, _controls, _seeds, _statistics, _machines, _versions)
+    parts = (_merged, _data, _network, _search, _budget, _controls, _seeds, _statistics, _machines, _versions)
     return " ".join(said for part in parts if (said := part(results)))
+
+
+def _merged(results: Results) -> str:
+    head = next((event for event in results.events if isinstance(event, Opened)), None)
+    if head is None or not head.merged:
+        return ""
+    apart = f"; {len(results.apart)} runs on other clips than the first one's are not in what follows"
+    return (
+        f"Results were joined from {len(head.merged)} sweeps ({', '.join(one.label for one in head.merged)})"
+        f"{apart if results.apart else ''}."
+    )
 
 
 def _base(results: Results) -> Mapping[str, JsonValue]:
@@ -39,7 +50,9 @@ def _base(results: Results) -> Mapping[str, JsonValue]:
 
 
 def _data(results: Results) -> str:
-    config = DataConfig.model_validate(_base(results).get("data") or {})
+    config = data_of(results)
+    if config is None:
+        return "[What the journal says of the data is not understood by this version.]"
     variant = f" ({config.variant})" if config.variant else ""
     cap = f", capped at {config.clips:,} training clips" if config.clips is not None else ""
     dev = {
@@ -53,6 +66,14 @@ def _data(results: Results) -> str:
         f"Detectors were trained on {config.corpus}{variant}{cap}{changes}, with clips of {length}; the search scored "
         f"configurations on {dev} alone."
     )
+
+
+def data_of(results: Results) -> DataConfig | None:
+    """The data that the sweep asked for, as far as this version understands it."""
+    try:
+        return DataConfig.model_validate(_base(results).get("data") or {})
+    except ValidationError:
+        return None
 
 
 def _network(results: Results) -> str:
@@ -147,7 +168,7 @@ def _seeds(results: Results) -> str:
     seeds = sorted({run.config.seed for row in results.plotted for run in row.runs})
     again = sum(len(row.again) for row in results.rows)
     text = f"Trials ran with seed{'s' if len(seeds) > 1 else ''} {_some(seeds)}" if seeds else "No trial has finished"
-    text += f", {again} of the runs being repeats of a trial with another seed." if again else "."
+    text += f"; {again} of the runs are repeats of a trial with another seed." if again else "."
     if not results.finalists:
         return f"{text} The evaluation split was not opened."
     fresh = sorted({row.config.seed for one in results.finalists for row in one.rows})
@@ -198,10 +219,11 @@ def hosts_of(results: Results) -> list[str]:
 
 
 def _versions(results: Results) -> str:
-    told = [event.versions for event in results.events if isinstance(event, SessionBegun) and event.versions]
+    sessions = [event for event in results.events if isinstance(event, SessionBegun)]
     found: dict[str, list[str]] = {}
-    for versions in told:
-        for name, number in versions.items():
+    for event in sessions:
+        commit = {"commit": event.commit} if event.commit else {}
+        for name, number in (event.versions | commit).items():
             if number not in found.setdefault(name, []):
                 found[name].append(number)
     if not found:

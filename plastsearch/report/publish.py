@@ -15,6 +15,7 @@ from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
+from plastsearch.choose import page as choose
 from plastsearch.documents import Block, Figure, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
 from plastsearch.report.drawings import draw, grid_figure, layers_figure, ranks_figure
@@ -57,6 +58,7 @@ def publish(
     drawn = _figures(found, folder)
     texts = {
         PAGE: pareto_html(results, *_around(results)),
+        choose.FILE: choose.choose_html(results, verdict(results), caption(results), folder / SPACE_FILE),
         "report.md": as_markdown(with_png(with_front(blocks))),
         CSV: as_csv(table),
         LATEX: _latex(results, found),
@@ -183,7 +185,9 @@ def _summary(results: Results) -> dict[str, float]:
     return found
 
 
-def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> dict[str, object]:
+def report_json(
+    results: Results, under: Sequence[tuple[str, float]] = (), gathered: Gathered | None = None
+) -> dict[str, object]:
     """The report for programs; `under`: budgets that were asked for."""
 
     def comparison(one: Comparison) -> dict[str, object]:
@@ -225,6 +229,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "paper": (gathered or gather(results)).plain(),
         "importance": None if weighed is None else weighed.model_dump(mode="json"),
         "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [trial(one) for one in results.rows],

@@ -18,13 +18,12 @@ from plastsearch.report.foretold import foretelling
 from plastsearch.report.front_section import WORDS, front_section, front_table
 from plastsearch.report.learnt import learnt
 from plastsearch.report.losses import losses, saved, took, warnings
-from plastsearch.report.methods import methods
+from plastsearch.report.methods import data_of, methods
 from plastsearch.report.paper_section import Gathered, attacks, criteria, gather, paper, placing, ranks_blocks
 from plastsearch.report.trust import trust
 from plastsearch.report.verdict import table as comparison_table
 from plastsearch.report.verdict import verdict
 from plastsearch.report.why import why_blocks
-from plastsearch.spec.config import DataConfig
 from plastsearch.tracking.events import State
 
 PAIRED = (
@@ -186,13 +185,14 @@ def _apart(results: Results) -> list[Block]:
     told = ", ".join(f"{count} on {name}" for name, count in corpora.most_common())
     return [Heading("Set apart"), Text(
         f"{len(results.apart)} runs were made on other data than the sweep's first ({told}). EERs of different clips "
-        "have no common order, so they are in no front, mean or comparison above; under *Sweeps joined* they stand."
+        "have no common order, so they are in no front, mean or comparison here; `Sweeps joined`, at the end, has them."
     )]  # fmt: skip
 
 
 def _data(results: Results) -> list[Block]:
-    base = results.spec.get("base")
-    data = DataConfig.model_validate((base.get("data") if isinstance(base, dict) else None) or {})
+    data = data_of(results)
+    if data is None:
+        return [Heading("Data"), Text("What the journal says of the data is not understood by this version.")]
     text = f"Corpus `{data.corpus}`. The search saw train and search-dev clips only."
     text += f" In every arm alike, {_crops(data.crops)}."
     rows = results.every

@@ -162,8 +162,13 @@ def read(folder: Path, *, configs: bool = False) -> list[Event]:
     With `configs` a trial of a configuration that this program does not understand is one, too.
     """
     path = Path(folder) / FILE
+    return events_in(content_of(path), path, configs=configs)
+
+
+def events_in(content: bytes, path: Path, *, configs: bool = False) -> list[Event]:
+    """The same of what that file held."""
     reader = Reader(path, configs)
-    return [_taken(reader, line, number) for number, line in numbered(content_of(path))]
+    return [_taken(reader, line, number) for number, line in numbered(content)]
 
 
 def seconds_so_far(events: Iterable[Event]) -> float:

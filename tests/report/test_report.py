@@ -96,6 +96,7 @@ def test_a_sweep_of_nothing_still_reports(tmp_path):
     assert "there is no front" in as_markdown(report(results))
     assert set(publish(results)) == {
         "pareto.html",
+        "choose.html",
         "report.md",
         "report.html",
         "trials.csv",

@@ -15,6 +15,7 @@ from plastsearch.words import shown
 
 if TYPE_CHECKING:
     from plastsearch.analysis.results import Results
+    from plastsearch.joining.joined import Joined
     from plastsearch.report.paper_section import Gathered
 
 
@@ -58,8 +59,9 @@ def report(
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.results import load_results, results_of
+    from plastsearch.joining.blocks import joined_blocks
     from plastsearch.report.front_section import parse_budget
-    from plastsearch.report.paper_section import PAPER, gather
+    from plastsearch.report.paper_section import gather
     from plastsearch.report.publish import render, report_json
     from plastsearch.report.sections import opening
     from plastsearch.report.sections import report as report_blocks
@@ -79,36 +81,44 @@ def report(
     if out is None and (trouble := refresh(results)):
         print_error(trouble)
     gathered = gather(results)
-    more = _parts(results)
-    files = _write(results, out, gathered, more)
+    parts = _parts(results)
+    files = _write(results, out, gathered, parts)
+    more = joined_blocks(parts, level=2, narrow=True) if parts is not None else []
     if mlflow is not None:
         from plastsearch.tracking.mlflow_sync import sync
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(report_json(results, budgets) | {"files": files})
+        print_json(report_json(results, budgets, gathered) | {"files": files})
         return
     said = console()
     wanted = {
-        "Pareto front", HEADING, "Did growth pay?", "Finalists", PAPER, WHY, IMPORTANCE, "Work not done twice",
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice",
         "Failures", "Warnings", "Set apart",
     }  # fmt: skip
     print_blocks(said, opening(results))
     print_blocks(said, _sections(report_blocks(results, budgets, gathered), wanted))
     print_blocks(said, more)
     if files:
-        said.print(f"\nReport: {shown(files['report.md'])}\nFigure: {shown(files['pareto.html'])}", markup=False)
+        places = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
+        lines = [f"{name}: {shown(files[file])}" for name, file in places.items()]
+        said.print("\n" + "\n".join(lines), markup=False)
     said.print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
 
 
-def _parts(results: "Results") -> list[Block]:
+def _parts(results: "Results") -> "Joined | None":
     """Of a merged sweep: the sweeps that it was merged from, side by side."""
-    from plastsearch.joining.blocks import joined_blocks
     from plastsearch.joining.joined import joined
     from plastsearch.joining.sweeps import Sweep
 
     sweep = Sweep(results.folder, results.name, results.events)
-    return joined_blocks(joined([sweep]), level=2) if sweep.head.merged else []
+    if not sweep.head.merged:
+        return None
+    try:
+        return joined([sweep])
+    except PlastsearchError as error:  # the sweep itself is shown all the same
+        print_error(f"its parts cannot be set side by side: {error}")
+        return None
 
 
 def _join(folders: list[Path], out: Path | None, *, as_json: bool) -> None:
@@ -127,16 +137,24 @@ def _join(folders: list[Path], out: Path | None, *, as_json: bool) -> None:
         print_json(found.plain() | {"files": files})
         return
     said = console()
-    print_blocks(said, joined_blocks(found))
+    print_blocks(said, joined_blocks(found, narrow=True))
     said.print(f"\nReport: {shown(files['joined.html'])}" if files else "\nFiles: with --out FOLDER.", markup=False)
 
 
-def _write(results: "Results", out: Path | None, gathered: "Gathered", more: Sequence[Block]) -> dict[str, str]:
+def _write(results: "Results", out: Path | None, gathered: "Gathered", parts: "Joined | None") -> dict[str, str]:
     """The report's files; of a sweep that belongs to others, or on a full disk, what it says is shown all the same."""
+    from plastsearch.joining.blocks import joined_blocks
+    from plastsearch.joining.files import publish_joined
     from plastsearch.report.publish import publish
+    from plastsearch.report.sections import folder_of
 
     try:
-        return {name: str(path) for name, path in publish(results, out, gathered, more).items()}
+        found: dict[str, Path] = {}
+        more: list[Block] = []
+        if parts is not None:
+            found, more = publish_joined(parts, out or folder_of(results)), joined_blocks(parts, level=2)
+        found |= publish(results, out, gathered, more)
+        return {name: str(path) for name, path in found.items()}
     except OSError as error:
         where = error.filename or out or results.folder
         why = f"{where}: cannot be written ({error.strerror or error})"

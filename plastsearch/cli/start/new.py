@@ -1,0 +1,90 @@
+"""`plastsearch new`: a first search space, by five questions or by flags."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plastsearch.cli import options
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The space to write, e.g. my_space.yaml.")]
+Model = Annotated[str | None, typer.Option(help="wav2vec2, resnet18 or grnn.")]
+Size = Annotated[
+    str | None, typer.Option(help="tiny, small, base or large; or a folder or hub name with weights to start from.")
+]
+Corpus = Annotated[str | None, typer.Option(help="synthetic (generated), asvspoof2019_la, …, or manifest.")]
+Root = Annotated[str | None, typer.Option(help="The folder that holds the corpus; of a manifest the table.")]
+Beside = Annotated[str | None, typer.Option(help="What counts beside the error rate: all, training, size or nothing.")]
+Budget = Annotated[str | None, typer.Option(help="What may be spent: minutes, night or days.")]
+
+DEFAULTS = {"model": "wav2vec2", "size": "tiny", "corpus": "synthetic", "beside": "all", "budget": "night"}
+
+
+def new(
+    file: File,
+    model: Model = None,
+    size: Size = None,
+    corpus: Corpus = None,
+    root: Root = None,
+    beside: Beside = None,
+    budget: Budget = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a first search space: asks five questions on a terminal, or takes flags (and defaults for the rest).
+
+    Example: plastsearch new my_space.yaml --model grnn --budget minutes
+    """
+    import shlex
+
+    from plastsearch.cli.output import print_json
+    from plastsearch.cli.sessions import new_space as made
+    from plastsearch.files import typed_path
+    from plastsearch.spec.schema import FILE as SCHEMA
+
+    given = {"model": model, "size": size, "corpus": corpus, "beside": beside, "budget": budget}
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
+
+    def answer(name: str, question: str, known: Sequence[str], free: bool = False) -> str:
+        if (word := given[name]) is not None or not asks:
+            return word or DEFAULTS[name]
+        return _asked(question, known, DEFAULTS[name], free)
+
+    network = answer("model", "1/5 Which network?", made.MODELS)
+    weights = answer("size", "2/5 How large, or weights from which folder or hub name?", made.PRESETS, free=True)
+    clips = answer("corpus", "3/5 Which clips?", made.CORPORA)
+    if root is None and clips != "synthetic" and asks:
+        what = "table (CSV or Parquet)" if clips == "manifest" else "folder"
+        root = typer.prompt(f"    Their {what}", err=True)
+    aim = answer("beside", "4/5 What counts beside the error rate?", made.AIMS)
+    spent = answer("budget", "5/5 What may be spent?", made.BUDGETS)
+    place = typed_path(str(file))
+    missing = made.write(place, made.Answers(network, weights, clips, root, aim, spent))
+    name = shlex.quote(str(place))
+    todo = [f"plastsearch {words}" for words in (f"check {name}", f"sweep {name} --dry-run", f"sweep {name}")]
+    if as_json:
+        print_json({"file": str(place), "missing": missing, "next": todo})
+        return
+    typer.echo(f"{place}: written")
+    for said in missing:
+        typer.echo(f"Note: before it can run: {said}", err=True)
+    typer.echo("next:\n" + "\n".join(f"  {line}" for line in todo))
+    if not (place.parent / SCHEMA).is_file():
+        beside_it = shlex.quote(str(place.parent / SCHEMA))
+        typer.echo(f"for completion in an editor: plastsearch schema --out {beside_it}", err=True)
+
+
+def _asked(question: str, known: Sequence[str], default: str, free: bool) -> str:
+    """A word of a list, by its number or itself; `free`: or any other."""
+    listed = "  ".join(f"{number} {word}" for number, word in enumerate(known, 1))
+
+    def read(text: str) -> str:
+        word = known[int(text) - 1] if text.isdigit() and 0 < int(text) <= len(known) else text.strip()
+        if word not in known and not free:
+            raise typer.BadParameter(f"{text} is none of them: {options.listed(*known)}")
+        return word
+
+    parse: Callable[[str], str] = read
+    found: str = typer.prompt(f"{question}\n    {listed}\n   ", default=default, value_proc=parse, err=True)
+    return found
