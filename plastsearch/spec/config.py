@@ -24,10 +24,14 @@ from plastsearch.spec.limits import (
     MOST_WIDTH,
 )
 from plastsearch.spec.patterns import SITE_PATTERN
-from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
+from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
-LATER = ("lora_share", "adaptive_steps", "adaptive_score")
+LATER = (
+    "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
+    "train.average_best", "train.checkpoint_layers",
+)  # fmt: skip
+EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
@@ -54,8 +58,12 @@ class ModelConfig(Closed):
     """A folder with weights, or a hub name; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
     """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18, lfcc for grnn)."""
+    head: Head = "linear"
+    """What judges the frames; all but linear are for speech encoders."""
+    layers_in: Literal["last", "weighted_sum"] = "last"
+    """Which layers of an encoder the head reads; mhfa and sls read all of them anyhow."""
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
-    """How frames become one vector."""
+    """How the linear head makes frames one vector; other heads have a way of their own."""
     bidirectional: bool = False
     """grnn only: layers of two directions."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -74,8 +82,14 @@ class ModelConfig(Closed):
     """lif: what stands in the place of a spike's derivative."""
 
     def identity(self) -> dict[str, object]:
-        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it."""
+        """Plain data for hashes: what a network does not read is left out, and so is what older ids know nothing of."""
         unread = {"activation", *SPIKING} if self.activation == "own" else set()
+        if self.head == "linear":
+            unread |= {"head"}
+        else:
+            unread |= {"pooling"}
+        if self.layers_in == "last" or self.head in EVERY_LAYER:
+            unread |= {"layers_in"}
         return self.model_dump(mode="json", by_alias=True, exclude=unread)
 
 
@@ -183,6 +197,14 @@ class TrainConfig(Closed):
     """A stage ends after so many evaluations without gain; 0: never (else marked 'unequal budget')."""
     train_head: bool = True
     """Whether the head goes on learning after growth, in every arm alike."""
+    encoder_lr_ratio: float = Field(1.0, gt=0, le=MOST_AMOUNT)
+    """Learning rate of all below the head, new neurons too, over that of the head."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Share of the learning rate that is left with each block further down; 1: the same for all."""
+    average_best: int = Field(1, ge=1, le=MOST_REPEATS)
+    """The mean of so many best states is what a stage ends with, where it is better on search-dev than the best."""
+    checkpoint_layers: bool = False
+    """Blocks are computed again in the backward pass: less memory, more time, equal numbers."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -265,10 +287,19 @@ class TrialConfig(Closed):
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
         plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
-        for name in LATER:
-            if plain[name] == type(self).model_fields[name].default:
-                del plain[name]
+        for path in LATER:
+            section, _, name = path.rpartition(".")
+            values = plain[section] if section else plain
+            if values[name] == usual(path):
+                del values[name]
         return content_id(plain)
+
+
+def usual(path: str) -> object:
+    """The default of a trial's setting, by its dotted path."""
+    section, _, name = path.rpartition(".")
+    default: object = (type(getattr(TrialConfig(), section)) if section else TrialConfig).model_fields[name].default
+    return default
 
 
 class RunSettings(Closed):

@@ -30,6 +30,7 @@ _QUIET = {
 }
 _SQLITE, _REMOTE = "sqlite:///", ("http://", "https://")
 _DOUBTFUL_S = 0.8  # MLflow's client sends a request again after a second at the earliest, or at a broken connection
+_PAGE = 200  # runs in an answer: a thousand, with all they say, take a busy server longer than one waits for it
 _METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
 
@@ -222,7 +223,7 @@ def runs_of(client: "MlflowClient", experiment: str, sweep: str | None = None) -
         "" if sweep is None else f"tags.`plastsearch.sweep` = '{sweep}'"
     )  # never by name, which a user may change on the page
     while True:
-        page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], of_sweep, max_results=_PAGE, page_token=token)
         found += page
         token = page.token
         if not token:

@@ -66,6 +66,19 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def cpu_s(self) -> float:
+        """Processor time that it has used, with its workers."""
+        total = 0.0
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and self._process is not None:
+                try:
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue  # it has ended meanwhile
+                if int(fields[2]) == self._process.pid:  # its process group
+                    total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return total
+
     def _wait(self) -> None:
         end = time.monotonic() + START_S
         while time.monotonic() < end:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Block, Heading
 from plastsearch.errors import PlastsearchError
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 def report(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="SWEEP...", help="A sweep's folder, also one that still runs; several are joined."),
+        typer.Argument(
+            metavar="SWEEP...",
+            help="A sweep's folder, also one that still runs; several are joined.",
+            autocompletion=completing.sweeps,
+        ),
     ],
     as_json: options.AsJson = False,
     under: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC=NUMBER",
+            autocompletion=completing.budgets,
             help="Name the best trial within this budget, e.g. params_total=1e6; may be given several times.",
         ),
     ] = None,
@@ -47,6 +52,8 @@ def report(
     ] = False,
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, LaTeX, figures, CSV and Parquet of all runs.
+
+    Example: plastsearch report plastsearch-runs/w2v_layers --under params_total=1e6
 
     Several sweeps (seeds, machines, corpora) stand side by side, with means over them; --out keeps that as files.
     """
