@@ -51,7 +51,7 @@ EXAMPLE = "Example: "  # how the paragraph of a docstring begins that --help ope
 PANELS = {
     "start": ("Begin", ("doctor", "new", "schema", "completion")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
-    "look": ("Look", ("ls", "report", "merge", "ablate", "ui", "sync", "evaluate")),
+    "look": ("Look", ("ls", "show", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
     "data": ("Data and models", ("pretrain", "data", "store", "journal")),
     "cluster": ("Cluster", ("k8s",)),
