@@ -7,8 +7,10 @@ import locale
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -127,8 +129,27 @@ def _speak_utf8() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
+def _open_what_is_closed() -> None:
+    """Streams that whoever started us closed (`>&-`, some daemons) lead nowhere, and no file takes their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)  # as whoever is started by us expects of them
+    os.close(number)
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open()
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+
+
+def _say_last(message: str) -> None:
+    """The last sentence; where nobody can hear it, the exit status says it alone."""
+    with suppress(OSError):
+        print_error(message)
+        sys.stderr.flush()
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    _open_what_is_closed()
     if VARIABLE in os.environ:  # a shell asks at a Tab
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
@@ -145,18 +166,18 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # what a full disk refuses of a redirected output is met here, not at exit
     except PlastsearchError as error:
-        print_error(str(error))
+        _say_last(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head`: the reader has gone, and Python's own complaint at exit would be noise
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        print_error(refused(error))
+        _say_last(refused(error))
         sys.exit(2)
     except Exception as error:
         if not out_of_memory(error):
             raise  # a bug keeps its traceback
-        print_error(
+        _say_last(
             f"not enough memory: {(str(error) or 'what was asked for does not fit').splitlines()[0]}\n"
             "ask for less (smaller batches, fewer clips, steps or processes), or use a larger machine"
         )

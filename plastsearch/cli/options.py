@@ -9,6 +9,7 @@ from typing import Annotated, get_args
 import typer
 
 from plastsearch.cli import completing
+from plastsearch.files import folder_name
 from plastsearch.spec.vocabulary import Preset as PresetName
 
 
@@ -61,7 +62,10 @@ _DRIVER = "Where and how it runs"
 _OUTPUT = "Output"
 
 Trials = Annotated[int | None, typer.Option(min=1, help="How many, short for --set search.trials=N.")]
-Name = Annotated[str | None, typer.Option(help="The sweep's folder below --out; else the space's name.")]
+Name = Annotated[
+    str | None,
+    typer.Option(callback=folder_name, help="The sweep's folder below --out; else the space's name."),
+]
 Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the sweep in that folder, if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, sample and predict; run nothing.")]

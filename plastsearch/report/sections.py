@@ -20,6 +20,7 @@ from plastsearch.report.learnt import learnt
 from plastsearch.report.losses import losses, saved, took, warnings
 from plastsearch.report.methods import data_of, methods
 from plastsearch.report.paper_section import Gathered, attacks, criteria, gather, paper, placing, ranks_blocks
+from plastsearch.report.reproduced import reproduced
 from plastsearch.report.trust import trust
 from plastsearch.report.verdict import table as comparison_table
 from plastsearch.report.verdict import verdict
@@ -52,6 +53,7 @@ def report(results: Results, under: Sequence[tuple[str, float]] = (), gathered: 
         *_growth(results),
         *learnt(results),
         *finalist_blocks(results),
+        *reproduced(results),
         *attacks(results, found.attacks),
         *paper(found.table),
         *placing(found.layers, found.cells),

@@ -128,7 +128,7 @@ def check_manifests(
         ok = {"ok": not found, "objects": len(objects.all), "kuberay": wanted, "note": note}
         print_json({"manifests": str(manifests), **ok, "mistakes": mistakes})
     elif found:
-        print_error("\n".join(map(str, found)))
+        print_error("\n".join([f"{manifests}: {found[0]}", *map(str, found[1:])]))
     else:
         known = " and ".join(sorted(wanted))
         typer.echo(f"{manifests}: {len(objects.all)} objects, no mistakes (KubeRay {known})")
