@@ -167,6 +167,12 @@ class Browser:
         path.write_bytes(base64.b64decode(found["data"]))
         return path.read_bytes()
 
+    def busy_s(self) -> float:
+        """Seconds of processor that the page has taken so far; waiting for others is not in it."""
+        self._call("Performance.enable", timeDomain="threadTicks")
+        found = {one["name"]: one["value"] for one in self._call("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"])
+
     def framed(self) -> bool:
         """Whether the page shows a frame by now."""
         self.run("0")  # hears what there is to hear

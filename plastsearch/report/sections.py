@@ -52,7 +52,7 @@ def report(results: Results, under: Sequence[tuple[str, float]] = (), gathered: 
         *foretelling(results),
         *_growth(results),
         *learnt(results),
-        *_finalists(results),
+        *finalist_blocks(results),
         *reproduced(results),
         *attacks(results, found.attacks),
         *paper(found.table),
@@ -120,7 +120,8 @@ def incoming(results: Results) -> str | None:
     )
 
 
-def _finalists(results: Results) -> list[Block]:
+def finalist_blocks(results: Results) -> list[Block]:
+    """Members of the front run again, the only ones to see the evaluation split; nothing where there are none."""
     if not results.finalists:
         return []
     labels = {row.number: row.label for row in results.rows}

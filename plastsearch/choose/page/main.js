@@ -9,11 +9,19 @@ function made(name, properties, ...inside) {
   return found;
 }
 
+// A point as a picture in a text; each look is drawn once, for a canvas in every row of a table costs more than the row.
+const pictures = new Map();
 function mark(symbol, colour, hollow) {
-  const canvas = made("canvas", { className: "mark", ariaHidden: "true" }), [pen] = sharp(canvas, 16, 16);
-  outline(pen, symbol === "dot" || symbol === "hollow" ? "circle" : symbol, 8, 8, 5);
-  if (hollow) { pen.strokeStyle = colour; pen.lineWidth = 1.5; pen.stroke(); } else { pen.fillStyle = colour; pen.fill(); }
-  return canvas;
+  const key = [symbol, colour, hollow].join();
+  if (!pictures.has(key)) {
+    const canvas = document.createElement("canvas"), [pen] = sharp(canvas, 16, 16);
+    outline(pen, symbol, 8, 8, 5);
+    if (hollow) { pen.strokeStyle = colour; pen.lineWidth = 1.5; pen.stroke(); } else { pen.fillStyle = colour; pen.fill(); }
+    pictures.set(key, `url(${canvas.toDataURL()})`);
+  }
+  const found = made("i", { className: "mark", ariaHidden: "true" });
+  found.style.backgroundImage = pictures.get(key);
+  return found;
 }
 
 const VIEWS = { limits: drawLimits, scatter: drawScatter, parallel: drawParallel, sites: drawSites, table: drawTable, detail: drawDetail, legend: drawLegend };

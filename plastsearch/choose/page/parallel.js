@@ -1,7 +1,7 @@
 // Parallel coordinates: one line for each trial. A drag along an axis limits its column; names turn axes round.
 
-const parallel = { x: [], scales: [], ground: document.createElement("canvas"), key: "", drag: null, rest: 0 };
-const AT_ONCE = 500;  // lines of a frame; the rest follows when the brush rests, so that it never waits for thousands
+const parallel = { x: [], scales: [], ground: document.createElement("canvas"), labels: document.createElement("canvas"), key: "", drag: null, rest: 0 };
+const AT_ONCE = 300;  // lines of a frame; the rest follows when the brush rests, so that it never waits for thousands
 
 function axisScale(column, top, bottom) {
   const [low, high] = column.kind === "word" ? [-0.4, Math.max(1, column.words.length) - 0.6] : column.range;
@@ -25,6 +25,8 @@ function drawParallel() {
     back.strokeStyle = paint.veil; back.lineWidth = 0.8;
     const all = numbers.map((_, at) => at).filter(at => data.look[at] >= 0), every = Math.ceil(all.length / 1500);
     all.filter((_, n) => n % every === 0).forEach(at => line(back, at));
+    const [over] = sharp(parallel.labels, width, height);
+    axes.forEach((column, n) => axis(over, column, n, top, bottom));
     parallel.key = key;
     heads(axes);
   }
@@ -48,7 +50,8 @@ function drawParallel() {
     for (const at of above) { pen.strokeStyle = looksOf(at, ramp)[1]; pen.setLineDash(data.looks[data.look[at]].kind === "control" ? [6, 4] : []); line(pen, at); }
     pen.setLineDash([]); pen.globalAlpha = 1;
     for (const at of shown) { pen.lineWidth = 5; pen.strokeStyle = paint.card; line(pen, at); pen.lineWidth = 2.6; pen.strokeStyle = paint.ink; line(pen, at); }
-    axes.forEach((column, n) => axis(pen, column, n, top, bottom));
+    pen.drawImage(parallel.labels, 0, 0, width, height);
+    axes.forEach((column, n) => kept(pen, column, n));
     if (document.documentElement.classList.contains("paper")) axes.forEach((column, n) => {  // buttons are not printed
       pen.fillStyle = paint.ink; pen.font = "600 11px system-ui, sans-serif"; pen.textAlign = "center";
       pen.fillText(column.short, parallel.x[n], n % 2 ? 38 : 20, parallel.gap * 1.9);
@@ -88,9 +91,13 @@ function axis(pen, column, n, top, bottom) {
     pen.strokeText(text, last ? x - 5 : x + 5, y); pen.fillStyle = paint.ink; pen.fillText(text, last ? x - 5 : x + 5, y);
     pen.strokeStyle = paint.soft; pen.lineWidth = 1; pen.beginPath(); pen.moveTo(x - 3, y); pen.lineTo(x + 3, y); pen.stroke();
   }
-  const kept = now.limits.get(column.key);
-  if (!kept) return;
-  const [one, other] = kept.map((value, end) => scale.at(Number.isFinite(value) ? Math.max(scale.low, Math.min(scale.high, value)) : end ? scale.high : scale.low));
+}
+
+// The range of an axis that is kept.
+function kept(pen, column, n) {
+  const ends = now.limits.get(column.key), x = Math.round(parallel.x[n]) + 0.5, scale = parallel.scales[n];
+  if (!ends) return;
+  const [one, other] = ends.map((value, end) => scale.at(Number.isFinite(value) ? Math.max(scale.low, Math.min(scale.high, value)) : end ? scale.high : scale.low));
   pen.fillStyle = paint.accent; pen.globalAlpha = 0.3; pen.fillRect(x - 8, Math.min(one, other), 16, Math.abs(other - one));
   pen.globalAlpha = 1; pen.strokeStyle = paint.accent; pen.lineWidth = 1.5; pen.strokeRect(x - 8, Math.min(one, other), 16, Math.abs(other - one));
 }

@@ -1,14 +1,19 @@
 // The trials in view as a table that holds only the rows one sees; keys move through it, columns sort it.
 
-const table = { order: new Int32Array(0), row: 33, from: -1, to: -1, key: "" };
+const table = { order: new Int32Array(0), all: new Int32Array(0), sort: "", row: 33, from: -1, to: -1, key: "" };
 
+// All trials are put in order once; a brush then only leaves some out.
 function sorted() {
-  const [key, way] = now.sort, values = byKey.get(key).values, found = [];
-  for (let at = 0; at < size; at++) if (mask[at]) found.push(at);
-  const column = byKey.get(key);
+  const [key, way] = now.sort, column = byKey.get(key), values = column.values;
+  if (table.sort !== `${now.sort}`) table.all = ordered(column, values, way);
+  table.sort = `${now.sort}`;
+  return table.all.filter(at => mask[at]);
+}
+
+function ordered(column, values, way) {
   const compare = column.kind === "word" ? (a, b) => way * column.words[values[a]]?.localeCompare(column.words[values[b]]) : (a, b) => way * (values[a] - values[b]);
   // What has no value stands last, whichever way.
-  return Int32Array.from(found.sort((a, b) => Number.isNaN(values[a]) - Number.isNaN(values[b]) || compare(a, b) || a - b));
+  return Int32Array.from(numbers.map((_, at) => at).sort((a, b) => Number.isNaN(values[a]) - Number.isNaN(values[b]) || compare(a, b) || a - b));
 }
 
 function drawTable() {
