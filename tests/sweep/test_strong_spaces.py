@@ -42,8 +42,8 @@ def test_a_shrunken_run_ends_with_a_report_that_judges_the_aims(path: Path, tmp_
         sets.append("base.model.preset=tiny")
     if "data.length_samples" in yaml.safe_load(path.read_text())["space"]:
         sets.append("space.data.length_samples={kind: choice, of: [8000, 12000]}")
-    arguments = ["sweep", str(path), "--executor", "inline", "--mlflow", "none", "--out", str(tmp_path / "runs"), "--store",
-                 str(tmp_path / "store"), "--cache", str(tmp_path / "cache")]  # fmt: skip
+    arguments = ["sweep", str(path), "--executor", "inline", "--mlflow", "none", "--out", str(tmp_path / "runs"),
+                 "--store", str(tmp_path / "store"), "--cache", str(tmp_path / "cache")]  # fmt: skip
     result = CliRunner().invoke(app, [*arguments, *(part for one in sets for part in ("--set", one))])
     assert result.exit_code == 0, result.output
     (text,) = [one.read_text() for one in (tmp_path / "runs").rglob("report.md")]
