@@ -41,7 +41,6 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=5000)
     parser.add_argument("--to", nargs="+", choices=("file", "http"), default=["file", "http"])
     asked = parser.parse_args()
-    name = "tracking" if asked.trials == 5000 else "tracking_small"
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         folder = make_sweep(root / "large", search=asked.trials)
@@ -53,7 +52,7 @@ def main() -> None:
             else:
                 with Server(root / "server") as server:
                     rows = both("server, HTTP", folder, server.uri, server)
-            write(name, {kind: Table(COLUMNS, rows)})
+            write("tracking", {kind: Table(COLUMNS, rows)})
 
 
 def both(store: str, folder: Path, uri: str, server: Server | None) -> list[list[float | str | None]]:

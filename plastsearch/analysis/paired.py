@@ -131,7 +131,7 @@ def reduction(
     drawn = _drawn(pairs, is_bona, units.codes, replicates, np.random.default_rng(seed), EER, share=share)
     error = _error(values[:, 0] - share * values[:, 1], drawn, units)
     size = max(error.size, EER.step(is_bona)) / other
-    reach = _student(0.0, error.freedom)[1] * size if error.size else 0.0
+    reach = _student(0.0, error.freedom)[1] * size
     return Estimate(100 * (1 - share), 100 * (1 - share - reach), min(100.0, 100 * (1 - share + reach)))
 
 

@@ -21,8 +21,8 @@ PICTURE = "joined_ranks"
 SAME_CLIPS = "Sweeps on the same clips share what these clips do to all, which such a mean does not know."
 
 
-def joined_blocks(found: Joined, level: int = 1) -> list[Block]:
-    """All of it; `level` 1: a report by itself."""
+def joined_blocks(found: Joined, level: int = 1, *, narrow: bool = False) -> list[Block]:
+    """All of it; `level` 1: a report by itself, `narrow`: for a terminal, sweeps down instead of across."""
     title = f"{HEADING}: {', '.join(one.label for one in found.members)}" if level == 1 else HEADING
     own: list[Block] = [Heading(title, level), _members(found)]
     said = [*found.notes, *found.apart, *_unlike(found)]
@@ -30,8 +30,8 @@ def joined_blocks(found: Joined, level: int = 1) -> list[Block]:
         own.append(Points(tuple(said)))
     inner = level + 1
     return [
-        *own, Heading("Methods over sweeps", inner), *_methods(found),
-        Heading("Configurations over sweeps", inner), *_configurations(found), *_ranks(found, inner),
+        *own, Heading("Methods over sweeps", inner), *_methods(found, narrow=narrow),
+        Heading("Configurations over sweeps", inner), *_configurations(found, narrow=narrow), *_ranks(found, inner),
     ]  # fmt: skip
 
 
@@ -63,13 +63,25 @@ def _unlike(found: Joined) -> list[str]:
     return said
 
 
-def methods_table(found: Joined, evaluation: bool) -> Table | None:
+def methods_table(found: Joined, evaluation: bool, *, narrow: bool = False) -> Table | None:
     """Method × sweep: EER, relative reduction against the sweep's own baseline, and the mean of that."""
     rows = tuple(line for one in found.methods if (line := _line(one, evaluation)) is not None)
     if not rows:
         return None
+    if narrow:
+        return _down(found, rows)
     names = [part for one in found.members for part in (f"{one.label}: EER %", f"{one.label}: reduction %")]
     return Table(("method", *names, "mean reduction %", "sweeps"), rows, frozenset({"method"}))
+
+
+def _down(found: Joined, rows: Sequence[tuple[str, ...]]) -> Table:
+    """A line for each method and sweep, then one for the mean."""
+    lines = []
+    for name, *cells, mean, count in rows:
+        parts = zip(found.members, cells[::2], cells[1::2], strict=True)
+        lines += [(name, member.label, eer, less) for member, eer, less in parts if eer != "–"]
+        lines += [(name, f"mean of {count}", "", mean)] if mean != "–" else []
+    return Table(("method", "sweep", "EER %", "reduction %"), tuple(lines), frozenset({"method", "sweep"}))
 
 
 def _line(one: MethodLine, evaluation: bool) -> tuple[str, ...] | None:
@@ -89,12 +101,13 @@ def _pooled(found: Pooled | None, form: str) -> str:
     return "–" if found is None else estimate(Estimate(found.value, found.low, found.high), form)
 
 
-def _methods(found: Joined) -> list[Block]:
+def _methods(found: Joined, *, narrow: bool) -> list[Block]:
     blocks: list[Block] = [Text(
         "Each method by its best trial of each sweep, chosen there on search-dev; reduction: by how many percent of "
         "the EER of the sweep's own baseline, paired. " + POOLED + SAME_CLIPS
     )]  # fmt: skip
-    dev, evaluation = methods_table(found, evaluation=False), methods_table(found, evaluation=True)
+    dev = methods_table(found, evaluation=False, narrow=narrow)
+    evaluation = methods_table(found, evaluation=True, narrow=narrow)
     if dev is not None:
         blocks += [Text("On search-dev, which chose the trials and so flatters them:"), dev]
     if evaluation is not None:
@@ -102,20 +115,20 @@ def _methods(found: Joined) -> list[Block]:
     return blocks
 
 
-def configurations_table(found: Joined) -> Table:
-    """Configuration × sweep by the first objective."""
+def configurations_table(found: Joined, *, narrow: bool = False) -> Table:
+    """Configuration × sweep by the first objective; narrow: the mean alone."""
     metric = found.members[0].results.objectives[0].metric
+    shown = 0 if narrow else len(found.members)
     rows = tuple(
-        (one.key, one.words, *(estimate(value) for value in one.values), _pooled(one.mean, ".2f"), str(one.mean.sweeps))
+        (one.key, one.words, *map(estimate, one.values[:shown]), _pooled(one.mean, ".2f"), str(one.mean.sweeps))
         for one in found.configurations
     )
-    names: Sequence[str] = [f"{one.label}: {column(metric)}" for one in found.members]
-    return Table(
-        ("configuration", "settings", *names, "mean", "sweeps"), rows, frozenset({"configuration", "settings"})
-    )
+    names = [f"{one.label}: {column(metric)}" for one in found.members[:shown]]
+    head = ("configuration", "settings", *names, f"mean {column(metric)}", "sweeps")
+    return Table(head, rows, frozenset({"configuration", "settings"}))
 
 
-def _configurations(found: Joined) -> list[Block]:
+def _configurations(found: Joined, *, narrow: bool) -> list[Block]:
     if not found.configurations:
         return [Text(
             f"No configuration was run by two of these sweeps ({found.alone} by one alone): each chose its own. The "
@@ -125,7 +138,7 @@ def _configurations(found: Joined) -> list[Block]:
         f"Run by two of these sweeps or more: {len(found.configurations)} configurations ({found.alone} by one alone); "
         "equal but for seed and clips, told by a hash of all else."
     )
-    return [Text(text), configurations_table(found)]
+    return [Text(text), configurations_table(found, narrow=narrow)]
 
 
 def _ranks(found: Joined, level: int) -> list[Block]:

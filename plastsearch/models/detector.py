@@ -8,6 +8,7 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,11 @@ from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, POOLED, Widths
 
 HEAD_CUT = "head"
 CLASSES = 2
+
+
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Within, a surrounding autocast is off; shapes without numbers, as forecasts use them, know none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class Detector(nn.Module):
@@ -103,7 +109,7 @@ class Detector(nn.Module):
             frames = frames_BTD.shape[-2]
             counts_B = (share_B.to(frames_BTD.device) * frames).ceil().clamp(1, frames)
             mask_BT = torch.arange(frames, device=frames_BTD.device) < counts_B[:, None]
-        with torch.autocast(frames_BTD.device.type, enabled=False):
+        with exact(frames_BTD.device):
             dtype = next(self.head.parameters()).dtype  # a grown head has parts, but no weight of its own
             pooled_BD = self.pool(frames_BTD.to(dtype), mask_BT)
             logits_BC: Tensor = self.head(self.head_dropout(pooled_BD))

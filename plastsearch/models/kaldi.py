@@ -6,6 +6,8 @@ Axes: B clips, T samples, L frames, N samples of a window, F frequency bins, M b
 import torch
 from torch import Tensor, nn
 
+from plastsearch.models.detector import exact
+
 RATE_HZ = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512  # 25 ms every 10 ms
 BANDS = 80
@@ -31,7 +33,7 @@ class StackedBank(nn.Module):
     @torch.no_grad()
     def forward(self, wave_BT: Tensor) -> Tensor:
         """Bands with mean 0 and variance 1 in each clip; in float32, for powers overflow half precision."""
-        with torch.autocast(wave_BT.device.type, enabled=False):
+        with exact(wave_BT.device):
             frames_BLN = (wave_BT.to(self.window.dtype) * FULL_SCALE).unfold(1, WINDOW, HOP)
             frames_BLN = frames_BLN - frames_BLN.mean(2, keepdim=True)
             before_BLN = torch.cat([frames_BLN[..., :1], frames_BLN[..., :-1]], 2)
@@ -43,7 +45,7 @@ class StackedBank(nn.Module):
             centred_BLM = bands_BLM - bands_BLM.mean(1, keepdim=True)
             scaled_BLM = centred_BLM / (bands_BLM.var(1, keepdim=True) + 1e-7).sqrt()
             whole = scaled_BLM.shape[1] // STRIDE
-            return scaled_BLM[:, : whole * STRIDE].reshape(len(wave_BT), whole, STRIDE * BANDS)
+            return scaled_BLM[:, : whole * STRIDE].reshape(wave_BT.shape[0], whole, STRIDE * BANDS)
 
 
 def _triangles() -> Tensor:

@@ -168,7 +168,7 @@ def _seeds(results: Results) -> str:
     seeds = sorted({run.config.seed for row in results.plotted for run in row.runs})
     again = sum(len(row.again) for row in results.rows)
     text = f"Trials ran with seed{'s' if len(seeds) > 1 else ''} {_some(seeds)}" if seeds else "No trial has finished"
-    text += f", {again} of the runs being repeats of a trial with another seed." if again else "."
+    text += f"; {again} of the runs are repeats of a trial with another seed." if again else "."
     if not results.finalists:
         return f"{text} The evaluation split was not opened."
     fresh = sorted({row.config.seed for one in results.finalists for row in one.rows})

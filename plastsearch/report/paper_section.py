@@ -1,7 +1,7 @@
 """The report's sections for a paper: its table, EER by dropin layer, layers × neurons, attacks, methods ranked."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from plastsearch.analysis.attacks import ByAttack, attacks_of, by_attack
 from plastsearch.analysis.figure import number
@@ -16,14 +16,14 @@ from plastsearch.documents import Block, Figure, Heading, Table, Text
 PAPER = "Table for a paper"
 LAYERS, GRID, RANKS = "eer_by_layer", "layers_neurons", "ranks"  # pictures, as .svg and .png
 TABLE_COLUMNS = (
-    "method", "trial", "dev EER %", "seeds", "relative reduction %", "eval EER %", "eval seeds",
-    "eval, relative reduction %", "backward ratio", "backward ms", "parameters", "largest on the way",
+    "method", "trial", "dev EER %", "seeds", "reduction %", "eval EER %", "eval seeds",
+    "eval reduction %", "backward ratio", "backward ms", "parameters", "largest",
 )  # fmt: skip
 TABLE_NOTE = (
     "Each method by its best trial on search-dev, and the controls; brackets hold 95 % intervals. Dev EERs of trials "
-    "that a search chose flatter them. Relative reduction: by how many percent of the baseline's an EER is lower, "
+    "that a search chose flatter them. Reduction: by how many percent of the baseline's an EER is lower, "
     "paired by clip and by the seeds that both ran with; below zero it is higher. The evaluation split was opened for "
-    "finalists alone, and chose nothing here."
+    "finalists alone, and chose nothing here. Parameters are of the final network; largest: on the way to it."
 )
 LAYERS_NOTE = (
     "Dots: mean EER on search-dev of all finished trials that grew at a site, whatever else they grew, with its 95 % "
@@ -47,6 +47,36 @@ class Gathered:
     attacks: ByAttack | None
     blocks: int  # attacks that arms were measured on
     ranks: Ranks | None
+
+    def plain(self) -> dict[str, object]:
+        """The same for programs."""
+
+        def numbers(one: Estimate | None) -> dict[str, object] | None:
+            return None if one is None else asdict(one)
+
+        return {
+            "methods": [
+                {"method": arm.name, "trial": arm.row.number, "seeds": arm.seeds, "dev_eer": numbers(arm.dev),
+                 "relative_reduction": numbers(arm.less), "eval_seeds": arm.eval_seeds,
+                 "eval_eer": numbers(arm.evaluation), "eval_relative_reduction": numbers(arm.eval_less),
+                 "backward_ratio": arm.ratio, "backward_ms": arm.ms, "params_final": arm.final,
+                 "params_total": arm.largest}
+                for arm in self.table.arms
+            ],
+            "layers": [] if self.layers is None else [asdict(one) for one in self.layers.sites],
+            "layers_neurons": [] if self.cells is None else [
+                {"site": site, "neurons": count, **asdict(cell)} for (site, count), cell in self.cells.cells.items()
+            ],
+            "criteria": [asdict(one) | {"finding": one.finding} for one in self.prefixes.duels],
+            "attacks": None if self.attacks is None else {
+                "split": self.attacks.split,
+                "finalists": [
+                    {"of": one.of, "eer": {attack: asdict(value) for attack, value in values.items()}}
+                    for one, values in self.attacks.lines
+                ],
+            },
+            "ranks": None if self.ranks is None else asdict(self.ranks),
+        }  # fmt: skip
 
 
 def gather(results: Results) -> Gathered:

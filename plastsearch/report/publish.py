@@ -185,7 +185,9 @@ def _summary(results: Results) -> dict[str, float]:
     return found
 
 
-def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> dict[str, object]:
+def report_json(
+    results: Results, under: Sequence[tuple[str, float]] = (), gathered: Gathered | None = None
+) -> dict[str, object]:
     """The report for programs; `under`: budgets that were asked for."""
 
     def comparison(one: Comparison) -> dict[str, object]:
@@ -227,6 +229,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "paper": (gathered or gather(results)).plain(),
         "importance": None if weighed is None else weighed.model_dump(mode="json"),
         "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [trial(one) for one in results.rows],

@@ -20,6 +20,7 @@ from plastsearch.report.learnt import learnt
 from plastsearch.report.losses import losses, saved, took, warnings
 from plastsearch.report.methods import data_of, methods
 from plastsearch.report.paper_section import Gathered, attacks, criteria, gather, paper, placing, ranks_blocks
+from plastsearch.report.reproduced import reproduced
 from plastsearch.report.trust import trust
 from plastsearch.report.verdict import table as comparison_table
 from plastsearch.report.verdict import verdict
@@ -51,7 +52,8 @@ def report(results: Results, under: Sequence[tuple[str, float]] = (), gathered: 
         *foretelling(results),
         *_growth(results),
         *learnt(results),
-        *_finalists(results),
+        *finalist_blocks(results),
+        *reproduced(results),
         *attacks(results, found.attacks),
         *paper(found.table),
         *placing(found.layers, found.cells),
@@ -118,7 +120,8 @@ def incoming(results: Results) -> str | None:
     )
 
 
-def _finalists(results: Results) -> list[Block]:
+def finalist_blocks(results: Results) -> list[Block]:
+    """Members of the front run again, the only ones to see the evaluation split; nothing where there are none."""
     if not results.finalists:
         return []
     labels = {row.number: row.label for row in results.rows}

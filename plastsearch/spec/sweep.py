@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, model_validator
 
+from plastsearch.spec.aims import Aim
 from plastsearch.spec.coherence import Mistake, Mistakes, incoherent, spike_metrics
 from plastsearch.spec.config import Closed, TrialConfig, content_id
 from plastsearch.spec.constraints import CONSTRAINT_PATTERN, METRICS, Constraint, Goal, known_metric, parse_constraint
@@ -165,6 +166,8 @@ class SweepSpec(Closed):
     """Limits that members of the front keep within."""
     controls: tuple[Control, ...] = Field(("baseline", "lora", "random"), max_length=MOST_KEYS)
     """What the search has to beat: no growth, LoRA or AdaLoRA on the winner's sites, growth at random sites."""
+    aims: tuple[Aim, ...] = Field((), max_length=MOST_KEYS)
+    """Published figures that the space is to reach; the report says whether they were reproduced."""
     search: Search = Search()
     """Who proposes, and when it has had enough."""
     resources: Resources = Resources()

@@ -20,7 +20,7 @@ Status = Literal["done", "budget", "failures", "interrupted"]
 # As far as a clock, a counter or a bill can come; what is beyond was not written by a driver.
 Moment = Annotated[float, Field(ge=0, le=2.5e11)]  # up to the year 9892
 Count = Annotated[int, Field(ge=0, le=10**15)]
-_LARGEST = 1e100  # of other numbers: their squares are numbers still
+LARGEST = 1e100  # of other numbers: their squares are numbers still
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "halted", "reused"})
 
@@ -261,7 +261,7 @@ def _check(event: Event) -> None:
         numbers.append(event.gpu_seconds)
     if isinstance(event, Finished):
         numbers += (event.seconds, None if event.tally is None else event.tally.best)
-    far = next((one for one in numbers if one is not None and not abs(one) <= _LARGEST), None)
+    far = next((one for one in numbers if one is not None and not abs(one) <= LARGEST), None)
     if far is not None:
         raise ValueError(f"{far:g} is no measurement")
 

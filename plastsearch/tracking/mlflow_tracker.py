@@ -164,7 +164,7 @@ class MlflowTracker(Follower):
         parent = _parent(record, store)
         identity = terms.trial_identity(record, opening, parent)
         known = store.runs.get(record.number)
-        began = record.started_at or record.proposed_at
+        began = record.begun_at or record.proposed_at  # the first attempt: MLflow lets no start be changed later
         tags = identity | (terms.trial_tags(record, self.followed.sessions) if record.ended else {})
         # At once where nothing is known: a server looks each tag up that is set later. But for the one that says that
         # all is there.

@@ -56,7 +56,8 @@ class TrialRecord:
     steps_total: int = 0
     node: str | None = None
     proposed_at: float = 0.0
-    started_at: float | None = None
+    begun_at: float | None = None  # its first attempt
+    started_at: float | None = None  # its latest
     ended_at: float | None = None
     history: list[Reported] = field(default_factory=list)
 
@@ -133,6 +134,7 @@ def _proposed(event: Proposed) -> TrialRecord:
 def _started(record: TrialRecord, event: Started) -> None:
     record.state = "running"
     record.attempts = event.attempt
+    record.begun_at = event.at if record.begun_at is None else record.begun_at
     record.started_at = event.at
     record.node = event.node or record.node
 

@@ -7,10 +7,21 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.events import ENDED, Finished, Opened, Proposed, Role, SessionBegun, Tally, TrialEvent, parse
+from plastsearch.tracking.events import (
+    ENDED,
+    LARGEST,
+    Finished,
+    Opened,
+    Proposed,
+    Role,
+    SessionBegun,
+    Tally,
+    TrialEvent,
+    parse,
+)
 from plastsearch.tracking.journal import FILE, driver_lives
 from plastsearch.tracking.ranking import Ranking, objectives_of, ranking_of
 from plastsearch.tracking.reading import VERSION, shortened
@@ -157,6 +168,8 @@ def _read(folder: Path, head: Opened, lines: Iterable[bytes], heard_at: float) -
                     closing = None
                 elif isinstance(event, Finished):
                     closing = event
+        except RecursionError:
+            raise ValueError(f"line {number}: nested too deeply") from None
         except (KeyError, TypeError, AttributeError):
             raise ValueError(f"line {number}: a field is missing or of the wrong kind") from None
         except ValueError as error:
@@ -171,12 +184,14 @@ def _read(folder: Path, head: Opened, lines: Iterable[bytes], heard_at: float) -
     )  # fmt: skip
 
 
-def _end(records: dict[int, TrialRecord], ranking: Ranking, found: dict[str, object]) -> None:
-    record = records[found["trial"]]  # type: ignore[index]
+def _end(records: dict[int, TrialRecord], ranking: Ranking, found: dict[str, Any]) -> None:
+    record = records[found["trial"]]
     if found["state"] not in ENDED:
         raise ValueError(f"state: {found['state']!r} is none of {', '.join(sorted(ENDED))}")
-    record.state = found["state"]
-    record.metrics = known(found["metrics"])  # type: ignore[arg-type]
+    metrics = known(found["metrics"])
+    if not all(isinstance(value, int | float) and abs(value) <= LARGEST for value in metrics.values()):
+        raise ValueError("metrics: a number was expected")
+    record.state, record.metrics = found["state"], metrics
     ranking.note(record)
 
 

@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from plastsearch.analysis.results import Results
+from plastsearch.choose.commands import commands
 from plastsearch.spec.load import read_trial
 from tests.browser import Browser
 from tests.choose.conftest import Opened, chosen, in_view, look, rows, texts
@@ -139,6 +140,8 @@ def test_the_commands_bring_the_very_trial_back(browser, shown: Opened, page, re
         assert read_trial(space, again[4::2]).trial_id() == row.record.id
         assert score[:3] == ["plastsearch", "score", f"{results.folder}:{row.number}"]
         assert export[:3] == ["plastsearch", "export", f"{results.folder}:{row.number}"]
+        mine = [shlex.split(text) for _, text in commands(results, row, space)]  # of `show`: the same in Python
+        assert [mine[0][3:], *mine[1:]] == [again[3:], score, export]
 
 
 def test_a_link_brings_the_view_back(browser, shown: Opened, page):

@@ -37,9 +37,10 @@ def passes(folder, corpora, models, budgets):
     sizes, aims = itertools.cycle([*PRESETS, "some/weights"]), itertools.cycle(AIMS)
     for number, (corpus, model, budget) in enumerate(zip(corpora, models, budgets, strict=True)):
         path = folder / f"{number}.yaml"
-        place = [] if corpus == "synthetic" else ["--root", folder / ("clips.csv" if corpus == "manifest" else "")]
+        place = {"synthetic": [], "manifest": ["--manifest", folder / "clips.csv"]}.get(corpus, ["--root", folder])
         size = next(sizes) if model == "wav2vec2" else next(sizes).replace("some/weights", "base")
-        new(path, "--model", model, "--corpus", corpus, "--budget", budget, "--size", size, "--beside", next(aims),
+        kind = "--preset" if size in PRESETS else "--from"
+        new(path, "--model", model, "--corpus", corpus, "--budget", budget, kind, size, "--aim", next(aims),
             "--json", *place)  # fmt: skip
         reading = read_sweep(path)
         assert not reading.mistakes
@@ -79,9 +80,11 @@ def test_it_says_what_to_type_next_and_that_works(tmp_path):
         (("space.yaml", "--corpus", "asvspoof2021_la"), "evaluation clips alone"),
         (("space.yaml", "--corpus", "in_the_wild"), "with --root"),
         (("space.yaml", "--corpus", "synthetic", "--root", "."), "leave it out"),
-        (("space.yaml", "--beside", "speed"), "known: all, training, size, nothing"),
+        (("space.yaml", "--aim", "speed"), "known: all, training, size, nothing"),
+        (("space.yaml", "--preset", "tiny", "--from", "weights"), "leave one out"),
+        (("space.yaml", "--corpus", "manifest"), "with --manifest"),
         (("space.yaml", "--budget", "week"), "known: minutes, night, days"),
-        (("space.yaml", "--size", "./no/weights"), "no/weights"),
+        (("space.yaml", "--from", "./no/weights"), "no/weights"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_nothing_is_written(tmp_path, monkeypatch, words, says):
@@ -95,7 +98,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(tmp_path, monkey
 
 def test_it_asks_five_questions_on_a_terminal(tmp_path):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "plastsearch", "new", "asked.yaml", "--beside", "size"]
+    command = [sys.executable, "-m", "plastsearch", "new", "asked.yaml", "--aim", "size"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "dumb"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
     os.close(theirs)

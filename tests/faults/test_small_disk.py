@@ -41,11 +41,15 @@ def test_a_disk_that_is_full(moment, tmp_path):
     said = first["err"]
     assert "Traceback" not in said + second["err"], said
     assert first["left"] == ""
-    assert first["status"] in (2, 130), said
     assert "No space left on device" in said, said
-    assert "make room" in said, said
     if moment == "at the very end":
-        assert "plasticity" in first["out"] or "EER" in first["out"], first["out"]  # the table, all the same
+        # The last line may have fitted in: then the sweep is done, and only its report could not be written.
+        assert first["status"] in (0, 2, 130), said
+        assert "there is room" in said or "make room" in said or "go on with --resume" in said, said
+        assert "magnitude" in first["out"], first["out"]  # the table, all the same
+    else:
+        assert first["status"] in (2, 130), said
+        assert "make room" in said, said
     assert second["status"] == 0, second["err"]
     ends = [event for event in found["events"] if event["event"] == "end"]
     assert [event["state"] for event in ends] == ["done"]

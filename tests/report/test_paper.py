@@ -1,5 +1,6 @@
 """What a paper takes: its table by hand, LaTeX that holds together whatever names say, the methods paragraph."""
 
+import json
 import re
 from dataclasses import replace
 from statistics import fmean
@@ -12,7 +13,7 @@ from plastsearch.analysis.paper import paper_table
 from plastsearch.documents import Table, as_markdown
 from plastsearch.report.latex import escaped, latex_table
 from plastsearch.report.methods import paragraph
-from plastsearch.report.paper_section import attacks_table, table
+from plastsearch.report.paper_section import attacks_table, gather, table
 from plastsearch.tracking.events import SessionBegun
 
 EVIL = ["a_b & 50 % of {x}", "\\input{/etc/passwd}", "#1 ~^ $x$", "<b>|`\"'", "中 é – ≤ ×", "[0, 1]", "two\nlines", "%"]
@@ -143,10 +144,20 @@ def test_the_methods_paragraph_says_what_the_journal_says(results):
 
 
 def test_versions_stand_in_it_once_a_session_said_them(results):
-    begun = SessionBegun(session="later", host="node-7", version="0.1.0", versions={"torch": "2.11.0"}, commit="abc123")
+    begun = SessionBegun(
+        session="later", host="node-7", versions={"plastsearch": "0.1.0", "torch": "2.11.0"}, commit="abc123"
+    )
     said = paragraph(replace(results, events=(*results.events, begun)))
     assert "plastsearch 0.1.0, torch 2.11.0, commit abc123" in said
     assert "node-7" in said
+
+
+def test_programs_get_the_same_numbers(results):
+    found = json.loads(json.dumps(gather(results).plain()))
+    arms = paper_table(results).arms
+    assert [one["dev_eer"]["value"] for one in found["methods"]] == [arm.dev.value for arm in arms]
+    assert found["methods"][-1]["eval_relative_reduction"]["low"] == arms[-1].eval_less.low
+    assert sum(one["trials"] for one in found["layers"]) == sum(one["trials"] for one in found["layers_neurons"])
 
 
 def test_hostile_names_make_no_markup(results):

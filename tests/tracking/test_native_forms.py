@@ -124,6 +124,17 @@ def test_what_a_failed_trial_printed_is_with_its_run_and_no_other_file_of_the_ma
         }  # fmt: skip
 
 
+def test_a_run_begins_with_the_first_attempt_whenever_it_was_made(folder, store):
+    place = sync(folder, store)
+    again = [one for one in trials(read(folder)).values() if one.attempts > 1]
+    assert again
+    for record in again:
+        assert record.begun_at < record.started_at
+        wanted = f"tags.`plastsearch.trial` = '{record.number}'"
+        (run,) = open_store(store).search_runs([place.experiment], wanted)
+        assert run.info.start_time == round(1000 * record.begun_at)
+
+
 @pytest.mark.parametrize("search", [4, MANY + 4])  # one by one, and many at once
 def test_a_replay_changes_no_row_and_says_that_all_was_level(tmp_path, store, search):
     path = store.removeprefix("sqlite:///")

@@ -32,6 +32,8 @@ def ls(
 ) -> None:
     """List the sweeps below a folder, newest first: state, trials, best objective, age.
 
+    Example: plastsearch ls plastsearch-runs
+
     A sweep that has ended is told by the ends of its journal, so hundreds of them take a second.
     """
     from plastsearch.sweep.folder import SHARED

@@ -5,17 +5,23 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_json
 from plastsearch.words import shown
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Folders of sweeps that have ended.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="SWEEP...", help="Folders of sweeps that have ended.", autocompletion=completing.sweeps),
+    ],
     out: Annotated[Path, typer.Option(help="The new sweep's folder.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Join sweeps (seeds, machines, corpora) that ask the same into one; the given folders stay as they are."""
+    """Join sweeps (seeds, machines, corpora) that ask the same into one; the given folders stay as they are.
+
+    Example: plastsearch merge plastsearch-runs/seed0 plastsearch-runs/seed1 --out plastsearch-runs/both
+    """
     from dataclasses import asdict
 
     from plastsearch.joining.merging import merge as merge_sweeps

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Block, Heading
 from plastsearch.errors import PlastsearchError
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 def report(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="SWEEP...", help="A sweep's folder, also one that still runs; several are joined."),
+        typer.Argument(
+            metavar="SWEEP...",
+            help="A sweep's folder, also one that still runs; several are joined.",
+            autocompletion=completing.sweeps,
+        ),
     ],
     as_json: options.AsJson = False,
     under: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC=NUMBER",
+            autocompletion=completing.budgets,
             help="Name the best trial within this budget, e.g. params_total=1e6; may be given several times.",
         ),
     ] = None,
@@ -48,6 +53,8 @@ def report(
 ) -> None:
     """Print a sweep's Pareto front and write its report: Markdown, HTML, LaTeX, figures, CSV and Parquet of all runs.
 
+    Example: plastsearch report plastsearch-runs/w2v_layers --under params_total=1e6
+
     Several sweeps (seeds, machines, corpora) stand side by side, with means over them; --out keeps that as files.
     """
     if len(folders) > 1:
@@ -61,7 +68,7 @@ def report(
     from plastsearch.analysis.results import load_results, results_of
     from plastsearch.joining.blocks import joined_blocks
     from plastsearch.report.front_section import parse_budget
-    from plastsearch.report.paper_section import PAPER, gather
+    from plastsearch.report.paper_section import gather
     from plastsearch.report.publish import render, report_json
     from plastsearch.report.sections import opening
     from plastsearch.report.sections import report as report_blocks
@@ -83,17 +90,17 @@ def report(
     gathered = gather(results)
     parts = _parts(results)
     files = _write(results, out, gathered, parts)
-    more = joined_blocks(parts, level=2) if parts is not None else []
+    more = joined_blocks(parts, level=2, narrow=True) if parts is not None else []
     if mlflow is not None:
         from plastsearch.tracking.mlflow_sync import sync
 
         sync(folder, mlflow, render)
     if as_json:
-        print_json(report_json(results, budgets) | {"files": files})
+        print_json(report_json(results, budgets, gathered) | {"files": files})
         return
     said = console()
     wanted = {
-        "Pareto front", HEADING, "Did growth pay?", "Finalists", PAPER, WHY, IMPORTANCE, "Work not done twice",
+        "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice",
         "Failures", "Warnings", "Set apart",
     }  # fmt: skip
     print_blocks(said, opening(results))
@@ -137,7 +144,7 @@ def _join(folders: list[Path], out: Path | None, *, as_json: bool) -> None:
         print_json(found.plain() | {"files": files})
         return
     said = console()
-    print_blocks(said, joined_blocks(found))
+    print_blocks(said, joined_blocks(found, narrow=True))
     said.print(f"\nReport: {shown(files['joined.html'])}" if files else "\nFiles: with --out FOLDER.", markup=False)
 
 

@@ -44,6 +44,8 @@ def ui(
 ) -> None:
     """Show a sweep in MLflow: brings the records up to date, serves them here and prints the figure's address.
 
+    Example: plastsearch ui plastsearch-runs/w2v_layers
+
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
     from plastsearch.report.publish import render

@@ -41,6 +41,8 @@ def sweep(
 ) -> None:
     """Search: run trials of a space until its budget is spent, and show which are not dominated.
 
+    Example: plastsearch sweep search_spaces/w2v_layers.yaml --trials 8
+
     An interrupted sweep goes on with --resume and loses nothing. Exit status: 0 done, 2 bad input, 3 the cluster cannot
     fit a trial, 4 too many failures, 75 another driver has the folder, 130 interrupted.
     """

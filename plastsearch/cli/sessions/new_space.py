@@ -80,13 +80,13 @@ def checked(answers: Answers) -> Answers:
             "found there: plastsearch score MODEL --protocol …"
         )
     _known("--corpus", answers.corpus, CORPORA)
-    _known("--beside", answers.aim, AIMS)
+    _known("--aim", answers.aim, AIMS)
     _known("--budget", answers.budget, BUDGETS)
     if answers.corpus == "synthetic" and answers.place is not None:
         raise PlastsearchError("--root: the synthetic corpus is generated and lies nowhere; leave it out")
     if answers.corpus != "synthetic" and not answers.place:
-        what = "the table of clips" if answers.corpus == "manifest" else "the folder that holds it"
-        raise PlastsearchError(f"--corpus {answers.corpus}: name {what} with --root")
+        what = "the table of clips with --manifest" if answers.corpus == "manifest" else "its folder with --root"
+        raise PlastsearchError(f"--corpus {answers.corpus}: name {what}")
     return answers
 
 

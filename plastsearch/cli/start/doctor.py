@@ -9,21 +9,13 @@ from plastsearch.cli import options
 
 LONG_S = 0.5  # what takes longer is told
 MARKS = {"ok": "  ok   ", "note": "  note ", "fault": "  FAULT"}
-Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
-Mlflow = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URI", help="MLflow store or server; env:NAME if it has a password.", envvar="MLFLOW_TRACKING_URI"
-    ),
-]
-Address = Annotated[str | None, typer.Option(help="A running Ray cluster; else a local one.")]
 Onnx = Annotated[bool, typer.Option("--onnx", help="`export --onnx` is wanted, too.")]
 
 
 def doctor(
-    out: Out = Path("plastsearch-runs"),
-    mlflow: Mlflow = None,
-    address: Address = None,
+    out: options.Out = Path("plastsearch-runs"),
+    mlflow: options.Mlflow = None,
+    address: options.Address = None,
     onnx: Onnx = False,
     as_json: options.AsJson = False,
 ) -> None:

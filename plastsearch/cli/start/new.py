@@ -7,28 +7,31 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The space to write, e.g. my_space.yaml.")]
-Model = Annotated[str | None, typer.Option(help="wav2vec2, resnet18 or grnn.")]
-Size = Annotated[
-    str | None, typer.Option(help="tiny, small, base or large; or a folder or hub name with weights to start from.")
+Model = Annotated[str | None, typer.Option(help="wav2vec2, resnet18 or grnn.", autocompletion=completing.models)]
+Preset = Annotated[str | None, typer.Option(help="tiny, small, base or large.", autocompletion=completing.presets)]
+Source = Annotated[str | None, typer.Option("--from", help="A folder or hub name with weights to start from.")]
+Corpus = Annotated[
+    str | None,
+    typer.Option(help="synthetic (generated), asvspoof2019_la, …, or manifest.", autocompletion=completing.corpora),
 ]
-Corpus = Annotated[str | None, typer.Option(help="synthetic (generated), asvspoof2019_la, …, or manifest.")]
-Root = Annotated[str | None, typer.Option(help="The folder that holds the corpus; of a manifest the table.")]
-Beside = Annotated[str | None, typer.Option(help="What counts beside the error rate: all, training, size or nothing.")]
+Aim = Annotated[str | None, typer.Option(help="What counts beside the error rate: all, training, size or nothing.")]
 Budget = Annotated[str | None, typer.Option(help="What may be spent: minutes, night or days.")]
 
-DEFAULTS = {"model": "wav2vec2", "size": "tiny", "corpus": "synthetic", "beside": "all", "budget": "night"}
+DEFAULTS = {"model": "wav2vec2", "size": "tiny", "corpus": "synthetic", "aim": "all", "budget": "night"}
 
 
 def new(
     file: File,
     model: Model = None,
-    size: Size = None,
+    preset: Preset = None,
+    source: Source = None,
     corpus: Corpus = None,
-    root: Root = None,
-    beside: Beside = None,
+    root: options.CorpusRoot = None,
+    manifest: options.Manifest = None,
+    aim: Aim = None,
     budget: Budget = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -40,10 +43,13 @@ def new(
 
     from plastsearch.cli.output import print_json
     from plastsearch.cli.sessions import new_space as made
+    from plastsearch.errors import PlastsearchError
     from plastsearch.files import typed_path
     from plastsearch.spec.schema import FILE as SCHEMA
 
-    given = {"model": model, "size": size, "corpus": corpus, "beside": beside, "budget": budget}
+    if preset is not None and source is not None:
+        raise PlastsearchError("--preset and --from: weights have a size of their own; leave one out")
+    given = {"model": model, "size": source or preset, "corpus": corpus, "aim": aim, "budget": budget}
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
 
     def answer(name: str, question: str, known: Sequence[str], free: bool = False) -> str:
@@ -54,13 +60,13 @@ def new(
     network = answer("model", "1/5 Which network?", made.MODELS)
     weights = answer("size", "2/5 How large, or weights from which folder or hub name?", made.PRESETS, free=True)
     clips = answer("corpus", "3/5 Which clips?", made.CORPORA)
-    if root is None and clips != "synthetic" and asks:
-        what = "table (CSV or Parquet)" if clips == "manifest" else "folder"
-        root = typer.prompt(f"    Their {what}", err=True)
-    aim = answer("beside", "4/5 What counts beside the error rate?", made.AIMS)
+    lies = manifest if clips == "manifest" else root
+    if lies is None and clips != "synthetic" and asks:
+        lies = typer.prompt(f"    Their {'table (CSV or Parquet)' if clips == 'manifest' else 'folder'}", err=True)
+    counts = answer("aim", "4/5 What counts beside the error rate?", made.AIMS)
     spent = answer("budget", "5/5 What may be spent?", made.BUDGETS)
     place = typed_path(str(file))
-    missing = made.write(place, made.Answers(network, weights, clips, root, aim, spent))
+    missing = made.write(place, made.Answers(network, weights, clips, lies, counts, spent))
     name = shlex.quote(str(place))
     todo = [f"plastsearch {words}" for words in (f"check {name}", f"sweep {name} --dry-run", f"sweep {name}")]
     if as_json:

@@ -128,7 +128,7 @@ class JoinedBranch(nn.Module):
     def forward(self, frames_BNE: Tensor, bands_BNE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frames, bands and master."""
         frames_BNE, bands_BNE, master_B1E = self.first(
-            frames_BNE, bands_BNE, self.master.expand(len(frames_BNE), -1, -1)
+            frames_BNE, bands_BNE, self.master.expand(frames_BNE.shape[0], -1, -1)
         )
         frames_BNE, bands_BNE = self.pool_frames(frames_BNE), self.pool_bands(bands_BNE)
         more = self.second(frames_BNE, bands_BNE, master_B1E)
