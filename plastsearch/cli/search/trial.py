@@ -9,6 +9,7 @@ import typer
 from plastsearch.cli import options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
+from plastsearch.files import recordable
 from plastsearch.spec.limits import MOST_AT_ONCE, MOST_REPEATS
 
 SHOWN = (
@@ -25,9 +26,9 @@ def trial(
         Path | None, typer.Argument(help="A configuration, or a search space (its `base` is run); none: the defaults.")
     ] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="path=value, e.g. --set train.steps=100.")] = None,
-    out: Annotated[Path, typer.Option(help="Where finished stages and decoded clips are kept.")] = Path(
-        "plastsearch-runs"
-    ),
+    out: Annotated[
+        Path, typer.Option(callback=recordable, help="Where finished stages and decoded clips are kept.")
+    ] = Path("plastsearch-runs"),
     device: options.Device = "auto",
     threads: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Threads of one operation on a CPU.")] = 1,
     workers: Annotated[
