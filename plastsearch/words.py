@@ -11,6 +11,14 @@ def duration(seconds: float, units_from: float = 1.0) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def roughly(seconds: float) -> str:
+    """A duration that was estimated: no more digits than it deserves."""
+    if seconds < 100:
+        return f"{5 * max(1, round(seconds / 5))} s"
+    minutes = round(seconds / 60) if seconds < 5400 else 5 * round(seconds / 300)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def sized(size: float) -> str:
     """A number of bytes in the unit that suits it."""
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

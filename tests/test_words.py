@@ -2,7 +2,7 @@
 
 import pytest
 
-from plastsearch.words import duration, printable, sized
+from plastsearch.words import duration, printable, roughly, sized
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,22 @@ from plastsearch.words import duration, printable, sized
 def test_durations(seconds: float, live: str, reported: str) -> None:
     assert duration(seconds) == live
     assert duration(seconds, units_from=1.5) == reported
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "5 s"),
+        (73, "75 s"),
+        (119, "2 min"),
+        (1900, "32 min"),
+        (5300, "88 min"),
+        (5500, "1 h 30 min"),
+        (1e5, "27 h 45 min"),
+    ],
+)
+def test_what_was_estimated_has_no_more_digits_than_it_deserves(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ LABEL org.opencontainers.image.title="plastsearch-gpu" \
       org.opencontainers.image.description="GPU workers of plastsearch; CUDA 13, NVIDIA driver 580 or newer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.authors="The plastsearch maintainers" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The ids are those of Ray's own images, which shared storage may know already. A login shell, which the operator may use
 # (ENABLE_LOGIN_SHELL), forgets the image's PATH.
@@ -42,7 +43,7 @@ COPY --from=build /opt/plastsearch /opt/plastsearch
 COPY k8s/images/healthy.py /opt/plastsearch/healthy.py
 COPY search_spaces /opt/plastsearch/search_spaces
 ENV PATH=/opt/plastsearch/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true \
+    PLASTSEARCH_REVISION=$REVISION RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 1000:100
 WORKDIR /home/ray

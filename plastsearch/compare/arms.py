@@ -121,7 +121,7 @@ def _kept(name: str, file: Path | None) -> ClipScores:
     if scores.key is None:
         raise PlastsearchError(f"{file}: its lines hold no classes, so the protocol must be given (--protocol)")
     key = _of_key(scores.key)
-    return ClipScores(scores.ids, key.speakers, key.attacks, key.is_bona, scores.values)
+    return ClipScores(tuple(scores.ids), key.speakers, key.attacks, key.is_bona, scores.values)
 
 
 def _of_trial(reference: InSweep) -> ClipScores:
@@ -156,7 +156,7 @@ def _is_kept(path: Path) -> bool:
 def _of_key(key: Key) -> Clips:
     unknown = (UNKNOWN,) * len(key.ids)
     return Clips(
-        key.ids, key.is_bona, np.array(key.attacks or unknown), np.array(key.speakers or unknown),
+        tuple(key.ids), key.is_bona, np.array(key.attacks or unknown), np.array(key.speakers or unknown),
         f"the {len(key.ids):,} clips of {key.source}",
     )  # fmt: skip
 

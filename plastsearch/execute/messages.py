@@ -34,6 +34,7 @@ class Progress(_Plain):
     metrics: dict[str, float]
     node: str
     boundary: bool = False  # the stage is finished and kept
+    system: dict[str, float] = {}  # what this process takes of its machine (own_figures.py)
 
 
 class _End(_Plain):

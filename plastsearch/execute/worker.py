@@ -18,6 +18,7 @@ from plastsearch.errors import (
     out_of_room,
 )
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
+from plastsearch.execute.own_figures import OwnFigures
 from plastsearch.spec.config import Report, RunSettings, TrialConfig
 from plastsearch.trial.waits import waited_s
 
@@ -36,13 +37,14 @@ def messages(task: Task) -> Generator[Message]:
     node = f"{socket.gethostname()}:{os.getpid()}"
     final: Report | None = None
     end: End
+    figures = OwnFigures()
     try:
         # By name, resolved in the worker: to send the function itself the driver would have to import torch with it.
         for report in resolve(task.function)(task.config, task.settings):
             if report.final:
                 final = report  # held back until the trial has cleaned up: whatever fails there is its failure
             else:
-                yield _progress(report, node)
+                yield _progress(report, node, figures.now())
         end = _done(final)
     except Exception as error:  # noqa: BLE001 - every failure of a trial is a result: the reason is kept
         end = _failed(error, task.settings.device)
@@ -74,11 +76,11 @@ def tidy(task: Task) -> None:
         release_memory()
 
 
-def _progress(report: Report, node: str) -> Progress:
+def _progress(report: Report, node: str, system: dict[str, float]) -> Progress:
     boundary = bool(report.details.get("boundary"))
     return Progress(
         stage=report.stage, step=report.step, steps_total=report.steps_total, metrics=_floats(report.metrics),
-        node=node, boundary=boundary,
+        node=node, boundary=boundary, system=system,
     )  # fmt: skip
 
 

@@ -53,7 +53,8 @@ def bootstrap_eer(
 def _speakers_in_order(
     bona: Floats, spoof: Floats, of_bona: ArrayLike, of_spoof: ArrayLike, of: Curve
 ) -> NDArray[np.int64]:
-    _, codes = np.unique(np.concatenate([np.asarray(of_bona), np.asarray(of_spoof)]).astype(str), return_inverse=True)
+    # By name, or by numbers that follow the names' order: it decides which draw is whose.
+    _, codes = np.unique(np.concatenate([np.asarray(of_bona), np.asarray(of_spoof)]), return_inverse=True)
     ordered = np.empty(of.scores.size, dtype=np.int64)
     ordered[of.is_bona] = codes[: bona.size][np.argsort(bona, kind="stable")]
     ordered[~of.is_bona] = codes[bona.size :][np.argsort(spoof, kind="stable")]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plastsearch.errors import DataError
-from plastsearch.scores.keys import IN_SCORES, Key, is_header, key_of
+from plastsearch.scores.keys import IN_SCORES, Key, is_header, key_of, key_of_columns, large_order
 from plastsearch.scores.metrics import eer
-from plastsearch.scores.rows import Mistakes, numbers, of_width, once, read_rows
+from plastsearch.scores.rows import Mistakes, is_large, numbers, of_width, once, read_rows
 from plastsearch.scores.summary import Summary, summary
 from plastsearch.scores.tdcf import VerifierErrors, min_tdcf_2019, min_tdcf_2021
 
@@ -25,8 +25,8 @@ class Scores:
     """What a detector said of each clip; a 2019 file brings its own key."""
 
     source: Path
-    ids: tuple[str, ...]
-    lines: tuple[int, ...]
+    ids: Sequence[str]
+    lines: Sequence[int]
     values: NDArray[np.float64]
     key: Key | None = None
 
@@ -57,6 +57,8 @@ def write_scores(
 
 def read_scores(path: Path) -> Scores:
     """A score file of any edition, told apart by its header and columns."""
+    if is_large(path) and (found := _by_columns(Path(path))) is not None:
+        return found
     rows = read_rows(path)
     if rows and is_header(rows[0][1]):
         rows = rows[1:]
@@ -80,8 +82,29 @@ def read_scores(path: Path) -> Scores:
     )
 
 
+def _by_columns(path: Path) -> Scores | None:
+    from plastsearch.scores.large import Order, columns_of, first_words
+
+    first = first_words(path)
+    width = len(first)
+    if width not in (2, 4):
+        return None
+    columns = columns_of(path, first, Order(2, 0, number=1) if width == 2 else large_order(IN_SCORES, number=3))
+    key = None if columns is None or width == 2 else key_of_columns(path, columns, IN_SCORES)
+    if columns is None or (width == 4 and key is None):
+        return None
+    return Scores(path, columns.words(0), columns.lines, columns.numbers(width - 1), key)
+
+
 def joined(scores: Scores, key: Key) -> NDArray[np.float64]:
     """Scores in the key's order: every clip of the key has one, and none is left over."""
+    if is_large(scores.source) and is_large(key.source):
+        from plastsearch.scores.large import Words, places
+
+        if isinstance(scores.ids, Words) and isinstance(key.ids, Words):
+            found = places(key.ids, scores.ids, key.elsewhere)
+            if found is not None:
+                return scores.values[found]
     mistakes = Mistakes()
     position = {name: n for n, name in enumerate(scores.ids)}
     if not any(name in position for name in key.ids):
@@ -92,7 +115,7 @@ def joined(scores: Scores, key: Key) -> NDArray[np.float64]:
     for name, line in zip(key.ids, key.lines, strict=True):
         if name not in position:
             mistakes.add(f"{key.source}:{line}", f"{name} has no score in {scores.source}")
-    known = set(key.ids) | key.elsewhere
+    known = {*key.ids, *key.elsewhere}
     for name, line in zip(scores.ids, scores.lines, strict=True):
         if name not in known:
             mistakes.add(f"{scores.source}:{line}", f"{name} is not in {key.source}")

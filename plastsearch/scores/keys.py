@@ -1,16 +1,20 @@
 """What is true of each scored clip: protocols and key files of any ASVspoof edition, and the verifier's scores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plastsearch.errors import DataError
 from plastsearch.scores.columns import ASVSPOOF5, BONA_FIDE, DF_2021, LA_2019, LA_2021, NONE, SPOOF, ColumnOrder
-from plastsearch.scores.rows import Mistakes, Row, chosen, numbers, of_width, once, read_rows
+from plastsearch.scores.rows import HEADERS, Mistakes, Row, chosen, is_large, numbers, of_width, once, read_rows
 from plastsearch.scores.tdcf import VerifierErrors, verifier_errors
+
+if TYPE_CHECKING:
+    from plastsearch.scores.large import Columns, Order
 
 PA_2021 = ColumnOrder(
     12, "PA_0010 PA_E_1000001 R1 M1 d1 r1 m1 s1 c1 spoof notrim eval", id=1, key=9, speaker=0, attack=-1, subset=11
@@ -18,7 +22,6 @@ PA_2021 = ColumnOrder(
 IN_SCORES = ColumnOrder(4, "LA_E_2834763 A11 spoof -1.25", id=0, key=2, speaker=-1, attack=1)  # a 2019 score file
 NAMED_5 = ColumnOrder(2, "E_0000001 bonafide", id=0, key=1, speaker=-1, attack=-1)  # ASVspoof 5, below a header
 KEYS = {order.columns: order for order in (LA_2019, LA_2021, DF_2021, PA_2021, ASVSPOOF5)}
-HEADERS = frozenset({"filename", "file", "utt", "utterance", "trial"})
 MOST_USED = "eval"  # the subset that 2021 is judged on
 
 
@@ -27,12 +30,12 @@ class Key:
     """Clips with their class; `elsewhere` are those of subsets that were not asked for."""
 
     source: Path
-    ids: tuple[str, ...]
-    lines: tuple[int, ...]
+    ids: Sequence[str]
+    lines: Sequence[int]
     is_bona: NDArray[np.bool_]
-    attacks: tuple[str, ...] | None
-    speakers: tuple[str, ...] | None
-    elsewhere: frozenset[str] = frozenset()
+    attacks: Sequence[str] | None
+    speakers: Sequence[str] | None
+    elsewhere: Collection[str] = frozenset()
 
 
 def is_header(words: Sequence[str]) -> bool:
@@ -42,6 +45,8 @@ def is_header(words: Sequence[str]) -> bool:
 
 def read_key(path: Path, subset: str | None = None) -> Key:
     """A protocol or key, told apart by its number of columns; `subset` chooses by the last column of 2021's."""
+    if is_large(path) and (found := _by_columns(Path(path), subset)) is not None:
+        return found
     rows = read_rows(path)
     if rows and is_header(rows[0][1]):
         return key_of(path, rows[1:], NAMED_5, subset)
@@ -53,15 +58,65 @@ def read_key(path: Path, subset: str | None = None) -> Key:
     return key_of(path, rows, order, subset)
 
 
+def _by_columns(path: Path, subset: str | None) -> Key | None:
+    from plastsearch.scores.large import columns_of, first_words
+
+    first = first_words(path)
+    order = NAMED_5 if is_header(first) else KEYS.get(len(first))
+    columns = None if order is None else columns_of(path, first, large_order(order))
+    return None if order is None or columns is None else key_of_columns(path, columns, order, subset)
+
+
+def large_order(order: ColumnOrder, number: int | None = None) -> "Order":
+    """The columns that a key is made of, and one of numbers."""
+    from plastsearch.scores.large import Order
+
+    few = tuple(n for n in (order.key, order.attack, order.speaker, order.subset) if n >= 0)
+    return Order(order.columns, order.id, few, number)
+
+
+def key_of_columns(path: Path, columns: "Columns", order: ColumnOrder, subset: str | None = None) -> Key | None:
+    """The key in a large file; None where a class is unknown, or none is of the subset that was asked for."""
+    if not columns.few(order.key).are(_known).all() or (order.subset < 0 and subset is not None):
+        return None
+    elsewhere: Collection[str] = frozenset()
+    if order.subset >= 0:
+        wanted = subset or MOST_USED
+        of_subset = columns.few(order.subset).are(lambda word: word == wanted)
+        if not of_subset.any():
+            return None
+        if not of_subset.all():
+            elsewhere = columns.where(~of_subset).words(order.id)
+            columns = columns.where(of_subset)
+    is_bona = columns.few(order.key).are(_bona_fide)
+    return Key(
+        source=path,
+        ids=columns.words(order.id),
+        lines=columns.lines,
+        is_bona=is_bona,
+        attacks=None if order.attack < 0 else columns.few(order.attack).replaced(NONE, is_bona),
+        speakers=None if order.speaker < 0 else columns.few(order.speaker),
+        elsewhere=elsewhere,
+    )
+
+
+def _known(word: str) -> bool:
+    return word.lower() in BONA_FIDE | SPOOF
+
+
+def _bona_fide(word: str) -> bool:
+    return word.lower() in BONA_FIDE
+
+
 def key_of(path: Path, rows: Sequence[Row], order: ColumnOrder, subset: str | None = None) -> Key:
     """Rows of one order as a key."""
     mistakes = Mistakes()
     rows = of_width(path, rows, order.columns, order.example, mistakes)
     once(path, rows, order.id, mistakes)
-    chosen(path, rows, order.key, lambda word: word.lower() in BONA_FIDE | SPOOF, "bonafide or spoof", mistakes)
+    chosen(path, rows, order.key, _known, "bonafide or spoof", mistakes)
     mistakes.raise_any()
     wanted, elsewhere = _of_subset(path, rows, order, subset)
-    is_bona = np.array([words[order.key].lower() in BONA_FIDE for _, words in wanted], dtype=np.bool_)
+    is_bona = np.array([_bona_fide(words[order.key]) for _, words in wanted], dtype=np.bool_)
 
     def column(n: int) -> tuple[str, ...] | None:
         return None if n < 0 else tuple(words[n] for _, words in wanted)

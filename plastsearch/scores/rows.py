@@ -1,4 +1,7 @@
-"""Whitespace-separated rows of score and key files, every mistake collected with its line."""
+"""Whitespace-separated rows of score and key files, every mistake collected with its line.
+
+Large files in which there is none are read by columns: large.py.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,6 +12,8 @@ from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.files import text_of
 
 MOST_BYTES = 1 << 28  # of a score file or key; those of the largest corpora have some 30 MB
+HEADERS = frozenset({"filename", "file", "utt", "utterance", "trial"})  # a first line that names its columns
+LARGE = 1 << 20  # bytes: below, line by line is as fast as loading pyarrow
 NAMED = 5  # mistakes that a message spells out
 
 Row = tuple[int, list[str]]  # line number, words
@@ -32,6 +37,14 @@ class Mistakes:
         if self.count:
             more = f"\n… and {self.count - len(self.told)} more such mistakes" if self.count > len(self.told) else ""
             raise DataError("\n".join(self.told) + more)
+
+
+def is_large(path: Path) -> bool:
+    """Whether reading by columns is worth a try; what is wrong with a path is said by `read_rows`."""
+    try:
+        return path.is_file() and LARGE <= path.stat().st_size <= MOST_BYTES
+    except (OSError, ValueError):
+        return False
 
 
 def read_rows(path: Path) -> list[Row]:

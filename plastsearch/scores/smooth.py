@@ -7,6 +7,7 @@ from scipy.special import ndtr
 from plastsearch.scores.metrics import Floats, checked, curve
 
 _HALVINGS = 60
+_ZERO, _ONE = -39.0, 9.0  # beyond, the distribution function is 0 and 1 in double precision
 
 
 def auc(bona: ArrayLike, spoof: ArrayLike) -> float:
@@ -27,12 +28,24 @@ def eer_smooth(bona: ArrayLike, spoof: ArrayLike) -> float:
     low = min(of_bona.min() - 8 * width_bona, of_spoof.min() - 8 * width_spoof)
     high = max(of_bona.max() + 8 * width_bona, of_spoof.max() + 8 * width_spoof)
     miss = false_alarm = 0.0
+    last = np.nan
     for _ in range(_HALVINGS):
         threshold = (low + high) / 2
-        miss = float(ndtr((threshold - of_bona) / width_bona).mean())
-        false_alarm = float(ndtr((of_spoof - threshold) / width_spoof).mean())
+        if threshold == last:  # no number lies between: nothing would change any more
+            break
+        last = threshold
+        miss = float(_below((threshold - of_bona) / width_bona).mean())
+        false_alarm = float(_below((of_spoof - threshold) / width_spoof).mean())
         low, high = (threshold, high) if miss < false_alarm else (low, threshold)
     return 50.0 * (miss + false_alarm)
+
+
+def _below(distance: Floats) -> Floats:
+    """The normal distribution function, worked out only where it is neither 0 nor 1 to the last digit."""
+    found = (distance > 0).astype(np.float64)
+    near = np.flatnonzero((distance > _ZERO) & (distance < _ONE))
+    found[near] = ndtr(distance[near])
+    return found
 
 
 def _width(values: Floats) -> float:

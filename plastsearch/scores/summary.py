@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from plastsearch.errors import DataError
 from plastsearch.scores.bootstrap import bootstrap_eer
+from plastsearch.scores.columns import NONE, numbered
 from plastsearch.scores.metrics import (
     LEAST_SPEAKERS,
     act_dcf,
@@ -62,15 +63,18 @@ def summary(
         auc=auc(bona, spoof), eer_smooth=eer_smooth(bona, spoof), n_bona=bona.size, n_spoof=spoof.size,
     )  # fmt: skip
     if replicates:
-        names = np.asarray(speakers, dtype=str) if speakers is not None else None
-        if names is not None and (np.unique(names).size < LEAST_SPEAKERS or (names == "-").any()):
+        names = None if speakers is None else numbered(speakers)
+        if names is not None and (len(names.different) < LEAST_SPEAKERS or NONE in names.different):
             names = None
-        split = {} if names is None else {"bona_speakers": names[is_bona], "spoof_speakers": names[~is_bona]}
+        split = {} if names is None else {
+            "bona_speakers": names.codes[is_bona], "spoof_speakers": names.codes[~is_bona]
+        }  # fmt: skip
         low, high = bootstrap_eer(bona, spoof, replicates=replicates, seed=seed, **split)
         over: Literal["clips", "speakers"] = "clips" if names is None else "speakers"
         found = replace(found, eer_low=low, eer_high=high, interval_over=over)
     if attacks is not None:
-        of_spoof = np.asarray(attacks, dtype=str)[~is_bona]
-        rates = {str(name): eer(bona, spoof[of_spoof == name])[0] for name in np.unique(of_spoof)}
+        of_all = numbered(attacks)
+        of_spoof = of_all.codes[~is_bona]
+        rates = {of_all.different[n]: eer(bona, spoof[of_spoof == n])[0] for n in np.unique(of_spoof).tolist()}
         found = replace(found, per_attack=rates)
     return found

@@ -195,6 +195,7 @@ class Runs:
     search: int
     controls: int
     finalists: int
+    seeds: int = 0  # of the finalists
 
     @property
     def total(self) -> int:
@@ -205,4 +206,4 @@ class Runs:
 def runs(trials: int, controls: Sequence[Control], top: int, seeds: int) -> Runs:
     """What a sweep with these numbers runs; a control's finalists stand beside those of the front."""
     beside = sum(CONTROLS[name].finalist for name in controls)
-    return Runs(trials, len(controls), (top + beside) * seeds if top else 0)
+    return Runs(trials, len(controls), (top + beside) * seeds if top else 0, seeds if top else 0)

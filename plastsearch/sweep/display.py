@@ -3,10 +3,11 @@
 import json
 import sys
 import time
+from collections import Counter
 from typing import IO
 
 from plastsearch.files import plain
-from plastsearch.sweep.budget import SEARCHING
+from plastsearch.sweep.expected import part_of
 from plastsearch.sweep.view import SweepView, describe, numbers, title
 from plastsearch.tracking.events import Ended, Event, Finished, Note, Retried, Started
 from plastsearch.tracking.records import TrialRecord
@@ -49,12 +50,12 @@ class Lines:
         self._stream = stream or sys.stderr  # standard output is for results
         self._said = time.monotonic()
         # Counted on, for to count all at every end would take longer with each.
-        self._ended = sum(record.ended and record.role in SEARCHING for record in view.records.values())
+        self._ended = Counter(part_of(record) for record in view.records.values() if record.ended)
 
     def feed(self, event: Event) -> None:
         """Say what happened, if it is of interest to a person."""
-        if isinstance(event, Ended) and self._view.records[event.trial].role in SEARCHING:
-            self._ended += 1
+        if isinstance(event, Ended):
+            self._ended[part_of(self._view.records[event.trial])] += 1
         text = self._text(event)
         if text is not None:
             self._say(text, event.at)
@@ -76,7 +77,7 @@ class Lines:
 
     def close(self) -> None:
         """A last summary."""
-        self._stream.write(self._view.summary() + "\n")
+        self._stream.write(self._view.summary(over=True) + "\n")
 
     def _text(self, event: Event) -> str | None:
         match event:
@@ -95,7 +96,7 @@ class Lines:
             case Ended():
                 record = self._view.records[event.trial]
                 outcome = f": {event.reason}" if event.reason else numbers(event.metrics)
-                return f"{title(record)} {event.state}{outcome} · {self._progress()}"
+                return f"{title(record)} {event.state}{outcome} · {self._progress(record)}"
         return None
 
     def _waits(self, record: TrialRecord) -> str:
@@ -105,5 +106,13 @@ class Lines:
         what = "baseline" if other.control == "baseline" else "start"
         return f"; waits for the {what} that trial {other.number} trains"
 
-    def _progress(self) -> str:
-        return f"{self._ended}/{self._view.trials} trials" if self._view.trials else f"{self._ended} trials"
+    def _progress(self, record: TrialRecord) -> str:
+        """How many of its kind have ended, of how many."""
+        name, runs = part_of(record), self._view.runs
+        planned = 0 if runs is None else {"trials": runs.search, "controls": runs.controls}.get(name, runs.finalists)
+        # A sweep resumed with fewer trials may have more already.
+        return (
+            f"{self._ended[name]}/{max(planned, self._ended[name])} {name}"
+            if planned
+            else f"{self._ended[name]} {name}"
+        )

@@ -20,7 +20,8 @@ INTERRUPTED = "the driver was interrupted"
 
 def proposed(number: int, planned: PlannedTrial) -> Proposed:
     """A trial is to be run; its whole configuration is written, so that a resume never asks a sampler again."""
-    repeats = {name: value for name, value in (("of", planned.of), ("seed", planned.seed)) if value is not None}
+    said = (("of", planned.of), ("seed", planned.seed))
+    repeats: dict[str, Any] = {name: value for name, value in said if value is not None}
     config = planned.config.model_dump(mode="json", by_alias=True)
     return Proposed(
         trial=number, id=planned.config.trial_id(), role=planned.role, control=planned.control,
@@ -30,10 +31,12 @@ def proposed(number: int, planned: PlannedTrial) -> Proposed:
 
 def reported(attempt: Attempt, message: Progress) -> Reported:
     """A worker said how far it is."""
-    boundary = {"boundary": True} if message.boundary else {}
+    # As a dictionary: what was not said stays out of the line.
+    more: dict[str, Any] = {"boundary": True} if message.boundary else {}
+    more |= {"system": message.system} if message.system else {}
     return Reported(
         trial=attempt.trial, attempt=attempt.attempt, stage=message.stage, step=message.step,
-        steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **boundary,
+        steps_total=message.steps_total, metrics=dict(message.metrics), node=message.node, **more,
     )  # fmt: skip
 
 

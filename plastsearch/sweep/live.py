@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plastsearch.sweep.view import SweepView, brief, clock, scores, title
+from plastsearch.sweep.view import SweepView, brief, clock, scores, short_title, title
 from plastsearch.tracking.events import Ended, Event, Note, Retried
 from plastsearch.tracking.records import TrialRecord
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SHOWN = 8  # rows of the front, and of running trials, at most
-_WIDEST, _NARROW = 120, 100  # columns of the terminal
+_WIDEST, _NARROW, _NARROWEST = 120, 100, 72  # columns of the terminal
 _LEAST = {"trial": 12, "stage": 12, "step": 9, "age": 7}
 _LEAST_NARROW = {"stage": 11, "step": 7}
-_AROUND = 12  # lines beside the rows of both tables
+_AROUND = 9  # lines beside the rows of both tables and the footer
 
 
 class Live:
@@ -62,27 +62,34 @@ class Live:
         footer = Text(self._view.summary(), style="dim")
         if self._view.last_hint:
             footer.append(f"\n{self._view.last_hint}", style="bold not dim")
-        return Group(*(self._running(running) if running else []), *self._front(), footer)
+        # Of each table, so that the footer stays in sight however often it wraps.
+        lines = len(footer.wrap(self._console, self._console.width))
+        rows = max(2, min(_SHOWN, (self._console.height - _AROUND - lines) // 2))
+        return Group(*(self._running(running, rows) if running else []), *self._front(rows), footer)
 
-    def _running(self, running: list[TrialRecord]) -> "list[RenderableType]":
+    def _running(self, running: list[TrialRecord], rows: int) -> "list[RenderableType]":
         from rich.text import Text
 
-        table = self._table("running", ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age"))
-        for record in running[: self._rows]:
-            step = f"{record.step}/{record.steps_total}" if record.steps_total else ""
+        columns = ("trial", "what", "stage", "step", "dev EER", "ratio", "parameters", "age")
+        narrowest = self._console.width < _NARROWEST  # what is known of a trial only at its end gives way to what runs
+        table = self._table("running", tuple(c for c in columns if not narrowest or c not in {"ratio", "parameters"}))
+        for record in running[:rows]:
+            step = self._step(record, share=narrowest)
             age = clock(max(0.0, time.time() - (record.started_at or time.time())))
-            table.add_row(*self._who(record), self._stage(record), step, *self._scores(record), age)
-        if len(running) > self._rows:
-            table.add_row("", f"and {len(running) - self._rows} more")
+            found = self._scores(record)
+            table.add_row(*self._who(record), self._stage(record), step, *(found[:1] if narrowest else found), age)
+        if len(running) > rows:
+            table.add_row("", f"and {len(running) - rows} more")
         return [table, Text()]
 
-    @property
-    def _rows(self) -> int:
-        """Of each table, so that the footer stays in sight."""
-        return max(2, min(_SHOWN, (self._console.height - _AROUND) // 2))
+    def _step(self, record: TrialRecord, *, share: bool) -> str:
+        if not record.steps_total:
+            return ""
+        return f"{record.step / record.steps_total:.0%}" if share else f"{record.step}/{record.steps_total}"
 
     def _who(self, record: TrialRecord) -> tuple[str, str]:
-        return title(record).replace("finalist, ", ""), brief(record)
+        narrow = self._console.width < _NARROW
+        return short_title(record) if narrow else title(record).replace("finalist, ", ""), brief(record)
 
     def _scores(self, record: TrialRecord) -> tuple[str, str, str]:
         return scores(record.metrics, short=self._console.width < _NARROW)
@@ -91,17 +98,17 @@ class Live:
         other = self._view.awaited(record)
         return f"waits for {other.number}" if other is not None else record.stage or "starts"
 
-    def _front(self) -> "list[RenderableType]":
+    def _front(self, rows: int) -> "list[RenderableType]":
         from rich.text import Text
 
         members = self._view.front()
         if not members:
             return []
         table = self._table(f"front ({len(members)})", ("trial", "what", "dev EER", "ratio", "parameters"))
-        for record in members[: self._rows]:
+        for record in members[:rows]:
             table.add_row(*self._who(record), *self._scores(record))
-        if len(members) > self._rows:
-            table.add_row("", f"and {len(members) - self._rows} more")
+        if len(members) > rows:
+            table.add_row("", f"and {len(members) - rows} more")
         return [table, Text()]
 
     def _table(self, name: str, columns: Sequence[str]) -> "Table":
@@ -118,6 +125,8 @@ class Live:
                 continue
             right = column in {"step", "dev EER", "ratio", "parameters", "age"}
             least = _LEAST.get(column) if not narrow else _LEAST_NARROW.get(column)  # nothing jumps between redraws
+            if column == "step" and self._console.width < _NARROWEST:
+                least = 4
             name_shown = "size" if narrow and column == "parameters" else column
             table.add_column(name_shown, justify="right" if right else "left", no_wrap=True, min_width=least)
         return table

@@ -8,25 +8,42 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from statistics import fmean
+from typing import Protocol, runtime_checkable
 
+from plastsearch.execute.own_figures import GPU_USE
 from plastsearch.pareto.foretelling import words as halting_words
 from plastsearch.pareto.noise import Noise, words
-from plastsearch.spec.methods import UNTOUCHED, facts, reads
+from plastsearch.spec.methods import UNTOUCHED, Runs, facts, reads
 from plastsearch.spec.sweep import Halt
-from plastsearch.sweep.budget import SEARCHING
+from plastsearch.sweep.expected import Expected, expected
 from plastsearch.sweep.waiting import FirstStages
 from plastsearch.tracking.early import Foretold, foretold
+from plastsearch.tracking.events import ENDED
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord, known
 from plastsearch.tracking.replicates import noise_of
-from plastsearch.words import duration
+from plastsearch.words import duration, roughly
 
 LEAST_FREEDOM = 4  # repeats below this say next to nothing of how far runs scatter
 # As MLflow names them, and what they are.
 LIKELY = {"gain_likely": "median", "gain_low": "lower end of 95 %", "gain_high": "upper end of 95 %"}
+_LOOKS = 5
+_TODAY_S = 20 * 3600  # beyond, a time of day alone would mislead
 _NUMBER = re.compile(r"\d+")
+_STATE, _SECONDS, _GPU_SECONDS = attrgetter("state"), attrgetter("seconds"), attrgetter("gpu_seconds")
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A listener that mirrors the journal later than it is written."""
+
+    @property
+    def lag(self) -> int:
+        """Events that the mirror does not have yet."""
 
 
 @dataclass
@@ -35,7 +52,7 @@ class SweepView:
 
     records: Mapping[int, TrialRecord]
     ranking: Ranking
-    trials: int | None  # planned
+    runs: Runs | None = None  # planned
     slots: int = 1
     wall_s: float = 0.0  # spent by earlier sessions
     began: float = 0.0  # by the monotonic clock
@@ -44,9 +61,11 @@ class SweepView:
     drawn: bool = False  # by a live table
     last_hint: str = ""
     likely_gain: tuple[float, float, float] | None = None  # and its interval, as of the last drawing
+    mirrors: Sequence[Lagging] = ()
     _known: tuple[int, list[TrialRecord], float | None] | None = None
     _noise: tuple[int, Noise | None] | None = None
     _early: tuple[int, list[Foretold]] | None = None
+    _expected: tuple[int, Expected] | None = None
 
     def hint(self, text: str) -> None:
         """For signal handlers: neither waits for anything nor writes into a table that is being drawn."""
@@ -77,7 +96,7 @@ class SweepView:
     def _standing(self) -> tuple[int, list[TrialRecord], float | None]:
         # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
         records = list(self.records.values())
-        ended = sum(record.ended for record in records)
+        ended = _ended(records)
         if self._known is None or self._known[0] != ended:
             self._known = ended, self.ranking.front(records), self.ranking.gain(records)
         return self._known
@@ -85,7 +104,7 @@ class SweepView:
     def noise(self) -> Noise | None:
         """How far the first objective's ranking can be trusted, if that is known; anew when a trial has ended."""
         records = list(self.records.values())
-        ended = sum(record.ended for record in records)
+        ended = _ended(records)
         if self._noise is None or self._noise[0] != ended:
             self._noise = ended, noise_of(records, self.ranking.objectives[0].metric)
         return self._noise[1]
@@ -95,21 +114,23 @@ class SweepView:
         if self.halt is None or self.halt.kind == "none":
             return []
         records = list(self.records.values())
-        ended = sum(record.ended for record in records)
+        ended = _ended(records)
         if self._early is None or self._early[0] != ended:
             self._early = ended, foretold(records, self.halt.metric, self.halt.rungs)
         return self._early[1]
 
     def counts(self) -> Counter[str]:
         """State → how many."""
-        return Counter(record.state for record in list(self.records.values()))
+        return _states(list(self.records.values()))
 
-    def summary(self) -> str:
-        """The footer."""
+    def summary(self, *, over: bool = False) -> str:
+        """The footer; once it is over, mirrors are given time to catch up and say themselves what they lack."""
         records = list(self.records.values())
         counts = self.counts()
+        progress = self.progress()
         names = ("done", "running", "halted", "failed", "reused")
-        parts = [" ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})]
+        states = " ".join(f"{counts[name]} {name}" for name in names if counts[name] or name in {"done", "running"})
+        parts = [progress, states] if progress else [states]
         gain = self.gain()
         if gain is not None:
             parts.append(f"gain {100 * gain:.1f} %{self._likely()}")
@@ -118,14 +139,36 @@ class SweepView:
             parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
         if self.early():
             parts.append(foretelling(self.early()))
-        gpu_s = sum(record.gpu_seconds for record in records)
-        trials_s = sum(record.seconds for record in records)
+        gpu_s = sum(map(_GPU_SECONDS, records))
+        trials_s = sum(map(_SECONDS, records))
         parts.append(f"cost {gpu_s / 3600:.2f} GPU-h" if gpu_s else f"cost {duration(trials_s)} of trials")
+        busy = self.gpu_use(records)
+        if busy is not None:
+            parts.append(f"GPUs {busy:.0f} % busy")
         parts.append(f"elapsed {duration(self.wall_s + time.monotonic() - self.began)}")
-        left = self.left_s(records)
+        left = self.left_s()
         if left is not None:
-            parts.append(f"left about {duration(left)}")
+            parts.append(f"left about {roughly(left)}, until {_time_of_day(left)}")
+        if self.mirrors and not over:
+            lag = self.lag()
+            parts.append(f"MLflow {lag} events behind" if lag else "MLflow level")
         return " · ".join(parts)
+
+    def gpu_use(self, records: Sequence[TrialRecord]) -> float | None:
+        """How busy the GPUs of running trials are, in percent, as their last reports saw it."""
+        # One look is a moment, and a trial reports where an evaluation ends: some of each are nearer to the truth.
+        seen = [
+            use
+            for record in records
+            if record.state == "running"
+            for report in record.history[-_LOOKS:]
+            if (use := report.system.get(GPU_USE)) is not None
+        ]
+        return fmean(seen) if seen else None
+
+    def lag(self) -> int:
+        """Events of the journal that MLflow has not got yet."""
+        return sum(one.lag for one in self.mirrors)
 
     def _likely(self) -> str:
         if self.likely_gain is None:
@@ -133,24 +176,55 @@ class SweepView:
         middle, low, high = (f"{100 * value:.1f}" for value in self.likely_gain)
         return f", likely {middle} [{low}, {high}]"
 
-    def left_s(self, records: list[TrialRecord]) -> float | None:
-        """Trials to come × their mean time ÷ slots."""
-        # Without waits, which are another trial's time, and without halted and failed trials, which end too early to
-        # tell; that makes it late rather than early. Controls and finalists are left out: their number follows.
-        took = [
-            record.seconds - record.metrics.get("waited_seconds", 0.0)
-            for record in records
-            if record.state == "done" and record.role in SEARCHING
-        ]
-        if self.trials is None or not took:
+    def expected(self) -> Expected | None:
+        """What is still to run, if that is known; anew when a trial has ended."""
+        if self.runs is None:
             return None
-        to_come = self.trials - sum(record.ended for record in records if record.role in SEARCHING)
-        return to_come * sum(took) / len(took) / self.slots if to_come > 0 else None
+        records = list(self.records.values())
+        ended = _ended(records)
+        if self._expected is None or self._expected[0] != ended:
+            self._expected = ended, expected(records, self.runs)
+        return self._expected[1]
+
+    def left_s(self) -> float | None:
+        """Seconds until all is over, controls and finalists, too."""
+        found = self.expected()
+        if found is None:
+            return None
+        running = [record for record in list(self.records.values()) if record.state == "running"]
+        return found.left_s(running, self.slots, time.time()) or None
+
+    def progress(self) -> str:
+        """How far each part is, in a few words; the parts that have not begun are named, too."""
+        found = self.expected()
+        return " · ".join(part.words for part in found.parts) if found is not None else ""
 
     def best(self) -> str:
         """The front's first member, by the first objective."""
         members = self.front()
         return f"best so far: trial {title(members[0])}{numbers(members[0].metrics)}" if members else "no result yet"
+
+
+def _states(records: Sequence[TrialRecord]) -> Counter[str]:
+    return Counter(map(_STATE, records))
+
+
+def _ended(records: Sequence[TrialRecord]) -> int:
+    # Counted without a step of Python for each: a table asks several times for every drawing, of 20,000 trials, too.
+    counts = _states(records)
+    return sum(counts[state] for state in ENDED)
+
+
+def _time_of_day(left_s: float) -> str:
+    at = time.localtime(time.time() + left_s)
+    return time.strftime("%H:%M" if left_s < _TODAY_S else "%a %H:%M", at)
+
+
+def short_title(record: TrialRecord) -> str:
+    """How a trial is called where there is little room."""
+    if record.role == "finalist":
+        return f"{record.number} (of {record.of})"
+    return f"{record.number} ({record.of} again)" if record.role == "replicate" else title(record)
 
 
 def title(record: TrialRecord) -> str:

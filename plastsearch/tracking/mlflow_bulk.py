@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plastsearch.tracking import mlflow_runs as terms
-from plastsearch.tracking.events import Opened
+from plastsearch.tracking.events import Opened, SessionBegun
+from plastsearch.tracking.mlflow_data import distinct, inputs_of
 from plastsearch.tracking.records import TrialRecord
 
 MANY = 16  # fewer are not worth a second way of writing
@@ -27,7 +28,11 @@ _TABLES = {
     "params": ("key", "value", "run_uuid"),
     "metrics": _POINT,
     "latest_metrics": _POINT,
-}
+    "datasets": ("dataset_uuid", "experiment_id", "name", "digest", "dataset_source_type", "dataset_source",
+                 "dataset_schema", "dataset_profile"),
+    "inputs": ("input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step"),
+    "input_tags": ("input_uuid", "name", "value"),
+}  # fmt: skip
 _RUN = (
     "run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id", "status", "start_time",
     "end_time", "source_version", "lifecycle_stage", "artifact_uri", "experiment_id", "deleted_time",
@@ -37,6 +42,12 @@ _NEW_RUN = f"""
     INSERT INTO runs ({", ".join(_RUN)})
     SELECT ?, ?, source_type, source_name, entry_point_name, user_id, ?, ?, ?, source_version, lifecycle_stage,
            replace(artifact_uri, run_uuid, ?), experiment_id, NULL FROM runs WHERE run_uuid = ?
+"""
+# A trial's datasets are among those of its sweep, so that what is to be said of them stands there.
+_INPUTS = """
+    SELECT d.name, d.digest, i.input_uuid, i.source_id, i.step FROM inputs i JOIN datasets d
+    ON i.source_id = d.dataset_uuid WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN'
+    AND i.destination_id = ?
 """
 
 Value = float | str | None
@@ -54,6 +65,7 @@ class NewRun:
     tags: dict[str, str]
     params: dict[str, str]
     points: Sequence[terms.Point]
+    inputs: Sequence[tuple[str, str]] = ()  # datasets by name and digest, which the sweep's own run has already
 
     @property
     def plain(self) -> bool:
@@ -62,7 +74,7 @@ class NewRun:
         return all(key and posixpath.normpath(key) == key and not key.startswith((".", "/")) for key in keys)
 
 
-def new_run(record: TrialRecord, opening: Opened, parent: str) -> NewRun:
+def new_run(record: TrialRecord, opening: Opened, parent: str, sessions: Sequence[SessionBegun] = ()) -> NewRun:
     """A trial as the tracker would write it through the client."""
     name = terms.trial_name(record)
     named = {"mlflow.runName": name}  # the client's own doing
@@ -70,11 +82,12 @@ def new_run(record: TrialRecord, opening: Opened, parent: str) -> NewRun:
         id=uuid.uuid4().hex,
         name=name,
         status=terms.STATUSES[record.state],
-        started_ms=terms.milliseconds(record.started_at or record.proposed_at),
+        started_ms=terms.milliseconds(record.begun_at or record.proposed_at),
         ended_ms=terms.milliseconds(record.ended_at or 0.0),
-        tags=terms.trial_identity(record, opening, parent) | named | terms.trial_tags(record),
+        tags=terms.trial_identity(record, opening, parent) | named | terms.trial_tags(record, sessions),
         params=terms.trial_params(record),
         points=terms.trial_points(record),
+        inputs=[one.key for one in distinct(inputs_of(record))],
     )
 
 
@@ -96,7 +109,19 @@ def write(path: Path, parent: str, runs: Sequence[NewRun]) -> None:
         _insert(database, "tags", ((key, text, run.id) for run in runs for key, text in run.tags.items()))
         _insert(database, "params", ((key, text, run.id) for run in runs for key, text in run.params.items()))
         _insert(database, "metrics", (row for run in runs for row in _rows(run)))
+        _write_inputs(database, parent, runs)
         _insert(database, "latest_metrics", (row for run in runs for row in _latest(_rows(run))))
+
+
+def _write_inputs(database: sqlite3.Connection, parent: str, runs: Sequence[NewRun]) -> None:
+    known = {(name, digest): (of, source, step)
+             for name, digest, of, source, step in database.execute(_INPUTS, (parent,))}  # fmt: skip
+    tags: dict[str, list[tuple[str, str]]] = {}
+    for of, _, _ in known.values():
+        tags[of] = list(database.execute("SELECT name, value FROM input_tags WHERE input_uuid = ?", (of,)))
+    new = [(uuid.uuid4().hex, *known[key], run.id) for run in runs for key in run.inputs]
+    _insert(database, "inputs", ((own, "DATASET", source, "RUN", run, step) for own, _, source, step, run in new))
+    _insert(database, "input_tags", ((own, *tag) for own, of, _, _, _ in new for tag in tags[of]))
 
 
 def _insert(database: sqlite3.Connection, table: str, rows: Iterable[tuple[Value, ...]]) -> None:

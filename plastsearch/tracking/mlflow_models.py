@@ -125,6 +125,46 @@ def log_model(address: str, served: Served, origin: Origin, register: str | None
     return Logged(run, str(info.model_uri), register, version, alias)
 
 
+def log_into(address: str, run: str, served: Served) -> str:
+    """Log a model into a run that is known; its address in that store."""
+    with _speaking(address, "cannot take the model"):
+        client = open_store(address)
+        with _tracking(address), _trying():
+            return str(_log(client, run, served, None).model_uri)
+
+
+def logged_in(address: str, run: str) -> str | None:
+    """The newest model of a run that is whole, if there is one."""
+    with _speaking(address, f"cannot tell the models of run {run}"):
+        client = open_store(address)
+        outputs = client.get_run(run).outputs
+        models = [client.get_logged_model(one.model_id) for one in (outputs.model_outputs if outputs else ())]
+        ready = [one.model_id for one in models if str(one.status) == "READY"]  # a killed upload leaves it pending
+        return f"models:/{ready[-1]}" if ready else None
+
+
+def registered(address: str, run: str, model: str, name: str, alias: str | None) -> tuple[Logged, bool]:
+    """A logged model as a version of a registered one, and whether it is a new one."""
+    check_names(name, alias)
+    with _speaking(address, f"cannot register {name}"):
+        client = open_store(address)
+        known = [one for one in client.search_model_versions(f"name = '{_quoted(name)}'") if one.source == model]
+        if known:
+            version = str(known[0].version)
+        else:
+            import mlflow
+
+            with _tracking(address), _trying():
+                version = str(mlflow.register_model(model, name).version)
+        if alias is not None:
+            client.set_registered_model_alias(name, alias, version)
+        return Logged(run, model, name, version, alias), not known
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")
+
+
 def fetch(uri: str, into: Path) -> Path:
     """Download a model's files; the address of the server is that of the environment."""
     address = os.environ.get(EXPECTED, "")

@@ -13,8 +13,15 @@ from urllib.parse import quote
 MODE = "workflowType=machine_learning"  # else the pages open in their mode for language models
 VIEW_TAG = "mlflow.sharedViewState."
 FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG = "plastsearch.front", "plastsearch.membership", "plastsearch.runs"
+OF_TAG = "plastsearch.of"  # of a finalist or a run with a further seed: its trial
 MARKS = (FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG)  # of a trial's run; they follow the figures, and go where these go
-VIEWS = {"plastsearch-front": "Pareto front", "plastsearch-all": "All trials"}
+VIEWS = {
+    "plastsearch-front": "Pareto front",
+    "plastsearch-all": "All trials",
+    "plastsearch-finalists": "Finalists by member",
+}
+_FINALISTS = "plastsearch-finalists"
+EVALUATED = "eval_eer"  # what finalists alone have
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,21 @@ def run_note(experiment: str, run: str, page: str, picture: str, text: str) -> s
 
 
 def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str], at_ms: int) -> dict[str, str]:
-    """Experiment tags for two views: front members alone, and all trials, best in the first objective first."""
-    # Two views, for a page loads 100 runs and charts only those: sorted by one objective they would be one end of the
-    # front. MLflow lists a view in its menu only in this envelope with a name.
-    # Runs of a trial with further seeds lie under that trial; a chart of trials would show it several times.
-    of_sweep = f"tags.`plastsearch.sweep` = '{sweep}' AND tags.`plastsearch.role` != 'sweep'"
-    of_sweep += " AND tags.`plastsearch.role` != 'replicate'"
+    """Experiment tags for views: front members alone, all trials, finalists grouped by the member they repeat."""
+    # Not one view, for a page loads 100 runs and charts only those: sorted by one objective they would be one end of
+    # the front. MLflow lists a view in its menu only in this envelope with a name.
+    # Runs of a trial with further seeds, finalists too, lie under that trial; a chart of trials would show it several
+    # times.
+    whole = f"tags.`plastsearch.sweep` = '{sweep}'"
+    of_sweep = " AND ".join(
+        [whole, *(f"tags.`plastsearch.role` != '{one}'" for one in ("sweep", "replicate", "finalist"))]
+    )
     # MLflow knows no "one of" for tags; without the tag a run is in no comparison with it.
-    filters = {"plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` != 'false'", "plastsearch-all": of_sweep}
+    filters = {
+        "plastsearch-front": f"{of_sweep} AND tags.`{FRONT_TAG}` != 'false'",
+        "plastsearch-all": of_sweep,
+        _FINALISTS: f"{whole} AND tags.`plastsearch.role` = 'finalist'",
+    }
     return {
         VIEW_TAG + key: json.dumps(
             {"name": VIEWS[key], "createdAt": at_ms, "state": json.dumps(_state(key, found, objectives, params))}
@@ -86,11 +100,16 @@ def saved_views(sweep: str, objectives: list[tuple[str, str]], params: list[str]
 
 def _state(key: str, search: str, objectives: list[tuple[str, str]], params: list[str]) -> dict[str, object]:
     metrics = [metric for metric, _ in objectives]
+    # Of finalists the one number that nobody chose them by comes first, a mean over the seeds of each member.
+    grouped = key == _FINALISTS
+    metrics, best = ([EVALUATED, *metrics], "min") if grouped else (metrics, objectives[0][1])
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": OF_TAG}]}
     section = _stable_id(key, "section")
     return {
         "searchFilter": search,
         "orderByKey": f"metrics.`{metrics[0]}`",
-        "orderByAsc": objectives[0][1] == "min",
+        "orderByAsc": best == "min",
+        "groupBy": group if grouped else None,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
@@ -106,7 +125,7 @@ def _state(key: str, search: str, objectives: list[tuple[str, str]], params: lis
                 for name in ("dev", "train", "Model metrics", "System metrics")
             ),
         ],
-        "compareRunCharts": _charts(key, section, metrics, params),
+        "compareRunCharts": _charts(key, section, metrics[:2] if grouped else metrics, params),
     }  # fmt: skip
 
 

@@ -18,6 +18,9 @@ T = TypeVar("T")
 TAG_LIMIT, PARAM_LIMIT = 4900, 500  # what every backend takes
 STATUSES = {"done": "FINISHED", "reused": "FINISHED", "failed": "FAILED", "halted": "KILLED"}
 SWEEP_STATUSES = {"done": "FINISHED", "budget": "FINISHED", "interrupted": "KILLED", "failures": "FAILED"}
+# What our runs hold; runs of an older form are brought up to date. 2: datasets, artifacts, sources, system metrics.
+ENDED_TAG = "plastsearch.ended_at"  # the last thing written of a trial
+FORM_TAG, FORM = "plastsearch.form", "2"
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")
 # Of a configuration, what people filter and sort by; the whole of it is one tag.
 _SHOWN = ("method", "layers", "neurons", "operator", "init", "regime", "start", "criterion", "pool", "keep", "seed")
@@ -62,10 +65,26 @@ def session_tags(sessions: Sequence[SessionBegun], closing: Finished | None) -> 
     found = {"plastsearch.sessions": str(len(sessions))}
     if sessions:
         found["plastsearch.host"] = sessions[-1].host
+        found |= source_tags(sessions)
     if sessions and sessions[-1].resumed:
         found["plastsearch.resumed_at"] = time.strftime("%FT%TZ", time.gmtime(sessions[-1].at))
     ended = "" if closing is None else f"{closing.status}: {closing.reason}" if closing.reason else closing.status
     return {key: value[:TAG_LIMIT] for key, value in (found | {"plastsearch.ended": ended}).items()}
+
+
+def source_tags(sessions: Sequence[SessionBegun]) -> dict[str, str]:
+    """MLflow's own tags for what ran: its Source, Version and Git fields; those of the latest session that says so."""
+    found = {"mlflow.source.name": "plastsearch sweep", "mlflow.source.type": "LOCAL"}
+    for one in sessions:
+        told = {
+            "mlflow.source.git.commit": one.commit.removesuffix("+"), "mlflow.source.git.branch": one.branch,
+            "plastsearch.commit": one.commit, "plastsearch.command": one.command,
+            "plastsearch.version": one.versions.get("plastsearch", ""),
+        }  # fmt: skip
+        found |= {key: value for key, value in told.items() if value}
+    # MLflow shows what stands after the last slash: the command as such is a tag of its own.
+    words = found.get("plastsearch.command", "").split()
+    return found | ({"mlflow.source.name": f"plastsearch sweep {words[2]}"} if len(words) > 2 else {})
 
 
 def sweep_params(opening: Opened) -> dict[str, str]:
@@ -100,14 +119,23 @@ def trial_identity(record: TrialRecord, opening: Opened, parent: str) -> dict[st
         "plastsearch.role": record.role,
         "plastsearch.config_id": record.id,
         **({"plastsearch.control": record.control} if record.control else {}),
+        **({} if record.of is None else {"plastsearch.of": str(record.of)}),
     }
 
 
-def trial_tags(record: TrialRecord) -> dict[str, str]:
-    """Tags that the end of a trial settles."""
+def trial_tags(record: TrialRecord, sessions: Sequence[SessionBegun] = ()) -> dict[str, str]:
+    """Tags that the end of a trial settles; among them, which program ran it."""
+    device = record.details.get("device")
+    ran = [one for one in sessions if one.at <= (record.ended_at or 0.0)][-1:]
+    commit = next((one.commit for one in ran), "")
     found = {
+        "mlflow.source.name": "plastsearch trial",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit.removesuffix("+"),
+        "plastsearch.commit": commit,
+        "plastsearch.device": str(device.get("name", "")) if isinstance(device, dict) else "",
         "plastsearch.state": record.state,
-        "plastsearch.ended_at": repr(record.ended_at),
+        ENDED_TAG: repr(record.ended_at),
         "plastsearch.config": json.dumps(record.config, sort_keys=True),
         "plastsearch.origin": record.origin,
         "plastsearch.attempts": str(record.attempts),
@@ -115,7 +143,7 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
         "plastsearch.reason": record.reason or "",
         "plastsearch.node": record.node or "",
         "plastsearch.reuse_of": "" if record.reuse_of is None else str(record.reuse_of),
-        "plastsearch.of": "" if record.of is None else str(record.of),
+        FORM_TAG: FORM,
     }
     details = {f"plastsearch.detail.{_key(name)}": _text(value) for name, value in record.details.items()}
     return {key: value[:TAG_LIMIT] for key, value in (found | details).items() if value}
@@ -138,6 +166,12 @@ def trial_points(record: TrialRecord) -> list[Point]:
         for report in record.history
         for name, value in report.metrics.items()
         if value is not None and (name.startswith("dev_") or name == "train_loss")
+    ]
+    curves += [
+        Point(f"system/{_key(name)}", value, milliseconds(report.at), report.step)
+        for report in record.history
+        for name, value in report.system.items()
+        if value is not None
     ]
     ended = milliseconds(record.ended_at or 0.0)
     # What a halted or failed trial had reached must not sort among results.

@@ -3,7 +3,8 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
+from plastsearch.tracking.mlflow_data import CONTEXT, SCHEMA, DataInput
+from plastsearch.tracking.mlflow_pages import MARKS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +28,9 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "DO_NOT_TRACK": "true",
 }
-_SQLITE = "sqlite:///"
+_SQLITE, _REMOTE = "sqlite:///", ("http://", "https://")
+_DOUBTFUL_S = 0.8  # MLflow's client sends a request again after a second at the earliest, or at a broken connection
+_PAGE = 200  # runs in an answer: a thousand, with all they say, take a busy server longer than one waits for it
 _METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
 
@@ -35,13 +40,87 @@ class Store:
 
     client: "MlflowClient"
     experiment: str
+    uri: str
     parent: str = ""
     runs: dict[int, str] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
-    ended_at: dict[int, str] = field(default_factory=dict)
+    ended_at: dict[int, tuple[str, str]] = field(default_factory=dict)  # when, and of which form the run is
+    parents: dict[str, str] = field(default_factory=dict)  # run → the one it lies under
+    datasets: set[tuple[str, str]] = field(default_factory=set)  # of the parent, by name and digest
+    places: dict[str, str] = field(default_factory=dict)  # run → where its artifacts are
+    doubtful: bool = False  # a request took so long that it may have been sent twice
     marks: dict[int, dict[str, str]] = field(default_factory=dict)  # trial → what its tags say of the front
     means: dict[int, Mapping[str, float]] = field(default_factory=dict)  # trial → as last written
     sweep_tags: dict[str, str] = field(default_factory=dict)  # of the parent
+
+    @property
+    def remote(self) -> bool:
+        """Whether all the time goes into waiting for somebody else."""
+        return self.uri.startswith(_REMOTE)
+
+    def take_in(self, runs: Iterable[Any]) -> None:
+        """What runs of the sweep there are; of two for one trial the one that says less goes."""
+        found: dict[int | None, list[Any]] = {}
+        for run in runs:
+            tags = run.data.tags
+            number = None if tags.get("plastsearch.role") == "sweep" else int(tags["plastsearch.trial"])
+            found.setdefault(number, []).append(run)
+        for number, alike in found.items():
+            # A request that was answered too late was sent again by MLflow's client, and so a run was made twice.
+            alike.sort(key=lambda one: (-len(one.data.tags), one.info.run_id))
+            for double in alike[1:]:
+                self.client.delete_run(double.info.run_id)
+            self._take_in(number, alike[0])
+        self.doubtful = False
+
+    def _take_in(self, number: int | None, run: Any) -> None:
+        key, tags = str(run.info.run_id), run.data.tags
+        self.statuses[key], self.places[key] = run.info.status, run.info.artifact_uri
+        self.parents[key] = tags.get("mlflow.parentRunId", "")
+        if number is None:
+            self.parent, self.sweep_tags = key, dict(tags)
+            inputs = [] if run.inputs is None else run.inputs.dataset_inputs
+            self.datasets = {(one.dataset.name, one.dataset.digest) for one in inputs}
+            return
+        self.runs[number] = key
+        self.ended_at[number] = tags.get(terms.ENDED_TAG, ""), tags.get(terms.FORM_TAG, "")
+        marks = {name: tags[name] for name in MARKS if name in tags}
+        if marks:
+            self.marks[number] = marks
+
+    def new_run(self, name: str, began: float, tags: Mapping[str, str]) -> str:
+        """A run that says of itself that it is at work."""
+        asked_s = time.monotonic()
+        run = self.client.create_run(self.experiment, terms.milliseconds(began), dict(tags), name)
+        self.doubtful |= time.monotonic() - asked_s > _DOUBTFUL_S
+        key = str(run.info.run_id)
+        self.statuses[key], self.places[key] = "RUNNING", run.info.artifact_uri
+        self.parents[key] = tags.get("mlflow.parentRunId", "")
+        return key
+
+    def log_inputs(self, run: str, inputs: Sequence[DataInput]) -> None:
+        """Say which datasets a run read; one that is said twice is there once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        if inputs:
+            self.client.log_inputs(
+                run,
+                [
+                    DatasetInput(
+                        Dataset(one.name, one.digest, one.source_type, one.source, SCHEMA, one.profile),
+                        [InputTag(CONTEXT, one.context)],
+                    )
+                    for one in inputs
+                ],
+            )
+
+    def upload(self, run: str, folder: Path) -> None:
+        """Every file of a folder as an artifact, under its path in it."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        # Where it is, is known: asking the server first would be a request more for each run.
+        place = self.places.get(run) or self.places[self.parent].replace(self.parent, run)
+        get_artifact_repository(place, tracking_uri=self.uri).log_artifacts(str(folder))
 
     def set_status(self, run: str, status: str, at: float) -> None:
         """Set a run's status, in one request, if it has another one."""
@@ -124,9 +203,12 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
-    if not uri.startswith(_SQLITE):
+    if uri.startswith(_REMOTE):
         return str(client.create_experiment(name))  # a server knows where its artifacts go
     # Without a place of its own an experiment writes into the folder in which one happens to stand.
+    if not uri.startswith(_SQLITE):
+        beside = folder.resolve().parent / "mlflow-artifacts"  # of all sweeps there: a database has no folder
+        return str(client.create_experiment(name, artifact_location=beside.as_uri()))
     artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
     if uri == mlflow_uri(folder):
         artifacts.with_name("location").write_text(str(artifacts))
@@ -141,7 +223,7 @@ def runs_of(client: "MlflowClient", experiment: str, sweep: str | None = None) -
         "" if sweep is None else f"tags.`plastsearch.sweep` = '{sweep}'"
     )  # never by name, which a user may change on the page
     while True:
-        page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], of_sweep, max_results=_PAGE, page_token=token)
         found += page
         token = page.token
         if not token:

@@ -4,32 +4,27 @@ Runs are found again by tags and every timestamp comes from the journal, so that
 """
 
 import shlex
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from plastsearch.addresses import address_of, shown, typed
-from plastsearch.errors import PlastsearchError
+from plastsearch.addresses import address_of, link, shown, typed
 from plastsearch.tracking import mlflow_bulk as bulk
+from plastsearch.tracking import mlflow_data as data
+from plastsearch.tracking import mlflow_files as files
 from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
-from plastsearch.tracking.journal import FILE, driver_lives, read
+from plastsearch.tracking.mlflow_links import Links, keep_links
 from plastsearch.tracking.mlflow_pages import Renderer, Rendering
-from plastsearch.tracking.mlflow_store import (
-    Store,
-    database_of,
-    experiment_of,
-    file_of,
-    mlflow_uri,
-    open_store,
-    runs_of,
-)
+from plastsearch.tracking.mlflow_store import Store, experiment_of, file_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.records import TrialRecord
+
+AT_ONCE = 6  # requests to a server: it answers one while it waits for its database with another
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,10 @@ class MlflowTracker(Follower):
         self._rendered_at = 0.0
         self._rest_s = 0.0
         self._stale = True  # something ended since the last drawing
+        self.made: set[int] = set()  # trials whose run was not there
+        self.updated: set[int] = set()  # and whose run was there and behind
+        self.made_sweep = False
+        self.lost_files = 0  # that the journal names and nobody has any more
         # Last, since it starts the thread, which needs all of the above.
         super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble)
 
@@ -87,25 +86,16 @@ class MlflowTracker(Follower):
         if last or (self._stale and time.monotonic() - self._rendered_at >= self._rest_s):
             self._show(store, opening)
         if last:
+            if store.doubtful:
+                store.take_in(runs_of(store.client, store.experiment, terms.sweep_id(opening)))
             self._settle(store)
 
     def _connect(self, opening: Opened) -> Store:
         """Open the store; what earlier sessions left there is found by tags."""
         client = open_store(self.uri)
-        store = Store(client, experiment_of(client, opening, self.folder, self.uri))
-        for run in runs_of(client, store.experiment, terms.sweep_id(opening)):
-            tags = run.data.tags
-            store.statuses[run.info.run_id] = run.info.status
-            if tags.get("plastsearch.role") == "sweep":
-                store.parent = run.info.run_id
-                store.sweep_tags = dict(tags)
-                continue
-            number = int(tags["plastsearch.trial"])
-            store.runs[number] = run.info.run_id
-            store.ended_at[number] = tags.get("plastsearch.ended_at", "")
-            marks = {key: tags[key] for key in pages.MARKS if key in tags}
-            if marks:
-                store.marks[number] = marks
+        store = Store(client, experiment_of(client, opening, self.folder, self.uri), self.uri)
+        found = runs_of(client, store.experiment, terms.sweep_id(opening))
+        store.take_in(found)
         if not store.parent:
             self._new_parent(store, opening)
         for number in [n for n in self.followed.changed if not _behind(self.followed.records[n], store)]:
@@ -114,71 +104,110 @@ class MlflowTracker(Follower):
         return store
 
     def _new_parent(self, store: Store, opening: Opened) -> None:
-        run = store.client.create_run(
-            store.experiment,
-            start_time=terms.milliseconds(opening.at),
-            tags=terms.sweep_tags(opening),
-            run_name=opening.name or self.folder.name,
-        )
-        store.parent = run.info.run_id
-        store.statuses[store.parent] = "RUNNING"
+        name = opening.name or self.folder.name
+        store.parent = store.new_run(name, opening.at, terms.sweep_tags(opening))
         store.log(store.parent, params=terms.sweep_params(opening))
+        self.made_sweep = True
 
     def _push(self, store: Store, opening: Opened) -> None:
-        """Bring the store's runs up to the journal, one trial after the other."""
-        self._push_many(store, opening)
-        for number in sorted(self.followed.changed):
-            record = self.followed.records[number]
-            run = store.runs.get(number) or self._new_run(store, record, opening)
-            if record.ended:
-                # Everything of a trial at its end, in one request; its tags come last and say that all is there.
-                store.log(run, terms.trial_points(record), terms.trial_params(record), terms.trial_tags(record))
-                store.set_status(run, terms.STATUSES[record.state], record.ended_at or self.followed.at)
-                self._stale = True
-            else:
-                store.set_status(run, "RUNNING", self.followed.at)
-            self.followed.mirrored(number)
+        """Bring the store's runs up to the journal: those first below whose runs others are to lie."""
+        while self.followed.changed:
+            waiting = sorted(self.followed.changed)
+            records = [self.followed.records[number] for number in waiting]
+            # A trial with a further seed lies under its trial; where that is no part of the journal, under the sweep.
+            ready = [one for one in records if one.of is None or one.of in store.runs or one.of not in waiting]
+            self._push_data(store, records)
+            left = self._push_many(store, opening, ready or records)
+            self._push_each(store, opening, left)
         if self.followed.news:
-            tags = terms.session_tags(self.followed.sessions, self.followed.closing)
-            if not tags.items() <= store.sweep_tags.items():
-                store.log(store.parent, tags=tags)
-                store.sweep_tags |= tags
-            self._stale = True
-            self.followed.news = False
+            self._push_news(store)
         # A resumed sweep finds its parent run finished or killed, and sets it running again.
         if self.followed.closing is None:
             store.set_status(store.parent, "RUNNING", self.followed.at)
 
-    def _push_many(self, store: Store, opening: Opened) -> None:
-        """Where a file lacks many ended trials, write those at once."""
-        path = file_of(self.uri)
-        missing = [n for n in sorted(self.followed.changed) if self.followed.records[n].ended and n not in store.runs]
-        if path is None or len(missing) < bulk.MANY or not bulk.takes(path):
-            return
-        for numbers in terms.in_lots(missing, bulk.EACH):
-            runs: dict[int, bulk.NewRun] = {}
-            for number in numbers:
-                record = self.followed.records[number]
-                found = bulk.new_run(record, opening, _parent(record, store))
-                # One whose trial is yet to be written goes after it; one with odd keys MLflow itself refuses.
-                if found.plain and (record.role != "replicate" or record.of in store.runs):
-                    runs[number], store.runs[number], store.statuses[found.id] = found, found.id, found.status
-            bulk.write(path, store.parent, list(runs.values()))
-            for number in runs:
-                self.followed.mirrored(number)
+    def _push_news(self, store: Store) -> None:
+        tags = terms.session_tags(self.followed.sessions, self.followed.closing)
+        if not tags.items() <= store.sweep_tags.items():
+            store.log(store.parent, tags=tags)
+            store.sweep_tags |= tags
         self._stale = True
+        self.followed.news = False
 
-    def _new_run(self, store: Store, record: TrialRecord, opening: Opened) -> str:
+    def _push_data(self, store: Store, records: Sequence[TrialRecord]) -> None:
+        """Every dataset that a trial read is the sweep's, too."""
+        read_by_any = data.distinct(one for record in records if record.ended for one in data.inputs_of(record))
+        fresh = [one for one in read_by_any if one.key not in store.datasets]
+        if fresh:
+            store.log_inputs(store.parent, fresh)
+            store.datasets |= {one.key for one in fresh}
+
+    def _push_each(self, store: Store, opening: Opened, records: Sequence[TrialRecord]) -> None:
+        """One trial after the other; on a server, where all the time is waiting, several at once."""
+        if store.remote and len(records) > 1:
+            with ThreadPoolExecutor(AT_ONCE, "tracker") as pool:
+                works = {pool.submit(self._write, store, opening, record): record.number for record in records}
+                try:
+                    for work in as_completed(works):
+                        work.result()
+                        self.followed.mirrored(works[work])
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        else:
+            for record in records:
+                self._write(store, opening, record)
+                self.followed.mirrored(record.number)
+        self._stale = self._stale or any(record.ended for record in records)
+
+    def _write(self, store: Store, opening: Opened, record: TrialRecord) -> None:
+        """All of one trial as the journal has it now; touches nothing of any other."""
         parent = _parent(record, store)
-        run = store.client.create_run(
-            store.experiment,
-            start_time=terms.milliseconds(record.started_at or record.proposed_at),
-            tags=terms.trial_identity(record, opening, parent),
-            run_name=terms.trial_name(record),
-        )
-        store.runs[record.number] = str(run.info.run_id)
-        store.statuses[store.runs[record.number]] = "RUNNING"
-        return store.runs[record.number]
+        identity = terms.trial_identity(record, opening, parent)
+        known = store.runs.get(record.number)
+        began = record.begun_at or record.proposed_at  # the first attempt: MLflow lets no start be changed later
+        tags = identity | (terms.trial_tags(record, self.followed.sessions) if record.ended else {})
+        # At once where nothing is known: a server looks each tag up that is set later. But for the one that says that
+        # all is there.
+        new = {key: text for key, text in tags.items() if key != terms.ENDED_TAG}
+        run = known or store.new_run(terms.trial_name(record), began, new)
+        store.runs[record.number] = run
+        (self.made if known is None else self.updated).add(record.number)
+        if not record.ended:
+            store.set_status(run, "RUNNING", self.followed.at)
+            return
+        with files.gathered(record, self.folder) as folder:
+            store.upload(run, folder)
+        self.lost_files += len(files.lost_of(record, self.folder))
+        store.log_inputs(run, data.inputs_of(record))
+        # Everything else of a trial in one request, with the tag that says that all is there.
+        tags = tags if known else {terms.ENDED_TAG: tags[terms.ENDED_TAG]}
+        store.log(run, terms.trial_points(record), terms.trial_params(record), tags)
+        store.set_status(run, terms.STATUSES[record.state], record.ended_at or self.followed.at)
+
+    def _push_many(self, store: Store, opening: Opened, ready: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Where a file lacks many ended trials, write those at once; the others are given back."""
+        path = file_of(self.uri)
+        missing = [one for one in ready if one.ended and one.number not in store.runs]
+        if path is None or len(missing) < bulk.MANY or not bulk.takes(path):
+            return list(ready)
+        written: set[int] = set()
+        for records in terms.in_lots(missing, bulk.EACH):
+            runs: dict[int, bulk.NewRun] = {}
+            for record in records:
+                found = bulk.new_run(record, opening, _parent(record, store), self.followed.sessions)
+                if found.plain:  # one with odd keys MLflow itself refuses
+                    runs[record.number] = found
+                    with files.gathered(record, self.folder) as folder:
+                        store.upload(found.id, folder)
+                    self.lost_files += len(files.lost_of(record, self.folder))
+            bulk.write(path, store.parent, list(runs.values()))
+            for number, found in runs.items():
+                store.runs[number], store.statuses[found.id] = found.id, found.status
+                self.followed.mirrored(number)
+            written |= runs.keys()
+            self.made |= runs.keys()
+        self._stale = True
+        return [one for one in ready if one.number not in written]
 
     def _show(self, store: Store, opening: Opened) -> None:
         """Figures and tables so far onto the parent run, front members tagged, chart views saved."""
@@ -189,6 +218,8 @@ class MlflowTracker(Follower):
         if self._render is None or not any(record.ended for record in self.followed.records.values()):
             return
         began = time.monotonic()
+        server = link(self.uri) if self.uri.startswith(("http:", "https:")) else ""
+        keep_links(self.folder, Links(server=server, experiment=store.experiment, parent=store.parent, runs=store.runs))
         rendering = self._render(self.folder)
         for path, file in rendering.files.items():
             store.client.log_artifact(store.parent, str(file), str(Path(path).parent) if "/" in path else None)
@@ -241,63 +272,19 @@ class MlflowTracker(Follower):
         store.set_status(store.parent, status, self.followed.at)
 
 
-def sync(folder: Path, uri: str | None = None, render: Renderer | None = None, timeout_s: float = 600.0) -> Place:
-    """Bring a store up to a sweep's journal; raises if that fails."""
-    read(folder)  # no sweep there is a mistake of the caller, not of the store
-    if uri is None:
-        _discard_if_moved(folder)
-    tracker = MlflowTracker(folder, uri, render=render)
-    tracker.close(timeout_s)
-    place = tracker.place()
-    if tracker.trouble or place is None:
-        raise PlastsearchError(tracker.trouble or f"{folder}/{FILE}: no sweep was recorded there")
-    return place
-
-
-def locate(folder: Path, uri: str | None = None, render: Renderer | None = None) -> Place:
-    """Where a sweep stands, brought up to date first unless its driver lives and does that itself."""
-    if not driver_lives(folder):
-        return sync(folder, uri, render)
-    address = address_of(uri) if uri else mlflow_uri(folder)
-    opening = next((event for event in read(folder) if isinstance(event, Opened)), None)
-    if opening is not None and not (address == mlflow_uri(folder) and not database_of(folder).exists()):
-        try:
-            place = _held_by(address, opening)
-        except Exception as error:  # noqa: BLE001 - MLflow's own, its backends' and its transports' errors
-            raise PlastsearchError(f"MLflow at {shown(address)} cannot be read ({in_a_line(error, address)})") from None
-        if place is not None:
-            return place
-    raise PlastsearchError(f"{folder}: the sweep has only just begun and is not in MLflow yet; try again in a moment")
-
-
-def _held_by(address: str, opening: Opened) -> Place | None:
-    """Where a store holds the sweep, if it does."""
-    client = open_store(address)
-    experiment = client.get_experiment_by_name(terms.experiment_name(opening))
-    known = [] if experiment is None else runs_of(client, experiment.experiment_id, terms.sweep_id(opening))
-    for run in known:
-        if run.data.tags.get("plastsearch.role") == "sweep":
-            return Place(address, str(run.info.experiment_id), str(run.info.run_id))
-    return None
-
-
 def _parent(record: TrialRecord, store: Store) -> str:
     """The run below which a trial's lies: with a further seed under its trial, not beside it."""
-    of = record.of if record.role == "replicate" else None
+    of = record.of if record.role in {"replicate", "finalist"} else None
     return store.parent if of is None else store.runs.get(of, store.parent)
 
 
 def _behind(record: TrialRecord, store: Store) -> bool:
     """Whether its run is missing, half written, or from before it ended."""
-    status = store.statuses.get(store.runs.get(record.number, ""))
+    run = store.runs.get(record.number, "")
+    status = store.statuses.get(run)
     if not record.ended:
         return status != "RUNNING"
-    same = store.ended_at.get(record.number) == repr(record.ended_at)
-    return not same or status != terms.STATUSES[record.state]
-
-
-def _discard_if_moved(folder: Path) -> None:
-    """A store knows its artifacts by their full path: in a folder that was moved or copied it is built anew."""
-    location = database_of(folder).with_name("location")
-    if location.exists() and location.read_text() != str(database_of(folder).with_name("artifacts")):
-        shutil.rmtree(location.parent)
+    # The mark of its end is written last: with it, all of the run is there.
+    there = store.ended_at.get(record.number) == (repr(record.ended_at), terms.FORM)
+    placed = store.parents.get(run) == _parent(record, store)
+    return not (there and placed) or status != terms.STATUSES[record.state]

@@ -43,6 +43,12 @@ class _Insertion(_Shape):
     sites: dict[str, int] = {}
 
 
+class _Set(_Shape):
+    digest: str
+    clips: int = 0
+    hours: float = 0.0
+
+
 class _Details(_Shape):
     stages: list[_Stage] | None = None
     warnings: list[str] | None = None
@@ -51,6 +57,7 @@ class _Details(_Shape):
     growth_plan: list[_Insertion] | None = None
     model_key: str | None = None
     per_attack: dict[str, float | None] | None = None
+    data: dict[str, _Set] | None = None
     eval_openings: int = 0
     eval_openings_said: str = ""
 

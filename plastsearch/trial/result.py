@@ -2,6 +2,7 @@
 
 import time
 
+from plastsearch.data.clips import ClipSet
 from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.summary import Summary
 from plastsearch.spec.config import Report
@@ -38,6 +39,7 @@ def result(trial: TrialRun, costs: Costs) -> Report:
         "stages": [_provenance(trial, record) for record in trial.records],
         "warnings": trial.warnings + costs.warnings + _stage_warnings(trial.records),
         "model_key": key,
+        "data": {clips.split: _data(clips) for clips in (context.corpus.train, context.search_dev)},
         "scores": {"search_dev": str(keep_scores(context.store.root, key, "search_dev", context.search_dev, scores))},
     }
     plan = growth_plan(trial.records)
@@ -47,6 +49,11 @@ def result(trial: TrialRun, costs: Costs) -> Report:
         details["unequal_budget"] = True
     plain = {name: float(value) for name, value in metrics.items()}
     return Report("result", trial.steps_total, trial.steps_total, plain, final=True, details=details)
+
+
+def _data(clips: ClipSet) -> dict[str, object]:
+    """Which clips, by a hash of their content, and how many: never those of the evaluation split."""
+    return {"digest": clips.fingerprint, "clips": len(clips), "hours": round(clips.hours, 4)}
 
 
 def _final_scores(trial: TrialRun) -> Scores:

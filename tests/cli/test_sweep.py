@@ -46,7 +46,7 @@ def test_what_is_worked_out_for_mlflow_s_figures_stands_in_the_footer(tmp_path, 
     drawn = Rendering({}, "", "", "", summary={"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.3})
     monkeypatch.setattr(sweep_session, "MlflowTracker", Tracker)
     monkeypatch.setattr(sweep_session, "render", lambda folder: drawn)
-    view = SweepView({}, Ranking([Objective(metric="dev_eer")]), None)
+    view = SweepView({}, Ranking([Objective(metric="dev_eer")]))
     listen = sweep_session._listeners(None, sweep_session.Showing(quiet=True, as_json=False, json_lines=False))
     listen(tmp_path, view)
     assert view.likely_gain is None
@@ -62,6 +62,18 @@ def test_a_sweep_ends_with_the_front_and_where_the_results_lie(sweep, tmp_path):
     assert (tmp_path / "runs" / "fake" / "report" / "report.md").is_file()
     assert "\x1b" not in result.output
     assert "1 started: plasticity" in result.stderr
+
+
+def test_who_asked_for_it_is_told_of_beginning_and_end(sweep, tmp_path):
+    heard = tmp_path / "heard"
+    result = sweep("--trials", "2", "--no-finalists", "--notify", f"sh -c 'echo \"$1\" >> {heard}' tell")
+    assert result.exit_code == 0, result.output
+    lines = heard.read_text().splitlines()
+    assert lines[0].startswith("fake begins on ")
+    assert lines[-1].startswith("fake has ended: done; 2/2 trials")
+    refused = sweep("--notify", "nobody-at-home", "--name", "other")
+    assert "'nobody-at-home' is no program" in str(refused.exception)
+    assert not (tmp_path / "runs" / "other").exists()
 
 
 def test_json_is_one_document_and_nothing_else(sweep):

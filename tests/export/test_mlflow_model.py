@@ -20,7 +20,7 @@ from plastsearch.audio import write_audio
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.mlflow_model import log_exported, origin, served
 from plastsearch.tracking.mlflow_models import check_names, log_model
-from plastsearch.tracking.mlflow_tracker import sync
+from plastsearch.tracking.mlflow_sync import sync
 from plastsearch.use.folder import write_folder
 
 SLOW = [

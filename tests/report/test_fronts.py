@@ -12,8 +12,9 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.noise import Noise
 from plastsearch.report.front_section import best_under, brackets, front_table, gain_words, parse_budget
 from plastsearch.report.page import pareto_figure
-from plastsearch.report.publish import caption, render, report_json, trials_csv
+from plastsearch.report.publish import caption, render, report_json
 from plastsearch.report.sections import opening, report
+from plastsearch.report.tables import trials_csv
 from plastsearch.report.trust import HEADING, reliabilities, trust
 from plastsearch.report.verdict import verdict
 from plastsearch.sweep.view import SweepView
@@ -189,7 +190,7 @@ def test_a_tracker_is_told_who_is_certain_and_how_reliable_the_ranking_is(noisy)
     summary = found.summary
     assert summary["reliability.dev_eer_low"] < summary["reliability.dev_eer"] < summary["reliability.dev_eer_high"]
     assert summary["gain_low"] < summary["gain_likely"] < summary["gain_high"]
-    view = SweepView({}, noisy.ranking, trials=None)
+    view = SweepView({}, noisy.ranking)
     view.drawn_with(summary)
     assert view.likely_gain == noisy.likely_gain  # what the footer says is what the report says
     assert found.tags["plastsearch.knee"] == str(noisy.knee.number)

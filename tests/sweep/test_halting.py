@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from plastsearch.spec.methods import Runs
 from plastsearch.spec.sweep import Halt, Objective
 from plastsearch.sweep.halting import Halting, HaltingWatch
 from plastsearch.sweep.view import SweepView
@@ -126,6 +127,6 @@ def test_without_halting_nobody_is_warned():
 
 def test_the_summary_says_how_early_and_last_results_rank():
     records = {number: ended(number, 30.0 + number, 20.0 - number) for number in range(12)}
-    view = SweepView(records, Ranking([EER], []), 12, halt=Halt(kind="asha", rungs=(0.5,)))
+    view = SweepView(records, Ranking([EER], []), Runs(12, 0, 0), halt=Halt(kind="asha", rungs=(0.5,)))
     assert "early and last rank alike by -1.00 at 50%: halting may stop the best" in view.summary()
-    assert "rank alike" not in SweepView(records, Ranking([EER], []), 12).summary()
+    assert "rank alike" not in SweepView(records, Ranking([EER], []), Runs(12, 0, 0)).summary()

@@ -10,10 +10,10 @@ import pytest
 
 from plastsearch.tracking import mlflow_bulk as bulk
 from plastsearch.tracking.mlflow_store import Store, open_store
-from plastsearch.tracking.mlflow_tracker import sync
+from plastsearch.tracking.mlflow_sync import sync
 from tests.made_sweep import make_sweep
 
-TABLES = ("tags", "params", "metrics", "latest_metrics", "runs")
+TABLES = ("tags", "params", "metrics", "latest_metrics", "runs", "datasets", "inputs", "input_tags")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,9 @@ def rows(path):
     """Everything in the tables that hold runs, whose own ids are replaced by names."""
     with closing(sqlite3.connect(path)) as database:
         names = dict(database.execute("SELECT run_uuid, name FROM runs"))
+        names |= dict(database.execute("SELECT dataset_uuid, name || ' ' || digest FROM datasets"))
+        names |= {of: f"{names[source]} into {names[run]}" for of, source, run in
+                  database.execute("SELECT input_uuid, source_id, destination_id FROM inputs")}  # fmt: skip
         found = {}
         for table in TABLES:
             cells = database.execute(f"SELECT * FROM {table}")

@@ -7,7 +7,7 @@ from plastsearch.search.space import open_space
 from plastsearch.search.warm_start import learn
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.mlflow_history import parts, record_of, sweeps_of
-from plastsearch.tracking.mlflow_tracker import sync
+from plastsearch.tracking.mlflow_sync import sync
 from tests.made_sweep import WRITTEN, make_sweep
 
 

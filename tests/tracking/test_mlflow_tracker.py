@@ -17,27 +17,12 @@ from plastsearch.tracking.events import Finished, SessionBegun
 from plastsearch.tracking.journal import Journal, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
-from plastsearch.tracking.mlflow_tracker import MlflowTracker, locate, sync
+from plastsearch.tracking.mlflow_sync import locate, sync
+from plastsearch.tracking.mlflow_tracker import MlflowTracker
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 
 FINAL = ("dev_eer", "backward_ms", "backward_ratio", "params_total", "params_trainable", "params_added")
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """A SQLite store with its tables, which take seconds to make."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    open_store(f"sqlite:///{path}").search_experiments()
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
-
-
-@pytest.fixture
-def store(empty, tmp_path):
-    shutil.copy(empty, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def drawn(front):
@@ -123,7 +108,7 @@ def test_the_parent_holds_figure_note_and_views(folder, store):
     }
     tags = client.get_experiment(place.experiment).tags
     names = [json.loads(value)["name"] for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
-    assert sorted(names) == ["All trials", "Pareto front"]
+    assert sorted(names) == ["All trials", "Finalists by member", "Pareto front"]
 
 
 def test_front_tags_follow_the_front(folder, store):
@@ -325,7 +310,7 @@ def test_runs_with_further_seeds_lie_under_their_trial_and_marks_follow_the_figu
     parent = client.get_run(place.run)
     assert parent.data.tags["plastsearch.knee"] == "4"
     # What the saved views ask for finds trials alone, and members of either kind.
-    front, whole = (
+    front, finalists, whole = (
         json.loads(json.loads(value)["state"])["searchFilter"]
         for key, value in sorted(client.get_experiment(place.experiment).tags.items(), reverse=True)
         if key.startswith("mlflow.sharedViewState.")
@@ -333,7 +318,12 @@ def test_runs_with_further_seeds_lie_under_their_trial_and_marks_follow_the_figu
     found = client.search_runs([place.experiment], front)
     assert {int(run.data.tags["plastsearch.trial"]) for run in found} == {4, 5}
     found = client.search_runs([place.experiment], whole)
-    assert {run.data.tags["plastsearch.role"] for run in found} == {"search", "control", "finalist"}
+    assert {run.data.tags["plastsearch.role"] for run in found} == {"search", "control"}
+    found = client.search_runs([place.experiment], finalists)
+    members = {int(run.data.tags["plastsearch.trial"]): run.data.tags["mlflow.parentRunId"] for run in found}
+    assert members == {
+        record.number: every[record.of].info.run_id for record in records.values() if record.role == "finalist"
+    }
     # The next figures know better.
     sync(folder, store, marked({5: certain | {"plastsearch.runs": "4"}}, {}))
     tags = {number: client.get_run(every[number].info.run_id).data.tags for number in (4, 5)}

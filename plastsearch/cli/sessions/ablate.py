@@ -125,7 +125,7 @@ def _publish(question: Question, mlflow: str | None) -> bool:
     publish(load_results(folder))
     if mlflow == "none" or driver_lives(folder) or not (mlflow or database_of(folder).exists()):
         return False  # a sweep that still runs mirrors its folder by itself
-    from plastsearch.tracking.mlflow_tracker import sync
+    from plastsearch.tracking.mlflow_sync import sync
 
     try:
         sync(folder, mlflow, render)

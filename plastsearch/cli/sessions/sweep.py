@@ -26,6 +26,7 @@ from plastsearch.spec.load import read_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep import display
 from plastsearch.sweep.driver_log import append
+from plastsearch.sweep.notify import Notifier, target
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.session import run_sweep
 from plastsearch.sweep.state import Closing
@@ -121,7 +122,7 @@ def run(spec: SweepSpec, options: Options, notes: Sequence[str], showing: Showin
         sys.stderr.flush()
 
     # Where Ray dies without giving this thread back, another one tells the outcome and ends the process: hence both.
-    outcome = run_sweep(spec, options, _listeners(options.mlflow, showing), tell)
+    outcome = run_sweep(spec, options, _listeners(options.mlflow, showing, options.notify), tell)
     tell(outcome)
     return outcome
 
@@ -134,11 +135,15 @@ def _opening(spec: SweepSpec) -> None:
     out.print(f"{spec.name}: {spec.search.trials} trials, objectives {names}; starting", markup=False)
 
 
-def _listeners(mlflow: str | None, showing: Showing) -> Callable[[Path, SweepView], Sequence[Closing]]:
+def _listeners(
+    mlflow: str | None, showing: Showing, notify: Sequence[str] = ()
+) -> Callable[[Path, SweepView], Sequence[Closing]]:
     def listen(folder: Path, view: SweepView) -> Sequence[Closing]:
         quiet = showing.quiet or showing.as_json
         shown = display.JsonLines() if showing.json_lines else display_of(view, quiet=quiet)
-        return [shown] if mlflow == "none" else [shown, _Mirror(folder, mlflow, shown, view)]
+        told = [Notifier(target(text), folder.name, folder, view, shown.feed) for text in notify]
+        mirrors = [] if mlflow == "none" else [_Mirror(folder, mlflow, shown, view)]
+        return [shown, *told, *mirrors]
 
     return listen
 
@@ -243,6 +248,7 @@ def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> 
     if outcome.status == "budget":
         out.print(f"Ended early: {outcome.reason}", markup=False)
     rows = {"Results": str(outcome.folder)}
-    rows |= {"Report": files["report.md"], "Figure": files["pareto.html"]} if files else {}
+    named = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
+    rows |= {name: files[file] for name, file in named.items()} if files else {}
     for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
         out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
