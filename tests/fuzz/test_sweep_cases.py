@@ -232,6 +232,8 @@ WORDS = [
     (["check", "in"], 2, "in: is a folder"),
     (["score", "in/weights", "in/a.wav"], 2, "config.json"),
     (["sites", "grnn", "--from", "in/a.wav"], 2, "in/a.wav"),
+    (["sweep", "in/space.yaml", "--dry-run", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
+    (["trial", "--cache", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
     (["sweep", "in/space.yaml", "--dry-run", "--name", "../x"], 2, "--name '../x': the name of a folder"),
     (["sweep", "in/space.yaml", "--dry-run", "--name", "\x1b[31m"], 2, "--name '\\x1b[31m'"),
     (["pretrain", "out/p", "--model", "grnn", "--device", "cuda:99", "--steps", "1"], 2, "cuda:99"),
