@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,10 +21,13 @@ from plastsearch.spec.limits import (
     MOST_SEED,
     MOST_WIDTH,
 )
+from plastsearch.spec.open_choices import normalise_of, stem_of, unlike_before
 from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = ("lora_share", "adaptive_steps", "adaptive_score")
+LATER_OF_DATA = ("score",)
+OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
@@ -43,6 +47,10 @@ class ModelConfig(Closed):
     preset: Preset = "tiny"
     from_: str | None = Field(None, alias="from")
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None  # None: the network's own
+    normalise: Literal["none", "corpus", "clip"] | None = None  # its features against nothing, training clips, the clip
+    deltas: int | None = Field(None, ge=0, le=2)  # slopes of its features, slopes of these; None: 0, or the folder's
+    stem: Literal["quarter", "half", "whole"] | None = None  # resnet18: of the picture that is left for its blocks
+    masks: int = Field(0, ge=0, le=8)  # SpecAugment: bands of rows, and of frames, that training hides
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
     bidirectional: bool = False  # grnn only
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -54,9 +62,20 @@ class ModelConfig(Closed):
     surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"  # lif: in the place of a spike's derivative
 
     def identity(self) -> dict[str, object]:
-        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it."""
+        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it.
+
+        What came later is in it by what it comes to, and only where that differs from what always was; with `from` a
+        choice left open is the folder's.
+        """
         unread = {"activation", *SPIKING} if self.activation == "own" else set()
-        return self.model_dump(mode="json", by_alias=True, exclude=unread)
+        plain = self.model_dump(mode="json", by_alias=True, exclude={*unread, *OF_SPECTRA})
+        settings: dict[str, object] = {"deltas": self.deltas, "masks": self.masks}
+        if self.from_ is None:
+            settings["normalise"] = normalise_of(self.name, self.normalise)
+            settings["stem"] = stem_of(self.name, self.preset, self.activation, self.stem)
+        else:
+            settings |= {"normalise": self.normalise, "stem": self.stem}
+        return plain | unlike_before(settings)
 
 
 class SearchDev(Closed):
@@ -89,6 +108,7 @@ class DataConfig(Closed):
     on_bad: Literal["refuse", "skip"] = "refuse"
     balance: Literal["weights", "sampler", "none"] = "weights"
     augment: tuple[str, ...] = ()  # names of augment/changes.py, in order, e.g. rawboost5, spec_masks
+    score: Literal["head", "windows"] = "head"  # a long clip by its head, or by the mean of windows as in `score`
 
     @field_validator("crops", mode="before")
     @classmethod
@@ -173,6 +193,18 @@ class TrialConfig(Closed):
     timing_steps: int = Field(20, ge=3, le=MOST_AT_ONCE)
     seed: int = Field(0, ge=0, le=MOST_SEED)
 
+    @classmethod
+    def recorded(cls, plain: Mapping[str, Any]) -> Self:
+        """A configuration out of a journal, where all settings are written out: one that lacks is from before it was.
+
+        What such a one meant then it means now, whatever the default has become.
+        """
+        model = plain.get("model")
+        if isinstance(model, dict) and "normalise" not in model and model.get("name") in ("resnet18", "grnn"):
+            was = {"normalise": "clip"} | ({"stem": "quarter"} if model["name"] == "resnet18" else {})
+            plain = {**plain, "model": {**model, **was}}
+        return cls.model_validate(plain)
+
     def growth(self) -> dict[str, int]:
         """Site name → neurons to add, sites in the order of `layers`."""
         if isinstance(self.neurons, dict):
@@ -185,6 +217,9 @@ class TrialConfig(Closed):
         for name in LATER:
             if plain[name] == type(self).model_fields[name].default:
                 del plain[name]
+        for name in LATER_OF_DATA:
+            if plain["data"][name] == DataConfig.model_fields[name].default:
+                del plain["data"][name]
         return content_id(plain)
 
 

@@ -23,6 +23,7 @@ GROWTH = "growth"  # sites and neurons as they come to: TrialConfig.growth()
 TRAINING = (
     "train.batch_size", "train.accumulate", "train.weight_decay", "train.warmup", "train.clip_norm", "train.loss",
     "train.compile", "train.evaluations", "train.early_stop", "data.crops", "data.balance", "data.augment",
+    "data.score",
 )  # fmt: skip
 
 

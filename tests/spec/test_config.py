@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from plastsearch.spec.coherence import paths, set_at, value_at
-from plastsearch.spec.config import CROPS, LATER, DataConfig, TrialConfig, content_id
+from plastsearch.spec.config import CROPS, LATER, LATER_OF_DATA, DataConfig, ModelConfig, TrialConfig, content_id
 
 
 @given(st.randoms(use_true_random=False))
@@ -65,12 +65,40 @@ def test_settings_that_came_later_leave_older_ids_alone():
     """The id of this configuration before there was any of them."""
     config = TrialConfig(method="plasticity", layers=("gru.1",), neurons=8)
     plain = config.model_dump(mode="json", by_alias=True) | {"model": config.model.identity()}
-    assert config.trial_id() == content_id({name: value for name, value in plain.items() if name not in LATER})
-    assert config.trial_id() == "3ae2ee85df54"
+    older = {name: value for name, value in plain.items() if name not in LATER}
+    older["data"] = {name: value for name, value in plain["data"].items() if name not in LATER_OF_DATA}
+    assert config.trial_id() == content_id(older) == "3ae2ee85df54"
     others = {"lora_share": 0.125, "adaptive_steps": 2, "adaptive_score": "natural"}
     assert set(others) == set(LATER)
     for name, value in others.items():
         assert config.model_copy(update={name: value}).trial_id() != config.trial_id()
+    assert config.model_copy(update={"data": DataConfig(score="windows")}).trial_id() != config.trial_id()
+
+
+AS_BEFORE = {"normalise": "clip", "stem": "quarter"}
+
+
+@pytest.mark.parametrize(
+    ("model", "before"),
+    [
+        ({"name": "resnet18", **AS_BEFORE}, "dc194109e96f"),
+        ({"name": "resnet18", "preset": "base", "normalise": "clip"}, "bf28142d827b"),
+        ({"name": "grnn", "normalise": "clip"}, "27be35cfacaa"),
+    ],
+)
+def test_a_network_told_to_be_as_it_was_before_has_the_id_from_before(model, before):
+    """Ids as they were when nothing could be said of normalisation and stem; left open, both are others now."""
+    config = TrialConfig(model=ModelConfig(**model), method="dropin", neurons=4)
+    assert config.trial_id() == before
+    opened = {key: value for key, value in model.items() if key not in AS_BEFORE}
+    left_open = TrialConfig(model=ModelConfig(**opened), method="dropin", neurons=4)
+    assert left_open.trial_id() != before
+    spelt = ModelConfig(
+        **opened, normalise="corpus", stem="half" if model == {"name": "resnet18", **AS_BEFORE} else None
+    )
+    assert left_open.trial_id() == TrialConfig(model=spelt, method="dropin", neurons=4).trial_id()
+    for name, value in {"deltas": 1, "masks": 2, "normalise": "none"}.items():
+        assert config.model_copy(update={"model": ModelConfig(**{**model, name: value})}).trial_id() != before
 
 
 def test_ids_of_numbers_and_words_differ():
