@@ -110,6 +110,12 @@ class DataConfig(Closed):
     augment: tuple[str, ...] = ()  # names of augment/changes.py, in order, e.g. rawboost5, spec_masks
     score: Literal["head", "windows"] = "head"  # a long clip by its head, or by the mean of windows as in `score`
 
+    def identity(self) -> dict[str, object]:
+        """Plain data for hashes: settings that came later are left out at their defaults."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        later = {name: DataConfig.model_fields[name].default for name in LATER_OF_DATA}
+        return {name: value for name, value in plain.items() if name not in later or value != later[name]}
+
     @field_validator("crops", mode="before")
     @classmethod
     def _once_null(cls, value: object) -> object:
@@ -213,13 +219,11 @@ class TrialConfig(Closed):
 
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
-        plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
+        plain = self.model_dump(mode="json", by_alias=True)
+        plain |= {"model": self.model.identity(), "data": self.data.identity()}
         for name in LATER:
             if plain[name] == type(self).model_fields[name].default:
                 del plain[name]
-        for name in LATER_OF_DATA:
-            if plain["data"][name] == DataConfig.model_fields[name].default:
-                del plain["data"][name]
         return content_id(plain)
 
 

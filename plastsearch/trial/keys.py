@@ -42,7 +42,7 @@ class Environment:
 
 def foreseen(config: TrialConfig) -> Environment:
     """The environment as a configuration alone tells it, for those who have neither clips nor weights at hand."""
-    data = content_id(config.data.model_dump(mode="json", by_alias=True))
+    data = content_id(config.data.identity())
     return Environment(data, config.model.from_ or "", device="", precision="", torch="")
 
 
