@@ -22,8 +22,8 @@ from results import Cell, Table, write
 
 from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.models.sites import site_table
-from plastsearch.report.page import sites_html
 from plastsearch.report.picture import sites_png
+from plastsearch.report.sites_page import sites_html
 from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
 from plastsearch.spec.document import Document, override
 from plastsearch.spec.load import parse_trial

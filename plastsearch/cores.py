@@ -9,11 +9,11 @@ from pathlib import Path
 def usable_cores(proc: Path = Path("/proc/self")) -> int:
     """Whole cores, rounded up: a share of 1.5 keeps two workers busy most of the time."""
     allowed = len(os.sched_getaffinity(0))
-    share = min(_shares(proc), default=math.inf)
+    share = min(shares(proc), default=math.inf)
     return allowed if share >= allowed else max(1, math.ceil(share))
 
 
-def _shares(proc: Path) -> Iterator[float]:
+def shares(proc: Path) -> Iterator[float]:
     """The limit of every control group around this process, in cores; groups without one are left out."""
     for mounted, path in _groups(proc):
         for folder in (mounted / path, *(mounted / path).parents):

@@ -45,7 +45,15 @@ class Table:
     left: frozenset[str] = frozenset()
 
 
-Block = Heading | Text | Points | Code | Table
+@dataclass(frozen=True)
+class Figure:
+    """A picture in a file beside the document, and in words what it shows."""
+
+    file: str
+    words: str
+
+
+Block = Heading | Text | Points | Code | Table | Figure
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:
@@ -63,11 +71,14 @@ def _markdown(block: Block) -> str:
         case Heading(text, level):
             return f"{'#' * level} {_plain(text)}"
         case Text(text):
-            return _plain(text)
+            return _line(text)
         case Points(items):
-            return "\n".join(f"- {_plain(item)}" for item in items)
+            return "\n".join(f"- {_line(item)}" for item in items)
         case Code(text, language):
-            return f"```{language}\n{text}\n```"
+            fence = "`" * (max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0)))
+            return f"{fence}{language}\n{text}\n{fence}"
+        case Figure(file, words):
+            return f"![{_plain(words)}]({file})"
         case Table():
             rule = [":--" if name in block.left else "--:" for name in block.columns]
             lines = [block.columns, rule, *block.rows]
@@ -79,7 +90,17 @@ def _markdown(block: Block) -> str:
 def _plain(text: str) -> str:
     """One line, and no markup from a user's value outside code."""
     parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    return "".join(part if n % 2 else part.replace("<", "&lt;").replace("*", "\\*") for n, part in enumerate(parts))
+    return "".join(part if n % 2 else _escaped(part) for n, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    """Brackets stay, for intervals stand in them; only what would make a link of them is broken."""
+    return text.replace("<", "&lt;").replace("*", "\\*").replace("](", "]\\(").replace("]:", "]\\:")
+
+
+def _line(text: str) -> str:
+    """The same, and what opens a paragraph opens no heading, list or quotation."""
+    return re.sub(r"^(?=[#>+=-]+\s)", r"\\", re.sub(r"^(\d+)(?=[.)]\s)", r"\1\\", _plain(text)))
 
 
 def _html(block: Block) -> str:
@@ -92,6 +113,8 @@ def _html(block: Block) -> str:
             return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
         case Code(text):
             return f"<pre><code>{html.escape(text)}</code></pre>"
+        case Figure(file, words):
+            return f'<p><img src="{html.escape(file)}" alt="{html.escape(words)}"></p>'
         case Table():
             return _html_table(block)
 

@@ -87,11 +87,22 @@ def out_of_room(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if any(phrase in str(error).lower() for phrase in _NO_ROOM):
+        if says_no_room(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
+def says_no_room(text: str) -> bool:
+    """Whether that is said of a full disk or a spent quota."""
+    return any(phrase in text.lower() for phrase in _NO_ROOM)
+
+
 _NO_ROOM = ("no space left on device", "disk quota exceeded", "database or disk is full")
-_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "status_alloc_failed")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "status_alloc_failed",
+    "failed to map segment",
+)

@@ -98,6 +98,16 @@ def typed_path(text: str) -> Path:
     return path
 
 
+def folder_name(name: str | None) -> str | None:
+    """A folder's name as a person typed it, which must stay one below the folder that was named for it."""
+    if name is None or (name == Path(name).name and not name.startswith((".", "-")) and name.isprintable()):
+        return name
+    raise PlastsearchError(
+        f"--name {name[:200]!r}: the name of a folder, without '/', control characters, or '.' or '-' before it; "
+        "where that folder lies says --out"
+    )
+
+
 def text_of(path: Path, most_bytes: int, what: str = "it should be a text in UTF-8") -> str:
     """The text of a file that somebody else may have written, up to a limit; one that is missing stays an OSError."""
     try:

@@ -25,6 +25,18 @@ settings.register_profile("plastsearch", deadline=None, derandomize=True, suppre
 settings.load_profile("plastsearch")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", metavar="FOLDER", type=Path, help="keep pictures of pages there, to look at")
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where a test of a page puts its pictures: a folder that was named, or the test's own."""
+    folder: Path = request.config.getoption("--screenshots") or tmp_path / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _no_corpora_of_other_tests() -> Iterator[None]:
     """A process remembers the corpora it opened; each test begins like a process of its own."""

@@ -1,6 +1,6 @@
 """A small sweep with real weights: trials of a few steps, their stages in a store, a journal as a driver writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ def settings_in(root: Path, cache: Path) -> RunSettings:
     )  # fmt: skip
 
 
-def three_sweeps(root: Path) -> Path:
+def three_sweeps(root: Path, networks: Iterable[str] = SITES) -> Path:
     """One sweep for each network: trial 0 the baseline, 1 grown, 2 grown and pruned, 3 a finalist of 1 with seed 3."""
     torch.set_num_threads(1)
-    for network, site in SITES.items():
+    for network in networks:
+        site = SITES[network]
         common = {"model": {"name": network}, "layers": (site,), "neurons": 16 if network == "wav2vec2" else 4}
         asked = [
             {"model": {"name": network}, "method": "baseline"},

@@ -193,6 +193,7 @@ def make_sweep(
     repeats: int = 0,
     luck: float = 0.5,
     spec: dict[str, Any] = SPEC,
+    controls: tuple[str, ...] = CONTROLS,
 ) -> Path:
     """Write `folder/trials.jsonl`: controls, `search` finished trials, then one of each other end, then finalists.
 
@@ -203,7 +204,7 @@ def make_sweep(
     spec_hash = SweepSpec.model_validate(spec).spec_hash()
     make.write("sweep", version=1, name=folder.name, spec=spec, spec_hash=spec_hash, overrides=[])
     make.write("session", session=1, pid=4242, host="bench", resumed=False)
-    baseline, *_ = [make.finished(role="control", control=control, regime="frozen") for control in CONTROLS]
+    baseline, *_ = [make.finished(role="control", control=one, regime="frozen") for one in controls] or [None]
     done = [make.finished() for _ in range(search)]
     best = sorted(done, key=lambda number: (make.dev_eers[number], number))
     for at, of in enumerate([baseline, *best[:8]] if repeats else []):
@@ -226,7 +227,10 @@ def make_sweep(
             for run_seed in seeds:
                 control = "baseline" if of == baseline else None
                 make.finished(role="finalist", control=control, of=of, seed=run_seed, **make.settings(of))
-        make.write("finish", status="done", seconds=make.now - START)
+        make.write("finish", status="done", seconds=make.now - START, tally={
+            "ended": search + 3, "failed": 1, "planned": spec["search"]["trials"],
+            "best": min((make.dev_eers[number] for number in done), default=None),  # of single runs
+        })  # fmt: skip
     else:
         running = make.propose()
         make.write("start", trial=running, attempt=1, node="node-1")

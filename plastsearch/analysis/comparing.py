@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from plastsearch.analysis.paired import Difference, Finding, Pair, difference, holm
+from plastsearch.analysis.paired import Difference, Estimate, Finding, Pair, difference, holm, level, reduction
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import DataError
 from plastsearch.scores.clip_scores import FOLDER, ClipScores, Split, read_clip_scores
@@ -21,6 +21,7 @@ from plastsearch.scores.metrics import Floats, eer
 from plastsearch.spec.methods import CONTROLS, Control
 
 METRICS: dict[Split, str] = {"search_dev": "dev_eer", "evaluation": "eval_eer"}
+BY_ATTACK = 200  # resamples for one number of a large table
 SAME = 1e-6  # percent: scores and the recorded EER agree to rounding
 
 
@@ -74,9 +75,7 @@ def _trials(folder: Path, subject: TrialRow, against: Against) -> Comparison:
         whose = f" of {subject.label}" if CONTROLS[against.name].of_winner else ""
         return replace(plain, missing=f"no run of that control{whose} has finished")
     # Runs with further seeds pair as they are; a control that ran once is compared on that seed.
-    mine, its = ({run.config.seed: run for run in row.runs} for row in (subject, against.row))
-    pairs = [(mine[seed], its[seed]) for seed in sorted(mine.keys() & its.keys())]
-    pairs = pairs or [(subject, against.row)]  # where the seed itself is searched
+    pairs = same_seeds(subject.runs, against.row.runs) or [(subject, against.row)]  # where the seed itself is searched
     return _answered(folder, replace(plain, asked=len(pairs)), pairs)
 
 
@@ -86,18 +85,22 @@ def _finalists(folder: Path, one: Finalist, against: Against, split: Split) -> C
     other = against.again
     if other is None:
         return replace(plain, missing="that control was not run again with the finalists")
-    mine = _by_seed(one, split)
-    its = _by_seed(other, split)
-    pairs = [(mine[seed], its[seed]) for seed in sorted(mine.keys() & its.keys())]
-    plain = replace(plain, asked=max(len(one.rows), len(other.rows)))
+    pairs = same_seeds(scored(one, split), scored(other, split))
+    plain = replace(plain, asked=max(one.asked, other.asked))
     if not pairs:
         return replace(plain, missing="no seed has finished for both")
     return _answered(folder, plain, pairs)
 
 
-def _by_seed(finalist: Finalist, split: Split) -> dict[int, TrialRow]:
-    scored = [row for row in finalist.rows if row.record.state == "done" and METRICS[split] in row.metrics]
-    return {row.config.seed: row for row in scored}
+def scored(finalist: Finalist, split: Split) -> list[TrialRow]:
+    """The seeds of a finalist that have an EER on a split."""
+    return [row for row in finalist.rows if row.record.state == "done" and METRICS[split] in row.metrics]
+
+
+def same_seeds(one: Sequence[TrialRow], other: Sequence[TrialRow]) -> list[tuple[TrialRow, TrialRow]]:
+    """Runs of two arms, paired where both ran with a seed."""
+    mine, its = ({run.config.seed: run for run in runs} for runs in (one, other))
+    return [(mine[seed], its[seed]) for seed in sorted(mine.keys() & its.keys())]
 
 
 def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, TrialRow]]) -> Comparison:
@@ -110,6 +113,29 @@ def _answered(folder: Path, plain: Comparison, pairs: Sequence[tuple[TrialRow, T
 def paired(folder: Path, pairs: Sequence[tuple[TrialRow, TrialRow]], split: Split = "search_dev") -> Difference:
     """The difference of two arms from the scores they kept, a pair of runs for each seed; or NoAnswerError."""
     return _difference([tuple(kept_scores(folder, row, split) for row in pair) for pair in pairs])
+
+
+def reduced(folder: Path, pairs: Sequence[tuple[TrialRow, TrialRow]], split: Split) -> Estimate | None:
+    """By how many percent the first arm's EER is lower than the second's; or NoAnswerError."""
+    first, columns = _columns([tuple(kept_scores(folder, row, split) for row in pair) for pair in pairs])
+    return reduction([Pair(*column) for column in columns], first.is_bona, first.speakers)
+
+
+def mean_eer(folder: Path, runs: Sequence[TrialRow], split: Split) -> Estimate:
+    """An arm's EER over its seeds by the scores they kept; or NoAnswerError."""
+    first, columns = _columns([tuple(kept_scores(folder, row, split) for row in runs)])
+    return level(columns[0], first.is_bona, first.speakers)
+
+
+def attack_eers(folder: Path, runs: Sequence[TrialRow], split: Split) -> dict[str, Estimate]:
+    """The same for each attack that the clips name, with all bona fide ones; or NoAnswerError."""
+    first, columns = _columns([tuple(kept_scores(folder, row, split) for row in runs)])
+    found = {}
+    for attack in np.unique(first.attacks[~first.is_bona]).tolist() if first.is_bona.any() else ():
+        kept = first.is_bona | (first.attacks == attack)
+        arms = [one[kept] for one in columns[0]]
+        found[str(attack)] = level(arms, first.is_bona[kept], first.speakers[kept], replicates=BY_ATTACK)
+    return found
 
 
 def kept_scores(folder: Path, row: TrialRow, split: Split) -> ClipScores:
@@ -138,10 +164,14 @@ def _read(path: Path, _changed: int) -> ClipScores:
 
 
 def _difference(pairs: Sequence[tuple[ClipScores, ...]]) -> Difference:
-    """In the order of the first file; clips pair by name."""
-    first = pairs[0][0]
-    columns = [Pair(*(in_order_of(first, arm) for arm in pair)) for pair in pairs]
-    return difference(columns, first.is_bona, first.speakers)
+    first, columns = _columns(pairs)
+    return difference([Pair(*column) for column in columns], first.is_bona, first.speakers)
+
+
+def _columns(groups: Sequence[tuple[ClipScores, ...]]) -> tuple[ClipScores, list[tuple[Floats, ...]]]:
+    """The scores of all files in the order of the first, which is given, too; clips pair by name."""
+    first = groups[0][0]
+    return first, [tuple(in_order_of(first, arm) for arm in group) for group in groups]
 
 
 def in_order_of(first: ClipScores, arm: ClipScores) -> Floats:

@@ -15,7 +15,8 @@ import numpy as np
 
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
-from plastsearch.pareto.attainment import BANDS, Corners, band
+from plastsearch.pareto.attainment import BANDS, Corners
+from plastsearch.pareto.attainment import bands as areas
 from plastsearch.pareto.front import Goal
 from plastsearch.spec.methods import METHODS, reads
 
@@ -157,6 +158,12 @@ def spread(results: Results, rows: Sequence[TrialRow], objective: int) -> tuple[
 
 def bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     """Share of the draws → the area where their fronts run, in one pair of objectives; none if nothing is known."""
+    if pair not in results.bands:  # asked for by picture and page alike
+        results.bands[pair] = _bands(results, pair)
+    return results.bands[pair]
+
+
+def _bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     certainty = results.certainty
     at = [n for n, row in enumerate(results.plotted) if row.allowed]
     if certainty is None or not at:
@@ -169,7 +176,7 @@ def bands(results: Results, pair: AxisPair) -> list[tuple[float, Corners]]:
     ]  # fmt: skip
     draws = np.stack(columns, axis=2)
     worst = (_worst(results, pair.x), _worst(results, pair.y))
-    return [(share, band(draws, goals, share, worst)) for share in BANDS]
+    return list(zip(BANDS, areas(draws, goals, BANDS, worst), strict=True))
 
 
 def _worst(results: Results, objective: int) -> float:

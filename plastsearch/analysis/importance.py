@@ -8,6 +8,7 @@ need, and run in a process apart: a driver would keep 150 MB for good.
 import csv
 import io
 import os
+import random
 import re
 import subprocess
 import sys
@@ -27,8 +28,10 @@ from plastsearch.spec.constraints import Goal
 MODULE = "plastsearch.analysis.importance_methods"
 DATA, TABLE, PICTURE, PAGE = "importance.json", "importance.csv", "importance.png", "importance.html"
 LEAST, FEW = 10, 30  # trials: below the first nothing is worked out, below the second it is said to be unsure
+MOST = 1000  # trials that are weighed: of more, so many are drawn; twice as many take twice as long and tell the same
 GROWN = 1.25  # a sweep that still runs is looked at again once it has so many times as many trials
 PATIENCE_S = 600.0
+SEED = 0  # of which are drawn, of resamples and forests
 SITES = "layers"  # under which all sites are summed
 HEADING = "What mattered?"
 
@@ -64,11 +67,17 @@ class Request(_Plain):
     forests: int = 8  # seeds
     trees: int = 64
     seed: int = 0
+    drawn_from: int | None = None  # so many trials; None: all are here
 
     @property
     def trials(self) -> int:
         """How many."""
         return len(self.aims[0].values)
+
+    @property
+    def known(self) -> int:
+        """How many there are, drawn or not."""
+        return self.drawn_from or self.trials
 
     @property
     def key(self) -> str:
@@ -107,6 +116,8 @@ class Importances(_Plain):
 
     key: str
     trials: int
+    drawn_from: int | None = None
+    seed: int = 0
     quantile: float
     forests: int
     resamples: int
@@ -118,12 +129,15 @@ def request_of(results: Results) -> Request | None:
     rows = [row for row in results.rows if row.record.role == "search" and row.allowed is not None and row.complete]
     if len(rows) < LEAST:
         return None
+    drawn_from = len(rows) if len(rows) > MOST else None
+    if drawn_from is not None:
+        rows = [rows[n] for n in sorted(random.Random(SEED).sample(range(drawn_from), MOST))]
     columns = [one for one in _columns(results.spec, rows) if len(set(map(repr, one.values))) > 1]
     aims = [
         Aim(metric=one.metric, goal=one.goal, values=tuple(row.values[at] for row in rows))
         for at, one in enumerate(results.objectives)
     ]
-    return Request(columns=tuple(columns), aims=tuple(aims)) if columns else None
+    return Request(columns=tuple(columns), aims=tuple(aims), seed=SEED, drawn_from=drawn_from) if columns else None
 
 
 def load(results: Results) -> Importances | None:
@@ -142,7 +156,7 @@ def wanted(results: Results) -> Request | None:
     asked, old = request_of(results), load(results)
     if asked is None or (old is not None and old.key == asked.key):
         return None
-    if old is not None and results.status == "running" and asked.trials < GROWN * old.trials:
+    if old is not None and results.status == "running" and asked.known < GROWN * (old.drawn_from or old.trials):
         return None
     return asked
 
@@ -184,7 +198,7 @@ def _columns(spec: Mapping[str, JsonValue], rows: Sequence[TrialRow]) -> list[Co
     for key, domain in (space if isinstance(space, dict) else {}).items():
         plain = domain if isinstance(domain, dict) else {}
         log = bool(plain.get("log"))
-        sites = sorted({site for row in rows for site in row.config.growth()}, key=_natural)
+        sites = sorted({site for row in rows for site in row.config.growth()}, key=natural)
         if plain.get("kind") == "subset":
             # From what was run, not from what a sampler chose: with windows or blocks those are no sites.
             grown = [frozenset(row.config.growth()) for row in rows]
@@ -205,7 +219,7 @@ def _flat(value: object) -> bool | int | float | str | None:
     return value if isinstance(value, bool | int | float | str) or value is None else repr(value)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """encoder.2 before encoder.10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
@@ -220,10 +234,11 @@ def importance_blocks(found: Importances | None, results: Results) -> list[Block
             Heading(HEADING),
             Text(f"{len(rows)} finished trials tell nothing of single parameters; from {LEAST} on they are weighed."),
         ]
+    of = "" if found.drawn_from is None else f" that were drawn out of {found.drawn_from:,} (seed {found.seed})"
     method = (
-        f"From {found.trials} trials. PED-ANOVA: how unlike all trials the best {100 * found.quantile:.0f} % are in a "
-        f"parameter, as a share of all parameters, with a 95 % interval over {found.resamples} resamples; a parameter "
-        "that does nothing stays below its chance (95 %), found by shuffling the results. Forest: how "
+        f"From {found.trials:,} trials{of}. PED-ANOVA: how unlike all trials the best {100 * found.quantile:.0f} % "
+        f"are in a parameter, as a share of all parameters, with a 95 % interval over {found.resamples} resamples; "
+        "a parameter that does nothing stays below its chance (95 %), found by shuffling the results. Forest: how "
         f"much R² (of trials that a tree has not seen) is lost when a parameter's values are shuffled, from the lowest "
         f"to the highest of {found.forests} forests."
     )

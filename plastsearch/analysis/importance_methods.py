@@ -25,6 +25,7 @@ def importances(asked: Request) -> Importances:
     """Both methods, for every objective."""
     return Importances(
         key=asked.key, trials=asked.trials, quantile=asked.quantile, forests=asked.forests, resamples=asked.resamples,
+        drawn_from=asked.drawn_from, seed=asked.seed,
         objectives=tuple(_importance(asked, aim) for aim in asked.aims),
     )  # fmt: skip
 
@@ -99,7 +100,7 @@ class Shares:
 def ped_anova(asked: Request, aim: Aim) -> Shares:
     """Shares of the trials themselves, of resamples of them, and of the same trials with their results shuffled."""
     study = _study(asked.columns, aim)
-    trials = study.get_trials(deepcopy=False)
+    trials = study.trials
     evaluator = PedAnovaImportanceEvaluator(target_quantile=asked.quantile)
     names = [column.name for column in asked.columns]
     rng = np.random.default_rng([asked.seed, 1])
@@ -129,17 +130,21 @@ def _divergences(evaluator: PedAnovaImportanceEvaluator, study: object, names: S
     return np.array([found[name] for name in names])
 
 
-def _study(columns: Sequence[Column], aim: Aim) -> "optuna.Study":
-    """The journal's trials as a study of one objective."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="maximize" if aim.goal == "max" else "minimize")
+def _study(columns: Sequence[Column], aim: Aim) -> _Sample:
+    """The journal's trials as those of a study of one objective."""
+    # Not in a study: it copies what it is given, and the evaluator compares each trial's distributions with the
+    # others', which is quick as long as they are the same objects.
+    trials = []
     spread = {column.name: _distribution(column) for column in columns}
     for at, value in enumerate(aim.values):
         known = {column.name: column.values[at] for column in columns if column.values[at] is not None}
-        study.add_trial(optuna.trial.create_trial(
-            params=known, distributions={name: spread[name] for name in known}, value=value
+        trials.append(FrozenTrial(
+            number=at, trial_id=at, state=optuna.trial.TrialState.COMPLETE, value=value, params=known,
+            distributions={name: spread[name] for name in known}, datetime_start=None, datetime_complete=None,
+            user_attrs={}, system_attrs={}, intermediate_values={},
         ))  # fmt: skip
-    return study
+    directions = optuna.study.StudyDirection
+    return _Sample(trials, [directions.MAXIMIZE if aim.goal == "max" else directions.MINIMIZE])
 
 
 def _numeric(column: Column) -> bool:

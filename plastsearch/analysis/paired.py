@@ -82,6 +82,59 @@ def difference(
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, as far as one is known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def level(
+    arms: Sequence[Floats],
+    is_bona: NDArray[np.bool_],
+    speakers: NDArray[np.str_],
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Estimate:
+    """The EER of one network, a mean over its seeds; by seeds and clips."""
+    nothing = np.zeros(is_bona.size)
+    values = np.array([EER.value(scores, is_bona) for scores in arms])
+    units = _units(is_bona, speakers)
+    rng = np.random.default_rng(seed)
+    drawn = _drawn([Pair(one, nothing) for one in arms], is_bona, units.codes, replicates, rng, EER, share=0.0)
+    error = _error(values, drawn, units)
+    _, reach = _student(0.0, error.freedom) if error.size else (1.0, 0.0)
+    middle = float(values.mean())
+    return Estimate(middle, max(0.0, middle - reach * error.size), min(100.0, middle + reach * error.size))
+
+
+def reduction(
+    pairs: Sequence[Pair],
+    is_bona: NDArray[np.bool_],
+    speakers: NDArray[np.str_],
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Estimate | None:
+    """By how many percent of the other's EER the one is lower; None where the other makes no error.
+
+    Its error is that of one minus share times other, with the share held at what was measured: the first term of the
+    ratio's own (delta method), paired as a difference is.
+    """
+    values = np.array([[EER.value(s, is_bona) for s in (pair.one, pair.other)] for pair in pairs])
+    one, other = (float(value) for value in values.mean(axis=0))
+    if other == 0:
+        return None
+    share = one / other
+    units = _units(is_bona, speakers)
+    drawn = _drawn(pairs, is_bona, units.codes, replicates, np.random.default_rng(seed), EER, share=share)
+    error = _error(values[:, 0] - share * values[:, 1], drawn, units)
+    size = max(error.size, EER.step(is_bona)) / other
+    reach = _student(0.0, error.freedom)[1] * size
+    return Estimate(100 * (1 - share), 100 * (1 - share - reach), min(100.0, 100 * (1 - share + reach)))
+
+
 def drawn_eers(
     networks: Sequence[Floats],
     is_bona: NDArray[np.bool_],
@@ -155,13 +208,14 @@ def _units(is_bona: NDArray[np.bool_], speakers: NDArray[np.str_]) -> _Units:
 
 def _drawn(
     pairs: Sequence[Pair], is_bona: NDArray[np.bool_], codes: NDArray[np.int64], replicates: int,
-    rng: np.random.Generator, measure: Measure,
+    rng: np.random.Generator, measure: Measure, share: float = 1.0,
 ) -> Floats:  # fmt: skip
-    """Each seed's difference in each replicate; one draw of clips serves all networks."""
+    """Each seed's difference (one minus so many times the other) in each replicate; one draw serves all networks."""
     arms = [[measure.resampled(s, is_bona) for s in (pair.one, pair.other)] for pair in pairs]
     found = []
     for weights in resamples(is_bona, codes, replicates, rng):
-        found.append(np.array([one(weights) - other(weights) for one, other in arms]))
+        others = [share * other(weights) if share else 0.0 for _, other in arms]
+        found.append(np.array([one(weights) - off for (one, _), off in zip(arms, others, strict=True)]))
     return np.concatenate(found, axis=1)
 
 
@@ -199,3 +253,8 @@ def _student(ratio: float, freedom: float) -> tuple[float, float]:
     from scipy.special import stdtr, stdtrit
 
     return float(2 * stdtr(freedom, -abs(ratio))), float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
+
+
+def student_reach(freedom: float) -> float:
+    """How many standard errors a 95 % interval reaches to either side."""
+    return _student(0.0, freedom)[1]

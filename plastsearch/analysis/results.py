@@ -13,6 +13,7 @@ from plastsearch.analysis.certainty import Certainty, certainty_of
 from plastsearch.analysis.comparing import Against, Comparison, compare
 from plastsearch.analysis.rows import Finalist, TrialRow
 from plastsearch.errors import PlastsearchError
+from plastsearch.pareto.attainment import Corners
 from plastsearch.pareto.front import knee
 from plastsearch.pareto.noise import Noise
 from plastsearch.spec.methods import METHODS, Control
@@ -41,6 +42,7 @@ class Results:
     seconds: float
     started_at: float
     events: tuple[Event, ...] = field(repr=False)
+    apart: tuple[TrialRow, ...] = ()  # of a merged sweep: runs on other data than its head asks about
 
     @property
     def question(self) -> str:
@@ -85,9 +87,9 @@ class Results:
 
     @cached_property
     def every(self) -> list[TrialRow]:
-        """Every run: rows, their runs with further seeds, finalists."""
+        """Every run: rows, their runs with further seeds, finalists, those set apart."""
         again = [run for row in self.rows for run in (*row.again, *row.lost)]
-        return [*self.rows, *again, *(row for one in self.finalists for row in one.rows)]
+        return [*self.rows, *again, *(row for one in self.finalists for row in one.rows), *self.apart]
 
     @cached_property
     def repeated(self) -> bool:
@@ -139,6 +141,11 @@ class Results:
         """Where the front may lie; None where neither seeds nor clips tell."""
         return certainty_of(self.folder, self.plotted, self.objectives, self.noise)
 
+    @cached_property
+    def bands(self) -> dict[object, list[tuple[float, Corners]]]:
+        """The areas of fronts in pairs of objectives, as far as figure.py has worked them out."""
+        return {}
+
     def interval(self, row: TrialRow, objective: int) -> tuple[float, float] | None:
         """95 % of a number in the table: of a mean by seeds and clips, where nothing ran twice of the run by clips."""
         if self.repeated and self.certainty is not None and row.allowed is not None:
@@ -176,9 +183,11 @@ def results_of(folder: Path, events: Sequence[Event]) -> Results:
     opening = next((event for event in events if isinstance(event, Opened)), None)
     if opening is None:
         raise PlastsearchError(f"{folder}/trials.jsonl: no sweep was recorded; the file is empty or its head cut off")
-    records = trials(events)
+    every = trials(events)
+    records = {number: record for number, record in every.items() if not record.apart}
     ranking = ranking_of(opening.spec, records.values())
     rows = _rows(records, ranking)
+    apart = [TrialRow(one, tuple(ranking.values(one))) for one in every.values() if one.apart]
     # Each session of a resumed sweep has its own ending: only one after the last opening ends the sweep.
     closing = [event for event in events if isinstance(event, Finished)]
     last_session = max((n for n, event in enumerate(events) if isinstance(event, SessionBegun)), default=0)
@@ -197,6 +206,7 @@ def results_of(folder: Path, events: Sequence[Event]) -> Results:
         seconds=closing[-1].seconds if finished else max(0.0, events[-1].at - opening.at),
         started_at=opening.at,
         events=tuple(events),
+        apart=tuple(apart),
     )
 
 

@@ -84,6 +84,11 @@ class Finalist:
     of: int
     rows: tuple[TrialRow, ...]
 
+    @property
+    def asked(self) -> int:
+        """With how many seeds it was to run; a run that a merge found to be another's counts once."""
+        return sum(row.record.state != "reused" for row in self.rows)
+
     def values(self, metric: str) -> list[float]:
         """One value for each seed that reported it."""
         return [row.metrics[metric] for row in self.rows if row.record.state == "done" and metric in row.metrics]

@@ -1,17 +1,23 @@
 """The `plastsearch` command: one file per command, heavy imports inside each of them."""
 
+import codecs
+import inspect
 import io
+import locale
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import typer
 
 from plastsearch.addresses import EXPECTED, typed
 from plastsearch.cli.output import print_error
+from plastsearch.cli.start.completion import VARIABLE
 from plastsearch.errors import PlastsearchError, out_of_memory
 from plastsearch.files import refused
 from plastsearch.version import __version__
@@ -22,7 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find where a speech-deepfake detector should grow, by how much, and what to cut again.",
+    help="Example: plastsearch sweep search_spaces/smoke.yaml\n\n"
+    "Find where a speech-deepfake detector should grow, by how much, and what to cut again.",
 )
 
 
@@ -41,25 +48,63 @@ def _root(
     pass
 
 
+EXAMPLE = "Example: "  # how the paragraph of a docstring begins that --help opens with
 # The panels of `--help`, in order: a folder of commands each. Those with subcommands hold an `app`.
 PANELS = {
+    "start": ("Begin", ("doctor", "new", "schema", "completion")),
     "search": ("Search", ("sweep", "noise", "trial", "check", "sites")),
-    "look": ("Look", ("report", "ablate", "ui", "sync", "evaluate")),
+    "look": ("Look", ("ls", "show", "report", "merge", "ablate", "ui", "sync", "evaluate")),
     "use": ("Use a model", ("score", "calibrate", "export", "compare", "explain", "drift", "demo")),
     "data": ("Data and models", ("pretrain", "data", "store", "journal")),
     "cluster": ("Cluster", ("k8s",)),
 }
 
 
+def _typed_command() -> str | None:
+    """The command of the line at whose end Tab was hit, once it is whole: no other has to be imported then."""
+    words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()
+    return words[1] if VARIABLE in os.environ and len(words) > 2 else None
+
+
+class Help(NamedTuple):
+    """What `--help` says, and the sentence for lists."""
+
+    whole: str
+    short: str
+
+
+def _help_of(function: Callable[..., object]) -> Help:
+    """The help of a command opens with the example that its docstring holds; lists show the first sentence."""
+    first, *rest = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    example = [part for part in rest if part.startswith(EXAMPLE)]
+    return Help("\n\n".join([*example, first, *(part for part in rest if part not in example)]), first)
+
+
+def _help_of_group(group: typer.Typer) -> Help:
+    """The same for a group, whose example is that of its first command; its commands get theirs."""
+    example = ""
+    for one in group.registered_commands:
+        if one.callback is not None:
+            one.help, one.short_help = said = _help_of(one.callback)
+            example = example or said.whole.partition("\n\n")[0]
+    return Help(f"{example}\n\n{group.info.help}", str(group.info.help))
+
+
 def _register() -> None:
+    typed = _typed_command()
+    known = {name for _, names in PANELS.values() for name in names}
     for folder, (panel, names) in PANELS.items():
         for name in names:
+            if typed in known and typed != name:
+                continue
             module = import_module(f"plastsearch.cli.{folder}.{name}")
             if hasattr(module, "app"):
-                app.add_typer(module.app, name=name, rich_help_panel=panel)
+                said = _help_of_group(module.app)
+                app.add_typer(module.app, name=name, rich_help_panel=panel, help=said.whole, short_help=said.short)
             else:
                 function: Callable[..., None] = getattr(module, name)
-                app.command(name, rich_help_panel=panel)(function)
+                said = _help_of(function)
+                app.command(name, rich_help_panel=panel, help=said.whole, short_help=said.short)(function)
 
 
 _register()
@@ -77,8 +122,39 @@ def _hide_typed_password() -> None:
         os.execv(sys.executable, words)
 
 
+def _speak_utf8() -> None:
+    """Start again with UTF-8 where the locale is C and Python was told to heed it: files and libraries need more."""
+    if codecs.lookup(locale.getpreferredencoding(False)).name == "ascii" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+
+
+def _open_what_is_closed() -> None:
+    """Streams that whoever started us closed (`>&-`, some daemons) lead nowhere, and no file takes their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)  # as whoever is started by us expects of them
+    os.close(number)
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open()
+    sys.stdout = sys.stdout or nowhere.open("w")
+    sys.stderr = sys.stderr or nowhere.open("w")
+
+
+def _say_last(message: str) -> None:
+    """The last sentence; where nobody can hear it, the exit status says it alone."""
+    with suppress(OSError):
+        print_error(message)
+        sys.stderr.flush()
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit status, a bug in a traceback."""
+    _open_what_is_closed()
+    if VARIABLE in os.environ:  # a shell asks at a Tab
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
+    _speak_utf8()
     _hide_typed_password()
     for stream in (sys.stdout, sys.stderr):
         # Under a C locale, or where a file's name is no UTF-8, a character that cannot be said is said by its number.
@@ -90,18 +166,18 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # what a full disk refuses of a redirected output is met here, not at exit
     except PlastsearchError as error:
-        print_error(str(error))
+        _say_last(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head`: the reader has gone, and Python's own complaint at exit would be noise
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        print_error(refused(error))
+        _say_last(refused(error))
         sys.exit(2)
     except Exception as error:
         if not out_of_memory(error):
             raise  # a bug keeps its traceback
-        print_error(
+        _say_last(
             f"not enough memory: {(str(error) or 'what was asked for does not fit').splitlines()[0]}\n"
             "ask for less (smaller batches, fewer clips, steps or processes), or use a larger machine"
         )

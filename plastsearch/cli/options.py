@@ -8,6 +8,8 @@ from typing import Annotated, get_args
 
 import typer
 
+from plastsearch.cli import completing
+from plastsearch.files import folder_name
 from plastsearch.spec.vocabulary import Preset as PresetName
 
 
@@ -18,23 +20,40 @@ def listed(*words: str) -> str:
 
 # Shared by commands.
 
-Space = Annotated[Path, typer.Argument(help="A search space, e.g. search_spaces/w2v_layers.yaml.")]
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="SWEEP:best, SWEEP:17, an exported folder or a model of MLflow.")
+Space = Annotated[
+    Path, typer.Argument(help="A search space, e.g. search_spaces/w2v_layers.yaml.", autocompletion=completing.spaces)
 ]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="SWEEP:best, SWEEP:17, SWEEP:17/seed3, an exported folder or a model of MLflow.",
+        autocompletion=completing.models_found,
+    ),
+]  # fmt: skip
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change the space, e.g. --set base.train.steps=100."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        autocompletion=completing.settings,
+        help="Change a setting, e.g. --set base.train.steps=100; for a trial `base.` may be left out.",
+    ),
 ]
-SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, also one that still runs.")]
+SweepFolder = Annotated[
+    Path, typer.Argument(help="A sweep's folder, also one that still runs.", autocompletion=completing.sweeps)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-Preset = Annotated[str, typer.Option(help=listed(*get_args(PresetName)))]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Preset = Annotated[str, typer.Option(help=listed(*get_args(PresetName)), autocompletion=completing.presets)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", autocompletion=completing.devices)]
 CorpusRoot = Annotated[str | None, typer.Option(help="The folder that holds the corpus.")]
 CorpusVariant = Annotated[
     str | None,
-    typer.Option(help="fake_or_real: for-original, for-norm, for-2sec or for-rerec; synthetic: la, pa, for or itw."),
+    typer.Option(
+        help="fake_or_real: for-original, for-norm, for-2sec or for-rerec; synthetic: la, pa, for or itw.",
+        autocompletion=completing.variants,
+    ),
 ]
+Manifest = Annotated[str | None, typer.Option(help="Of corpus manifest: a CSV or Parquet table of clips.")]
 ClipCache = Annotated[Path, typer.Option(help="Where decoded clips and generated corpora are kept.")]
 
 # Of `sweep`.
@@ -43,7 +62,10 @@ _DRIVER = "Where and how it runs"
 _OUTPUT = "Output"
 
 Trials = Annotated[int | None, typer.Option(min=1, help="How many, short for --set search.trials=N.")]
-Name = Annotated[str | None, typer.Option(help="The sweep's folder below --out; else the space's name.")]
+Name = Annotated[
+    str | None,
+    typer.Option(callback=folder_name, help="The sweep's folder below --out; else the space's name."),
+]
 Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the sweep in that folder, if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, sample and predict; run nothing.")]
@@ -60,7 +82,12 @@ Final = Annotated[
 Parallel = Annotated[
     int | None, typer.Option(min=1, help="Trials at a time; else as many as fit.", rich_help_panel=_DRIVER)
 ]
-Executor = Annotated[str, typer.Option(help="tune (Ray) or inline (this process).", rich_help_panel=_DRIVER)]
+Executor = Annotated[
+    str,
+    typer.Option(
+        help="tune (Ray) or inline (this process).", autocompletion=completing.executors, rich_help_panel=_DRIVER
+    ),
+]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; else a local one.", rich_help_panel=_DRIVER)]
 Deterministic = Annotated[
     bool,
@@ -126,6 +153,18 @@ Mlflow = Annotated[
         rich_help_panel=_DRIVER,
     ),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Show the sweep's numbers to Prometheus at that port, 0 for any free one; on a cluster Ray shows them.",
+        rich_help_panel=_DRIVER,
+    ),
+]
+MetricsHost = Annotated[
+    str, typer.Option(help="Where --metrics-port listens; else this machine alone.", rich_help_panel=_DRIVER)
+]
 Notify = Annotated[
     list[str] | None,
     typer.Option(
@@ -135,7 +174,7 @@ Notify = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the result.", rich_help_panel=_OUTPUT)]
 JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.", rich_help_panel=_OUTPUT)]
 JsonLines = Annotated[
     bool, typer.Option("--json-lines", help="Every event as a line of JSON, as it happens.", rich_help_panel=_OUTPUT)

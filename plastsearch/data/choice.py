@@ -147,11 +147,16 @@ def attacks_of(table: pa.Table) -> list[str]:
     return sorted(name for name in pc.unique(table["attack"]).to_pylist() if name != NONE)
 
 
+def _listed(manifest: Manifest) -> list[str]:
+    """How many clips each split has, and where they are listed."""
+    return [f"{name}: {len(table):,} in {manifest.sources[name]}" for name, table in manifest.splits.items()]
+
+
 def _split(manifest: Manifest, split: str) -> pa.Table:
     table = manifest.splits.get(split)
     if table is None or not len(table):
         raise DataError(
-            f"{manifest.corpus}: it has no {split} clips (splits: {', '.join(manifest.splits)}); "
+            f"{manifest.corpus}: it has no {split} clips ({'; '.join(_listed(manifest))}); "
             "name another corpus, or `search_dev: {policy: second_corpus, corpus: …, root: …}` for dev"
         )
     if not _both_classes(table):

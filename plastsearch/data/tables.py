@@ -111,7 +111,9 @@ def _read(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
             return table, np.arange(1, len(table) + 1)
         return _read_csv(path, problems)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such manifest") from None
+        raise DataError(
+            f"{path}: no such manifest; name the table of clips with --manifest or `data.manifest`"
+        ) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise DataError(f"{path}: cannot be read as a table: {reason}") from None

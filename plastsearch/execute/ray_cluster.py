@@ -50,6 +50,7 @@ from plastsearch.addresses import without_secrets  # noqa: E402
 from plastsearch.errors import ClusterLostError  # noqa: E402
 from plastsearch.execute.autoscaler import declared_groups  # noqa: E402
 from plastsearch.execute.resources import NodeKind  # noqa: E402
+from plastsearch.execute.warden import warden  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
 
 SILENT = 100  # above every log level
@@ -149,6 +150,8 @@ class Cluster:
             folder = self._leaving.enter_context(_session_folder())
             self._leaving.enter_context(_for_this_user_alone(folder / "token"))
             _start(folder, quiet)
+            sessions = [process.pid for process in _daemons().values()]
+            self._leaving.enter_context(warden(folder, sessions))
 
 
 def _described(node: Mapping[str, Any]) -> str:

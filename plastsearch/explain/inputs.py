@@ -69,9 +69,7 @@ class Inputs:
     def score_from(self, hidden: Tensor, block: int) -> Tensor:
         """Scores from what the block of that number reads."""
         detector = self.detector
-        for _, one in detector.blocks()[block:]:
-            hidden = detector.run_block(one, hidden)
-        logits_BC = detector.classify(detector.frames(hidden)).float()
+        logits_BC = detector.classify(detector.frames(detector.run(hidden, block))).float()
         difference_B: Tensor = logits_BC[:, 1] - logits_BC[:, 0]
         return difference_B
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 from plastsearch.errors import PlastsearchError
 from plastsearch.explain.inputs import Inputs, differentiable
 from plastsearch.models.detector import AttentionPool
+from plastsearch.models.heads.back_end import BackEnd
+from plastsearch.models.wav2vec2 import SpeechEncoder
 
 MethodName = Literal["grad-cam", "integrated-gradients", "attention"]
 NAMES: tuple[MethodName, ...] = get_args(MethodName)
@@ -67,8 +69,8 @@ def check_method(inputs: Inputs, method: MethodName, settings: Settings) -> None
         )
     if method == "attention" and _fused(inputs):
         raise PlastsearchError(
-            "--method attention: WavLM hands its attention to one fused call that keeps no weights; take "
-            "integrated-gradients or grad-cam"
+            "--method attention: this encoder's attention adds what positions say of each pair of frames, and keeps no "
+            "weights to read; take integrated-gradients or grad-cam"
         )
     blocks = [name for name, _ in inputs.detector.blocks()]
     if settings.layer is not None and settings.layer not in blocks:
@@ -114,9 +116,7 @@ def grad_cam(inputs: Inputs, input_1FL: Tensor, settings: Settings) -> Relevance
     names = [name for name, _ in detector.blocks()]
     after = names.index(settings.layer or default_layer(inputs)) + 1
     with torch.no_grad():
-        hidden = inputs.stem(input_1FL)
-        for _, block in detector.blocks()[:after]:
-            hidden = detector.run_block(block, hidden)
+        hidden = detector.run(inputs.stem(input_1FL), 0, after)
     hidden = hidden.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(inputs.score_from(hidden, after).sum(), hidden)
     if inputs.family == "convolutions":  # [B, (S,) C, F, L]
@@ -138,21 +138,23 @@ def attention(inputs: Inputs, input_1FL: Tensor, _settings: Settings) -> Relevan
     encoder = inputs.encoder
     assert encoder is not None
     with _seen(encoder, kept):
-        hidden_1LD = inputs.stem(input_1FL).detach().requires_grad_(True)
-        for _, block in encoder.blocks():
-            hidden_1LD = encoder.run_block(block, hidden_1LD)
-        frames_1LD = encoder.frames(hidden_1LD)
-        logits = encoder.classify(frames_1LD)
-        slopes = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), kept)
-    pooled_L = _pooled(encoder.pool, frames_1LD.detach())
+        hidden = inputs.stem(input_1FL).detach().requires_grad_(True)
+        frames = encoder.frames(encoder.run(hidden, 0))  # of the last layer, or of all that the head reads
+        logits = encoder.classify(frames)
+        score = (logits[:, 1] - logits[:, 0]).sum()
+        *slopes, slope = torch.autograd.grad(score, [*kept, frames])
+    heard_KL = _heard(encoder, frames.detach(), slope)
     found = []
     for sign in (1.0, -1.0):  # for either class what raises its logit; the difference has both
         # What is carried beside the identity: added to ones, small relevance would lose its last digits.
         carried_LL = torch.zeros_like(kept[0][0, 0])
-        for weight_1HLL, slope_1HLL in zip(kept, slopes, strict=True):
+        sum_L = torch.zeros_like(carried_LL[0])
+        for number, (weight_1HLL, slope_1HLL) in enumerate(zip(kept, slopes, strict=True), start=1):
             layer_LL = (sign * slope_1HLL * weight_1HLL.detach()).clamp_min(0).mean((0, 1))
             carried_LL = carried_LL + layer_LL + layer_LL @ carried_LL
-        found.append(pooled_L @ carried_LL)
+            state = number + len(heard_KL) - len(kept) - 1  # a head that reads one state reads the last
+            sum_L = sum_L + heard_KL[state] @ carried_LL if state >= 0 else sum_L
+        found.append(sum_L)
     both_L = found[0] - found[1]
     # Its size follows the gradients' and says nothing beside another network's, so only shares are given.
     return Relevance((both_L / both_L.abs().sum().clamp_min(1e-30))[None], False)
@@ -171,11 +173,20 @@ def _rows(inputs: Inputs, map_FL: Tensor) -> Tensor:
 
 
 def _fused(inputs: Inputs) -> bool:
-    return inputs.encoder is not None and inputs.encoder.backbone.config.model_type == "wavlm"
+    return inputs.encoder is not None and inputs.encoder.backbone.config.model_type in ("wavlm", "wav2vec2-bert")
+
+
+def _heard(encoder: SpeechEncoder, frames: Tensor, slope: Tensor) -> Tensor:
+    """How much of each frame the head hears, [K, L]: of the one state it reads, or of all of them."""
+    if not isinstance(encoder.pool, BackEnd):
+        return _pooled(encoder.pool, frames)[None]
+    # A head without weights for frames that could be read off: how far each frame moves the score.
+    heard_KL = (frames * slope)[0].sum(-1).abs().reshape(-1, frames.shape[-2])
+    return heard_KL / heard_KL.sum().clamp_min(1e-30)
 
 
 def _pooled(pool: nn.Module, frames_1LD: Tensor) -> Tensor:
-    """How much of each frame the head hears."""
+    """How much of each frame a pooling hears."""
     if isinstance(pool, AttentionPool):
         score_1L1: Tensor = pool.score(torch.tanh(pool.hidden(frames_1LD)))
         return score_1L1.softmax(1)[0, :, 0].detach()

@@ -95,7 +95,7 @@ def write_plain(model: Model, facts: Facts, shape: Shape, folder: Path) -> None:
             "calibration": None if facts.calibration is None else facts.calibration.model_dump(mode="json"),
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (folder / CODE).write_text(joined(str(shape["network"])), encoding="utf-8")
+        (folder / CODE).write_text(joined(shape), encoding="utf-8")
 
 
 def _transformers(detector: SpeechEncoder, facts: Facts, shape: Shape, folder: Path) -> str:

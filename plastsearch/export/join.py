@@ -1,38 +1,58 @@
-"""One Python file out of the modules in portable/: each network's own, without those of the others."""
+"""One Python file out of the modules in portable/ and of heads: each network's own, without those of the others."""
 
 import ast
 from pathlib import Path
+from typing import Any
 
-ROOM = "plastsearch.export.portable"
+from plastsearch.models.heads.table import HEADS
+
+OURS = "plastsearch."
+PORTABLE = Path(__file__).parent / "portable"
+HEADS_ROOM = Path(__file__).parents[1] / "models" / "heads"
 # In the order in which they stand in the file; what a network does not need is left out.
 NEEDED = {
     "grnn": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "grnn", "detector"),
     "resnet18": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "resnet18", "detector"),
-    "encoder": ("weights", "sound", "clips", "pooling", "encoder", "detector"),
+    "encoder": ("weights", "sound", "clips", "pooling", "*head", "encoder", "detector"),
 }
-REMOTE = ("pooling", "encoder", "hub")
+REMOTE = ("pooling", "*head", "encoder", "hub")
 CLASSES = {"grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
 
 
-def joined(network: str) -> str:
-    """The text of `detector.py` for one kind of network."""
+def joined(shape: dict[str, Any]) -> str:
+    """The text of `detector.py` for a network of this shape."""
+    network = str(shape["network"])
     others = {name for kind, name in CLASSES.items() if kind != network}
     first = "A detector of spoofed speech in one file: torch and torchaudio are all it needs. Written by plastsearch."
-    return _joined(NEEDED[network], first, others)
+    return _joined(NEEDED[network], shape, first, others)
 
 
-def remote_code() -> str:
+def remote_code(shape: dict[str, Any]) -> str:
     """The text of the file that transformers runs for an encoder of irregular widths."""
     return _joined(
-        REMOTE, "A detector of spoofed speech for transformers, of any widths. Written by plastsearch.", set()
+        REMOTE, shape, "A detector of spoofed speech for transformers, of any widths. Written by plastsearch.", set()
     )
 
 
-def _joined(names: tuple[str, ...], first: str, others: set[str]) -> str:
+def _files(names: tuple[str, ...], kind: str) -> list[Path]:
+    """The files in the order in which they stand in the one; `*head` is the head's own and what puts it in place."""
+    found: list[Path] = []
+    for name in names:
+        if name == "*head":
+            own = [HEADS_ROOM / f"{HEADS[kind].__module__.rpartition('.')[2]}.py"] if kind in HEADS else []
+            found += [HEADS_ROOM / "back_end.py", *own, HEADS_ROOM / "table.py", PORTABLE / "heads.py"]
+        else:
+            found.append(PORTABLE / f"{name}.py")
+    return found
+
+
+def _joined(names: tuple[str, ...], shape: dict[str, Any], first: str, others: set[str]) -> str:
     imports: dict[str, list[str]] = {"import": [], "from": []}
     bodies: list[str] = []
-    for name in names:
-        text = (Path(__file__).parent / "portable" / f"{name}.py").read_text(encoding="utf-8")
+    head = str(shape["head"].get("kind", "linear"))
+    others = others | {net.__name__ for name, net in HEADS.items() if name != head}
+    for path in _files(names, head):
+        text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
         tree = ast.parse(text)
         note = ast.get_docstring(tree) or ""
@@ -44,19 +64,19 @@ def _joined(names: tuple[str, ...], first: str, others: set[str]) -> str:
         body = "\n".join(line for line in lines[last:] if not _of_others(line, others)).strip("\n")
         comment = "\n".join(f"# {line}".rstrip() for line in note.splitlines())
         bodies.append(f"{comment}\n\n{body}")
-    head = "\n".join([*sorted(set(imports["import"])), *_merged(imports["from"])])
-    return f'"""{first}"""\n\n{head}\n\n\n' + "\n\n\n".join(bodies) + "\n"
+    top = "\n".join([*sorted(set(imports["import"])), *_merged(imports["from"])])
+    return f'"""{first}"""\n\n{top}\n\n\n' + "\n\n\n".join(bodies) + "\n"
 
 
 def _of_others(line: str, others: set[str]) -> bool:
-    """A line of the table of networks that names another one."""
+    """A line of a table of networks or heads that names another one."""
     return any(line.strip().endswith(f'": {name},') for name in others)
 
 
 def _collect(node: ast.Import | ast.ImportFrom, imports: dict[str, list[str]]) -> None:
     if isinstance(node, ast.Import):
         imports["import"].append(ast.unparse(node))
-    elif not (node.module or "").startswith(ROOM):
+    elif not (node.module or "").startswith(OURS):
         imports["from"].append(ast.unparse(node))
 
 

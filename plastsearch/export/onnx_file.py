@@ -96,7 +96,12 @@ def _exported(model: Model) -> Any:
     calibration = model.facts.calibration
     slope, offset = (1.0, 0.0) if calibration is None else (calibration.slope, calibration.offset)
     module = Scored(exportable(model.detector), slope, offset)
-    axes = {INPUT: {0: torch.export.Dim("clips"), 1: torch.export.Dim("samples")}}
+    clips, samples = torch.export.Dim("clips"), torch.export.Dim("samples")
+    # A head that pools over time has too little to pool in some clips; under a name the exporter would ask how long
+    # a clip is at least. What it makes of clips of other lengths is compared below in any case.
+    free = torch.export.Dim.AUTO
+    pools = any(getattr(part, "least", 1) > 1 for part in model.detector.modules())
+    axes = {INPUT: {0: free, 1: free} if pools else {0: clips, 1: samples}}
     example = torch.randn(EXAMPLES, model.window_samples, generator=torch.Generator().manual_seed(0)) / 10
     try:
         with _quiet(), torch.no_grad():
@@ -115,6 +120,7 @@ def _exported(model: Model) -> Any:
         raise PlastsearchError(
             f"{model.facts.name}: torch's ONNX exporter froze the number or the length of clips: {wave.shape}"
         )
+    _name_axes_(described.graph)
     # Where each operator came from, line by line: paths of this machine.
     for node in described.graph.all_nodes():
         node.metadata_props.clear()
@@ -139,6 +145,14 @@ def _tidy_(graph: Any) -> None:
     common.InlinePass()(graph)
     fold_constants(graph)
     remove_unused_nodes(graph)
+
+
+def _name_axes_(graph: Any) -> None:
+    """The open axes of waves and scores under the names that users go by, whatever the exporter calls them."""
+    from onnx_ir import Shape
+
+    (wave,), (score,) = graph.inputs, graph.outputs
+    wave.shape, score.shape = Shape(["clips", "samples"]), Shape(["clips"])
 
 
 def _facts(model: Model) -> dict[str, str]:

@@ -7,10 +7,11 @@ from torch import nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
 from plastsearch.growth.paths import is_grown
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, CONFORMERS
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
+from plastsearch.models.heads.back_end import BackEnd
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.wav2vec2 import SpeechEncoder
 
@@ -42,6 +43,13 @@ def _refuse_others(detector: Detector) -> None:
 
 def _head(detector: Detector) -> Shape:
     inputs = int(detector.head.in_features)
+    if isinstance(detector, SpeechEncoder) and isinstance(detector.pool, BackEnd):
+        config = detector.backbone.config
+        return {
+            "kind": detector.judged.head, "mixed": detector.pool.mix is not None, "pooling": detector.pooling,
+            "every_layer": detector.judged.every_layer, "features": config.hidden_size, "inputs": inputs,
+            "states": len(detector.blocks()) + 1, "attention_hidden": ATTENTION_POOL_HIDDEN,
+        }  # fmt: skip
     features = inputs // 2 if detector.pooling == "mean_std" else inputs
     return {
         "pooling": detector.pooling, "features": features, "inputs": inputs, "attention_hidden": ATTENTION_POOL_HIDDEN,
@@ -107,6 +115,11 @@ def _resnet18(detector: Any) -> Shape:
 
 def _encoder(detector: Any) -> Shape:
     config = detector.backbone.config
+    if config.model_type in CONFORMERS:
+        raise PlastsearchError(
+            "a W2V-BERT encoder cannot be exported, for its layers have not been written a second time yet; score with "
+            "`plastsearch score`, or search on wav2vec 2.0, HuBERT or WavLM"
+        )
     for name in ("feat_extract_activation", "hidden_act"):
         if getattr(config, name) != "gelu":
             raise PlastsearchError(f"an encoder whose {name} is {getattr(config, name)} cannot be exported, only gelu")

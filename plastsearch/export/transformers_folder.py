@@ -58,12 +58,16 @@ def write_transformers(detector: SpeechEncoder, facts: Facts, shape: Shape, fold
             {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": facts.rate_hz},
         )
         if not regular:
-            (folder / CODE).write_text(remote_code(), encoding="utf-8")
+            (folder / CODE).write_text(remote_code(shape), encoding="utf-8")
     return regular
 
 
 def why_irregular(shape: Shape) -> str | None:
     """Why transformers has no words for a shape; None where it has."""
+    if shape["head"].get("kind", "linear") != "linear":
+        return f"its head is {shape['head']['kind']}, theirs a mean over frames"
+    if shape["head"].get("mixed", False):
+        return "its head reads a mix of all layers, theirs the last one"
     if shape["head"]["pooling"] != "mean":
         return f"its pooling is {shape['head']['pooling']}, theirs the mean"
     layers = shape["layers"]
@@ -85,7 +89,7 @@ def _native(detector: SpeechEncoder, shape: Shape, head: dict[str, Tensor]) -> t
     family, hidden = str(shape["family"]), int(shape["hidden"])
     own: Widths = detector.plain_config()
     config: dict[str, Any] = {
-        key: value for key, value in own.items() if key not in ("pooling", "dropout", "normalize")
+        key: value for key, value in own.items() if key not in ("pooling", "dropout", "normalize", "head", "layers_in")
     }
     config |= {
         "architectures": [_NATIVE[family]],

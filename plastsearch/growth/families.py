@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import at, ordinary
-from plastsearch.growth.site import Refusal, Site, attempt, conv_pair, ffn, head_width, heads, hidden
+from plastsearch.growth.site import CONFORMER_REFUSED, Refusal, Site, attempt, conv_pair, ffn, head_width, heads, hidden
 
 # Each acts on every entry alike, so that new channels may pass through it by themselves.
 _ACTIVATIONS = (
@@ -135,11 +135,11 @@ _STAGE = re.compile(r"layer[1-9]")
 
 def recognise(module: nn.Module) -> list[Site | Refusal]:
     """Sites of every known family inside a network; none is an error that says what is known."""
-    sites = [*encoder_sites(module), *resnet_sites(module), *gru_sites(module)]
+    sites = [*encoder_sites(module), *conformer_sites(module), *resnet_sites(module), *gru_sites(module)]
     if not sites:
         raise GrowthError(
             f"{type(module).__name__} has no site that can grow: known are encoder layers of transformers' Wav2Vec2, "
-            "HuBERT and WavLM, ResNet basic blocks in layer1, layer2, …, and one-layer nn.GRU; "
+            "HuBERT, WavLM and W2V-BERT, ResNet basic blocks in layer1, layer2, …, and one-layer nn.GRU; "
             "declare others with growth.site.declare_(module, factory)"
         )
     return sites
@@ -160,6 +160,26 @@ def encoder_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
         up, down = f"{block}.intermediate_dense", f"{block}.output_dense"
         sites.append(attempt(ffn, module, f"{name}.ffn", up, down, depth + 2, **inner, layer=path))
     return sites
+
+
+def conformer_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
+    """Both feed-forwards of each Conformer layer that has the parts of transformers' W2V-BERT."""
+    sites: list[Site | Refusal] = []
+    layers = [path for path, part in _walk(module) if _is_conformer(ordinary(part))]
+    for index, path in enumerate(layers):
+        for place, name in enumerate(("ffn1", "ffn2")):
+            block = f"{path}.{name}"
+            inner = {"act": f"{block}.intermediate_act_fn", "dropout": f"{block}.intermediate_dropout"}
+            up, down = f"{block}.intermediate_dense", f"{block}.output_dense"
+            depth = order + 3 * index + 2 * place
+            sites.append(attempt(ffn, module, f"encoder.{index}.{name}", up, down, depth, **inner, layer=path))
+        sites += [Refusal(f"encoder.{index}.{name}", CONFORMER_REFUSED) for name in ("attention", "head_width")]
+    return sites
+
+
+def _is_conformer(layer: Any) -> bool:
+    parts = ("intermediate_dense", "output_dense", "intermediate_act_fn")
+    return all(hasattr(getattr(layer, name, None), part) for name in ("ffn1", "ffn2") for part in parts)
 
 
 def resnet_sites(module: nn.Module, order: int = 0, *, read: bool = True) -> list[Site | Refusal]:

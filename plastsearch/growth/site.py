@@ -22,6 +22,10 @@ WAVLM_REFUSED = (
     "WavLM's attention hands its weights to one fused call with a fixed number of heads and gates them by position, "
     "so heads cannot be added; its feed-forward sites can grow"
 )
+CONFORMER_REFUSED = (
+    "W2V-BERT's attention scores positions by a table that all heads share, for which there is no rule; ffn1 and ffn2 "
+    "of each layer can grow"
+)
 _UNSTACK = "convert it with growth.stack.unstack_(module) and grow one layer of the stack"
 
 

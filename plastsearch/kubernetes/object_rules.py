@@ -27,6 +27,8 @@ _WORDS: dict[str, tuple[str, ...]] = {  # the published schemas take any string 
 }
 _AMOUNTS = {"limits", "requests", "hard", "capacity"}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_API = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?v[a-z0-9]{1,62}")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _RAY = ("RayJob", "RayCluster")
 _MADE_BY_CONTROLLERS = {"labels", "annotations", "data", "stringData", "binaryData", "metadata", "matchLabels"}
@@ -38,9 +40,14 @@ def object_findings(objects: Objects, releases: Sequence[str]) -> Iterator[Findi
     for one in objects.all:
         if counts[_identity(one)] > 1:
             yield Finding(one, "metadata.name", "is there twice; leave one of the two out, or name it otherwise")
-        for field in ("apiVersion", "kind"):
-            if not isinstance(one.tree.get(field), str) or not one.tree[field]:
+        for field, pattern in (("apiVersion", _API), ("kind", _KIND)):
+            said = one.tree.get(field)
+            if not isinstance(said, str) or not said:
                 yield Finding(one, field, "is missing; give one, such as v1 and ConfigMap")
+            elif not pattern.fullmatch(said):
+                yield Finding(
+                    one, field, f"is {said[:60]!r}; write it as Kubernetes does, such as apps/v1 and Deployment"
+                )
         yield from _naming(one, objects)
         yield from _fields(one, releases)
         for at, said in _values(one.tree, ""):
@@ -157,7 +164,10 @@ def core_findings(objects: Objects) -> tuple[list[Finding], str | None]:
             "(RayJobs, Pods and all cross-checks do not need them)"
         )
     version = kubernetes_validate.latest_version()
-    written = [one for one in objects.all if one.kind and isinstance(one.tree.get("apiVersion"), str)]
+    # The package looks for a file of this name.
+    written = [
+        one for one in objects.all if _KIND.fullmatch(one.kind) and _API.fullmatch(text(one.tree.get("apiVersion")))
+    ]
     said = ((one, _core_mistake(json.dumps(one.tree), version)) for one in written)
     return [Finding(one, *both) for one, both in said if both is not None], None
 

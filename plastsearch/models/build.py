@@ -12,10 +12,11 @@ from plastsearch.files import json_of, typed_path
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
-from plastsearch.models.catalog import BINS, CONFIG_FILE, TRANSFORMERS, Spikes, Widths, known_model, preset_widths
+from plastsearch.models.catalog import BINS, CONFIG_FILE, SPEECH, Spikes, Widths, known_model, preset_widths
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank, build_front_end
 from plastsearch.models.gru import GRNN
+from plastsearch.models.heads.back_end import BackEnd
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.seeding import seeded
 from plastsearch.models.sites import table_of
@@ -23,6 +24,7 @@ from plastsearch.models.widths import (
     Spectral,
     folder_widths,
     front_end_of,
+    judged_by,
     spikes_of,
     weights_in,
     with_spectral,
@@ -46,6 +48,8 @@ def build(
     deltas: int | None = None,
     stem: str | None = None,
     masks: int = 0,
+    head: str = "linear",
+    layers_in: str = "last",
     pooling: str = "mean",
     bidirectional: bool = False,
     dropout: float = 0.0,
@@ -62,7 +66,8 @@ def build(
     kind = front_end_of(known_model(name), front_end)
     asked = Spikes(time_steps=time_steps, leak=leak, threshold=threshold, reset=reset, surrogate=surrogate)
     spikes = spikes_of(name, activation, asked)
-    choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz}
+    judged = judged_by(name, head, layers_in)
+    choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz, **judged}
     asked_of_spectra = Spectral(normalise, deltas, stem, masks)
     with seeded(seed):
         if source is not None:
@@ -77,7 +82,7 @@ def build(
 def from_config(plain: Widths) -> Detector:
     """The architecture that a detector's `plain_config` describes, with random weights from the global generator."""
     kind = plain["model_type"]
-    detector = BUILDERS["wav2vec2" if kind in TRANSFORMERS else kind](plain)
+    detector = BUILDERS["wav2vec2" if kind in SPEECH else kind](plain)
     if plain.get("blocks", len(detector.blocks())) < len(detector.blocks()):
         detector.truncate_(plain["blocks"])
     return detector
@@ -89,6 +94,8 @@ def save_pretrained(detector: Detector, folder: Path) -> None:
     _check_regular(detector, plain)
     folder.mkdir(parents=True, exist_ok=True)
     choices = {"pooling": detector.pooling}
+    if isinstance(detector, wav2vec2.SpeechEncoder) and isinstance(detector.pool, BackEnd):
+        choices |= {"head": detector.judged.head, "layers_in": detector.judged.layers_in}
     if isinstance(detector, wav2vec2.SpeechEncoder):
         wav2vec2.save_backbone(detector, folder)
         save_file(_tensors(detector, detector.head_modules()), folder / HEAD_FILE)
@@ -107,7 +114,7 @@ def _from_source(
         _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
         folder = wav2vec2.fetch(source)
         _check_size(folder_widths(name, str(folder), front_end), folder)
-        detector: Detector = wav2vec2.from_source(source, pooling=choices["pooling"], dropout=choices["dropout"])
+        detector: Detector = wav2vec2.from_source(source, _judged(choices))
         head = folder / HEAD_FILE
     else:
         widths = folder_widths(name, source, front_end)
@@ -118,7 +125,7 @@ def _from_source(
         tensors = _read(head)
         detector = from_config(with_spikes({**widths, **choices}, spikes, source))
         _load(detector, {key: value for key, value in tensors.items() if not _in_head(key)}, head)
-    if _saved_pooling(folder) == detector.pooling:
+    if _saved_choices(folder) == (choices["pooling"], choices["head"], choices["layers_in"]):
         _load(detector, {key: value for key, value in _read(head).items() if _in_head(key)}, head)
     return detector
 
@@ -148,11 +155,20 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise PlastsearchError(f"{path}: cannot be read as weights: {error}") from error
 
 
-def _saved_pooling(folder: Path) -> str | None:
+def _saved_choices(folder: Path) -> tuple[object, object, object] | None:
+    """Pooling, head and layers that the folder's head was trained with; old folders know one head."""
     path = folder / DETECTOR_FILE
     found = json_of(path, MOST_BYTES) if path.is_file() else None
-    pooling = found.get("pooling") if isinstance(found, dict) else None
-    return pooling if isinstance(pooling, str) else None
+    if not isinstance(found, dict):
+        return None
+    return found.get("pooling"), found.get("head", "linear"), found.get("layers_in", "last")
+
+
+def _judged(plain: Widths) -> wav2vec2.Judged:
+    """The head that a detector's `plain_config` or a caller's choices describe."""
+    return wav2vec2.Judged(
+        plain.get("head", "linear"), plain.get("layers_in", "last"), plain["pooling"], plain["dropout"]
+    )
 
 
 def _in_head(key: str) -> bool:
@@ -181,14 +197,12 @@ def _check_regular(detector: Detector, plain: Widths) -> None:
             )
 
 
-_NOT_OF_TRANSFORMERS = ("front_end", "rate_hz", "bidirectional", "pooling", "dropout", "normalize")
+_NOT_OF_TRANSFORMERS = ("front_end", "rate_hz", "bidirectional", "pooling", "dropout", "normalize", "head", "layers_in")
 
 
 def _build_wav2vec2(plain: Widths) -> Detector:
     encoder = {key: value for key, value in plain.items() if key not in _NOT_OF_TRANSFORMERS}
-    return wav2vec2.from_widths(
-        encoder, pooling=plain["pooling"], dropout=plain["dropout"], normalize=plain.get("normalize", True)
-    )
+    return wav2vec2.from_widths(encoder, _judged(plain), normalize=plain.get("normalize", True))
 
 
 def _build_resnet18(plain: Widths) -> Detector:

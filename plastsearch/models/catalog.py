@@ -50,6 +50,8 @@ class Widths(TypedDict, total=False):
     rate_hz: int
     pooling: str
     dropout: float
+    head: str
+    layers_in: str
 
 
 # The geometry every wav2vec 2.0 shares: 25 ms windows, one frame each 20 ms at 16 kHz.
@@ -99,6 +101,27 @@ PRESETS: dict[str, dict[str, Widths]] = {
 FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc"}
 NOT_COMPILED = {"grnn": "grnn has nothing to compile: torch.compile runs recurrent layers as they are; set it to false"}
 TRANSFORMERS = ("wav2vec2", "hubert", "wavlm")
+CONFORMERS = ("wav2vec2-bert",)
+SPEECH = TRANSFORMERS + CONFORMERS  # model types that `model.name: wav2vec2` stands for
+
+# Encoders of the hub whose widths are known before their weights are here, from the configs they are published with.
+_POST_NORM: Widths = {"do_stable_layer_norm": False}
+PUBLISHED: dict[str, Widths] = {
+    "facebook/wav2vec2-base": {"model_type": "wav2vec2", **_transformer(768, 12, 12, 3072, 512, _POST_NORM)},
+    "facebook/wav2vec2-xls-r-300m": {"model_type": "wav2vec2", **_transformer(1024, 24, 16, 4096, 512, _XLSR)},
+    "facebook/hubert-base-ls960": {"model_type": "hubert", **_transformer(768, 12, 12, 3072, 512, _POST_NORM)},
+    "facebook/hubert-large-ll60k": {"model_type": "hubert", **_transformer(1024, 24, 16, 4096, 512, _XLSR)},
+    "microsoft/wavlm-base": {"model_type": "wavlm", **_transformer(768, 12, 12, 3072, 512, _POST_NORM)},
+    "microsoft/wavlm-base-plus": {"model_type": "wavlm", **_transformer(768, 12, 12, 3072, 512, _POST_NORM)},
+    "microsoft/wavlm-large": {"model_type": "wavlm", **_transformer(1024, 24, 16, 4096, 512, _XLSR)},
+    "facebook/w2v-bert-2.0": {
+        "model_type": "wav2vec2-bert",
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+}
 CONFIG_FILE = "config.json"
 
 # Rows of each front end; a recurrent network's first layer reads that many numbers per frame.

@@ -8,9 +8,11 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.site import Refusal, Site
@@ -21,11 +23,17 @@ FEATURES = "features"  # below the first block: what a front end gives, which no
 CLASSES = 2
 
 
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Within, a surrounding autocast is off; shapes without numbers, as forecasts use them, know none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
 class Detector(nn.Module):
     """A network that tells bona fide speech from spoofs; the score is `logits[:, 1] - logits[:, 0]`."""
 
     def __init__(self, features: int, pooling: str, dropout: float) -> None:
         super().__init__()
+        self.checkpoint_layers = False
         self.pooling = pooling
         self.pool = build_pool(pooling, features)
         self.head_dropout = nn.Dropout(dropout)
@@ -60,6 +68,20 @@ class Detector(nn.Module):
         output: Tensor = block(hidden)
         return output
 
+    def run(self, hidden: Tensor, first: int, last: int | None = None) -> Tensor:
+        """What stands at the cut numbered `last` (or at the top), from what stands at the one numbered `first`."""
+        for _, block in self.blocks()[first:last]:
+            hidden = self.step(block, hidden)
+        return hidden
+
+    def step(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One block; with `checkpoint_layers` what it computes within is computed again in the backward pass."""
+        # In train mode alone: criteria watch activations, and would see those of the second pass, too.
+        if not (self.checkpoint_layers and block.training and torch.is_grad_enabled()):
+            return self.run_block(block, hidden)
+        output: Tensor = checkpoint(self.run_block, block, hidden, use_reentrant=False)
+        return output
+
     def forward(self, wave_BT: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """Logits in float32; with `lengths_B` (samples) only frames that overlap a clip are pooled."""
         first = self.cuts()[0]
@@ -82,29 +104,28 @@ class Detector(nn.Module):
             features: Tensor = self.get_submodule("front_end")(wave_BT)
             return features
         at = self._cut_index(cut)
-        hidden = self.stem(wave_BT)
-        for _, block in self.blocks()[:at]:
-            hidden = self.run_block(block, hidden)
+        hidden = self.run(self.stem(wave_BT), 0, at)
         return self.frames(hidden) if cut == HEAD_CUT else hidden
 
     def suffix(self, hidden: Tensor, cut: str, share_B: Tensor | None = None) -> Tensor:
         """Logits from what `prefix` gave for the same cut; `share_B`: how much of each row is no padding."""
         if cut == FEATURES:
             hidden, cut = self.read(hidden), self.cuts()[0]
-        at = self._cut_index(cut)
-        for _, block in self.blocks()[at:]:
-            hidden = self.run_block(block, hidden)
+        hidden = self.run(hidden, self._cut_index(cut))
         frames_BTD = hidden if cut == HEAD_CUT else self.frames(hidden)
         return self.classify(frames_BTD, share_B)
 
     def classify(self, frames_BTD: Tensor, share_B: Tensor | None = None) -> Tensor:
-        """Pool and classify; the head runs in float32, since scores in half precision tie."""
+        """Pool and classify; the head runs in float32, since scores in half precision tie.
+
+        A head that reads K states of an encoder is given them as [B, K, T, D].
+        """
         mask_BT = None
         if share_B is not None:
-            frames = frames_BTD.shape[1]
+            frames = frames_BTD.shape[-2]
             counts_B = (share_B.to(frames_BTD.device) * frames).ceil().clamp(1, frames)
             mask_BT = torch.arange(frames, device=frames_BTD.device) < counts_B[:, None]
-        with torch.autocast(frames_BTD.device.type, enabled=False):
+        with exact(frames_BTD.device):
             dtype = next(self.head.parameters()).dtype  # a grown head has parts, but no weight of its own
             pooled_BD = self.pool(frames_BTD.to(dtype), mask_BT)
             logits_BC: Tensor = self.head(self.head_dropout(pooled_BD))
@@ -113,6 +134,10 @@ class Detector(nn.Module):
     def head_modules(self) -> tuple[str, ...]:
         """Dotted prefixes of what learns in every arm alike: the classifier, and the pooling if it has parameters."""
         return ("pool", "head") if any(True for _ in self.pool.parameters()) else ("head",)
+
+    def top_modules(self) -> tuple[str, ...]:
+        """Dotted prefixes of what stands between the last block and the head."""
+        return ()
 
     def cuts(self) -> list[str]:
         """Names of the places where the network can be cut, from the first block to the head."""

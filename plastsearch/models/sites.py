@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, POOLED, TRANSFORMERS, Widths
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.widths import widths_of
 from plastsearch.spec.config import ModelConfig
 
@@ -41,7 +41,7 @@ def site_table(model: ModelConfig) -> list[SiteRow]:
 def table_of(widths: Widths) -> list[SiteRow]:
     """Every site of a network in order of depth, from what a detector's `plain_config` says."""
     kind = widths["model_type"]
-    return _TABLES["wav2vec2" if kind in TRANSFORMERS else kind](widths)
+    return _TABLES["wav2vec2" if kind in SPEECH else kind](widths)
 
 
 def layer_sites(rows: list[SiteRow]) -> dict[str, list[str]]:
@@ -65,6 +65,11 @@ def missing_sites(model: ModelConfig) -> list[str]:
             "wavlm: attention and head_width are missing, because its attention hands all heads to one fused call "
             "together with a position bias per head, so that heads cannot be added"
         ]
+    if widths_of(model)["model_type"] in CONFORMERS:
+        return [
+            "w2v-bert: attention and head_width are missing, because its attention scores positions by a table that "
+            "all heads share, for which there is no rule; ffn1 and ffn2 of each layer can grow"
+        ]
     return []
 
 
@@ -75,6 +80,10 @@ def _transformer_table(widths: Widths) -> list[SiteRow]:
     ffn = 2 * hidden + 1
     rows = []
     for layer in range(widths["num_hidden_layers"]):
+        if widths["model_type"] in CONFORMERS:
+            for name in ("ffn1", "ffn2"):
+                rows.append(SiteRow(f"encoder.{layer}.{name}", "ffn", widths["intermediate_size"], 1, ffn, hidden))
+            continue
         if widths["model_type"] != "wavlm":
             rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
             rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))

@@ -9,6 +9,7 @@ Axes: B clips, T samples or frames, D features.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
-from plastsearch.growth.families import encoder_sites
+from plastsearch.growth.families import conformer_sites, encoder_sites
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import CONFIG_FILE, TRANSFORMERS, Widths
-from plastsearch.models.detector import Detector
+from plastsearch.models.catalog import CONFIG_FILE, CONFORMERS, POOLED, SPEECH, Widths
+from plastsearch.models.detector import CLASSES, Detector, build_pool
+from plastsearch.models.heads.back_end import BackEnd, LayerMix
+from plastsearch.models.heads.table import HEADS
+from plastsearch.models.kaldi import BANDS, STRIDE, StackedBank
 from plastsearch.models.seeding import seeded
 from plastsearch.models.widths import hub_cache, local_folder, weights_in
 from plastsearch.models.written import MOST_BYTES
+from plastsearch.spec.config import EVERY_LAYER
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
 _NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
@@ -47,22 +52,63 @@ WAVE_SETTINGS: dict[str, object] = {
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
     "return_attention_mask": False,
 }
+_BANK_SETTINGS: dict[str, object] = {
+    "feature_size": BANDS,
+    "num_mel_bins": BANDS,
+    "stride": STRIDE,
+    "padding_value": 1,
+    "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+    "return_attention_mask": True,
+}
 _DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout")
+_MORE_DROPOUTS = ("feat_proj_dropout", "conformer_conv_dropout")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How the frames of an encoder become logits: a head, what it reads, the linear head's pooling."""
+
+    head: str = "linear"
+    layers_in: str = "last"
+    pooling: str = "mean"
+    dropout: float = 0.0
+
+    @property
+    def every_layer(self) -> bool:
+        """Whether more than the last layer is read."""
+        return self.head in EVERY_LAYER or self.layers_in == "weighted_sum"
 
 
 class SpeechEncoder(Detector):
-    """A transformers encoder under pooling and a linear head."""
+    """A transformers encoder under a head.
 
-    def __init__(self, backbone: nn.Module, *, pooling: str, dropout: float, normalize: bool) -> None:
+    A head that reads every layer is given all states so far, [B, K, T, D], from cut to cut: what is kept below a cut
+    then has whatever the head will read.
+    """
+
+    def __init__(self, backbone: nn.Module, judged: Judged, *, normalize: bool) -> None:
         config: Any = backbone.config
-        super().__init__(config.hidden_size, pooling, dropout)
+        super().__init__(config.hidden_size, judged.pooling, judged.dropout)
         self.backbone: Any = backbone
+        self.judged = judged
         self.normalize = normalize
-        self.final_norm_last = bool(config.do_stable_layer_norm)
+        self.final_norm_last = bool(getattr(config, "do_stable_layer_norm", False))
+        if (judged.head, judged.layers_in) != ("linear", "last"):
+            self.pool, outputs = _back_end(judged, config.hidden_size, config.num_hidden_layers + 1)
+            self.head = nn.Linear(outputs, CLASSES)
 
     def stem(self, wave_BT: Tensor) -> Tensor:
         """Convolutions, projection and positions: 50 frames per second."""
         return self.placed(self.projected(wave_BT))
+
+    def run(self, hidden: Tensor, first: int, last: int | None = None) -> Tensor:
+        """The last state, or all of them for a head that reads them."""
+        if not self.judged.every_layer:
+            return super().run(hidden, first, last)
+        states = list(hidden.unbind(1))
+        for _, block in self.blocks()[first:last]:
+            states.append(self.step(block, states[-1]))
+        return torch.stack(states, 1)
 
     def projected(self, wave_BT: Tensor) -> Tensor:
         """Convolutions and projection: each frame hears 25 ms and nothing else."""
@@ -80,7 +126,7 @@ class SpeechEncoder(Detector):
         if not self.final_norm_last:
             hidden_BTD = encoder.layer_norm(hidden_BTD)
         dropped: Tensor = encoder.dropout(hidden_BTD)
-        return dropped
+        return dropped[:, None] if self.judged.every_layer else dropped
 
     def normalized(self, wave_BT: Tensor) -> Tensor:
         """Clips with mean 0 and variance 1, where the weights were trained on such."""
@@ -102,19 +148,30 @@ class SpeechEncoder(Detector):
         return biased
 
     def frames(self, hidden: Tensor) -> Tensor:
-        """The last layer's output, normalised where the layers themselves are pre-norm."""
-        frames_BTD: Tensor = self.backbone.encoder.layer_norm(hidden) if self.final_norm_last else hidden
+        """The last layer's output, normalised where the layers themselves are pre-norm; others go as they are."""
+        if not self.final_norm_last:
+            return hidden
+        norm: nn.Module = self.backbone.encoder.layer_norm
+        if self.judged.every_layer:
+            return torch.cat([hidden[:, :-1], norm(hidden[:, -1:])], 1)
+        frames_BTD: Tensor = norm(hidden)
         return frames_BTD
+
+    def top_modules(self) -> tuple[str, ...]:
+        """The norm behind the last layer, where the layers themselves are pre-norm."""
+        return ("backbone.encoder.layer_norm",) if self.final_norm_last else ()
 
     def declare_sites(self) -> list[Site | Refusal]:
         """Attention heads, head width and feed-forward units of each layer."""
-        return encoder_sites(self)
+        return [*encoder_sites(self), *conformer_sites(self)]
 
     def truncate_(self, count: int) -> None:
         """Keep the first `count` transformer layers."""
         self._check_count(count)
         self.backbone.encoder.layers = self.backbone.encoder.layers[:count]
         self.backbone.config.num_hidden_layers = count
+        if isinstance(self.pool, BackEnd):
+            self.pool.truncate_(count + 1)
 
     def plain_config(self) -> Widths:
         """The transformers config and what it does not say."""
@@ -124,6 +181,8 @@ class SpeechEncoder(Detector):
             "pooling": self.pooling,
             "dropout": self.head_dropout.p,
             "normalize": self.normalize,
+            "head": self.judged.head,
+            "layers_in": self.judged.layers_in,
         }
 
     def _positions(self, hidden_BTD: Tensor) -> Tensor:
@@ -141,6 +200,31 @@ class SpeechEncoder(Detector):
         bias = self.backbone.encoder.layers[0].attention.compute_bias(frames, frames)
         repeated: Tensor = bias.repeat(clips, 1, 1)  # [B × heads, T, T], as its attention expects
         return repeated
+
+
+class ConformerEncoder(SpeechEncoder):
+    """W2V-BERT 2.0: filter banks instead of waves, feed-forward, attention, convolution, feed-forward in each layer."""
+
+    def __init__(self, backbone: nn.Module, judged: Judged, *, normalize: bool) -> None:
+        super().__init__(backbone, judged, normalize=normalize)
+        self.bank = StackedBank()
+
+    def projected(self, wave_BT: Tensor) -> Tensor:
+        """Two neighbouring frames of the bank at a time: 50 a second."""
+        hidden_BTD: Tensor = self.backbone.feature_projection(self.bank(wave_BT))[0]
+        return hidden_BTD
+
+    def placed(self, hidden_BTD: Tensor) -> Tensor:
+        """As they are: positions are told to the attention of each layer."""
+        dropped: Tensor = self.backbone.encoder.dropout(hidden_BTD)
+        return dropped[:, None] if self.judged.every_layer else dropped
+
+    def run_block(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """One Conformer layer."""
+        embed: Any = self.backbone.encoder.embed_positions
+        positions = None if embed is None else embed(hidden)
+        output: Tensor = block(hidden, relative_position_embeddings=positions)
+        return output
 
 
 class MaskedPretraining(nn.Module):
@@ -207,18 +291,32 @@ def _hits(predicted_BTD: Tensor, code_BTD: Tensor, mask_BT: Tensor, others_BTN: 
     return hit_BT[mask_BT].float().mean().item()
 
 
-def from_widths(widths: Mapping[str, object], *, pooling: str, dropout: float, normalize: bool = True) -> SpeechEncoder:
+def _back_end(judged: Judged, features: int, states: int) -> tuple[BackEnd, int]:
+    """What stands before the classifier, and how many features the classifier reads."""
+    mix = LayerMix(states) if judged.layers_in == "weighted_sum" and judged.head not in EVERY_LAYER else None
+    if judged.head == "linear":
+        return BackEnd(build_pool(judged.pooling, features), mix), features * POOLED[judged.pooling]
+    multiple = int(getattr(HEADS[judged.head], "multiple", 1))
+    if features % multiple:
+        raise PlastsearchError(
+            f"model.head: {judged.head} splits the features of a frame into {multiple} parts, and this encoder has "
+            f"{features}, no multiple of that; use another head"
+        )
+    net: Any = HEADS[judged.head](features, states)
+    return BackEnd(net, mix), int(net.outputs)
+
+
+def from_widths(widths: Mapping[str, object], judged: Judged, *, normalize: bool = True) -> SpeechEncoder:
     """An encoder with random weights, from the keys of its transformers config."""
     from transformers import AutoConfig, AutoModel
 
-    values = {key: value for key, value in widths.items() if key not in ("pooling", "dropout", "normalize")}
-    config = AutoConfig.for_model(**{**values, **_NEVER, **dict.fromkeys(_DROPOUTS, dropout)})
-    config.feat_proj_dropout = dropout
-    backbone = _supported(AutoModel.from_config(config))
-    return SpeechEncoder(backbone, pooling=pooling, dropout=dropout, normalize=normalize)
+    config = AutoConfig.for_model(**{**widths, **_NEVER, **dict.fromkeys(_DROPOUTS, judged.dropout)})
+    for name in _MORE_DROPOUTS:
+        setattr(config, name, judged.dropout)
+    return _around(AutoModel.from_config(config), judged, normalize=normalize)
 
 
-def from_source(source: str, *, pooling: str, dropout: float) -> SpeechEncoder:
+def from_source(source: str, judged: Judged) -> SpeechEncoder:
     """An encoder with the weights of a local folder or a hub name."""
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
@@ -228,17 +326,24 @@ def from_source(source: str, *, pooling: str, dropout: float) -> SpeechEncoder:
     logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(str(folder))
-        if config.model_type not in TRANSFORMERS:
-            known = ", ".join(TRANSFORMERS)
+        if config.model_type not in SPEECH:
+            known = ", ".join(SPEECH)
             raise PlastsearchError(f"{source}: model_type {config.model_type!r} is no speech encoder; known: {known}")
-        for key, value in {**_NEVER, **dict.fromkeys(_DROPOUTS, dropout), "feat_proj_dropout": dropout}.items():
+        dropouts = dict.fromkeys((*_DROPOUTS, *_MORE_DROPOUTS), judged.dropout)
+        for key, value in {**_NEVER, **dropouts}.items():
             setattr(config, key, value)
         backbone = AutoModel.from_pretrained(str(folder), config=config, dtype=torch.float32)
     except PlastsearchError:
         raise
     except Exception as error:  # transformers lets out whatever a config or a file of weights leads to
         raise _no_weights(source, error) from error
-    return SpeechEncoder(_supported(backbone), pooling=pooling, dropout=dropout, normalize=_normalizes(folder))
+    return _around(backbone, judged, normalize=_normalizes(folder))
+
+
+def _around(backbone: Any, judged: Judged, *, normalize: bool) -> SpeechEncoder:
+    """A detector around an encoder of its family."""
+    kind = ConformerEncoder if backbone.config.model_type in CONFORMERS else SpeechEncoder
+    return kind(_supported(backbone), judged, normalize=normalize)
 
 
 def fetch(source: str) -> Path:
@@ -278,10 +383,14 @@ def save_backbone(detector: SpeechEncoder, folder: Path) -> None:
     logging.disable_progress_bar()
     detector.backbone.save_pretrained(folder)
     choices = {**WAVE_SETTINGS, "do_normalize": detector.normalize, "sampling_rate": 16_000}
+    if isinstance(detector, ConformerEncoder):
+        choices = {**_BANK_SETTINGS, "sampling_rate": 16_000}
     (folder / "preprocessor_config.json").write_text(json.dumps(choices, indent=2) + "\n")
 
 
 def _supported(backbone: nn.Module) -> nn.Module:
+    if getattr(backbone, "intermediate_ffn", None) is not None:
+        raise PlastsearchError(f"{CONFIG_FILE}: a feed-forward behind the last layer is set, which is not supported")
     if getattr(backbone, "adapter", None) is not None:
         raise PlastsearchError(f"{CONFIG_FILE}: add_adapter is set; encoders with an adapter on top are not supported")
     return backbone

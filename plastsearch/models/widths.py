@@ -11,8 +11,10 @@ from plastsearch.files import typed_path
 from plastsearch.models.catalog import (
     BINS,
     CONFIG_FILE,
+    CONFORMERS,
     FRONT_ENDS,
-    TRANSFORMERS,
+    PUBLISHED,
+    SPEECH,
     Spikes,
     Widths,
     known_model,
@@ -25,6 +27,9 @@ from plastsearch.spec.places import looks_like_path
 
 # What transformers takes for keys that a config.json leaves out.
 _LEFT_OUT: Widths = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
+_LEFT_OUT_OF_CONFORMERS: Widths = {
+    "hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 24, "intermediate_size": 4096,
+}  # fmt: skip
 _NEEDED: dict[str, tuple[str, ...]] = {
     "wav2vec2": (),
     "resnet18": ("channels",),
@@ -51,7 +56,19 @@ def widths_of(model: ModelConfig) -> Widths:
             surrogate=model.surrogate,
         )
     )  # fmt: skip
-    return with_spikes({**widths, "pooling": model.pooling}, spikes, model.from_)
+    judged = judged_by(model.name, model.head, model.layers_in)
+    return with_spikes({**widths, "pooling": model.pooling, **judged}, spikes, model.from_)
+
+
+def judged_by(name: str, head: str, layers_in: str) -> Widths:
+    """The head of a network and which layers it reads; refused where the network has no such head."""
+    if name != "wav2vec2" and (head, layers_in) != ("linear", "last"):
+        what = f"model.head: {head!r} judges" if head != "linear" else f"model.layers_in: {layers_in!r} mixes"
+        raise PlastsearchError(
+            f"{what} the layers of a speech encoder, and {name} is none; use model.name: wav2vec2, or the linear head "
+            "and `layers_in: last`"
+        )
+    return {"head": head, "layers_in": layers_in}
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,8 @@ def front_end_of(name: str, wanted: str | None) -> str:
 def folder_widths(name: str, source: str, front_end: str | None = None) -> Widths:
     """The widths written in a folder's config.json."""
     folder = local_folder(source)
+    if folder is None and name == "wav2vec2" and published(source) is not None:
+        return {**PUBLISHED[source.partition("@")[0]], "front_end": front_end_of(name, front_end)}
     if folder is None:
         raise SitesUnknownError(
             f"{source!r} is no folder and no finished download on this machine; the sites of a hub name are only known "
@@ -142,10 +161,11 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
     path = folder / CONFIG_FILE
     read = read_widths(path)
     kind = read["model_type"]
-    family = TRANSFORMERS if name == "wav2vec2" else (name,)
+    family = SPEECH if name == "wav2vec2" else (name,)
     if kind not in family:
         raise PlastsearchError(f"{path}: model_type {kind!r} is no {name}; known here: {', '.join(family)}")
-    widths: Widths = {**(_LEFT_OUT if name == "wav2vec2" else {}), **read}
+    left_out = _LEFT_OUT_OF_CONFORMERS if kind in CONFORMERS else _LEFT_OUT
+    widths: Widths = {**(left_out if name == "wav2vec2" else {}), **read}
     lacking = [key for key in _NEEDED[name] if key not in widths]
     if lacking:
         raise PlastsearchError(f"{path}: lacks {', '.join(lacking)}, without which the sites are unknown")
@@ -153,6 +173,11 @@ def folder_widths(name: str, source: str, front_end: str | None = None) -> Width
     if front_end not in (None, saved):
         raise PlastsearchError(f"model.front_end: the weights in {folder} were trained on {saved!r}, not {front_end!r}")
     return widths
+
+
+def published(source: str | None) -> Widths | None:
+    """The widths of an encoder that the hub is known to have under this name, whether its weights are here or not."""
+    return PUBLISHED.get(source.partition("@")[0]) if source else None
 
 
 def local_folder(source: str) -> Path | None:

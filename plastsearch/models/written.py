@@ -13,6 +13,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
 from plastsearch.models.catalog import Widths
 from plastsearch.spec.limits import MOST_AMOUNT, MOST_LAYERS, MOST_RATE_HZ, MOST_REPEATS, MOST_WIDTH
+from plastsearch.spec.vocabulary import Head
 
 MOST_BYTES = 1 << 20  # of a config.json
 _ROOM = 1 << 22  # bytes; a network this small needs no comparing
@@ -61,6 +62,8 @@ class _Written(BaseModel):
     rate_hz: int = Field(1, ge=1, le=MOST_RATE_HZ)
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
     dropout: float = Field(0.0, ge=0, lt=1)
+    head: Head = "linear"
+    layers_in: Literal["last", "weighted_sum"] = "last"
     spikes: _Spikes | None = None
 
 

@@ -38,13 +38,21 @@ def surfaces(draws: ArrayLike, goals: tuple[Goal, Goal], shares: Sequence[float]
 
 def band(draws: ArrayLike, goals: tuple[Goal, Goal], share: float, worst: tuple[float, float]) -> Corners:
     """The area, as a polygon, in which the border of the middle `share` of the draws runs, up to the corner `worst`."""
-    tail = (1 - share) / 2
+    return bands(draws, goals, (share,), worst)[0]
+
+
+def bands(
+    draws: ArrayLike, goals: tuple[Goal, Goal], shares: Sequence[float], worst: tuple[float, float]
+) -> list[Corners]:
+    """One for each share; what the fronts of the draws are is worked out once."""
     signs = tuple(-1.0 if goal == "max" else 1.0 for goal in goals)
-    best, rest = (
+    tails = [tail for share in shares for tail in ((1 - share) / 2, 1 - (1 - share) / 2)]
+    stairs = [
         _stairs([(signs[0] * x, signs[1] * y) for x, y in corners], (signs[0] * worst[0], signs[1] * worst[1]))
-        for corners in surfaces(draws, goals, (tail, 1 - tail))
-    )
-    return [(signs[0] * x, signs[1] * y) for x, y in [*best, *reversed(rest)]]
+        for corners in surfaces(draws, goals, tails)
+    ]
+    around = zip(stairs[::2], stairs[1::2], strict=True)
+    return [[(signs[0] * x, signs[1] * y) for x, y in [*best, *reversed(rest)]] for best, rest in around]
 
 
 def _stairs(corners: Corners, worst: tuple[float, float]) -> Corners:

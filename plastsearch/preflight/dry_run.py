@@ -10,8 +10,10 @@ from statistics import median
 
 import numpy as np
 
+from plastsearch.data.counts import published
 from plastsearch.errors import PlastsearchError
 from plastsearch.preflight.forecast import NO_ROOM, CachedPrefix, ForecastAnswer, ForecastRequest, Parameters, kept
+from plastsearch.preflight.hours import Needs, needs
 from plastsearch.search.space import Space, open_space
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.sweep import SweepSpec
@@ -39,6 +41,7 @@ class Forecast:
     runs: int  # trials, controls and finalists, at most
     total_s: float | None  # one after the other, nothing shared
     saved: float  # share of the search's steps that stages shared between trials save
+    needs: Needs | None = None  # memory and hours per GPU, where the network is too large to be timed here
     kept: CachedPrefix | None = None  # activations of frozen parts; None where no cache folder was named
 
 
@@ -80,6 +83,7 @@ def dry_run(
         runs=spec.runs.total,
         total_s=trial_s * spec.runs.total if trial_s is not None else None,
         saved=shared(configs[: spec.search.trials], spec.base.data.clips or SOME),
+        needs=needs(answer.demand, spec.base.train, steps) if answer.demand else None,
         kept=kept(spec.base, answer.kept) if answer.kept else None,
     )
 
@@ -115,9 +119,13 @@ def _infeasible(spec: SweepSpec, known: Sequence[Parameters]) -> float | None:
 
 
 def _steps(config: TrialConfig) -> int | None:
-    if config.train.epochs is not None and config.data.clips is None:
-        return None  # epochs of a corpus that nobody has counted yet
-    return total_steps(config, config.data.clips or 0)
+    clips = config.data.clips
+    if config.train.epochs is not None and clips is None:
+        split = published(config.data.corpus, config.data.variant).get("train")
+        if split is None:
+            return None  # epochs of a corpus that nobody has counted yet
+        clips = split.clips
+    return total_steps(config, clips or 0)
 
 
 def _child(request: ForecastRequest) -> ForecastAnswer:

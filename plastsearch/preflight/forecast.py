@@ -49,6 +49,16 @@ class Activations(BaseModel):
     budget: float  # bytes
 
 
+class Demand(BaseModel):
+    """What a full training step of a network asks for, from its shapes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: int
+    clip_bytes: int  # that autograd keeps of one clip, in float32
+    clip_gflop: float  # forward and backward
+
+
 class ForecastAnswer(BaseModel):
     """What the child found; `error` is a mistake of the user's, and the only thing said then."""
 
@@ -58,6 +68,7 @@ class ForecastAnswer(BaseModel):
     step_s: float | None = None
     device: str = "cpu"
     kept: Activations | None = None
+    demand: Demand | None = None  # of the first network, where that is too large to be timed here
     error: str | None = None
 
 

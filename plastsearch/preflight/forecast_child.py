@@ -9,6 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,8 +18,10 @@ from torch import nn
 from plastsearch.errors import PlastsearchError, out_of_memory
 from plastsearch.growth.site import Site
 from plastsearch.growth.survey import find_sites
-from plastsearch.models.build import build
+from plastsearch.models.build import build, from_config
 from plastsearch.models.detector import HEAD_CUT, Detector
+from plastsearch.models.widths import SitesUnknownError, widths_of
+from plastsearch.preflight.demand import demand
 from plastsearch.preflight.forecast import NO_ROOM, Activations, ForecastAnswer, ForecastRequest, Parameters
 from plastsearch.spec.config import ModelConfig, TrialConfig
 from plastsearch.spec.methods import METHODS
@@ -60,6 +63,9 @@ def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mappi
 
 def _untrained(model: ModelConfig, rate_hz: int) -> Detector:
     """The network of that shape with random weights, also where its weights lie elsewhere."""
+    if model.name == "wav2vec2" and model.from_ is not None:
+        with suppress(SitesUnknownError):  # a hub name that nobody knows: the preset has to do
+            return from_config({**widths_of(model), "dropout": model.dropout, "rate_hz": rate_hz})
     return build(rate_hz=rate_hz, **model.model_dump(exclude={"from_"}))
 
 
@@ -123,9 +129,9 @@ def item_bytes(config: TrialConfig, module: Detector) -> dict[str, int]:
     with torch.inference_mode():
         hidden = module.eval().stem(torch.zeros(1, config.data.length_samples, device=device))
         sizes = {}
-        for name, block in module.blocks():
+        for number, (name, _) in enumerate(module.blocks()):
             sizes[name] = 4 * hidden.numel()
-            hidden = module.run_block(block, hidden)
+            hidden = module.run(hidden, number, number + 1)
         return {**sizes, HEAD_CUT: 4 * module.frames(hidden).numel()}
 
 
@@ -161,6 +167,7 @@ def answer(request: ForecastRequest) -> ForecastAnswer:
     small = first is not None and sum(one.numel() for one in first[0].parameters()) <= MOST_TIMED
     return ForecastAnswer(
         counts=tuple(counts),
+        demand=None if small or first is None else demand(request.configs[0], first[0]),
         step_s=_step_seconds(request.configs[0]) if request.time and small else None,
         device="cuda" if torch.cuda.is_available() else "cpu",
         kept=_kept(request, request.cache, networks) if request.cache is not None and request.configs else None,

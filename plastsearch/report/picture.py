@@ -1,5 +1,6 @@
 """Each figure as a picture, for places that run no scripts. What is shown: figure.py, why_figure.py."""
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from plastsearch.analysis.importance import Importances
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.analysis.site_panels import LINES, SITES_AXIS, SitePanel, top
+from plastsearch.words import printable
 
 AREAS = {0.95: 0.14, 0.5: 0.3}  # opacity; the narrow band lies on the wide one
 ROW = 0.34  # inches of a step
@@ -53,9 +55,15 @@ def pareto_png(results: Results, path: Path) -> None:
         key.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=10)
     elif results.plotted:
         axes.legend(fontsize=8, framealpha=0.9)
-    figure.suptitle(f"Pareto front of {results.name}", fontsize=12)
-    # Without matplotlib's name and version inside, equal figures are equal files.
-    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
+    figure.suptitle(f"Pareto front of {printable(results.name)}", fontsize=12, parse_math=False)
+    _save(figure, path, dpi=100)
+
+
+def _save(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Without matplotlib's name and version inside, equal figures are equal files."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter that the font has not
+        figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def _panel(axes: Axes, results: Results, pair: AxisPair) -> None:
@@ -132,7 +140,7 @@ def sites_png(panels: Sequence[SitePanel], path: Path) -> None:
     every[0].set_ylim(0, top(panels))
     handles, names = every[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+    _save(figure, path)
 
 
 def _site_panel(axes: Axes, panel: SitePanel) -> None:
@@ -168,8 +176,8 @@ def ablation_png(ablation: Ablation, path: Path) -> None:
     handles = [Patch(color=why.SHADES[kind], label=why.NAMES[kind]) for kind in kinds]
     handles.append(Patch(color="#666", alpha=why.PALE, label="pale: no difference shown (Holm)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5)
-    figure.suptitle(why.heading(ablation), fontsize=12)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+    figure.suptitle(printable(why.heading(ablation)), fontsize=12, parse_math=False)
+    _save(figure, path)
 
 
 def _path(axes: Axes, panel: why.Panel) -> None:
@@ -191,7 +199,9 @@ def _path(axes: Axes, panel: why.Panel) -> None:
         axes.annotate(
             bar.text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, annotation_clip=False
         )
-    axes.set_yticks(range(len(panel.bars)), [bar.label for bar in panel.bars], fontsize=8.5)
+    axes.set_yticks(
+        range(len(panel.bars)), [printable(bar.label) for bar in panel.bars], fontsize=8.5, parse_math=False
+    )
     axes.set_ylim(len(panel.bars) - 0.5, -0.5)
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.grid(axis="x", color="#e8e8e8", lw=0.6)
@@ -209,8 +219,8 @@ def importance_png(found: Importances, name: str, path: Path) -> None:
         for axes, one in zip(line, pair, strict=True):
             _dots(axes, one)
         line[1].set_yticklabels([])
-    figure.suptitle(why.dots_heading(found, name), fontsize=12)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+    figure.suptitle(printable(why.dots_heading(found, name)), fontsize=12, parse_math=False)
+    _save(figure, path)
 
 
 def _dots(axes: Axes, one: why.Dots) -> None:
@@ -220,7 +230,7 @@ def _dots(axes: Axes, one: why.Dots) -> None:
     if one.chance:
         axes.scatter(one.chance, at, s=90, marker="|", color="#333", lw=1.4, zorder=2)
     axes.axvline(0, color="#999", lw=0.8)
-    axes.set_yticks(at, one.names, fontsize=8.5)
+    axes.set_yticks(at, [printable(name) for name in one.names], fontsize=8.5, parse_math=False)
     axes.set_ylim(len(one.names) - 0.5, -0.5)
     axes.set_xlabel(one.axis, fontsize=9)
     axes.set_title(one.title, fontsize=10, loc="left")

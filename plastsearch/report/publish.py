@@ -1,8 +1,5 @@
 """Writes a sweep's report folder: figure, picture, report, tables. Also what MLflow and other programs get of it."""
 
-import csv
-import html
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,23 +10,32 @@ import yaml
 
 from plastsearch.analysis import importance
 from plastsearch.analysis.ablations import answers, load_ablations
+from plastsearch.analysis.columns import columns
 from plastsearch.analysis.comparing import Comparison
 from plastsearch.analysis.figure import number
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.analysis.rows import TrialRow
-from plastsearch.documents import Block, Points, Text, as_html, as_markdown
+from plastsearch.choose import page as choose
+from plastsearch.documents import Block, Figure, Points, Text, as_html, as_markdown
 from plastsearch.files import whole_file
+from plastsearch.report.drawings import draw, grid_figure, layers_figure, ranks_figure
 from plastsearch.report.foretold import early
 from plastsearch.report.front_section import best_under, brackets, front_table, gain_words
+from plastsearch.report.html_page import report_page, with_png
+from plastsearch.report.latex import HEAD, latex_table
+from plastsearch.report.losses import savings
 from plastsearch.report.page import pareto_html
+from plastsearch.report.paper_section import GRID, LAYERS, RANKS, Gathered, attacks_table, gather
+from plastsearch.report.paper_section import table as paper_columns
 from plastsearch.report.picture import importance_png, pareto_png
-from plastsearch.report.sections import SPACE_FILE, folder_of, opening, report, savings
+from plastsearch.report.sections import SPACE_FILE, folder_of, opening, report
+from plastsearch.report.tables import CSV, PARQUET, as_csv, write_parquet
 from plastsearch.report.trust import reliabilities, trust
 from plastsearch.report.verdict import verdict
 from plastsearch.report.why_page import importance_html
 from plastsearch.tracking.mlflow_pages import FRONT_TAG, MEMBERSHIP_TAG, RUNS_TAG, Rendering
 
-PAGE, PICTURE = "pareto.html", "pareto.png"
+PAGE, PICTURE, REPORT, LATEX = "pareto.html", "pareto.png", "report.html", "tables.tex"
 CAPTION = (
     "Ringed: members of the front in all objectives{shapes}. Line: what is best in the two objectives shown. "
     "{shaded}Bars: 95 % intervals. Hover for the configuration; click the legend to hide."
@@ -37,25 +43,67 @@ CAPTION = (
 SHADED = "Shaded: where 50 and 95 % of the fronts lie that {sources} allow{alone}. "
 
 
-def publish(results: Results, out: Path | None = None) -> dict[str, Path]:
-    """Write the report folder, or `out`, and return its files by name; each appears whole or not at all."""
+def publish(
+    results: Results, out: Path | None = None, gathered: Gathered | None = None, more: Sequence[Block] = ()
+) -> dict[str, Path]:
+    """Write the report folder, or `out`, and return its files by name; each appears whole or not at all.
+
+    `more`: blocks that whoever stands above this room adds at the end.
+    """
     folder = out or folder_of(results)
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = report(results)
+    found = gathered or gather(results)
+    blocks = [*report(results, gathered=found), *more]
+    table = columns(results)
+    drawn = _figures(found, folder)
     texts = {
         PAGE: pareto_html(results, *_around(results)),
-        "report.md": f"![Pareto front]({PICTURE})\n\n".join(_split_title(as_markdown(blocks))),
-        "report.html": _page(results.name, as_html(blocks)),
-        "trials.csv": trials_csv(results),
+        choose.FILE: choose.choose_html(results, verdict(results), caption(results), folder / SPACE_FILE),
+        "report.md": as_markdown(with_png(with_front(blocks))),
+        CSV: as_csv(table),
+        LATEX: _latex(results, found),
         SPACE_FILE: yaml.safe_dump(results.spec, sort_keys=False, allow_unicode=True, width=110),
     }
     # A browser, or MLflow's mirror, may read these at any moment while the sweep goes on: never half a file.
     for name, text in texts.items():
         with whole_file(folder / name) as draft:
             draft.write_text(text, encoding="utf-8")
+    write_parquet(table, folder / PARQUET, results.name)
     with whole_file(folder / PICTURE) as draft:
         pareto_png(results, draft)
-    return {name: folder / name for name in (*texts, PICTURE)} | _importances(results, folder)
+    files = {name: folder / name for name in (*texts, PARQUET, PICTURE)} | drawn | _importances(results, folder)
+    # The last, for pictures go into it; those of ablations lie beside the sweep.
+    with whole_file(folder / REPORT) as draft:
+        draft.write_text(report_page(results.name, with_front(blocks), [folder, folder_of(results)]), encoding="utf-8")
+    return files | {REPORT: folder / REPORT}
+
+
+def with_front(blocks: Sequence[Block]) -> list[Block]:
+    """The same with the front's picture under the title; a terminal, which is given the same blocks, shows none."""
+    return [blocks[0], Figure(PICTURE, "Pareto front"), *blocks[1:]]
+
+
+def _figures(found: Gathered, folder: Path) -> dict[str, Path]:
+    """Those that the report names and that are its own to draw."""
+    files: dict[str, Path] = {}
+    if (layers := found.layers) is not None and (cells := found.cells) is not None:
+        files |= draw(folder, LAYERS, lambda: layers_figure(layers)) | draw(folder, GRID, lambda: grid_figure(cells))
+    if (order := found.ranks) is not None:
+        files |= draw(folder, RANKS, lambda: ranks_figure(order))
+    return files
+
+
+def _latex(results: Results, found: Gathered) -> str:
+    """The tables a paper may want: methods, and finalists by attack."""
+    caption = f"Methods of sweep {results.name}: equal error rates with 95 % intervals, costs and parameters."
+    parts = [HEAD]
+    if found.table.arms:
+        parts.append(latex_table(paper_columns(found.table), caption, results.name))
+    if found.attacks is not None:
+        where = "evaluation split" if found.attacks.split == "evaluation" else "search-dev"
+        caption = f"Finalists of sweep {results.name} by attack: EER (%) on the {where}, 95 % intervals."
+        parts.append(latex_table(attacks_table(results, found.attacks), caption, f"{results.name} attacks"))
+    return "\n".join(parts)
 
 
 def _importances(results: Results, folder: Path) -> dict[str, Path]:
@@ -137,7 +185,9 @@ def _summary(results: Results) -> dict[str, float]:
     return found
 
 
-def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> dict[str, object]:
+def report_json(
+    results: Results, under: Sequence[tuple[str, float]] = (), gathered: Gathered | None = None
+) -> dict[str, object]:
     """The report for programs; `under`: budgets that were asked for."""
 
     def comparison(one: Comparison) -> dict[str, object]:
@@ -179,6 +229,7 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
         ],
         "front": [one.number for one in results.front], "verdict": verdict(results),
         "comparisons": [comparison(one) for one in results.comparisons], "savings": savings(results),
+        "paper": (gathered or gather(results)).plain(),
         "importance": None if weighed is None else weighed.model_dump(mode="json"),
         "ablations": [one.model_dump(mode="json") for one in load_ablations(results.folder)],
         "trials": [trial(one) for one in results.rows],
@@ -188,50 +239,6 @@ def report_json(results: Results, under: Sequence[tuple[str, float]] = ()) -> di
             for one in results.finalists
         ],
     }  # fmt: skip
-
-
-def trials_csv(results: Results) -> str:
-    """One line for each run: who it is, what it repeats, its configuration's parameters, means, all its own metrics."""
-    rows = results.every
-    params = list(dict.fromkeys(name for row in rows for name in row.record.params))
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    means = [f"mean.{one.metric}" for one in results.objectives] if results.repeated else []
-    head = [
-        "trial",
-        "id",
-        "role",
-        "control",
-        "of",
-        "seed",
-        "state",
-        "in_front",
-        "runs",
-        "membership",
-        "seconds",
-        "reason",
-    ]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*head, *(f"params.{name}" for name in params), *means, *metrics])
-    for row in rows:
-        record = row.record
-        trial = record.role in ("search", "control")
-        who = [
-            record.number,
-            record.id,
-            record.role,
-            record.control,
-            record.of,
-            record.config.get("seed"),
-            record.state,
-        ]
-        place = [row.in_front, len(row.runs) if trial else None, row.membership]
-        values = (record.params.get(name) for name in params)
-        shown = [" ".join(map(str, value)) if isinstance(value, list) else value for value in values]
-        averages = [value if trial and math.isfinite(value) else None for value in row.values[: len(means)]]
-        own = (record.metrics.get(name) for name in metrics)
-        writer.writerow([*who, *place, record.seconds, record.reason, *shown, *averages, *own])
-    return out.getvalue()
 
 
 def _around(results: Results) -> tuple[str, str]:
@@ -247,26 +254,3 @@ def caption(results: Results) -> str:
     alone = "" if found is None or found.seeds else " (each trial ran once: what other seeds would do is not in it)"
     shaded = "" if found is None else SHADED.format(sources=found.sources, alone=alone)
     return CAPTION.format(shapes=shapes, shaded=shaded)
-
-
-# The picture belongs under the title, but blocks know no pictures: a terminal, which shows the same ones, has none.
-def _split_title(markdown: str) -> tuple[str, str]:
-    head, _, rest = markdown.partition("\n\n")
-    return head + "\n\n", rest
-
-
-def _page(name: str, body: str) -> str:
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:20px auto;padding:0 16px;color:#222}"
-        "table{border-collapse:collapse;font-size:14px;display:block;overflow-x:auto}"
-        "td,th{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid #8883}"
-        ".text{text-align:left}pre{background:#8882;padding:8px;overflow:auto}img{max-width:100%}"
-        "@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8cf}}"
-    )
-    title, _, rest = body.partition("</h1>")
-    picture = f'<p><a href="{PAGE}"><img src="{PICTURE}" alt="Pareto front"></a></p>'
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{style}</style></head><body>{title}</h1>{picture}{rest}</body></html>\n"
-    )

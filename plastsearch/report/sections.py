@@ -4,27 +4,28 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from plastsearch.analysis.ablations import load_ablations
+from plastsearch.analysis import importance
+from plastsearch.analysis.ablations import FOLDER, PAGE, PICTURE, load_ablations
+from plastsearch.analysis.columns import corpus
 from plastsearch.analysis.figure import column, number
-from plastsearch.analysis.importance import importance_blocks, load
 from plastsearch.analysis.results import Results
-from plastsearch.analysis.rows import Finalist, TrialRow
-from plastsearch.documents import Block, Code, Heading, Points, Table, Text
+from plastsearch.analysis.rows import Finalist
+from plastsearch.documents import Block, Code, Figure, Heading, Points, Table, Text
 from plastsearch.report.foretold import foretelling
 from plastsearch.report.front_section import WORDS, front_section, front_table
 from plastsearch.report.learnt import learnt
+from plastsearch.report.losses import losses, saved, took, warnings
+from plastsearch.report.methods import data_of, methods
+from plastsearch.report.paper_section import Gathered, attacks, criteria, gather, paper, placing, ranks_blocks
+from plastsearch.report.reproduced import reproduced
 from plastsearch.report.trust import trust
 from plastsearch.report.verdict import table as comparison_table
 from plastsearch.report.verdict import verdict
 from plastsearch.report.why import why_blocks
-from plastsearch.spec.config import DataConfig
-from plastsearch.spec.constraints import TIMES
 from plastsearch.tracking.events import State
-from plastsearch.words import duration
 
 PAIRED = (
     "Differences in points of EER, below zero where the trial has the lower one. Paired: the same clips, resampled by "
@@ -32,8 +33,6 @@ PAIRED = (
     "over all comparisons on a split."
 )
 SPACE_FILE = "space.yaml"
-NAMED = 12  # warnings that are spelt out
-took = partial(duration, units_from=1.5)  # 75 s are read more quickly than 1 min 15 s
 STATUS = {
     "running": "still running, or its driver was killed",
     "done": "finished",
@@ -43,8 +42,9 @@ STATUS = {
 }
 
 
-def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Block]:
+def report(results: Results, under: Sequence[tuple[str, float]] = (), gathered: Gathered | None = None) -> list[Block]:
     """Everything a reader of the sweep should know, in the order of interest; `under`: budgets that were asked for."""
+    found = gathered or gather(results)
     return [
         *opening(results),
         *front_section(results, under),
@@ -52,13 +52,21 @@ def report(results: Results, under: Sequence[tuple[str, float]] = ()) -> list[Bl
         *foretelling(results),
         *_growth(results),
         *learnt(results),
-        *_finalists(results),
-        *why_blocks(load_ablations(results.folder)),
-        *importance_blocks(load(results), results),
-        *_savings(results),
-        *_losses(results),
-        *_warnings(results),
+        *finalist_blocks(results),
+        *reproduced(results),
+        *attacks(results, found.attacks),
+        *paper(found.table),
+        *placing(found.layers, found.cells),
+        *criteria(found.prefixes),
+        *(ranks_blocks(found.ranks, found.blocks, "attacks") if found.blocks else []),
+        *_why(results),
+        *_importances(results),
+        *saved(results),
+        *losses(results),
+        *warnings(results),
+        *_apart(results),
         *_data(results),
+        *methods(results),
         *_again(results),
     ]
 
@@ -97,7 +105,7 @@ def incoming(results: Results) -> str | None:
     """How often training led to nothing better than the state it began with; each stage counts once, however shared."""
     trained = {
         stage["key"]: stage
-        for row in _every(results)
+        for row in results.every
         for stage in row.record.details.get("stages") or []
         if "incoming_won" in stage
     }
@@ -112,7 +120,8 @@ def incoming(results: Results) -> str | None:
     )
 
 
-def _finalists(results: Results) -> list[Block]:
+def finalist_blocks(results: Results) -> list[Block]:
+    """Members of the front run again, the only ones to see the evaluation split; nothing where there are none."""
     if not results.finalists:
         return []
     labels = {row.number: row.label for row in results.rows}
@@ -132,7 +141,7 @@ def _finalists(results: Results) -> list[Block]:
 
 def _seeds(one: Finalist) -> str:
     done = sum(row.record.state == "done" for row in one.rows)
-    return str(done) if done == len(one.rows) else f"{done} of {len(one.rows)}"
+    return str(done) if done == one.asked else f"{done} of {one.asked}"
 
 
 def _spread(one: Finalist, metric: str) -> list[str]:
@@ -151,104 +160,45 @@ def _intervals(results: Results, labels: dict[int, str]) -> list[Block]:
     return [Points(tuple(lines))] if lines else []
 
 
-def _savings(results: Results) -> list[Block]:
-    totals = savings(results)
-    if not totals["reused_seconds"]:
-        return []
-    whole = totals["reused_seconds"] + totals["seconds"]
-    line = (
-        f"Sharing finished stages and cached activations saved {took(totals['reused_seconds'])} of {took(whole)} "
-        f"of work ({100 * totals['reused_seconds'] / whole:.0f} %)"
-    )
-    if totals["waited_seconds"] >= 1:
-        line += f"; trials waited {took(totals['waited_seconds'])} for each other's stages"
-    stages: Counter[str] = Counter()
-    for row in _every(results):
-        taken = row.record.details.get("stages") or []
-        stages.update(stage["stage"] for stage in taken if stage.get("from") == "reused")
-    listed = ", ".join(f"`{stage}` {count} times" for stage, count in stages.most_common())
-    return [Heading("Work not done twice"), Text(f"{line}."), *([Text(f"Reused: {listed}.")] if listed else [])]
-
-
-def _every(results: Results) -> list[TrialRow]:
-    return results.every
-
-
-def savings(results: Results) -> dict[str, float]:
-    """Seconds spent, saved and waited, over all trials."""
-    every = _every(results)
-    names = ("reused_seconds", "reused_gpu_seconds", "waited_seconds")
-    found = {name: sum(row.metrics.get(name, 0.0) for row in every) for name in names}
-    found["seconds"] = sum(row.record.seconds for row in every)
-    found["gpu_seconds"] = sum(row.record.gpu_seconds for row in every)
-    return found
-
-
-def _losses(results: Results) -> list[Block]:
-    every = _every(results)
-    failed = [row for row in every if row.record.state == "failed"]
-    blocks: list[Block] = []
-    if failed:
-        reasons = Counter(row.record.reason or "no reason recorded" for row in failed)
-        rows = tuple((reason, str(count), _which(failed, reason)) for reason, count in reasons.most_common())
-        blocks += [Heading("Failures"), Table(("reason", "trials", "which"), rows, WORDS)]
-    incomplete = [row for row in results.rows if row.record.state == "done" and not row.complete]
-    if incomplete:
-        missing = ", ".join(f"{row.label} ({_missing(results, row)})" for row in incomplete)
-        blocks.append(Text(f"Finished without every objective, so outside the front: {missing}."))
-    halted = results.in_state("halted")
-    if halted:
-        shares = ", ".join(f"{row.label} at {100 * row.record.fidelity:.0f} %" for row in halted[:20])
-        more = f" and {len(halted) - 20} more" if len(halted) > 20 else ""
-        blocks.append(Text(f"Halted early, and never in the front: {shares}{more}."))
-    retried = [row for row in every if row.record.reasons]
-    if retried:
-        faults = ", ".join(f"{row.label} ({row.record.reasons[-1]})" for row in retried[:20])
-        blocks.append(Text(f"Tried again after a fault: {faults}."))
+def _why(results: Results) -> list[Block]:
+    """What ablations told, each with its figure and the page where it can be looked at closely."""
+    found = load_ablations(results.folder)
+    blocks = why_blocks(found)
+    for one in found:
+        at = f"../{FOLDER}/{one.trial}"
+        where = f"Interactive: `{FOLDER}/{one.trial}/{PAGE}`; every number: `ablation.csv` beside it."
+        blocks += [Figure(f"{at}/{PICTURE}", f"Why trial {one.trial} won"), Text(where)]
     return blocks
 
 
-def _warnings(results: Results) -> list[Block]:
-    """What trials themselves found worth a warning, alike ones together."""
-    seen: Counter[str] = Counter()
-    for row in _every(results):
-        seen.update({str(text) for text in row.record.details.get("warnings") or []})
-        if row.record.details.get("unequal_budget"):
-            seen["stopped early: its budget does not equal the others'"] += 1
-    seen.update(_kinds_of_device(results))
-    if not seen:
+def _importances(results: Results) -> list[Block]:
+    found = importance.load(results)
+    blocks = importance.importance_blocks(found, results)
+    if found is not None:
+        where = f"Interactive: `report/{importance.PAGE}`; every number: `report/{importance.TABLE}`."
+        blocks += [Figure(importance.PICTURE, "What mattered"), Text(where)]
+    return blocks
+
+
+def _apart(results: Results) -> list[Block]:
+    """Trials of a merged sweep that were run on other data than its head asks about."""
+    if not results.apart:
         return []
-    lines = tuple(f"{text} ({count} {'trial' if count == 1 else 'trials'})" for text, count in seen.most_common(NAMED))
-    more = (f"… and {len(seen) - NAMED} other warnings",) if len(seen) > NAMED else ()
-    return [Heading("Warnings"), Points(lines + more)]
-
-
-def _kinds_of_device(results: Results) -> list[str]:
-    """Milliseconds of unlike devices; a part of a GPU (MIG) carries its size in its name, and is a kind of its own."""
-    times = [one.metric for one in results.objectives if one.metric in TIMES]
-    devices = [row.record.details.get("device") for row in results.plotted]
-    names = Counter(str(device["name"]) for device in devices if isinstance(device, dict) and "name" in device)
-    if not times or len(names) < 2:
-        return []
-    kinds = ", ".join(f"{name}: {count}" for name, count in names.most_common())
-    return [f"{' and '.join(times)} of unlike devices ({kinds}) do not compare; backward_ratio does"]
-
-
-def _which(failed: list[TrialRow], reason: str) -> str:
-    numbers = [str(row.number) for row in failed if (row.record.reason or "no reason recorded") == reason]
-    return ", ".join(numbers[:12]) + (" …" if len(numbers) > 12 else "")
-
-
-def _missing(results: Results, row: TrialRow) -> str:
-    return "no " + ", ".join(one.metric for one in results.objectives if one.metric not in row.metrics)
+    corpora = Counter(str(corpus(row.record.config)) for row in results.apart)
+    told = ", ".join(f"{count} on {name}" for name, count in corpora.most_common())
+    return [Heading("Set apart"), Text(
+        f"{len(results.apart)} runs were made on other data than the sweep's first ({told}). EERs of different clips "
+        "have no common order, so they are in no front, mean or comparison here; `Sweeps joined`, at the end, has them."
+    )]  # fmt: skip
 
 
 def _data(results: Results) -> list[Block]:
-    base = results.spec.get("base")
-    data = DataConfig.model_validate((base.get("data") if isinstance(base, dict) else None) or {})
+    data = data_of(results)
+    if data is None:
+        return [Heading("Data"), Text("What the journal says of the data is not understood by this version.")]
     text = f"Corpus `{data.corpus}`. The search saw train and search-dev clips only."
     text += f" In every arm alike, {_crops(data.crops)}."
-    rows = _every(results)
+    rows = results.every
     for name, of in (("bad_clips", "train and search-dev"), ("eval_bad_clips", "evaluation")):
         bad = max((int(row.metrics.get(name, 0)) for row in rows), default=0)
         if bad:

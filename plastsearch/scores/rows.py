@@ -78,7 +78,7 @@ def _number(path: Path, line: int, word: str, mistakes: Mistakes) -> float:
     try:
         value = float(word)
     except ValueError:
-        mistakes.add(f"{path}:{line}", f"'{word}' is not a number")
+        mistakes.add(f"{path}:{line}", f"'{word}' is not a number; write the clip's score there")
         return 0.0
     if not math.isfinite(value):
         mistakes.add(f"{path}:{line}", f"the score is {word}; every score must be a finite number")

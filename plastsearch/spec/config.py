@@ -1,4 +1,7 @@
-"""TrialConfig: all that can change a result. RunSettings: all that cannot. Neither imports torch."""
+"""TrialConfig: all that can change a result. RunSettings: all that cannot. Neither imports torch.
+
+The string below a setting describes it wherever it is described: in schema.py, hence in editors, and in the reference.
+"""
 
 import hashlib
 import json
@@ -22,52 +25,86 @@ from plastsearch.spec.limits import (
     MOST_WIDTH,
 )
 from plastsearch.spec.open_choices import normalise_of, stem_of, unlike_before
-from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model, Preset
+from plastsearch.spec.patterns import SITE_PATTERN
+from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
-LATER = ("lora_share", "adaptive_steps", "adaptive_score")
-LATER_OF_DATA = ("score",)
+LATER = (
+    "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
+    "train.average_best", "train.checkpoint_layers", "data.score",
+)  # fmt: skip
+EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
+SiteName = Annotated[str, Field(json_schema_extra={"pattern": SITE_PATTERN})]  # what a network has, preflight asks it
 
 
 class Closed(BaseModel):
     """A typed, frozen section that refuses unknown keys."""
 
     # As text an infinity (`--checkpoint-s inf`: never) stays one; by default it would become null.
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="constants", use_attribute_docstrings=True
+    )
 
 
 class ModelConfig(Closed):
     """Which network; `from` takes its weights from a local folder or a hub name."""
 
     name: Model = "wav2vec2"
+    """The network; wav2vec2 also stands for HuBERT and WavLM, whose weights `from` names."""
     preset: Preset = "tiny"
-    from_: str | None = Field(None, alias="from")
-    front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None  # None: the network's own
-    normalise: Literal["none", "corpus", "clip"] | None = None  # its features against nothing, training clips, the clip
-    deltas: int | None = Field(None, ge=0, le=2)  # slopes of its features, slopes of these; None: 0, or the folder's
-    stem: Literal["quarter", "half", "whole"] | None = None  # resnet18: of the picture that is left for its blocks
-    masks: int = Field(0, ge=0, le=8)  # SpecAugment: bands of rows, and of frames, that training hides
+    """How large it is where `from` names no weights."""
+    from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr"])
+    """A folder with weights, or a hub name; null: random weights."""
+    front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
+    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18, lfcc for grnn)."""
+    normalise: Literal["none", "corpus", "clip"] | None = None
+    """What a front end's features are set against: nothing, statistics of the training clips, or the clip's own."""
+    deltas: int | None = Field(None, ge=0, le=2)
+    """Slopes of these features, and slopes of the slopes; null: 0, or what the folder says."""
+    stem: Literal["quarter", "half", "whole"] | None = None
+    """resnet18: how much of the picture is left for its blocks; null: half for tiny and small, a quarter for others."""
+    masks: int = Field(0, ge=0, le=8)
+    """SpecAugment: so many bands of rows, and of frames, that training hides; for networks with a front end."""
+    head: Head = "linear"
+    """What judges the frames; all but linear are for speech encoders."""
+    layers_in: Literal["last", "weighted_sum"] = "last"
+    """Which layers of an encoder the head reads; mhfa and sls read all of them anyhow."""
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
-    bidirectional: bool = False  # grnn only
+    """How the linear head makes frames one vector; other heads have a way of their own."""
+    bidirectional: bool = False
+    """grnn only: layers of two directions."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    activation: Literal["own", "lif"] = "own"  # lif: spiking neurons (docs/spiking.md); resnet18 and grnn
-    time_steps: int = Field(4, ge=1, le=64)  # lif: how often each clip's currents are applied
-    leak: float = Field(0.5, gt=0, le=1)  # lif: share of a membrane that a step leaves; 1: none is lost
-    threshold: float = Field(0.5, gt=0, le=MOST_AMOUNT)  # lif: of a membrane, to fire
-    reset: Literal["soft", "hard"] = "soft"  # lif: a spike takes the threshold off its membrane, or all of it
-    surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"  # lif: in the place of a spike's derivative
+    """Share of activations that training leaves out."""
+    activation: Literal["own", "lif"] = "own"
+    """lif: spiking neurons (docs/spiking.md), in resnet18 and grnn."""
+    time_steps: int = Field(4, ge=1, le=64)
+    """lif: how often each clip's currents are applied."""
+    leak: float = Field(0.5, gt=0, le=1)
+    """lif: share of a membrane that a step leaves; 1: none is lost."""
+    threshold: float = Field(0.5, gt=0, le=MOST_AMOUNT)
+    """lif: of a membrane, to fire."""
+    reset: Literal["soft", "hard"] = "soft"
+    """lif: a spike takes the threshold off its membrane (soft), or all of it (hard)."""
+    surrogate: Literal["arctan", "fast_sigmoid"] = "arctan"
+    """lif: what stands in the place of a spike's derivative."""
 
     def identity(self) -> dict[str, object]:
-        """Plain data for hashes: what only spiking networks read is left out of others, whose ids are older than it.
+        """Plain data for hashes: what a network does not read is left out, and so is what older ids know nothing of.
 
-        What came later is in it by what it comes to, and only where that differs from what always was; with `from` a
-        choice left open is the folder's.
+        Choices of a front end are in it by what they come to, and only where that differs from what always was; with
+        `from` a choice left open is the folder's.
         """
         unread = {"activation", *SPIKING} if self.activation == "own" else set()
+        if self.head == "linear":
+            unread |= {"head"}
+        else:
+            unread |= {"pooling"}
+        if self.layers_in == "last" or self.head in EVERY_LAYER:
+            unread |= {"layers_in"}
         plain = self.model_dump(mode="json", by_alias=True, exclude={*unread, *OF_SPECTRA})
         settings: dict[str, object] = {"deltas": self.deltas, "masks": self.masks}
         if self.from_ is None:
@@ -82,39 +119,59 @@ class SearchDev(Closed):
     """What the search may score on: never the evaluation split."""
 
     policy: Literal["held_out_attacks", "dev", "second_corpus"] = "dev"
-    attacks: tuple[str, ...] = ()  # held_out_attacks: kept out of training, searched on
-    corpus: Corpus | None = None  # second_corpus
+    """The corpus's dev split; attacks kept out of training; or another corpus."""
+    attacks: tuple[str, ...] = Field((), examples=[["A05", "A06"]])
+    """held_out_attacks: kept out of training, searched on."""
+    corpus: Corpus | None = None
+    """second_corpus: its name."""
     root: str | None = None
+    """second_corpus: the folder that holds it."""
     variant: str | None = None
+    """second_corpus: its variant."""
     manifest: str | None = None
+    """second_corpus: a CSV or Parquet table of clips, where `corpus` is manifest."""
 
 
 class DataConfig(Closed):
     """Which clips, and how they are cut, changed and weighed."""
 
     corpus: Corpus = "synthetic"
-    root: str | None = None
-    variant: str | None = None  # fake_or_real: for-norm, …; synthetic: layout la | pa | for | itw
-    manifest: str | None = None  # corpus manifest: a CSV or Parquet table
-    seed: int = Field(0, ge=0, le=MOST_SEED)  # synthetic
-    clips: int | None = Field(None, ge=8, le=MOST_CLIPS)  # synthetic: training clips; elsewhere a stratified cap
-    difficulty: float = Field(0.5, ge=0, le=1)  # synthetic
+    """Whose protocols are read; synthetic is generated here, manifest is a table of your own."""
+    root: str | None = Field(None, examples=["data/ASVspoof2019/LA"])
+    """The folder that holds the corpus; of a manifest the one that its paths start from."""
+    variant: str | None = Field(None, examples=["for-norm", "la"])
+    """fake_or_real: for-original, for-norm, for-2sec or for-rerec; synthetic: layout la, pa, for or itw."""
+    manifest: str | None = Field(None, examples=["clips.csv"])
+    """corpus manifest: a CSV or Parquet table with columns path, label, split, perhaps attack and speaker."""
+    seed: int = Field(0, ge=0, le=MOST_SEED)
+    """synthetic: of what is generated."""
+    clips: int | None = Field(None, ge=8, le=MOST_CLIPS)
+    """synthetic: training clips; elsewhere at most so many, in equal shares of classes and attacks. null: all."""
+    difficulty: float = Field(0.5, ge=0, le=1)
+    """synthetic: how hard it is to tell the classes apart."""
     search_dev: SearchDev = SearchDev()
+    """What the search may score on: never the evaluation split."""
     rate_hz: int = Field(16_000, ge=1, le=MOST_RATE_HZ)
+    """Samples per second; clips of another rate are converted."""
     length_samples: int = Field(64_600, ge=400, le=MOST_SAMPLES)
-    # In every arm alike: N fixed places of each training clip in turn, the head among them, or a fresh one per epoch.
+    """How long a clip is cut or repeated to."""
     crops: Annotated[int, Field(ge=1, le=MOST_REPEATS)] | Literal["fresh"] = CROPS
-    storage: Literal["int16", "float32"] = "int16"  # of decoded clips; int16 is exact for 16-bit mono files
+    """In every arm alike: N fixed places of each training clip in turn, or a fresh one per epoch."""
+    storage: Literal["int16", "float32"] = "int16"
+    """How decoded clips are kept; int16 is exact for 16-bit mono files."""
     on_bad: Literal["refuse", "skip"] = "refuse"
+    """What becomes of clips that cannot be decoded."""
     balance: Literal["weights", "sampler", "none"] = "weights"
-    augment: tuple[str, ...] = ()  # names of augment/changes.py, in order, e.g. rawboost5, spec_masks
-    score: Literal["head", "windows"] = "head"  # a long clip by its head, or by the mean of windows as in `score`
+    """How the rarer class is made up for: in the loss, in the order of clips, or not at all."""
+    augment: tuple[str, ...] = Field((), examples=[["rawboost5"], ["noise:data/musan"]])
+    """What is done to a training clip, in order: names of augment/names.py, e.g. rawboost5, spec_masks."""
+    score: Literal["head", "windows"] = "head"
+    """What is scored of a long dev or evaluation clip: its head, or the mean of windows as in `score`."""
 
     def identity(self) -> dict[str, object]:
         """Plain data for hashes: settings that came later are left out at their defaults."""
         plain = self.model_dump(mode="json", by_alias=True)
-        later = {name: DataConfig.model_fields[name].default for name in LATER_OF_DATA}
-        return {name: value for name, value in plain.items() if name not in later or value != later[name]}
+        return {name: value for name, value in plain.items() if name != "score" or value != "head"}
 
     @field_validator("crops", mode="before")
     @classmethod
@@ -127,29 +184,56 @@ class StageValues(Closed):
     """One number for each stage that trains."""
 
     train: float = Field(ge=0, le=MOST_AMOUNT)
+    """Before growth."""
     retrain: float = Field(ge=0, le=MOST_AMOUNT)
+    """After growth."""
     consolidate: float = Field(ge=0, le=MOST_AMOUNT)
+    """After pruning."""
 
 
 class TrainConfig(Closed):
     """How long and how every method trains; the total of optimiser steps is the same for all methods."""
 
-    steps: int | None = Field(None, ge=3, le=MOST_COUNT)  # total over all stages; or
-    epochs: float | None = Field(None, gt=0, le=MOST_COUNT)  # the same in passes over the training clips
+    steps: int | None = Field(None, ge=3, le=MOST_COUNT)
+    """Optimiser steps over all stages; or give `epochs`."""
+    epochs: float | None = Field(None, gt=0, le=MOST_COUNT)
+    """The same in passes over the training clips; or give `steps`."""
     shares: StageValues = StageValues(train=0.5, retrain=0.25, consolidate=0.25)
-    batch_size: int = Field(16, ge=1, le=MOST_AT_ONCE)  # effective
+    """How the steps are shared out among the stages."""
+    batch_size: int = Field(16, ge=1, le=MOST_AT_ONCE)
+    """Clips of a step."""
     accumulate: int = Field(1, ge=1, le=MOST_AT_ONCE)
+    """In how many parts a batch is computed, where memory is short."""
     lr: float = Field(1e-3, gt=0, le=MOST_AMOUNT)
+    """Highest learning rate."""
     lr_ratios: StageValues = StageValues(train=1.0, retrain=0.5, consolidate=0.1)
+    """The rate of each stage, in multiples of `lr`."""
     weight_decay: float = Field(0.01, ge=0, le=MOST_AMOUNT)
-    warmup: float = Field(0.1, ge=0, lt=1)  # share of a stage's steps
+    """Of AdamW."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of a stage's steps in which the rate rises."""
     clip_norm: float = Field(1.0, gt=0, le=MOST_AMOUNT)
+    """Largest norm of a gradient."""
     loss: Literal["cross_entropy", "oc_softmax", "am_softmax"] = "cross_entropy"
+    """What training makes small."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    compile: bool = False  # training steps on GPUs, block by block; costs are timed without it
-    evaluations: int = Field(2, ge=1, le=MOST_REPEATS)  # dev evaluations per stage; the best state is kept
-    early_stop: int = Field(0, ge=0, le=MOST_COUNT)  # evaluations without gain; 0: never (else marked 'unequal budget')
-    train_head: bool = True  # in every arm alike
+    """auto: bf16 where the GPU computes in it."""
+    compile: bool = False
+    """Training steps on GPUs are compiled, block by block; costs are timed without."""
+    evaluations: int = Field(2, ge=1, le=MOST_REPEATS)
+    """Evaluations on search-dev in each stage; the best state is kept."""
+    early_stop: int = Field(0, ge=0, le=MOST_COUNT)
+    """A stage ends after so many evaluations without gain; 0: never (else marked 'unequal budget')."""
+    train_head: bool = True
+    """Whether the head goes on learning after growth, in every arm alike."""
+    encoder_lr_ratio: float = Field(1.0, gt=0, le=MOST_AMOUNT)
+    """Learning rate of all below the head, new neurons too, over that of the head."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Share of the learning rate that is left with each block further down; 1: the same for all."""
+    average_best: int = Field(1, ge=1, le=MOST_REPEATS)
+    """The mean of so many best states is what a stage ends with, where it is better on search-dev than the best."""
+    checkpoint_layers: bool = False
+    """Blocks are computed again in the backward pass: less memory, more time, equal numbers."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -171,33 +255,57 @@ class TrialConfig(Closed):
     """One configuration; its content hash is the trial's id."""
 
     model: ModelConfig = ModelConfig()
+    """Which network."""
     data: DataConfig = DataConfig()
+    """Which clips, and how they are cut, changed and weighed."""
     train: TrainConfig = TrainConfig()
+    """How long and how every method trains."""
     method: Method = "dropin"
-    layers: tuple[str, ...] = Field((), max_length=MOST_LAYERS)  # site names
-    neurons: Neurons | dict[str, Neurons] = 0  # per site, or one number for each of `layers`
+    """What is done to the network: docs/arms.md says what each does."""
+    layers: tuple[SiteName, ...] = Field((), max_length=MOST_LAYERS, examples=[["encoder.3.ffn"], ["gru.0", "gru.1"]])
+    """The sites that grow; `plastsearch sites MODEL` lists them."""
+    neurons: Neurons | dict[str, Neurons] = Field(0, examples=[32, {"gru.0": 16, "gru.1": 8}])
+    """How many neurons come in: one number for each of `layers`, or a number by site."""
     operator: Literal["widen", "parallel", "stack"] = "widen"
+    """How a site grows: wider, by a branch beside it, or by a layer on top."""
     init: Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"] = "random"
+    """Where the weights of new neurons start."""
     regime: Literal["frozen", "unfrozen"] = "frozen"
+    """What learns in retrain: new neurons alone, or the whole network."""
     start: Literal["warm", "cold"] = "warm"
-    lateral: Literal["into_new", "both"] = "into_new"  # recurrent sites
+    """warm: growth follows training; cold: the network grows from its first weights."""
+    lateral: Literal["into_new", "both"] = "into_new"
+    """Recurrent sites: whether old units hear new ones, too."""
     criterion: Criterion = "taylor"
+    """By what score neurons are pruned, the lowest first."""
     pool: Literal["added", "all"] = "all"
-    keep: float = Field(0.0, ge=0, le=1)  # share of the added count that stays after prune; 0: original size
+    """Which neurons may be pruned."""
+    keep: float = Field(0.0, ge=0, le=1)
+    """Share of the added count that stays after prune; 0: the network's first size."""
     compensate: Literal["none", "mean"] = "none"
+    """What stands in for pruned neurons: nothing, or their mean output as a bias."""
     calibration_clips: int = Field(256, ge=8, le=MOST_CLIPS)
-    rank: int | None = Field(None, ge=1, le=MOST_WIDTH)  # lora: None matches the trainable count of the same dropin
+    """Training clips by which neurons are scored."""
+    rank: int | None = Field(None, ge=1, le=MOST_WIDTH)
+    """lora: of its matrices; null: as many trainable parameters as the same dropin has."""
     lora_on: Literal["sites", "all"] = "sites"
-    lora_share: float = Field(0.5, ge=0, le=1)  # lora_growth: share of the frozen dropin's parameters that adapters get
+    """lora: beside the chosen sites, or everywhere."""
+    lora_share: float = Field(0.5, ge=0, le=1)
+    """lora_growth: share of the frozen dropin's parameters that adapters get."""
     last_k: int | None = Field(None, ge=1, le=MOST_LAYERS)
+    """last_k: how many of the last layers learn."""
     truncate_to: int | None = Field(None, ge=1, le=MOST_LAYERS)
-    adaptive_steps: int = Field(
-        3, ge=1, le=MOST_REPEATS
-    )  # adaptive: insertions, at equal distances in the first half of retrain
-    adaptive_score: Literal["gradient", "natural"] = "gradient"  # natural: by how far clips agree
+    """truncate: how many layers are left."""
+    adaptive_steps: int = Field(3, ge=1, le=MOST_REPEATS)
+    """adaptive: insertions, at equal distances in the first half of retrain."""
+    adaptive_score: Literal["gradient", "natural"] = "gradient"
+    """adaptive: sites are compared by gradients; natural: by how far clips agree on them."""
     timing_batch: int = Field(4, ge=1, le=MOST_AT_ONCE)
+    """Clips of a step whose cost is timed."""
     timing_steps: int = Field(20, ge=3, le=MOST_AT_ONCE)
+    """Steps that are timed."""
     seed: int = Field(0, ge=0, le=MOST_SEED)
+    """Of weights, order, crops and masks."""
 
     @classmethod
     def recorded(cls, plain: Mapping[str, Any]) -> Self:
@@ -219,12 +327,20 @@ class TrialConfig(Closed):
 
     def trial_id(self) -> str:
         """Twelve hex digits over the content, blind to key order and to spelt-out defaults."""
-        plain = self.model_dump(mode="json", by_alias=True)
-        plain |= {"model": self.model.identity(), "data": self.data.identity()}
-        for name in LATER:
-            if plain[name] == type(self).model_fields[name].default:
-                del plain[name]
+        plain = self.model_dump(mode="json", by_alias=True) | {"model": self.model.identity()}
+        for path in LATER:
+            section, _, name = path.rpartition(".")
+            values = plain[section] if section else plain
+            if values[name] == usual(path):
+                del values[name]
         return content_id(plain)
+
+
+def usual(path: str) -> object:
+    """The default of a trial's setting, by its dotted path."""
+    section, _, name = path.rpartition(".")
+    default: object = (type(getattr(TrialConfig(), section)) if section else TrialConfig).model_fields[name].default
+    return default
 
 
 class RunSettings(Closed):

@@ -104,3 +104,6 @@ METRICS: dict[str, Metric] = {
     "seconds": Metric("min", "seconds of the trial"),
     "gpu_seconds": Metric("min", "GPU seconds of the trial"),
 }
+
+# The same form for editors, in JSON Schema's regular expressions; a test holds it to `parse_constraint`.
+CONSTRAINT_PATTERN = rf"^\s*(?:{'|'.join(METRICS)})\s*(?:<=|>=)\s*(?:{_NUMBER}\s*(?:\*\s*baseline)?|baseline)\s*$"

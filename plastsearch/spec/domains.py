@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from plastsearch.spec.config import Closed
+from plastsearch.spec.config import Closed, SiteName
 from plastsearch.spec.limits import MOST_BOUND, MOST_CHOICES, MOST_STEPS_OF_A_RANGE
 
 Value = None | bool | int | float | str  # of one flat parameter
@@ -18,10 +18,15 @@ class Choice(Closed):
     """One of the values listed."""
 
     kind: Literal["choice"]
+    """A value out of a list."""
     of: tuple[JsonValue, ...] = Field(min_length=1, max_length=MOST_CHOICES)
-    when: Conditions = Field(default_factory=dict)
-    per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
-    fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
+    """The values, each once."""
+    when: Conditions = Field(default_factory=dict, examples=[{"method": "lora"}])
+    """Counts only where other keys of the space have these values."""
+    per_layer: bool = False
+    """`neurons` only: chosen anew for each chosen site."""
+    fit: Literal["refuse", "snap"] = "refuse"
+    """`neurons` only: what becomes of widths that a site cannot have."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -34,13 +39,21 @@ class IntRange(Closed):
     """A whole number from `low` to `high`, both included, in steps."""
 
     kind: Literal["int"]
+    """A whole number out of a range."""
     low: int = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    """The smallest value."""
     high: int = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    """The largest value; steps from `low` have to meet it."""
     step: int = Field(1, ge=1, le=MOST_BOUND)
+    """From value to value."""
     log: bool = False
-    when: Conditions = Field(default_factory=dict)
-    per_layer: bool = False  # `neurons` only: chosen anew for each chosen site
-    fit: Literal["refuse", "snap"] = "refuse"  # `neurons` only: widths that a site cannot have
+    """Small values are as likely as large ones; `low` is then above 0, and there are no steps."""
+    when: Conditions = Field(default_factory=dict, examples=[{"method": "lora"}])
+    """Counts only where other keys of the space have these values."""
+    per_layer: bool = False
+    """`neurons` only: chosen anew for each chosen site."""
+    fit: Literal["refuse", "snap"] = "refuse"
+    """`neurons` only: what becomes of widths that a site cannot have."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -63,11 +76,17 @@ class FloatRange(Closed):
     """A number from `low` to `high`, both included."""
 
     kind: Literal["float"]
+    """A number out of a range."""
     low: float = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    """The smallest value."""
     high: float = Field(ge=-MOST_BOUND, le=MOST_BOUND)
+    """The largest value."""
     step: float | None = Field(None, gt=0)
+    """From value to value; null: any number."""
     log: bool = False
-    when: Conditions = Field(default_factory=dict)
+    """Small values are as likely as large ones; `low` is then above 0, and there are no steps."""
+    when: Conditions = Field(default_factory=dict, examples=[{"method": "lora"}])
+    """Counts only where other keys of the space have these values."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -96,10 +115,17 @@ class Subset(Closed):
     """Some of the sites that match; the size lies between `min` and `max`."""
 
     kind: Literal["subset"]
-    of: str | Annotated[tuple[str, ...], Field(max_length=MOST_CHOICES)]  # patterns over site names
+    """Some of the sites; `layers` only."""
+    of: SiteName | Annotated[tuple[SiteName, ...], Field(max_length=MOST_CHOICES)] = Field(
+        examples=["encoder.*.ffn", "layer{1,2}.*", ["gru.0", "gru.2"]]
+    )
+    """Patterns over names of sites: `*` within a part, `{0..5}` and `{0,3}` for numbers."""
     min: int = Field(1, ge=0)
-    max: int | None = Field(None, ge=1)  # None: all of them
-    when: Conditions = Field(default_factory=dict)
+    """So many sites at least."""
+    max: int | None = Field(None, ge=1)
+    """So many at most; null: all of them."""
+    when: Conditions = Field(default_factory=dict, examples=[{"method": "lora"}])
+    """Counts only where other keys of the space have these values."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

@@ -11,6 +11,15 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 _MOST_BRACES = 8
 
+# What a name or a pattern may look like, for editors, which cannot ask a network: parts that hold `*` or braces are
+# taken as they are, others are those of a family of sites. JSON Schema's regular expressions; a test tries all sites.
+_ANY = r"(?:[^.{}]|\{[^{}]*\})*"
+_WILD = rf"(?=[^.]*[*{{]){_ANY}"
+SITE_PATTERN = (
+    rf"^(?:encoder\.(?:[0-9]+|{_WILD})\.(?:attention|head_width|ffn|{_WILD})|layer[0-9]+\.(?:[0-9]+|{_WILD})"
+    rf"|gru\.(?:[0-9]+|{_WILD})|{_WILD}(?:\.{_ANY}){{0,2}})$"
+)
+
 
 def match_sites(patterns: str | Iterable[str], names: Sequence[str]) -> list[str]:
     """The names that match any of the patterns, each once, in the order of `names`."""

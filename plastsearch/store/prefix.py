@@ -87,7 +87,9 @@ class PrefixCache:
             self._remove(folder)
             return None
         except OSError as error:
-            raise StorageError(f"{folder}: kept activations cannot be read now ({error}); try --no-cache") from error
+            raise StorageError(
+                f"{folder}: kept activations cannot be read now ({error}); try --no-activations"
+            ) from error
 
     def make(
         self,

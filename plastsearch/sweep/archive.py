@@ -20,8 +20,8 @@ from plastsearch.errors import PlastsearchError, StorageError
 from plastsearch.spec.config import content_id
 from plastsearch.store.objects import BeatenError, Objects
 from plastsearch.store.records import StageRecords
-from plastsearch.tracking.events import Opened, parse
-from plastsearch.tracking.journal import FILE, LEASE
+from plastsearch.tracking.events import Opened
+from plastsearch.tracking.journal import FILE, LEASE, events_in
 from plastsearch.tracking.ranking import ranking_of
 from plastsearch.tracking.records import TrialRecord, trials
 
@@ -67,7 +67,7 @@ class Done:
 def push(folder: Path, store: Path, objects: Objects, *, everything: bool, say: Progress = lambda _: None) -> Done:
     """Bring a sweep's journal, reports, scores and finished stages into the bucket; `everything`: of all trials."""
     journal = _whole_lines(folder)
-    events = [parse(line) for line in journal.splitlines() if line.strip(b"\0 \r")]
+    events = events_in(journal, folder / FILE)
     head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; there is no sweep to push")

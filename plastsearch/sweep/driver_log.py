@@ -33,7 +33,7 @@ def append(folder: Path, text: str) -> None:
     """A line more, dated, if there is a log that can be written: what is appended is shown in any case."""
     path = folder / FOLDER / FILE
     if path.is_file():
-        with suppress(OSError), path.open("a") as file:
+        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%F %T')} {text.rstrip()}\n")
 
 
@@ -49,12 +49,12 @@ class DriverLog:
         path = self._folder / FOLDER / FILE
         with self._spared():
             path.parent.mkdir(exist_ok=True)
-            self._file = path.open("a")
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
             self._lines = Lines(self._view, self._file, dated=True)
         pod = os.environ.get("POD_NAME")
         host = f"{socket.gethostname()}{f' (Pod {pod})' if pod and pod != socket.gethostname() else ''}"
         who = f"process {os.getpid()} on {host}"
-        self._block(what, [who, " · ".join(_versions()), *surroundings])
+        self._block(what, [who, " · ".join(f"{name} {number}" for name, number in versions().items()), *surroundings])
 
     def feed(self, event: Event) -> None:
         """What a person would be told, and where a failed attempt's output is."""
@@ -106,11 +106,10 @@ class DriverLog:
             sys.stderr.write(f"Note: {path} cannot be written ({error.strerror}); the sweep goes on without it.\n")
 
 
-def _versions() -> Iterator[str]:
-    yield f"plastsearch {__version__}"
-    yield f"Python {platform.python_version()}"
+def versions() -> dict[str, str]:
+    """Of plastsearch, Python and the libraries that results rest on, as far as they are installed here."""
+    found = {"plastsearch": __version__, "Python": platform.python_version()}
     for name in _TOLD:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:  # the image of a head may lack what only workers need
-            continue
+        with suppress(PackageNotFoundError):  # the image of a head may lack what only workers need
+            found[name] = version(name)
+    return found

@@ -15,7 +15,7 @@ from plastsearch.sweep.options import Outcome
 from plastsearch.sweep.phases import SearchPhase
 from plastsearch.sweep.run import GRACE_S, Sweep
 from plastsearch.sweep.state import Closing, SweepState
-from plastsearch.tracking.events import Finished, Status
+from plastsearch.tracking.events import Finished, Status, Tally
 
 Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal` gives and takes them
 ECHO_S = 0.05  # `timeout` and some batch systems signal a process and then its whole group: that is one request
@@ -115,6 +115,7 @@ class Ending:
         listeners: Sequence[Closing],
         command: str,
         seconds: Callable[[], float],
+        tally: Callable[[], Tally],
     ) -> None:
         self._folder = folder
         self._state = state
@@ -123,6 +124,7 @@ class Ending:
         self._listeners = listeners
         self._command = command
         self._seconds = seconds
+        self._tally = tally
         self._spoken = threading.Lock()  # taken once and never given back
         self._verdict: tuple[Status, str | None] = ("interrupted", None)
 
@@ -133,7 +135,7 @@ class Ending:
         self._spoken.acquire()
         self._verdict = status, reason = verdict(self._sweep, self._search)
         seconds = round(self._seconds(), 3)
-        self._state.write(Finished(status=status, reason=reason, seconds=seconds))
+        self._state.write(Finished(status=status, reason=reason, seconds=seconds, tally=self._tally()))
 
     def outcome(self, trouble: str | None) -> Outcome:
         """Let every listener finish and say how the session ended."""

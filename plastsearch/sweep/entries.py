@@ -20,7 +20,8 @@ INTERRUPTED = "the driver was interrupted"
 
 def proposed(number: int, planned: PlannedTrial) -> Proposed:
     """A trial is to be run; its whole configuration is written, so that a resume never asks a sampler again."""
-    repeats = {name: value for name, value in (("of", planned.of), ("seed", planned.seed)) if value is not None}
+    said = (("of", planned.of), ("seed", planned.seed))
+    repeats: dict[str, Any] = {name: value for name, value in said if value is not None}
     config = planned.config.model_dump(mode="json", by_alias=True)
     return Proposed(
         trial=number, id=planned.config.trial_id(), role=planned.role, control=planned.control,

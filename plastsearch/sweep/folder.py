@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from plastsearch.errors import PlastsearchError, SpecError
+from plastsearch.errors import PlastsearchError, SpecError, says_no_room
 from plastsearch.spec.sweep import SweepSpec
-from plastsearch.tracking.events import Event, Finished, Opened, Proposed, SessionBegun
+from plastsearch.tracking.events import Event, Finished, Opened, Proposed, Retried, SessionBegun
 from plastsearch.tracking.journal import FILE, Journal, read
 from plastsearch.tracking.reading import VERSION
+from plastsearch.tracking.records import trials
 
 SHARED = ("store", "cache")  # beside the sweeps of one root
 FINISHED = {"done", "budget", "failures"}
@@ -73,6 +74,7 @@ def open_folder(
             )
         else:
             _check_same(folder, events, spec)
+            _reopen(journal, events, say)
         return OpenedFolder(journal, read(folder, configs=resume))  # what was just written, too
     except BaseException:
         journal.close()
@@ -100,10 +102,34 @@ def _head(journal: Journal, spec: SweepSpec, overrides: Sequence[str], name: str
     journal.append(Opened(version=VERSION, name=name, spec=plain, spec_hash=digest, overrides=list(overrides)))
 
 
+def _reopen(journal: Journal, events: Sequence[Event], say: Callable[[str], None]) -> None:
+    """Trials that failed for want of room run again: drivers of today end no trial for that, older ones did."""
+    failed = [record for record in trials(events).values() if record.state == "failed"]
+    lacking = [record for record in failed if says_no_room(record.reason or "")]
+    for record in lacking:
+        journal.append(
+            Retried(
+                trial=record.number, attempt=record.attempts, reopened=True,
+                reason=f"it had failed because a disk was full ({record.reason})",
+            )
+        )  # fmt: skip
+    if lacking:
+        several = len(lacking) > 1
+        say(
+            f"{len(lacking)} trial{'s' if several else ''} had failed because a disk was full; "
+            f"{'they run' if several else 'it runs'} again"
+        )
+
+
 def _check_same(folder: Path, events: Sequence[Event], spec: SweepSpec) -> None:
     head = next((event for event in events if isinstance(event, Opened)), None)
     if head is None:
         raise PlastsearchError(f"{folder}/{FILE}: its head is missing; choose another folder with --name")
+    if head.merged:
+        raise PlastsearchError(
+            f"{folder} was merged from {len(head.merged)} sweeps, and a sweep cannot go on from several; start another "
+            f"with --name and let it learn from this one: search: {{warm_start: [{folder}]}}"
+        )
     # Compared by content, not by the spec's hash: a message that names the keys is worth more than "differs".
     changed = _differences(_question(_completed(head.spec)), _question(spec.plain()))
     if changed:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plastsearch.addresses import typed
 from plastsearch.execute import worker
+from plastsearch.execute.plain_metrics import HOST
 from plastsearch.sweep.notify import typed as typed_target
 from plastsearch.tracking.events import Status
 
@@ -35,6 +36,8 @@ class Options:
     cache_max_gb: float | None = None
     store_max_gb: float | None = None
     checkpoint_s: float | None = None
+    metrics_port: int | None = None
+    metrics_host: str = HOST
     notify: Sequence[str] = ()  # as given: addresses, commands, `env:NAME`
 
     def store_of(self, root: Path) -> Path:
@@ -64,6 +67,9 @@ class Options:
         limits = {"--cache-max-gb": self.cache_max_gb, "--store-max-gb": self.store_max_gb,
                   "--checkpoint-s": self.checkpoint_s}  # fmt: skip
         words += [word for key, number in limits.items() if number is not None for word in (key, f"{number:g}")]
+        if self.metrics_port is not None:
+            words += ["--metrics-port", str(self.metrics_port)]
+            words += ["--metrics-host", self.metrics_host] if self.metrics_host != HOST else []
         words += [word for text in self.notify for word in ("--notify", typed_target(text))]
         if self.deterministic:
             words.append("--deterministic")

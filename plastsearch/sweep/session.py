@@ -15,17 +15,18 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.plain_metrics import PlainMeters
 from plastsearch.preflight.data_checks import data_of, has_finalists
 from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
 from plastsearch.spec.methods import Runs
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep.budget import Spent, exhausted, limits_of
-from plastsearch.sweep.driver_log import DriverLog
+from plastsearch.sweep.driver_log import DriverLog, versions
 from plastsearch.sweep.ending import Ending, Interrupts, leave
 from plastsearch.sweep.folder import OpenedFolder, open_folder
 from plastsearch.sweep.halting import HaltedCheckpoints, HaltingWatch, halting_of
-from plastsearch.sweep.metrics import Exporter
+from plastsearch.sweep.metrics import Exporter, metrics_page
 from plastsearch.sweep.options import Options, Outcome
 from plastsearch.sweep.phases import Phase, SearchPhase, phases_of, replication_of
 from plastsearch.sweep.planned import Records
@@ -35,10 +36,10 @@ from plastsearch.sweep.state import Closing, SweepState
 from plastsearch.sweep.tasks import task_of
 from plastsearch.sweep.view import Lagging, SweepView
 from plastsearch.sweep.waiting import FirstStages
-from plastsearch.tracking.events import Opened, SessionBegun, note
+from plastsearch.tracking.events import Opened, SessionBegun, Tally, note
 from plastsearch.tracking.journal import seconds_so_far
 from plastsearch.tracking.ranking import ranking_of
-from plastsearch.version import __version__
+from plastsearch.tracking.standing import tally_of
 
 if TYPE_CHECKING:  # with optuna, which `--help` and a refused folder do not need
     from plastsearch.search.study import Study
@@ -62,10 +63,15 @@ def run_sweep(
     )
     # The clips are prepared while Ray starts, which takes 3 to 9 s. Handlers stand before either: an interrupt then
     # unwinds through here and leaves no process.
-    with opened.journal, Interrupts() as interrupts, _prepare_corpus(spec, options) as preparing:
+    with (
+        opened.journal,
+        Interrupts() as interrupts,
+        metrics_page(options, _say_waiting) as page,
+        _prepare_corpus(spec, options) as preparing,
+    ):
         executor = open_executor(spec, options, opened.folder)
         try:
-            session = _Session(spec, options, opened, executor, listen, phases)
+            session = _Session(spec, options, opened, executor, listen, phases, page)
             session.prepare(preparing or _prepare_elsewhere(spec, options, executor))
             session.announce()
             return session.run(interrupts, tell or _tell)
@@ -155,6 +161,7 @@ class _Session:
         executor: Executor,
         listen: Callable[[Path, SweepView], Sequence[Closing]],
         phases: Sequence[Phase] | None = None,
+        page: PlainMeters | None = None,
     ) -> None:
         self._spec = spec
         self._options = options
@@ -189,11 +196,11 @@ class _Session:
         watch = HaltingWatch(spec.halt, records, self._say)
         self._listeners = [self._log, *listen(opened.folder, self._view), watch, halted]
         self._view.mirrors = [one for one in self._listeners if isinstance(one, Lagging)]
-        meters = executor.meters
-        if meters is not None:
-            store = options.store_of(opened.folder.parent)
-            name, limit_gb = opened.folder.name, options.store_max_gb
-            self._listeners.append(Exporter(meters, name, self._view, store, limit_gb, self._state.tell))
+        root, name, limit_gb = opened.folder.parent, opened.folder.name, options.store_max_gb
+        store, cache = options.store_of(root), options.cache_of(root)
+        for meters in (one for one in (executor.meters, page) if one is not None):
+            exporter = Exporter(meters, name, self._view, store, limit_gb, self._state.tell, cache=cache)
+            self._listeners.append(exporter)
         self._state.listeners.extend(self._listeners)
 
     def _open_study(self) -> "Study":
@@ -229,8 +236,8 @@ class _Session:
         host, session = socket.gethostname(), uuid.uuid4().hex[:8]
         made_of = source()
         begun = SessionBegun(
-            session=session, pid=os.getpid(), host=host, resumed=resumed, version=__version__, commit=made_of.commit,
-            branch=made_of.branch, command=self._options.command(self._opened.folder),
+            session=session, pid=os.getpid(), host=host, resumed=resumed, versions=versions(),
+            commit=made_of.commit, branch=made_of.branch, command=self._options.command(self._opened.folder),
         )  # fmt: skip
         self._state.write(begun)
 
@@ -248,7 +255,9 @@ class _Session:
         sweep = self._driver()
         folder = self._opened.folder
         command = self._options.command(folder)
-        ending = Ending(folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s)
+        ending = Ending(
+            folder, self._state, sweep, self._search, self._listeners, command, self._elapsed_s, self._tally
+        )
         # Trials of an inline executor run in this very thread: only an exception in it can stop them.
         interrupts.serve(sweep, self._view.hint, patient=self._options.executor != "inline")
         try:
@@ -295,6 +304,9 @@ class _Session:
 
     def _exhausted(self, records: Records) -> str | None:
         return exhausted(self._limits, self._ranking, Spent(records.values(), self._elapsed_s(), self._state.tally))
+
+    def _tally(self) -> Tally:
+        return tally_of(self._state.records.values(), self._ranking, self._spec.search.trials)
 
     def _elapsed_s(self) -> float:
         return self._spent_s + time.monotonic() - self._began

@@ -86,7 +86,7 @@ class Submission:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as draft:
-                draft.write_text(text + "\n")
+                draft.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             trouble.append(f"{self.path} cannot be written ({error.strerror}): the next attempt will try in vain")
         not_left = self.leave(self._tag, text)
@@ -99,7 +99,7 @@ class Submission:
         # volume that is not mounted is a permanent mistake, too.
         if self.folder.parent.is_dir():
             try:
-                text = self.path.read_text(errors="replace") if self.path.is_file() else None
+                text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else None
             except OSError:
                 return None  # a file server that does not answer now: another try costs less than a sweep
         else:

@@ -20,7 +20,7 @@ Status = Literal["done", "budget", "failures", "interrupted"]
 # As far as a clock, a counter or a bill can come; what is beyond was not written by a driver.
 Moment = Annotated[float, Field(ge=0, le=2.5e11)]  # up to the year 9892
 Count = Annotated[int, Field(ge=0, le=10**15)]
-_LARGEST = 1e100  # of other numbers: their squares are numbers still
+LARGEST = 1e100  # of other numbers: their squares are numbers still
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "halted", "reused"})
 
@@ -40,6 +40,40 @@ class Event(BaseModel):
         return {"event": self.kind, "at": self.at, **said}
 
 
+class Merged(BaseModel):
+    """One of the sweeps that a merged one was put together from, with its own head."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    label: str  # trials name it
+    folder: str = ""
+    spec: dict[str, JsonValue] = {}
+    spec_hash: str = ""
+    overrides: list[str] = []
+    status: str = ""
+    began_at: Moment = 0.0
+    seconds: float = 0.0
+    hosts: list[str] = []
+    sessions: list[str] = []
+
+
+class Source(BaseModel):
+    """Where a trial of a merged sweep came from, and what it was there."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    sweep: str  # a label of Opened.merged
+    trial: Annotated[int, Field(ge=0, le=10**9)]
+    role: Role
+    of: Count | None = None
+    reuse_of: Count | None = None
+
+    @property
+    def words(self) -> str:
+        """As tables name it."""
+        return f"{self.sweep}:{self.trial}"
+
+
 class Opened(Event):
     """The first line: the sweep's specification, that is, which question it asks."""
 
@@ -51,6 +85,7 @@ class Opened(Event):
     spec_hash: str = ""
     overrides: list[str] = []
     space: str | None = None
+    merged: list[Merged] = []  # of a sweep that was put together from others
 
 
 class SessionBegun(Event):
@@ -61,10 +96,10 @@ class SessionBegun(Event):
     pid: int = 0
     host: str = ""
     resumed: bool = False
-    version: str = ""  # of this program
     commit: str = ""  # of the checkout it ran from, where there is one
     branch: str = ""
     command: str = ""  # what goes on with it
+    versions: dict[str, str] = {}  # of Python and the libraries that results rest on, as the driver has them
 
 
 class TrialEvent(Event):
@@ -86,6 +121,8 @@ class Proposed(TrialEvent):
     reuse_of: Count | None = None
     of: Count | None = None
     seed: int | None = None
+    source: Source | None = None  # in a merged sweep
+    apart: bool = False  # merged from other data than its journal's head asks about: it ranks with nobody here
 
 
 class Started(TrialEvent):
@@ -120,6 +157,7 @@ class Retried(TrialEvent):
     failure: bool = False
     waits: bool = False
     lost: bool = False
+    reopened: bool = False  # it had ended as failed, for no fault of its own, and runs again
 
 
 class Ended(TrialEvent):
@@ -137,6 +175,17 @@ class Ended(TrialEvent):
     node: str | None = None
 
 
+class Tally(BaseModel):
+    """How far the search was, so that whoever asks need not read the journal to its end (standing.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ended: Count = 0  # trials of the search, whatever became of them
+    failed: Count = 0
+    planned: Count | None = None
+    best: float | None = None  # the first objective of those that keep within the limits
+
+
 class Finished(Event):
     """The last line of a session: how it ended."""
 
@@ -144,6 +193,7 @@ class Finished(Event):
     status: Status
     reason: str | None = None
     seconds: float = 0.0
+    tally: Tally | None = None  # older drivers did not say
 
 
 class Note(Event):
@@ -197,7 +247,8 @@ def parse(line: bytes) -> Event:
 def _check(event: Event) -> None:
     """What is asked of a line that is read, and not of one that is written: a trial may report what is no number."""
     if isinstance(event, Opened):
-        check_spec(event.spec)
+        for spec in (event.spec, *(one.spec for one in event.merged)):
+            check_spec(spec)
     numbers: list[float | None] = []
     if isinstance(event, Reported | Ended):
         numbers += event.metrics.values()
@@ -209,8 +260,8 @@ def _check(event: Event) -> None:
     if isinstance(event, Ended | Retried):
         numbers.append(event.gpu_seconds)
     if isinstance(event, Finished):
-        numbers.append(event.seconds)
-    far = next((one for one in numbers if one is not None and not abs(one) <= _LARGEST), None)
+        numbers += (event.seconds, None if event.tally is None else event.tally.best)
+    far = next((one for one in numbers if one is not None and not abs(one) <= LARGEST), None)
     if far is not None:
         raise ValueError(f"{far:g} is no measurement")
 

@@ -97,7 +97,7 @@ class Follower(ABC):
 
     def remedy(self) -> str:
         """What to type to catch up."""
-        return shlex.join(["plastsearch", "ui", str(self.folder)])
+        return shlex.join(["plastsearch", "sync", str(self.folder)])
 
     def _work(self) -> None:
         going = True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, NoReturn, Self, TypeVar
 
-from plastsearch.errors import FolderTakenError, PlastsearchError, StorageError
+from plastsearch.errors import FolderTakenError, PlastsearchError, StorageError, out_of_room
 from plastsearch.files import plain, whole_file
 from plastsearch.store.lease import Holder, Lease
 from plastsearch.tracking.events import (
@@ -162,8 +162,13 @@ def read(folder: Path, *, configs: bool = False) -> list[Event]:
     With `configs` a trial of a configuration that this program does not understand is one, too.
     """
     path = Path(folder) / FILE
+    return events_in(content_of(path), path, configs=configs)
+
+
+def events_in(content: bytes, path: Path, *, configs: bool = False) -> list[Event]:
+    """The same of what that file held."""
     reader = Reader(path, configs)
-    return [_taken(reader, line, number) for number, line in numbered(content_of(path))]
+    return [_taken(reader, line, number) for number, line in numbered(content)]
 
 
 def seconds_so_far(events: Iterable[Event]) -> float:
@@ -173,6 +178,8 @@ def seconds_so_far(events: Iterable[Event]) -> float:
     for event in events:
         if isinstance(event, SessionBegun):
             last = event.at
+        elif isinstance(event, Retried) and event.reopened:
+            continue  # written between two sessions
         elif last is not None:
             # Step by step: a clock that is put back in a session costs the sum one step, not the whole session.
             total += max(0.0, event.at - last)
@@ -229,7 +236,8 @@ def _acquired(lease: Lease, folder: Path) -> bool:
         return lease.acquire()
     except OSError as error:
         if error.errno not in _REFUSED:
-            raise StorageError(f"{folder}: cannot be used now ({error.strerror or error}); try again later") from None
+            way_out = "make room, then run the same command again" if out_of_room(error) else "try again later"
+            raise StorageError(f"{folder}: cannot be used now ({error.strerror or error}); {way_out}") from None
         raise PlastsearchError(
             f"{folder}: cannot be written ({error.strerror or error}); name a folder you may write to with --out"
         ) from None

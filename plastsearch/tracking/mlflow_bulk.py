@@ -82,7 +82,7 @@ def new_run(record: TrialRecord, opening: Opened, parent: str, sessions: Sequenc
         id=uuid.uuid4().hex,
         name=name,
         status=terms.STATUSES[record.state],
-        started_ms=terms.milliseconds(record.started_at or record.proposed_at),
+        started_ms=terms.milliseconds(record.begun_at or record.proposed_at),
         ended_ms=terms.milliseconds(record.ended_at or 0.0),
         tags=terms.trial_identity(record, opening, parent) | named | terms.trial_tags(record, sessions),
         params=terms.trial_params(record),

@@ -148,8 +148,7 @@ def registered(address: str, run: str, model: str, name: str, alias: str | None)
     check_names(name, alias)
     with _speaking(address, f"cannot register {name}"):
         client = open_store(address)
-        key = model.rpartition("/")[2]
-        known = [one for one in client.search_model_versions(f"name = '{_quoted(name)}'") if one.model_id == key]
+        known = [one for one in client.search_model_versions(f"name = '{_quoted(name)}'") if one.source == model]
         if known:
             version = str(known[0].version)
         else:

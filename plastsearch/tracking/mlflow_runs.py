@@ -78,7 +78,8 @@ def source_tags(sessions: Sequence[SessionBegun]) -> dict[str, str]:
     for one in sessions:
         told = {
             "mlflow.source.git.commit": one.commit.removesuffix("+"), "mlflow.source.git.branch": one.branch,
-            "plastsearch.commit": one.commit, "plastsearch.version": one.version, "plastsearch.command": one.command,
+            "plastsearch.commit": one.commit, "plastsearch.command": one.command,
+            "plastsearch.version": one.versions.get("plastsearch", ""),
         }  # fmt: skip
         found |= {key: value for key, value in told.items() if value}
     # MLflow shows what stands after the last slash: the command as such is a tag of its own.

@@ -28,8 +28,9 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "DO_NOT_TRACK": "true",
 }
-_SQLITE = "sqlite:///"
+_SQLITE, _REMOTE = "sqlite:///", ("http://", "https://")
 _DOUBTFUL_S = 0.8  # MLflow's client sends a request again after a second at the earliest, or at a broken connection
+_PAGE = 200  # runs in an answer: a thousand, with all they say, take a busy server longer than one waits for it
 _METRICS_EACH, _REST_EACH = 900, 90  # a request takes 1000 metrics, 100 parameters, 100 tags
 
 
@@ -55,7 +56,7 @@ class Store:
     @property
     def remote(self) -> bool:
         """Whether all the time goes into waiting for somebody else."""
-        return self.uri.startswith(("http://", "https://"))
+        return self.uri.startswith(_REMOTE)
 
     def take_in(self, runs: Iterable[Any]) -> None:
         """What runs of the sweep there are; of two for one trial the one that says less goes."""
@@ -202,9 +203,12 @@ def experiment_of(client: "MlflowClient", opening: Opened, folder: Path, uri: st
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
-    if not uri.startswith(_SQLITE):
+    if uri.startswith(_REMOTE):
         return str(client.create_experiment(name))  # a server knows where its artifacts go
     # Without a place of its own an experiment writes into the folder in which one happens to stand.
+    if not uri.startswith(_SQLITE):
+        beside = folder.resolve().parent / "mlflow-artifacts"  # of all sweeps there: a database has no folder
+        return str(client.create_experiment(name, artifact_location=beside.as_uri()))
     artifacts = Path(uri.removeprefix(_SQLITE)).resolve().with_name("artifacts")
     if uri == mlflow_uri(folder):
         artifacts.with_name("location").write_text(str(artifacts))
@@ -219,7 +223,7 @@ def runs_of(client: "MlflowClient", experiment: str, sweep: str | None = None) -
         "" if sweep is None else f"tags.`plastsearch.sweep` = '{sweep}'"
     )  # never by name, which a user may change on the page
     while True:
-        page = client.search_runs([experiment], of_sweep, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], of_sweep, max_results=_PAGE, page_token=token)
         found += page
         token = page.token
         if not token:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from plastsearch.addresses import address_of, shown, typed
+from plastsearch.addresses import address_of, link, shown, typed
 from plastsearch.tracking import mlflow_bulk as bulk
 from plastsearch.tracking import mlflow_data as data
 from plastsearch.tracking import mlflow_files as files
@@ -18,6 +18,7 @@ from plastsearch.tracking import mlflow_pages as pages
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.follower import Follower, in_a_line
+from plastsearch.tracking.mlflow_links import Links, keep_links
 from plastsearch.tracking.mlflow_pages import Renderer, Rendering
 from plastsearch.tracking.mlflow_store import Store, experiment_of, file_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
@@ -163,7 +164,7 @@ class MlflowTracker(Follower):
         parent = _parent(record, store)
         identity = terms.trial_identity(record, opening, parent)
         known = store.runs.get(record.number)
-        began = record.started_at or record.proposed_at
+        began = record.begun_at or record.proposed_at  # the first attempt: MLflow lets no start be changed later
         tags = identity | (terms.trial_tags(record, self.followed.sessions) if record.ended else {})
         # At once where nothing is known: a server looks each tag up that is set later. But for the one that says that
         # all is there.
@@ -217,6 +218,8 @@ class MlflowTracker(Follower):
         if self._render is None or not any(record.ended for record in self.followed.records.values()):
             return
         began = time.monotonic()
+        server = link(self.uri) if self.uri.startswith(("http:", "https:")) else ""
+        keep_links(self.folder, Links(server=server, experiment=store.experiment, parent=store.parent, runs=store.runs))
         rendering = self._render(self.folder)
         for path, file in rendering.files.items():
             store.client.log_artifact(store.parent, str(file), str(Path(path).parent) if "/" in path else None)

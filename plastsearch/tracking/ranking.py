@@ -33,6 +33,8 @@ class Ranking:
 
     def note(self, record: TrialRecord) -> None:
         """Learn what limits relative to the baseline mean, and what a trial is worth with other seeds."""
+        if record.apart:
+            return
         self.replicates.note(record)
         if record.yardstick and record.state == "done":
             self.baseline.update(record.metrics)
@@ -55,7 +57,7 @@ class Ranking:
 
     def result(self, record: TrialRecord) -> bool:
         """Whether it has a place in the comparison: finished, everything measured, no further run of another trial."""
-        finished = record.state == "done" and record.role in ("search", "control")
+        finished = record.state == "done" and record.role in ("search", "control") and not record.apart
         return finished and self.missing(record.metrics) is None
 
     def counts(self, record: TrialRecord) -> bool:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from plastsearch.errors import PlastsearchError, StorageError
 from plastsearch.spec.config import TrialConfig
-from plastsearch.tracking.events import Ended, Event, Opened, Proposed, Started, TrialEvent, in_words, parse
+from plastsearch.tracking.events import Ended, Event, Opened, Proposed, Retried, Started, TrialEvent, in_words, parse
 
 VERSION = 1
 Numbered = tuple[int, bytes]
@@ -73,6 +73,8 @@ class Reader:
         trial = event.trial
         if trial not in self._attempts:
             raise ValueError(f"no line before it proposes trial {trial}")
+        if isinstance(event, Retried) and event.reopened:
+            self._ended.pop(trial, None)
         if trial in self._ended:
             raise ValueError(f"trial {trial} ended in line {self._ended[trial]} already")
         if isinstance(event, Started):

@@ -17,6 +17,7 @@ from plastsearch.tracking.events import (
     Reported,
     Retried,
     Role,
+    Source,
     Started,
     State,
     TrialEvent,
@@ -37,6 +38,8 @@ class TrialRecord:
     reuse_of: int | None = None
     of: int | None = None  # of a finalist or replicate the trial it repeats, of a control the trial it answers to
     seed: int | None = None  # of a finalist or a replicate
+    source: Source | None = None  # in a merged sweep
+    apart: bool = False  # of other data than the journal's head asks about
     state: State = "proposed"
     attempts: int = 0
     failures: int = 0  # attempts that ended in a failure
@@ -53,7 +56,8 @@ class TrialRecord:
     steps_total: int = 0
     node: str | None = None
     proposed_at: float = 0.0
-    started_at: float | None = None
+    begun_at: float | None = None  # its first attempt
+    started_at: float | None = None  # its latest
     ended_at: float | None = None
     history: list[Reported] = field(default_factory=list)
 
@@ -121,6 +125,8 @@ def _proposed(event: Proposed) -> TrialRecord:
         reuse_of=event.reuse_of,
         of=event.of,
         seed=event.seed,
+        source=event.source,
+        apart=event.apart,
         proposed_at=event.at,
     )
 
@@ -128,6 +134,7 @@ def _proposed(event: Proposed) -> TrialRecord:
 def _started(record: TrialRecord, event: Started) -> None:
     record.state = "running"
     record.attempts = event.attempt
+    record.begun_at = event.at if record.begun_at is None else record.begun_at
     record.started_at = event.at
     record.node = event.node or record.node
 
@@ -145,6 +152,8 @@ def _retried(record: TrialRecord, event: Retried) -> None:
     record.failures += event.failure
     record.losses += event.lost
     record.gpu_seconds += event.gpu_seconds
+    if event.reopened:
+        record.metrics, record.details, record.reason, record.ended_at = {}, {}, None, None
 
 
 def _ended(record: TrialRecord, event: Ended) -> None:

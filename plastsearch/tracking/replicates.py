@@ -96,7 +96,7 @@ def _seed(record: TrialRecord) -> int:
 
 def noise_of(records: Iterable[TrialRecord], metric: str) -> Noise | None:
     """Reliability of one metric over a sweep; finalists are further seeds of their trials."""
-    records = list(records)
+    records = [record for record in records if not record.apart]
     bases = {one.number: one for one in records if one.role in ("search", "control") and one.state == "done"}
     table = []
     for one in records:

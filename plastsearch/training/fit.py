@@ -7,7 +7,8 @@ step, and everything else that moves (weights, optimiser, generators, the best s
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from plastsearch.training.state import (
     FitState,
     Progress,
     Quality,
+    average_best,
     changing_tensors,
+    keep_runner_up,
     restore_best,
     resume,
     snapshot,
@@ -30,17 +33,28 @@ from plastsearch.training.state import (
 UNREAD = 32  # losses that may wait on the device
 
 
-def make_optimizer(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over what learns; vectors (biases, norms) do not decay."""
-    learning = [p for p in module.parameters() if p.requires_grad]
-    if not learning:
+class _Group(TypedDict):
+    """Parameters that learn alike, as torch's optimisers take them."""
+
+    params: list[nn.Parameter]
+    weight_decay: float
+    factor: float
+
+
+def make_optimizer(
+    module: nn.Module, lr: float, weight_decay: float, factors: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW over what learns; vectors (biases, norms) do not decay. `factors`: of the learning rate, by name."""
+    groups: dict[tuple[float, bool], _Group] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factor, vector = (factors or {}).get(name, 1.0), parameter.dim() <= 1
+            made: _Group = {"params": [], "weight_decay": 0.0 if vector else weight_decay, "factor": factor}
+            groups.setdefault((-factor, vector), made)["params"].append(parameter)
+    if not groups:
         raise TrialError("nothing learns in this stage: no site has neurons and train.train_head is off")
-    groups = [
-        {"params": [p for p in learning if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
-    ]
     # One kernel for all tensors: the networks here are small, and a step would be spent on starting kernels.
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+    return torch.optim.AdamW([dict(groups[key]) for key in sorted(groups)], lr=lr, fused=True)
 
 
 def rate(settings: FitSettings, step: int) -> float:
@@ -69,12 +83,12 @@ def fit(
     """
     # Dropout draws from the global generators. Before a checkpoint is read: that one brings their later state.
     torch.manual_seed(settings.seed)
-    optimizer = make_optimizer(on.module, settings.lr, settings.weight_decay)
+    optimizer = make_optimizer(on.module, settings.lr, settings.weight_decay, on.factors)
     state = resume(on, settings, optimizer, checkpoints)
     evaluations_at = _evaluation_steps(settings)
     began = time.monotonic() - state.seconds
     if state.best is None:  # not resumed: the state that comes in is the first candidate
-        _keep_if_best(on, state, incoming or on.evaluate(), None)
+        _keep_if_best(on, settings, state, incoming or on.evaluate(), None)
     on.to_train_mode()
     while state.step < settings.steps:
         _train_step(on, settings, optimizer, state)
@@ -83,7 +97,7 @@ def fit(
             _read_losses(settings, state)
         state.seconds = time.monotonic() - began
         if state.step in evaluations_at:
-            progress = _evaluate(on, state)
+            progress = _evaluate(on, settings, state)
             yield progress
             on.to_train_mode()
             if settings.early_stop and state.stale >= settings.early_stop:
@@ -95,6 +109,7 @@ def fit(
             checkpoints.save(snapshot(on, optimizer, state))
         if stop():
             raise Stopped
+    average_best(on, state)
     restore_best(on.module, state)
     state.seconds = time.monotonic() - began
     return state
@@ -108,7 +123,7 @@ def _train_step(on: FitInputs, settings: FitSettings, optimizer: torch.optim.Opt
     """One optimiser step; its loss stays on the device, or the host would wait for every step."""
     # From the step alone: a scheduler has a state of its own, which a resumed stage would have to restore.
     for group in optimizer.param_groups:
-        group["lr"] = rate(settings, state.step)
+        group["lr"] = rate(settings, state.step) * group.get("factor", 1.0)  # older checkpoints have none
     inputs, labels = on.feed.batch(state.step)
     loss = _gradients(on, settings, optimizer, state, inputs, labels)
     nn.utils.clip_grad_norm_([p for p in on.module.parameters() if p.requires_grad], settings.clip_norm)
@@ -185,17 +200,21 @@ def _read_losses(settings: FitSettings, state: FitState) -> None:
     state.loss_steps += len(values)
 
 
-def _evaluate(on: FitInputs, state: FitState) -> Progress:
+def _evaluate(on: FitInputs, settings: FitSettings, state: FitState) -> Progress:
     """Evaluate and keep the state if it is the best so far."""
     quality = on.evaluate()
     state.train_loss = state.loss_sum / max(1, state.loss_steps)
     state.loss_sum = 0.0
     state.loss_steps = 0
-    _keep_if_best(on, state, quality, state.train_loss)
+    _keep_if_best(on, settings, state, quality, state.train_loss)
     return Progress(state.step, state.train_loss, quality)
 
 
-def _keep_if_best(on: FitInputs, state: FitState, quality: Quality, train_loss: float | None) -> None:
+def _keep_if_best(
+    on: FitInputs, settings: FitSettings, state: FitState, quality: Quality, train_loss: float | None
+) -> None:
+    if settings.average_best > 1 and state.step:  # what came in was trained by another stage
+        keep_runner_up(on, settings.average_best, state, quality)
     if quality.better_than(state.best):
         state.best = quality
         state.best_step = state.step

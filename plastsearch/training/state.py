@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ class FitSettings:
     seed: int
     before: int = 0  # steps of the same schedule that an earlier part took
     whole: int | None = None  # steps of the schedule; None: those of this stage
+    average_best: int = 1  # states whose mean may be what the stage ends with
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Progress:
     quality: Quality
 
 
+class RunnerUp(TypedDict):
+    """One of the best states of a stage, in plain values, since checkpoints know no classes of ours."""
+
+    eer: float
+    loss: float
+    tensors: dict[str, Tensor]
+
+
 @dataclass
 class FitState:
     """All that moves while a stage trains, beside weights, optimiser and generators."""
@@ -80,6 +89,8 @@ class FitState:
     best: Quality | None = None
     best_tensors: dict[str, Tensor] = field(default_factory=dict)
     stale: int = 0
+    runners_up: list[RunnerUp] = field(default_factory=list)  # the best states so far, best first; for their mean
+    averaged: int | None = None  # states whose mean the stage ended with; None: it ended with one of them
     seconds: float = 0.0
     halved: bool = False
     history: list[list[float | None]] = field(default_factory=list)  # step, train loss, EER, dev loss; from step 0 on
@@ -97,6 +108,7 @@ class FitInputs:
     to_train_mode: Callable[[], None]
     device: torch.device
     companion: Companion | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)  # of the learning rate, by parameter
 
 
 def changing_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -106,10 +118,10 @@ def changing_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in module.state_dict().items() if name not in fixed}
 
 
-def checkpoint_bytes(module: nn.Module) -> int:
-    """About what a checkpoint takes: what moves twice (now and at its best), and two moments of what learns."""
+def checkpoint_bytes(module: nn.Module, kept: int = 1) -> int:
+    """About what a checkpoint takes: what moves, now and at its best `kept` times, and two moments of what learns."""
     moving = sum(tensor.nbytes for tensor in changing_tensors(module).values())
-    return 2 * moving + 2 * sum(p.nbytes for p in module.parameters() if p.requires_grad)
+    return (1 + kept + (kept > 1)) * moving + 2 * sum(p.nbytes for p in module.parameters() if p.requires_grad)
 
 
 def restore_best(module: nn.Module, state: FitState) -> None:
@@ -118,6 +130,37 @@ def restore_best(module: nn.Module, state: FitState) -> None:
     with torch.no_grad():
         for name, best in state.best_tensors.items():
             tensors[name].copy_(best)
+
+
+def keep_runner_up(on: FitInputs, count: int, state: FitState, quality: Quality) -> None:
+    """Keep this state if it is one of the best `count`; on the host, since a GPU has other things to hold."""
+    runners = state.runners_up
+    place = sum((other["eer"], other["loss"]) <= (quality.eer, quality.loss) for other in runners)
+    if place < count:
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in changing_tensors(on.module).items()}
+        runners.insert(place, {"eer": quality.eer, "loss": quality.loss, "tensors": tensors})
+        del runners[count:]
+
+
+def average_best(on: FitInputs, state: FitState) -> None:
+    """Put the mean of the best states in the place of the best one, where it is better on search-dev."""
+    if len(state.runners_up) < 2:
+        return
+    every = [runner["tensors"] for runner in state.runners_up]
+    # Whole numbers (how many batches a norm has seen) have no mean that means anything: the best state's stay.
+    mean = {
+        name: torch.stack([one[name] for one in every]).mean(0) if best.is_floating_point() else best
+        for name, best in every[0].items()
+    }
+    tensors = changing_tensors(on.module)
+    with torch.no_grad():
+        for name, value in mean.items():
+            tensors[name].copy_(value)
+    quality = on.evaluate()
+    if quality.better_than(state.best):
+        state.best = quality
+        state.averaged = len(every)
+        state.best_tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def snapshot(on: FitInputs, optimizer: torch.optim.Optimizer, state: FitState) -> Snapshot:

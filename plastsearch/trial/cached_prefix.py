@@ -216,6 +216,5 @@ def _kept_below(context: TrialContext, module: Detector, of: PrefixOf) -> tuple[
 def _onwards(module: Detector, hidden: Tensor, cut: str, to: str) -> Tensor:
     """What stands at a higher cut, from what stands at a lower one."""
     cuts = module.cuts()
-    for _, block in module.blocks()[cuts.index(cut) : cuts.index(to)]:
-        hidden = module.run_block(block, hidden)
+    hidden = module.run(hidden, cuts.index(cut), cuts.index(to))
     return module.frames(hidden) if to == HEAD_CUT else hidden

@@ -15,7 +15,7 @@ from plastsearch.trial.context import TrialContext, TrialRun
 from plastsearch.trial.device import sharing
 from plastsearch.trial.lora import lora_parameters
 from plastsearch.trial.methods import Stage
-from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, train_mode_
+from plastsearch.trial.networks import TrialNetwork, blank, learn_, logits_from_wave, lr_factors, train_mode_
 from plastsearch.trial.operations import backward_gflop
 from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_bytes, turn
 
@@ -123,7 +123,9 @@ def _step(context: TrialContext, network: TrialNetwork, cut: str | None, clips: 
         penalty = orthogonality(network.module)
         return loss if penalty is None else loss + penalty
 
-    return StepUnderTest(forward, make_optimizer(network.module, 1e-6, config.train.weight_decay))
+    return StepUnderTest(forward, make_optimizer(
+        network.module, 1e-6, config.train.weight_decay, lr_factors(network.module, config)
+    ))  # fmt: skip
 
 
 def _memory(module: nn.Module, step: StepUnderTest) -> int:

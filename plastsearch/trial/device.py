@@ -5,7 +5,6 @@ one compilation, within a stage and between stages: only blocks that a stage cha
 usual: its batches have another size, and its mode is another.
 """
 
-import ctypes
 import os
 import warnings
 from collections.abc import Iterator
@@ -13,15 +12,13 @@ from contextlib import contextmanager
 
 import torch
 
+from plastsearch import nvidia
 from plastsearch.errors import DeviceError
 from plastsearch.models.detector import Detector
 from plastsearch.private_folder import private_folder
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # read once per process, at the first matrix product on a GPU
 _OUT = "see nvidia-smi and CUDA_VISIBLE_DEVICES, or ask for none (trial: --device cpu, sweep: --set resources.gpu=0)"
-
-# The oldest NVIDIA driver that a release of CUDA runs on, by NVIDIA's table of minimum versions.
-OLDEST_DRIVER = {12: 525, 13: 580}
 
 COMPILE_BACKEND = "inductor"
 COMPILE_DEVICES = ("cuda",)  # where it pays
@@ -68,21 +65,14 @@ def pick_device(name: str) -> torch.device:
 
 def _old_driver(built_for: str | None) -> str | None:
     """What is wrong with a driver older than the CUDA that torch was built for; torch itself only sees no GPU."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
+    found = nvidia.driver()
+    wanted = None if found is None or built_for is None else nvidia.too_old(found, built_for)
+    if found is None or wanted is None:
         return None
-    known = ctypes.c_int(0)
-    if driver.cuDriverGetVersion(ctypes.byref(known)) != 0 or built_for is None:
-        return None
-    major = int(built_for.partition(".")[0])
-    if known.value // 1000 >= major:  # minor releases run on any driver of theirs
-        return None
-    oldest = f" ({OLDEST_DRIVER[major]} or newer)" if major in OLDEST_DRIVER else ""
     return (
-        f"this machine's NVIDIA driver knows CUDA {known.value // 1000}.{known.value % 1000 // 10}, and torch "
-        f"{torch.__version__} needs a driver for CUDA {major}{oldest}: update the driver, on a cluster that of the GPU "
-        "nodes; or ask for no GPU (trial: --device cpu, sweep: --set resources.gpu=0)"
+        f"this machine's NVIDIA driver knows CUDA {found.major}.{found.minor}, and torch {torch.__version__} needs "
+        f"{wanted}: update the driver, on a cluster that of the GPU nodes; or ask for no GPU (trial: --device cpu, "
+        "sweep: --set resources.gpu=0)"
     )
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from plastsearch.models.widths import local_folder
-from plastsearch.spec.config import TrialConfig, content_id
+from plastsearch.spec.config import LATER, TrialConfig, content_id, usual
 from plastsearch.spec.methods import CHANGES, PLACES
 from plastsearch.trial.methods import Stage
 
@@ -22,9 +22,12 @@ GROWTH = "growth"  # sites and neurons as they come to: TrialConfig.growth()
 
 TRAINING = (
     "train.batch_size", "train.accumulate", "train.weight_decay", "train.warmup", "train.clip_norm", "train.loss",
-    "train.compile", "train.evaluations", "train.early_stop", "data.crops", "data.balance", "data.augment",
+    "train.compile", "train.evaluations", "train.early_stop", "train.encoder_lr_ratio", "train.layer_decay",
+    "train.average_best", "train.checkpoint_layers", "data.crops", "data.balance", "data.augment",
     "data.score",
 )  # fmt: skip
+
+LATER_TRAINING = tuple(path for path in LATER if path.startswith(("train.", "data.")))
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class StageKey:
     """A stage's key, what it read, and the key of the stage before it."""
 
     key: str
-    reads: Mapping[str, object]  # plain values by dotted path, as hashed
+    reads: Mapping[str, object]  # plain values by dotted path
     parent: str | None
 
 
@@ -64,7 +67,9 @@ def stage_keys(config: TrialConfig, stages: Iterable[Stage], environment: Enviro
         reads = _reads(config, stage)
         if stage.steps and environment.recordings:
             reads |= {"recordings": environment.recordings}
-        key = content_id({"stage": stage.name, "reads": reads, "after": parent}, 24)
+        # Without what is as it was before there was the setting: so stages of older stores keep their names.
+        hashed = {path: value for path, value in reads.items() if path not in LATER_TRAINING or value != usual(path)}
+        key = content_id({"stage": stage.name, "reads": hashed, "after": parent}, 24)
         if not keys:
             reads = reads | {"start": start_reads(config, environment)}
         keys.append(StageKey(key, reads, before))

@@ -79,9 +79,8 @@ class TrialNetwork:
 def new_network(config: TrialConfig) -> TrialNetwork:
     """The network before its first stage: random weights, or those that `model.from` names."""
     seed = derive_seed(config.seed, "weights")
-    return TrialNetwork(
-        copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed))
-    )
+    module = copy.deepcopy(_template(config.model, weights_id(config.model.from_), config.data.rate_hz, seed))
+    return TrialNetwork(module)
 
 
 @lru_cache(maxsize=1)
@@ -251,6 +250,7 @@ def head_of(module: Detector) -> list[str]:
 def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | None:
     """Set what learns in a stage; returns the highest cut below it, or None if everything learns."""
     module = network.module
+    module.checkpoint_layers = config.train.checkpoint_layers
     if stage.learns == "all":
         unfreeze_(module)
         return None
@@ -273,6 +273,23 @@ def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | No
             return top[0][0]
         case _:
             raise ValueError(f"{stage.name} does not train")
+
+
+def lr_factors(module: Detector, config: TrialConfig) -> dict[str, float]:
+    """What each parameter's learning rate is a multiple of, where that is not the one of the trial: name → factor."""
+    train = config.train
+    if train.encoder_lr_ratio == train.layer_decay == 1:
+        return {}
+    blocks = module.blocks()
+    # What is in no block lies below all of them, but for the norms behind the last.
+    level = {id(p): number for number, (_, block) in enumerate(blocks) for p in block.parameters()}
+    above = {id(p): len(blocks) - 1 for name in module.top_modules() for p in module.get_submodule(name).parameters()}
+    head = {id(p) for name in module.head_modules() for p in module.get_submodule(name).parameters()}
+    return {
+        name: train.encoder_lr_ratio * train.layer_decay ** (len(blocks) - 1 - {**level, **above}.get(id(p), -1))
+        for name, p in module.named_parameters()
+        if id(p) not in head
+    }
 
 
 def train_mode_(module: Detector, cut: str | None) -> None:

@@ -7,6 +7,7 @@ activations and sums are left out.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,6 +97,22 @@ def _attention_with_projections(_: object, *args: object, **kwargs: object) -> i
     return total
 
 
+def _einsum(out: Tensor, equation: str, *operands: Any) -> int:
+    """Of a sum of products of two tensors: each index is run through once, whether it is kept or summed over."""
+    both = operands[0] if len(operands) == 1 else operands
+    letters = [part.strip() for part in equation.partition("->")[0].split(",")]
+    if len(both) != 2 or "." in equation:
+        raise TrialError(f"backward_gflop: no formula for einsum {equation!r}; add one to trial/operations.py")
+    sizes = {
+        letter: size
+        for part, one in zip(letters, both, strict=True)
+        for letter, size in zip(part, one.shape, strict=True)
+    }
+    del out
+    total: int = 2 * math.prod(sizes.values())
+    return total * _learning(*both)
+
+
 def _gru(_: object, input: Tensor, *rest: Any) -> int:
     """Input and hidden products of every frame and direction; the state before the first frame rarely learns."""
     if isinstance(rest[1], Tensor):  # packed: rows of all frames, and how many clips each frame has
@@ -128,10 +145,11 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     **dict.fromkeys((functional.conv1d, functional.conv2d), _conv),
     functional.scaled_dot_product_attention: _attention,
     functional.multi_head_attention_forward: _attention_with_projections,
+    torch.functional.einsum: _einsum,
     torch.gru: _gru,
 }
 # Products that no network here computes: better an error than a figure without them.
 UNKNOWN = frozenset({
     functional.conv3d, functional.conv_transpose1d, functional.conv_transpose2d, functional.bilinear,
-    torch.functional.einsum, torch.functional.tensordot, torch.lstm, torch.rnn_tanh, torch.rnn_relu,
+    torch.functional.tensordot, torch.lstm, torch.rnn_tanh, torch.rnn_relu,
 })  # fmt: skip

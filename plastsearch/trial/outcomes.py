@@ -30,6 +30,7 @@ class TrainingDetails:
     dev_scores: str | None
     out_of_memory: str | None
     unequal_budget: bool | None
+    averaged: int | None = None  # best states whose mean the stage ended with, if it did
     ranks_left: Mapping[str, int] | None = None  # by layer, where AdaLoRA took ranks away
 
 

@@ -18,7 +18,7 @@ from plastsearch.trial.device import TrainingMemory, compiled_, compiles, uncomp
 from plastsearch.trial.front_ends import features_id
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
-from plastsearch.trial.networks import TrialNetwork, learn_, logits_from_wave, train_mode_
+from plastsearch.trial.networks import TrialNetwork, learn_, logits_from_wave, lr_factors, train_mode_
 from plastsearch.trial.outcomes import StageResult, TrainingDetails, packed_scores
 from plastsearch.trial.spiking import spikes
 
@@ -60,10 +60,14 @@ def _train_(
             return scoring.evaluate(context, module, place, kept.dev if kept else None)
 
     on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device,
-                   RankSchedule(module, steps) if singular_values(module) else None)  # fmt: skip
+                   RankSchedule(module, steps) if singular_values(module) else None,
+                   lr_factors(module, context.config))  # fmt: skip
     memory = TrainingMemory(device)
     checkpoints = Checkpoints(
-        context.store.work(key), context.settings.checkpoint_s, context.config.trial_id(), checkpoint_bytes(module)
+        context.store.work(key),
+        context.settings.checkpoint_s,
+        context.config.trial_id(),
+        checkpoint_bytes(module, context.config.train.average_best),
     )
     with compiled_(module, compiling), closing(feed):
         state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
@@ -83,6 +87,7 @@ def _train_(
         dev_scores=packed_scores(state.best),
         out_of_memory=short,
         unequal_budget=True if state.step < stage.steps else None,
+        averaged=state.averaged,
         ranks_left=ranks_left(module),
     )
     return StageResult(metrics, details)
@@ -104,4 +109,5 @@ def _fit_settings(context: TrialContext, stage: Stage) -> FitSettings:
         stage.name, stage.steps, stage.lr, train.warmup, train.weight_decay, train.clip_norm, train.accumulate,
         evaluations, train.early_stop, context.bf16, derive_seed(context.config.seed, stage.name, *number, "fit"),
         before=part.before if part else 0, whole=part.whole if part else None,
+        average_best=train.average_best,
     )  # fmt: skip

@@ -5,9 +5,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
+from optuna.importance import PedAnovaImportanceEvaluator
 
-from plastsearch.analysis import importance
+from plastsearch.analysis import importance, importance_methods
 from plastsearch.analysis.importance import Aim, Column, Importances, Request, importance_blocks, importance_csv
 from plastsearch.analysis.importance_methods import importances
 from plastsearch.analysis.results import load_results
@@ -123,6 +125,38 @@ def test_few_trials_are_said_to_be_few_and_fewer_are_not_weighed(tmp_path):
     importance.refresh(fewer)  # starts nothing
     assert "6 finished trials tell nothing" in str(importance_blocks(None, fewer))
     assert importance.DATA not in publish(fewer)
+
+
+def test_of_many_trials_some_are_drawn_by_a_seed_and_that_is_said(tmp_path, monkeypatch):
+    results = load_results(make_sweep(tmp_path / "many", search=40))
+    whole = importance.request_of(results)
+    monkeypatch.setattr(importance, "MOST", 12)
+    asked = importance.request_of(results)
+    assert asked == importance.request_of(results)
+    assert (whole.trials, whole.known, whole.drawn_from) == (40, 40, None)
+    assert (asked.trials, asked.known, asked.drawn_from) == (12, 40, 40)
+    drawn = set(zip(*(aim.values for aim in asked.aims), strict=True))
+    assert len(drawn) == 12
+    assert drawn < set(zip(*(aim.values for aim in whole.aims), strict=True))
+    found = importances(asked.model_copy(update={"forests": 1, "trees": 5, "resamples": 2}))
+    assert "From 12 trials that were drawn out of 40 (seed 0)" in str(importance_blocks(found, results))
+    importance.save(results, found)
+    more = replace(load_results(make_sweep(tmp_path / "many", search=44)), status="running")
+    assert importance.wanted(more) is None  # a tenth more, though 44 are far more than the 12 that were drawn
+
+
+def test_trials_are_weighed_as_those_of_a_study_are():
+    asked = request(trials=60)
+    study = optuna.create_study()
+    ours = importance_methods._study(asked.columns, asked.aims[0])
+    for trial in ours.trials:
+        study.add_trial(
+            optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=trial.value)
+        )
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25)
+    theirs = evaluator.evaluate(study)
+    assert evaluator.evaluate(ours, list(theirs)) == theirs
+    assert max(theirs.values()) > 0
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_the_four_embedded_spaces_need_no_corpus():
     result = check(ROOT / "search_spaces" / "paper" / "asvspoof2019_la.yaml")
     assert result.exit_code == 2
     place = Path("data/ASVspoof2019/LA").absolute()
-    assert f"asvspoof2019_la.yaml:8: base.data.root: {place} is no folder here" in result.output
+    assert f"asvspoof2019_la.yaml:9: base.data.root: {place} is no folder here" in result.output
 
 
 @pytest.mark.parametrize(

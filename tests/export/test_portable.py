@@ -1,5 +1,6 @@
 """The one file of code scores every clip as our own Model does, for every network, pooling, front end and growth."""
 
+import ast
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -10,11 +11,13 @@ import pytest
 from plastsearch import load_model
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.export import Asked, export
+from plastsearch.export.join import joined
 from plastsearch.export.portable.weights import read_tensors
 from plastsearch.export.shape import shape_of
 from plastsearch.models.build import BUILDERS
 from plastsearch.models.catalog import TRANSFORMERS
 from plastsearch.models.detector import Detector
+from plastsearch.models.heads.table import HEADS
 from tests.export.made_models import built, clips_in, encoder, grown, model_of
 
 LIF = {"activation": "lif"}
@@ -44,6 +47,15 @@ CASES = {
     "wav2vec2_stacked": lambda: grown(encoder("wav2vec2"), {"encoder.0.ffn": 5, "encoder.1.attention": 12}, "stack"),
     "hubert": lambda: grown(encoder("hubert", pooling="attention"), {"encoder.1.ffn": 9}),
     "hubert_without_norms": lambda: grown(encoder("hubert", feat_proj_layer_norm=False, conv_pos_batch_norm=True), {}),
+    "wav2vec2_aasist": lambda: grown(encoder("wav2vec2", head="aasist"), {"encoder.0.ffn": 5}),
+    "wav2vec2_nes2net_of_all_layers": lambda: grown(
+        encoder("wav2vec2", head="nes2net_x", layers_in="weighted_sum", do_stable_layer_norm=True), {}
+    ),
+    "wav2vec2_pooling_of_all_layers": lambda: _truncated(
+        encoder("wav2vec2", 3, layers_in="weighted_sum", pooling="mean_std"), 2
+    ),
+    "hubert_sls": lambda: grown(encoder("hubert", head="sls"), {"encoder.0.attention": 6}),
+    "wavlm_mhfa": lambda: _truncated(grown(encoder("wavlm", 3, head="mhfa"), {"encoder.1.ffn": 6}), 2),
     "wavlm": lambda: grown(encoder("wavlm"), {"encoder.0.ffn": 6}),
     "wavlm_pre_norm": lambda: _truncated(
         grown(encoder("wavlm", 3, do_stable_layer_norm=True), {"encoder.1.ffn": 6}), 2
@@ -87,12 +99,30 @@ def test_it_scores_as_our_model_does(case, tmp_path, monkeypatch):
         for aggregation in ("mean", "median", "min", "max", "first") if clip.stem == "long" else ("mean",):
             ours = model.score(clip, aggregation=aggregation, prior=0.3)
             found = theirs.score(clip, aggregation=aggregation, prior=0.3)
-            assert found.score == pytest.approx(ours.score, abs=1e-5)
+            assert found.score == pytest.approx(ours.score, rel=1e-6, abs=1e-5)
             assert found.probability == pytest.approx(ours.probability, abs=1e-5)
             assert found.bona_fide == ours.bona_fide
             assert [(w.start_s, w.end_s) for w in found.windows] == [(w.start_s, w.end_s) for w in ours.windows]
             seen.add(round(ours.score, 3))
     assert len(seen) > 3  # a network that says the same of every clip would prove nothing
+
+
+@pytest.mark.parametrize("head", ["linear", *HEADS])
+def test_no_name_of_the_one_file_is_given_twice(head):
+    """Files that know nothing of each other become one: the later name would be taken for the earlier."""
+    tree = ast.parse(joined({"network": "encoder", "head": {"kind": head}}))
+    given = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    given += [
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+        if isinstance(target, ast.Name)
+    ]  # fmt: skip
+    assert sorted(set(given)) == sorted(given)
+    others = {net.__name__ for name, net in HEADS.items() if name != head}
+    assert not others & set(given)
+
+
+def test_every_head_there_is_can_be_exported():
+    assert all(any(head.split("_")[0] in case for case in CASES) for head in HEADS)
 
 
 def test_every_network_there_is_can_be_exported():

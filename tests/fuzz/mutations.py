@@ -5,8 +5,10 @@ import random
 from typing import Any
 
 WORDS = (
-    "", " ", "nan", "NaN", "inf", "-inf", "1e999", "-1", "0", "1e-320", "9" * 400, "9" * 5000, "²", "٣", "0x10", "1_0",
-    "null", "true", "[]", "{}", "../../x", "/", "~nobody-of-that-name", "a" * 300, "ü" * 200, "\x1b[31mred", "\x07",
+    "", " ", "nan", "NaN", "inf", "-inf", "1e999", "-1", "0", "1e-320", "9" * 400, "9" * 5000, "²", "٣", "0x10",
+    "1_0",
+    "null", "true", "[]", "{}", "../x", "/proc/nowhere", "~nobody-of-that-name", "a" * 300, "ü" * 200,
+    "\x1b[31mred", "\x07",
     "%s%n", "{0}", "$(id)", "'; --", "\u202e", "𝟙", "1,5", "1e3", "--", "-", "bonafide", "spoof", "LA_0001",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (

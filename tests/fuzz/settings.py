@@ -13,7 +13,7 @@ import yaml
 from plastsearch.spec.coherence import paths
 from plastsearch.spec.sweep import SweepSpec
 from tests.fuzz import mutations
-from tests.fuzz.boxes import as_text
+from tests.fuzz.breaking import as_text
 
 DOMAINS: tuple[dict[str, Any], ...] = (
     {"kind": "int", "low": 0, "high": 10**12}, {"kind": "int", "low": 1, "high": 10**18, "log": True},
@@ -49,6 +49,16 @@ def as_space(rng: random.Random, path: Path) -> None:
             return
     path.unlink()
     path.write_bytes(json.dumps(plain).encode())
+
+
+def as_manifests(rng: random.Random, path: Path) -> None:
+    """One of several documents in a file changed, or a part of its text."""
+    documents = list(yaml.safe_load_all(path.read_text()))
+    at = rng.randrange(len(documents))
+    parts = [yaml.safe_dump(one).encode() for one in documents]
+    parts[at] = mutations.document(rng, documents[at])
+    path.unlink()
+    path.write_bytes(b"\n---\n".join(parts))
 
 
 def setting(rng: random.Random) -> tuple[str, Any]:
@@ -112,10 +122,6 @@ def as_table(rng: random.Random, path: Path) -> None:
     rows = [",".join(names)]
     rows += [",".join(str(cell.as_py()).replace("\n", " ") for cell in row) for row in zip(*columns, strict=True)]
     path.write_bytes("\n".join(rows).encode("utf-8", "replace"))
-
-
-def as_it_was(rng: random.Random, path: Path) -> None:
-    """Nothing is changed: what is broken is in the command line."""
 
 
 def _put(plain: Any, parts: list[str], value: Any) -> None:

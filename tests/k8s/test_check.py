@@ -75,7 +75,8 @@ def test_mistakes_are_told_in_sentences_and_by_the_exit_status(rendered, tmp_pat
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(broken))
     result = typed(tmp_path / "all.yaml")
     assert result.exit_code == 2
-    assert result.stderr == ("error: RayJob w2v-layers: spec.backofLimit: no such field; did you mean backoffLimit?\n")
+    said = "RayJob w2v-layers: spec.backofLimit: no such field; did you mean backoffLimit?"
+    assert result.stderr == f"error: {tmp_path / 'all.yaml'}: {said}\n"
     document = json.loads(typed(tmp_path / "all.yaml", "--json").stdout)
     assert document["ok"] is False
     assert document["mistakes"] == [

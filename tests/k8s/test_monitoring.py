@@ -11,22 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
+from plastsearch.execute.plain_metrics import PlainMeters
+from plastsearch.spec.methods import Runs
+from plastsearch.sweep.metrics import Exporter
+from plastsearch.sweep.view import SweepView
+from plastsearch.tracking.events import Opened
+from plastsearch.tracking.journal import read
+from plastsearch.tracking.ranking import ranking_of
+from plastsearch.tracking.records import trials
+from tests.made_sweep import make_sweep
 from tests.rendering import K8S, SWEEP, groups, of_kind, one, render, selects
 
 COMPONENT = K8S / "components" / "monitoring"
-FIGURES = {  # what a sweep's driver exports, all with the label `sweep`
-    "ray_plastsearch_trials_ended_total",
-    "ray_plastsearch_trials_running",
-    "ray_plastsearch_slots",
-    "ray_plastsearch_last_trial_ended_seconds",
-    "ray_plastsearch_tracker_lag_events",
-    "ray_plastsearch_store_bytes",
-    "ray_plastsearch_store_limit_bytes",
-    "ray_plastsearch_best",
-    "ray_plastsearch_gain",
-    "ray_plastsearch_gain_low",
-    "ray_plastsearch_gain_high",
-}
 OF_RAY = {"ray_node_gpus_utilization"}
 LABELS = 'namespace="n", sweep="s"'
 
@@ -58,7 +54,7 @@ def series(**values: str) -> list[dict[str, str]]:
     for name, samples in values.items():
         figure, _, status = name.partition("__")
         labels = f'{LABELS}, status="{status}"' if status else LABELS
-        told.append({"series": f"ray_plastsearch_{figure}{{{labels}}}", "values": samples})
+        told.append({"series": f"plastsearch_{figure}{{{labels}}}", "values": samples})
     return told
 
 
@@ -143,12 +139,60 @@ def queries() -> list[str]:
     return asked + [rule["expr"] for rule in rules()["groups"][0]["rules"]]
 
 
-def test_only_figures_that_a_sweep_exports_are_asked_for() -> None:
-    used = {name for query in queries() for name in re.findall(r"\bray_\w+", query)} - {
-        "ray_io_cluster",
-        "ray_io_group",
-    }
-    assert used - OF_RAY == FIGURES
+def exported(tmp_path: Path) -> set[str]:
+    """The names that a driver really tells, of a sweep with a front, a limit of its store and drawn figures."""
+    events = read(make_sweep(tmp_path / "night"))
+    records = trials(events)
+    (opened,) = [event for event in events if isinstance(event, Opened)]
+    view = SweepView(records, ranking_of(opened.spec, records.values()), Runs(24, 0, 0), slots=2)
+    view.drawn_with({"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.3})
+    with PlainMeters(0) as page:
+        Exporter(page, "night", view, tmp_path / "store", 2.5, print, cache=tmp_path).close()
+        return set(re.findall(r"^# TYPE (\S+)", page.text(), re.MULTILINE))
+
+
+def test_only_figures_that_a_sweep_exports_are_asked_for(tmp_path: Path) -> None:
+    used = {name for query in queries() for name in re.findall(r"\b(?:ray_|plastsearch_)\w+", query)}
+    used -= {"ray_io_cluster", "ray_io_group", *OF_RAY}
+    told = exported(tmp_path)
+    assert used <= told
+    for name in ("trials", "front_size", "hypervolume", "gpu_seconds_total", "gpu_seconds_saved_total",
+                 "tracker_lag_events", "store_bytes", "cache_bytes"):  # fmt: skip
+        assert f"plastsearch_{name}" in used, name
+
+
+def test_every_panel_asks_in_the_language_of_prometheus(tmp_path: Path) -> None:
+    board = json.loads((COMPONENT / "plastsearch.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    named = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(asked)]
+    (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": named}]}))
+    assert f"{len(asked)} rules found" in promtool("check", "rules", "panels.yaml", folder=tmp_path)
+
+
+def test_the_dashboard_has_the_shape_that_grafana_reads() -> None:
+    board = json.loads((COMPONENT / "plastsearch.json").read_text())
+    assert board["title"]
+    assert board["schemaVersion"] >= 30
+    numbers = [panel["id"] for panel in board["panels"]]
+    assert len(numbers) == len(set(numbers))
+    for panel in board["panels"]:
+        assert panel["type"] in {"stat", "timeseries"}
+        assert panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references)) >= 1
+    for rule in rules()["groups"][0]["rules"]:
+        assert {"alert", "expr", "labels", "annotations"} == rule.keys() - {"for"}
+        assert re.fullmatch(r"[0-9]+[smh]", rule.get("for", "0s"))
+
+
+def test_figures_of_a_cluster_get_the_name_that_the_dashboard_knows() -> None:
+    (end,) = yaml.safe_load((COMPONENT / "pod-monitor.yaml").read_text())["spec"]["podMetricsEndpoints"]
+    (rule,) = end["metricRelabelings"]
+    found = re.fullmatch(rule["regex"], "ray_plastsearch_slots")
+    assert found is not None
+    assert rule["replacement"].replace("$1", found[1]) == "plastsearch_slots"
+    assert re.fullmatch(rule["regex"], "ray_node_gpus_utilization") is None
 
 
 def test_every_panel_has_a_place_of_its_own() -> None:

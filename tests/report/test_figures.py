@@ -24,8 +24,9 @@ from plastsearch.analysis.figure import (
 from plastsearch.analysis.results import load_results
 from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.report import page as pages
-from plastsearch.report.page import pareto_figure, pareto_html, sites_figure, sites_html
+from plastsearch.report.page import pareto_figure, pareto_html
 from plastsearch.report.picture import MARKERS, pareto_png, sites_png
+from plastsearch.report.sites_page import sites_figure, sites_html
 from plastsearch.spec.methods import CONTROLS
 from tests.browser import Browser
 from tests.made_sweep import make_sweep
@@ -189,7 +190,8 @@ def test_a_figure_of_many_trials_is_packed_and_the_same(results, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_browser_shows_both_forms_alike(results, tmp_path, monkeypatch):
+@pytest.mark.browser
+def test_a_browser_shows_both_forms_alike(results, tmp_path, monkeypatch, screenshots):
     seen = []
     with Browser(tmp_path) as browser:
         for name, longest in (("plain", 10**9), ("packed", 1000)):
@@ -199,5 +201,7 @@ def test_a_browser_shows_both_forms_alike(results, tmp_path, monkeypatch):
             browser.until("document.querySelectorAll('#figure .points path').length > 0")
             seen.append(browser.run("document.querySelectorAll('#figure .points path').length"))
             assert browser.run("document.querySelectorAll('#views button').length") == 5
+            browser.picture(screenshots / f"figure-{name}.png")
         assert not browser.errors
-    assert seen[0] == seen[1] > 20
+        assert not [url for url in browser.requests if not url.startswith(("file:", "blob:", "data:"))]
+    assert seen[0] == seen[1] == len(results.plotted)  # each finished trial is one point

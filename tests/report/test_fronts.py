@@ -12,8 +12,9 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.pareto.noise import Noise
 from plastsearch.report.front_section import best_under, brackets, front_table, gain_words, parse_budget
 from plastsearch.report.page import pareto_figure
-from plastsearch.report.publish import caption, render, report_json, trials_csv
+from plastsearch.report.publish import caption, render, report_json
 from plastsearch.report.sections import opening, report
+from plastsearch.report.tables import trials_csv
 from plastsearch.report.trust import HEADING, reliabilities, trust
 from plastsearch.report.verdict import verdict
 from plastsearch.sweep.view import SweepView

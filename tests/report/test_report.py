@@ -11,8 +11,9 @@ import yaml
 from plastsearch.analysis.results import load_results
 from plastsearch.documents import Code, Heading, Points, Table, Text, as_html, as_markdown
 from plastsearch.report.front_section import front_table
+from plastsearch.report.losses import savings
 from plastsearch.report.publish import publish, render, report_json
-from plastsearch.report.sections import incoming, report, savings
+from plastsearch.report.sections import incoming, report
 from plastsearch.report.verdict import verdict
 from plastsearch.spec.sweep import SweepSpec
 from tests.made_sweep import make_sweep
@@ -74,7 +75,7 @@ def test_the_report_names_every_loss(results):
     for part in (
         "loss became NaN at step 41 of retrain", "worker process died", "Halted early", "no backward_ratio",
         "2 train and search-dev clips or lines could not be used", "3 evaluation clips or lines",
-        "timings vary by 17 % (1 trial)", "`train` 32 times",
+        "timings vary by 17 % (1 trial: 4)", "`train` 32 times",
         "Finalists", "eval EER", "| p, Holm |", "Differences in points of EER", "How to do it again", "space.yaml",
     ):  # fmt: skip
         assert part in text
@@ -95,9 +96,12 @@ def test_a_sweep_of_nothing_still_reports(tmp_path):
     assert "there is no front" in as_markdown(report(results))
     assert set(publish(results)) == {
         "pareto.html",
+        "choose.html",
         "report.md",
         "report.html",
         "trials.csv",
+        "trials.parquet",
+        "tables.tex",
         "space.yaml",
         "pareto.png",
     }

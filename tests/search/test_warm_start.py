@@ -11,7 +11,7 @@ import pytest
 
 from plastsearch.analysis.results import load_results
 from plastsearch.errors import PlastsearchError, SpecError
-from plastsearch.report.publish import trials_csv
+from plastsearch.report.tables import trials_csv
 from plastsearch.search.earlier_trials import read_source
 from plastsearch.search.openings import MOST, SHARE
 from plastsearch.search.space import open_space

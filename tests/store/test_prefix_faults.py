@@ -326,7 +326,7 @@ def test_activations_that_cannot_be_read_now_are_not_dropped(tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(activations.mmap, "mmap", troubled)
-        with pytest.raises(StorageError, match="try --no-cache"):
+        with pytest.raises(StorageError, match="try --no-activations"):
             cache.find(named("a"))
     assert cache.find(named("a")) is not None
 

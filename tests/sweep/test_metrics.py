@@ -1,9 +1,17 @@
 """What a sweep tells whoever watches the cluster, and that telling it can do no harm."""
 
+import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from plastsearch.errors import PlastsearchError
 from plastsearch.execute.inline import InlineExecutor
+from plastsearch.execute.plain_metrics import PlainMeters
 from plastsearch.spec.methods import Runs
 from plastsearch.sweep.metrics import Exporter
 from plastsearch.sweep.view import SweepView
@@ -107,3 +115,51 @@ def test_an_exporter_that_fails_is_said_once_and_one_that_hangs_is_left_behind(r
     records, _, seconds = told(rig, tmp_path / "b", Silent())
     assert len(records) == 7
     assert seconds < 2
+
+
+def test_without_a_cluster_a_page_shows_them_as_prometheus_reads_them(rig, tmp_path):
+    cache = tmp_path / "cache"
+    (cache / "clips").mkdir(parents=True)
+    (cache / "clips" / "shard").write_bytes(b"x" * 321)
+    (cache / "elsewhere").symlink_to(tmp_path)  # and what that leads to is not counted
+    with PlainMeters(0) as page:
+        records, said, _ = told(rig, tmp_path, page, cache=cache)
+        assert page.address.startswith("http://127.0.0.1:")  # nobody else can ask
+        with urllib.request.urlopen(page.address, timeout=10) as answer:
+            text = answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(page.address.replace("/metrics", "/other"), timeout=10)
+    families = {one.name: one for one in text_string_to_metric_families(text)}
+    found = {(one.name, *sorted(one.labels.items())): one.value for each in families.values() for one in each.samples}
+    sweep = ("sweep", "night")
+    states = [record.state for record in records.values()]
+    for state in ("done", "failed", "halted", "reused", "running"):
+        assert found["plastsearch_trials", ("state", state), sweep] == states.count(state)
+    assert found["plastsearch_front_size", sweep] >= 1
+    assert found["plastsearch_hypervolume", sweep] > 0
+    assert found["plastsearch_gpu_seconds_total", sweep] == sum(one.gpu_seconds for one in records.values())
+    assert found["plastsearch_trial_seconds_total", sweep] == sum(one.seconds for one in records.values())
+    assert found["plastsearch_tracker_lag_events", sweep] == 7
+    assert found["plastsearch_cache_bytes", sweep] >= 321
+    assert found["plastsearch_cache_bytes", sweep] < 1000
+    assert families["plastsearch_trials_ended"].type == "counter"
+    assert all(one.documentation for one in families.values())
+    assert said == []
+
+
+def test_names_are_quoted_and_numbers_that_are_none_are_told():
+    with PlainMeters(0) as page:
+        page.set("plastsearch_x", "a\nb\\c", float("nan"), {"sweep": 'my "best"\nnight\\'})
+        (family,) = text_string_to_metric_families(page.text())
+    (sample,) = family.samples
+    assert sample.labels == {"sweep": 'my "best"\nnight\\'}
+    assert sample.value != sample.value  # NaN
+
+
+def test_a_port_that_is_taken_is_told_before_anything_runs():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PlastsearchError, match=f"--metrics-port {port}: 127.0.0.1 cannot be listened on"):
+            PlainMeters(port)

@@ -2,16 +2,23 @@
 
 import http.server
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 START_S = 120.0
 
@@ -58,6 +65,19 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, with its workers."""
+        total = 0.0
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and self._process is not None:
+                try:
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue  # it has ended meanwhile
+                if int(fields[2]) == self._process.pid:  # its process group
+                    total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return total
 
     def _wait(self) -> None:
         end = time.monotonic() + START_S
@@ -125,3 +145,36 @@ class Between:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The address of a real PostgreSQL with an empty database, on a socket in a folder that goes with it."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("PostgreSQL is not installed here: Debian's package postgresql has the server")
+    # Apart from pytest's folders, which only their owner can enter: PostgreSQL refuses to run as root.
+    folder = Path(tempfile.mkdtemp(prefix="plastsearch-pg-"))
+    alone = os.getuid() == 0
+    if alone:
+        known = pwd.getpwnam("postgres")
+        os.chown(folder, known.pw_uid, known.pw_gid)
+    user = "postgres" if alone else pwd.getpwuid(os.getuid()).pw_name
+
+    def call(program: str, *words: str) -> None:
+        command = [str(programs[-1] / program), *words]
+        command = ["runuser", "-u", user, "--", *command] if alone else command
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+    data, log = str(folder / "data"), str(folder / "log")
+    try:
+        call("initdb", "-D", data, "-U", user, "-A", "trust", "--no-sync")
+        call("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-k {folder} -c listen_addresses='' -c fsync=off", "start")
+        try:
+            call("createdb", "-h", str(folder), "-U", user, "mlflow")
+            yield f"postgresql+psycopg://{user}@/mlflow?host={folder}"
+        finally:
+            call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)

@@ -26,7 +26,7 @@ def told(folder, number):
     lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     for event in lines:
         if event["event"] == "session":
-            event |= {"commit": f"{COMMIT}+", "branch": "main", "version": "0.1.0",
+            event |= {"commit": f"{COMMIT}+", "branch": "main", "versions": {"plastsearch": "0.1.0"},
                       "command": "plastsearch sweep spaces/w2v.yaml --out runs --resume"}  # fmt: skip
         if event["event"] == "end" and event["trial"] == number:
             event["details"]["data"] = {
@@ -67,6 +67,7 @@ def test_datasets_sources_files_and_system_metrics_are_where_mlflow_shows_them(f
         assert run.data.tags["mlflow.source.type"] == "LOCAL"
     assert parent.data.tags["mlflow.source.name"] == "plastsearch sweep spaces/w2v.yaml"
     assert parent.data.tags["mlflow.source.git.branch"] == "main"
+    assert parent.data.tags["plastsearch.version"] == "0.1.0"
     assert trial.data.tags["plastsearch.device"] == "cpu"
 
     def datasets(run):
@@ -121,6 +122,17 @@ def test_what_a_failed_trial_printed_is_with_its_run_and_no_other_file_of_the_ma
         assert {one.path for one in client.list_artifacts(runs[number], "trial")} == {
             "trial/config.json", "trial/plan.json"
         }  # fmt: skip
+
+
+def test_a_run_begins_with_the_first_attempt_whenever_it_was_made(folder, store):
+    place = sync(folder, store)
+    again = [one for one in trials(read(folder)).values() if one.attempts > 1]
+    assert again
+    for record in again:
+        assert record.begun_at < record.started_at
+        wanted = f"tags.`plastsearch.trial` = '{record.number}'"
+        (run,) = open_store(store).search_runs([place.experiment], wanted)
+        assert run.info.start_time == round(1000 * record.begun_at)
 
 
 @pytest.mark.parametrize("search", [4, MANY + 4])  # one by one, and many at once

@@ -104,7 +104,7 @@ def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Pat
     arguments = [
         "pretrain",
         str(tmp_path / "start"),
-        "--clips",
+        "--most",
         "48",
         "--steps",
         "2",

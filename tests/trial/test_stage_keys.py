@@ -48,6 +48,10 @@ CASES: dict[str, dict[str, Any]] = {
     "lora-layers": {"method": "lora", "rank": 2, "neurons": 0},
     "lora-all": {"method": "lora", "lora_on": "all"},
     "lora-parallel": {"method": "lora", "operator": "parallel"},
+    "recipe": {
+        "method": "plasticity",
+        "train": {"encoder_lr_ratio": 0.5, "layer_decay": 0.5, "average_best": 2, "checkpoint_layers": True},
+    },
     "sampler": {"method": "baseline", "data": {"balance": "sampler", "augment": ("rawboost5",)}},
     **{
         f"gradmax-{method}": {

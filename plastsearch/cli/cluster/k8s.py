@@ -35,11 +35,14 @@ def render_sweep(
         list[str] | None,
         typer.Option(metavar="IMAGE", help="Where plastsearch:TAG and plastsearch-gpu:TAG are found; repeatable."),
     ] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Else plastsearch.")] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where it runs; else plastsearch.")] = None,
     platform: Annotated[bool, typer.Option("--platform", help="With what sweeps share: MLflow, storage, …")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write SPACE as a folder of manifests for `kubectl apply -k`, and check it. No cluster is asked."""
+    """Write SPACE as a folder of manifests for `kubectl apply -k`, and check it. No cluster is asked.
+
+    Example: plastsearch k8s render search_spaces/w2v_layers.yaml --overlay gpu --name w2v --out w2v
+    """
     import time
 
     from plastsearch.cli.output import print_json
@@ -103,6 +106,8 @@ def check_manifests(
 ) -> None:
     """Check manifests against KubeRay 1.6 and 1.7, and whether their parts agree. No cluster is asked.
 
+    Example: plastsearch k8s check w2v --beside k8s/platform
+
     Exit status 2 if there is a mistake.
     """
     from plastsearch.cli.output import print_error, print_json
@@ -123,7 +128,7 @@ def check_manifests(
         ok = {"ok": not found, "objects": len(objects.all), "kuberay": wanted, "note": note}
         print_json({"manifests": str(manifests), **ok, "mistakes": mistakes})
     elif found:
-        print_error("\n".join(map(str, found)))
+        print_error("\n".join([f"{manifests}: {found[0]}", *map(str, found[1:])]))
     else:
         known = " and ".join(sorted(wanted))
         typer.echo(f"{manifests}: {len(objects.all)} objects, no mistakes (KubeRay {known})")
@@ -137,7 +142,7 @@ def check_manifests(
 
 
 Name = Annotated[str, typer.Argument(metavar="N", help="The sweep: the name of its RayJob.")]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace it runs in.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where it runs; else plastsearch.")]
 
 
 @app.command("watch")
@@ -147,6 +152,8 @@ def watch_sweep(
     once: Annotated[bool, typer.Option("--once", help="Look once and end with 0.")] = False,
 ) -> None:
     """Follow sweep N until it ends: its job, attempts, workers, trials and last events.
+
+    Example: plastsearch k8s watch w2v
 
     Exit status: that of the sweep (0 done, 2 bad input, 3 the cluster, 4 too many failures).
     """
@@ -206,7 +213,10 @@ def fetch_sweep(
     out: Annotated[Path | None, typer.Option(help="Root of all sweeps in the cluster; else as the job says.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Copy the folder of sweep N out of the cluster, without the store, through its head or the toolbox."""
+    """Copy the folder of sweep N out of the cluster, without the store, through its head or the toolbox.
+
+    Example: plastsearch k8s fetch w2v w2v
+    """
     from pathlib import PurePosixPath
 
     from plastsearch.cli.output import print_json

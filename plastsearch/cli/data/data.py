@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import print_json
 from plastsearch.spec.limits import MOST_RATE_HZ, MOST_WORKERS
 from plastsearch.spec.vocabulary import Corpus
@@ -13,8 +13,7 @@ from plastsearch.spec.vocabulary import Corpus
 app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or decode it ahead of a sweep.")
 
 GENERATED, *ON_DISK = get_args(Corpus)
-Name = Annotated[str, typer.Argument(help=options.listed(*ON_DISK, GENERATED))]
-Manifest = Annotated[str | None, typer.Option("--manifest", help="manifest: a CSV or Parquet table.")]
+Name = Annotated[str, typer.Argument(help=options.listed(*ON_DISK, GENERATED), autocompletion=completing.corpora)]
 CACHE = Path("plastsearch-runs/cache")
 
 
@@ -23,12 +22,15 @@ def inspect(
     name: Name,
     root: options.CorpusRoot = None,
     variant: options.CorpusVariant = None,
-    manifest: Manifest = None,
+    manifest: options.Manifest = None,
     files: Annotated[bool, typer.Option(help="Look whether every listed file is there.")] = True,
     cache: options.ClipCache = CACHE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Count clips per split, class, attack and speaker, and say whether they equal the published counts."""
+    """Count clips per split, class, attack and speaker, and say whether they equal the published counts.
+
+    Example: plastsearch data inspect asvspoof2019_la --root data/LA
+    """
     from plastsearch.cli.sessions import corpora
     from plastsearch.data.counts import count
     from plastsearch.data.sources import Source
@@ -47,7 +49,7 @@ def prepare(
     name: Name,
     root: options.CorpusRoot = None,
     variant: options.CorpusVariant = None,
-    manifest: Manifest = None,
+    manifest: options.Manifest = None,
     splits: Annotated[str, typer.Option(help="Which ones, with commas between them; default: all there are.")] = "",
     rate_hz: Annotated[
         int, typer.Option("--rate", min=1000, max=MOST_RATE_HZ, help="Samples per second of the decoded clips.")
@@ -60,7 +62,10 @@ def prepare(
     cache: options.ClipCache = CACHE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Decode a corpus once into the shared cache; sweeps then start at once. An interrupted run resumes."""
+    """Decode a corpus once into the shared cache; sweeps then start at once. An interrupted run resumes.
+
+    Example: plastsearch data prepare asvspoof2019_la --root data/LA
+    """
     from dataclasses import asdict
 
     from plastsearch.cli.sessions import corpora

@@ -27,6 +27,8 @@ def _group() -> None:
 def repair_journal(folder: options.SweepFolder, as_json: options.AsJson = False) -> None:
     """Take damaged lines out of a journal, keep them in a file beside it, and say what is lost with them.
 
+    Example: plastsearch journal repair plastsearch-runs/w2v_layers
+
     A trial whose end is lost runs again with --resume (finished stages are kept); one whose proposal is lost goes.
     """
     from plastsearch.tracking.journal import FILE

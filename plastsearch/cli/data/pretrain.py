@@ -5,18 +5,22 @@ from typing import Annotated, get_args
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_json
 from plastsearch.errors import SpecError
 from plastsearch.spec.limits import MOST_AMOUNT, MOST_AT_ONCE, MOST_COUNT, MOST_SEED
 from plastsearch.spec.vocabulary import Model as ModelName
 
 Folder = Annotated[Path, typer.Argument(help="Where to write; a new folder, usable as model.from.")]
-Model = Annotated[str, typer.Option(help=options.listed(*get_args(ModelName)))]
+Model = Annotated[str, typer.Option(help=options.listed(*get_args(ModelName)), autocompletion=completing.models)]
 Objective = Annotated[str, typer.Option(help="supervised, or contrastive (no labels; wav2vec2).")]
-Corpus = Annotated[str, typer.Option(help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.")]
-Manifest = Annotated[str | None, typer.Option(help="With --corpus manifest: the table of clips.")]
-Clips = Annotated[int | None, typer.Option(help="At most so many training clips; synthetic: so many.")]
+Corpus = Annotated[
+    str,
+    typer.Option(
+        help="A corpus of the data section, e.g. synthetic, asvspoof2019_la.", autocompletion=completing.corpora
+    ),
+]
+Most = Annotated[int | None, typer.Option(min=1, help="Training clips at most; synthetic: so many.")]
 DataSeed = Annotated[
     int, typer.Option(help="Of the synthetic corpus; trials have 0, and should not meet clips seen here.")
 ]
@@ -26,8 +30,6 @@ Length = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds cut from
 LearningRate = Annotated[float, typer.Option(min=0, max=MOST_AMOUNT, help="Highest learning rate.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of weights, order and masks.")]
 Threads = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="CPU threads.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-JsonAtEnd = Annotated[bool, typer.Option("--json", help="One JSON document at the end.")]
 
 
 def pretrain(
@@ -38,8 +40,8 @@ def pretrain(
     corpus: Corpus = "synthetic",
     root: options.CorpusRoot = None,
     variant: options.CorpusVariant = None,
-    manifest: Manifest = None,
-    clips: Clips = None,
+    manifest: options.Manifest = None,
+    most: Most = None,
     data_seed: DataSeed = 1,
     steps: Steps = 1500,
     batch: Batch = 16,
@@ -49,12 +51,14 @@ def pretrain(
     cache: options.ClipCache = Path("plastsearch-runs/cache"),
     device: options.Device = "auto",
     threads: Threads = 1,
-    quiet: Quiet = False,
-    as_json: JsonAtEnd = False,
+    quiet: options.Quiet = False,
+    as_json: options.JsonAtEnd = False,
 ) -> None:
     """Pretrain MODEL on a corpus's training clips, for a warm start without downloads.
 
-    Labels help most: `--clips 2000 --length-s 0.5 --steps 1000` takes a minute of one core. The contrastive objective
+    Example: plastsearch pretrain encoder/ --most 2000 --length-s 0.5 --steps 1000
+
+    Labels help most: `--most 2000 --length-s 0.5 --steps 1000` takes a minute of one core. The contrastive objective
     needs none, but in short trials on the generated corpus it gained no more than seeds differ by
     (benchmarks/RESULTS.md), and with clips below a second it stays at chance for hundreds of steps. A start from labels
     was tuned with a lower learning rate (1e-3) than random weights need (3e-3).
@@ -66,7 +70,7 @@ def pretrain(
     from plastsearch.spec.config import DataConfig, ModelConfig
 
     preset_widths(known_model(model), preset)  # for its messages, which name what is known
-    given = {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": clips}
+    given = {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": most}
     try:
         network = ModelConfig.model_validate({"name": model, "preset": preset})
         data = DataConfig.model_validate({**given, "seed": data_seed})

@@ -28,7 +28,10 @@ def list_stages(
     store: Where = DEFAULT,
     as_json: options.AsJson = False,
 ) -> None:
-    """List finished stages, the least useful first: seconds saved per GB, halved with every day unused."""
+    """List finished stages, the least useful first: seconds saved per GB, halved with every day unused.
+
+    Example: plastsearch store ls --store plastsearch-runs/store
+    """
     from plastsearch.store.records import StageRecords
     from plastsearch.store.room import entries as listed
     from plastsearch.store.room import foreign
@@ -65,7 +68,10 @@ def collect_stages(
     unused_days: Annotated[float | None, typer.Option(min=0, help="Drop what was not used for so long.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay."""
+    """Drop stages, to be computed again when needed; those in use, and those that others keep tensors in, stay.
+
+    Example: plastsearch store gc --max-gb 20
+    """
     from plastsearch.store.records import StageRecords
     from plastsearch.store.room import collect
 
@@ -103,6 +109,8 @@ def push_sweep(
 ) -> None:
     """Copy a sweep, finished or not, into a bucket: journal, reports, scores, and the stages of its front.
 
+    Example: plastsearch store push plastsearch-runs/w2v_layers s3://bucket/w2v_layers
+
     What is there already is not sent again; after a kill the same command goes on. Credentials: AWS_ACCESS_KEY_ID and
     the other usual variables or files.
     """
@@ -126,7 +134,10 @@ def pull_sweep(
     endpoint: Endpoint = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a pushed sweep back, every file checked against its checksum; put in place once all is there."""
+    """Bring a pushed sweep back, every file checked against its checksum; put in place once all is there.
+
+    Example: plastsearch store pull s3://bucket/w2v_layers plastsearch-runs
+    """
     from plastsearch.store.objects import Objects, Place
     from plastsearch.sweep.archive import pull
 

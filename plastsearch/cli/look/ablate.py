@@ -7,13 +7,21 @@ from typing import Annotated
 import typer
 
 from plastsearch.addresses import address_of
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 
-Trial = Annotated[str, typer.Argument(help="Its number, or best (that grew), or knee (of the front).")]
+Trial = Annotated[
+    str,
+    typer.Argument(
+        help="Its number, or best (that grew), or knee (of the front).", autocompletion=completing.trials_of
+    ),
+]
 Seeds = Annotated[
     int, typer.Option(min=1, help="Seeds of every run, the trial's own first; intervals cover them, too.")
 ]
-Metric = Annotated[str | None, typer.Option(help="What is gained or lost; else the sweep's first objective.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="What is gained or lost; else the sweep's first objective.", autocompletion=completing.metrics),
+]
 MaxRuns = Annotated[
     int | None, typer.Option(min=1, help="Runs at most, of all sessions; the paths end where they stand.")
 ]
@@ -41,6 +49,8 @@ def ablate(
     as_json: options.JsonAtEnd = False,
 ) -> None:
     """Tell why a trial won: from the baseline to it, one field at a time, by runs that share its sweep's stages.
+
+    Example: plastsearch ablate plastsearch-runs/w2v_layers best --dry-run
 
     Greedy both ways: forward adds what helps most, backward takes away what costs least. Exit status as of sweep.
     """

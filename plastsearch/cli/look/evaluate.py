@@ -36,7 +36,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the bootstrap.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack."""
+    """Judge a score file: EER with interval, minDCF, actDCF, Cllr, t-DCF, pooled and per attack.
+
+    Example: plastsearch evaluate scores.txt --protocol protocol.txt
+    """
     from plastsearch.scores.files import judge, read_scores
     from plastsearch.scores.keys import read_key, read_verifier
 

@@ -25,6 +25,8 @@ def sync(
 ) -> None:
     """Bring MLflow level with a sweep's journal, and say what that took; a second time there is nothing to do.
 
+    Example: plastsearch sync plastsearch-runs/w2v_layers --register detector
+
     What the journal has and MLflow lacks is written, each number once; nothing in the journal changes.
     """
     from plastsearch.errors import PlastsearchError

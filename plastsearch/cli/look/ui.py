@@ -21,7 +21,10 @@ from plastsearch.tracking import mlflow_server
 from plastsearch.tracking.mlflow_server import HOST
 
 START_S = 180.0  # a server on a machine that trains takes its time
-WORDS = {"figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": "Trials", "finalists": "Finalists"}
+WORDS = {
+    "choose": "Choose", "figure": "Pareto figure", "run": "Sweep", "front": "Front", "trials": "Trials",
+    "finalists": "Finalists",
+}  # fmt: skip
 VIEWS = ("front", "trials", "finalists")
 
 
@@ -40,6 +43,8 @@ def ui(
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one JSON document.")] = False,
 ) -> None:
     """Show a sweep in MLflow: brings the records up to date, serves them here and prints the figure's address.
+
+    Example: plastsearch ui plastsearch-runs/w2v_layers
 
     The address holds the key of this session: nobody else on this machine, and no other, can use the server.
     """
@@ -65,11 +70,13 @@ def ui(
 
 
 def _addresses(base: str, experiment: str, run: str) -> dict[str, str]:
+    from plastsearch.choose.page import FILE as CHOOSE
     from plastsearch.report.publish import PAGE
     from plastsearch.tracking import mlflow_pages as pages
 
     views = {name: pages.view_page(experiment, key) for name, key in zip(VIEWS, pages.VIEWS, strict=True)}
-    routes = {"figure": pages.artifact_page(experiment, run, f"pareto/{PAGE}"), "run": pages.run_page(experiment, run)}
+    routes = {"choose": pages.artifact_page(experiment, run, f"report/{CHOOSE}")}
+    routes |= {"figure": pages.artifact_page(experiment, run, f"pareto/{PAGE}"), "run": pages.run_page(experiment, run)}
     return {name: base + route for name, route in (routes | views).items()}
 
 

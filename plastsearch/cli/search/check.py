@@ -16,6 +16,8 @@ def check(
 ) -> None:
     """Validate SPACE: each mistake with file, line and key; then its size, sites, objectives and budget.
 
+    Example: plastsearch check search_spaces/smoke.yaml --set search.trials=12
+
     Exit status 2 if there is a mistake.
     """
     from plastsearch.cli.output import print_error, print_json

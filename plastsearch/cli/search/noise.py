@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_blocks, print_json
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.limits import MOST_REPEATS
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def noise(
-    target: Annotated[Path, typer.Argument(help="A search space, or the folder of a sweep that has run.")],
+    target: Annotated[
+        Path,
+        typer.Argument(help="A search space, or the folder of a sweep that has run.", autocompletion=completing.spaces),
+    ],
     configurations: Annotated[
         int,
         typer.Option(
@@ -49,6 +52,8 @@ def noise(
     as_json: options.JsonAtEnd = False,
 ) -> None:
     """Measure a space's noise: k configurations × r seeds, which metric to search by, how many seeds it takes.
+
+    Example: plastsearch noise search_spaces/w2v_layers.yaml -k 8 --seeds 4
 
     Of a sweep's folder nothing is run: its replicates and finalists are read. Exit status as of `sweep`.
     """

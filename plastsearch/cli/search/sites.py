@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_json, print_listing
 from plastsearch.documents import Table
 from plastsearch.spec.vocabulary import Model
@@ -13,7 +13,7 @@ COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "`ne
 
 
 def sites(
-    model: Annotated[str, typer.Argument(help=options.listed(*get_args(Model)))],
+    model: Annotated[str, typer.Argument(help=options.listed(*get_args(Model)), autocompletion=completing.models)],
     preset: options.Preset = "tiny",
     source: Annotated[
         str | None, typer.Option("--from", help="A folder with weights; its config.json is read.")
@@ -24,7 +24,10 @@ def sites(
         Literal["own", "lif"], typer.Option(help="lif: of the spiking network; the sites are the same.")
     ] = "own",
 ) -> None:
-    """List the sites of MODEL: names for `layers`, widths, the unit of `neurons`, parameters per neuron."""
+    """List the sites of MODEL: names for `layers`, widths, the unit of `neurons`, parameters per neuron.
+
+    Example: plastsearch sites wav2vec2 --preset base
+    """
     from plastsearch.models.catalog import known_model, preset_widths
     from plastsearch.models.sites import UNITS, missing_sites, site_table
     from plastsearch.spec.config import ModelConfig

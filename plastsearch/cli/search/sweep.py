@@ -31,6 +31,8 @@ def sweep(
     store_max_gb: options.StoreMaxGb = None,
     checkpoint_s: options.CheckpointS = None,
     mlflow: options.Mlflow = None,
+    metrics_port: options.MetricsPort = None,
+    metrics_host: options.MetricsHost = "127.0.0.1",
     deterministic: options.Deterministic = False,
     notify: options.Notify = None,
     quiet: options.Quiet = False,
@@ -38,6 +40,8 @@ def sweep(
     json_lines: options.JsonLines = False,
 ) -> None:
     """Search: run trials of a space until its budget is spent, and show which are not dominated.
+
+    Example: plastsearch sweep search_spaces/w2v_layers.yaml --trials 8
 
     An interrupted sweep goes on with --resume and loses nothing. Exit status: 0 done, 2 bad input, 3 the cluster cannot
     fit a trial, 4 too many failures, 75 another driver has the folder, 130 interrupted.
@@ -48,6 +52,10 @@ def sweep(
         raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
     short = {"search.trials": trials, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    from plastsearch.preflight.machine import check_limits
+
+    if not dry_run:
+        check_limits(executor)  # before what takes most is loaded
     from plastsearch.cli.sessions.sweep import Showing, attempt, load
     from plastsearch.sweep.notify import target
     from plastsearch.sweep.options import Options
@@ -64,8 +72,8 @@ def sweep(
     where = Options(
         root=out, name=name, resume=resume, executor=executor, address=address, store=store, cache=cache, clips=clips,
         finalists=final, space_file=space, overrides=overrides, mlflow=mlflow, cache_max_gb=cache_max_gb,
-        store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
-        notify=notify or (),
+        store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic, notify=notify or (),
+        metrics_port=metrics_port, metrics_host=metrics_host,
     )  # fmt: skip
     try:
         outcome = attempt(space, where, Showing(quiet=quiet, as_json=as_json, json_lines=json_lines))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from plastsearch.cli import options
+from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_json, print_table
 from plastsearch.documents import Table
 from plastsearch.spec.limits import MOST_AT_ONCE, MOST_REPEATS
@@ -22,41 +22,41 @@ SHOWN = (
 
 def trial(
     source: Annotated[
-        Path | None, typer.Argument(help="A configuration, or a search space (its `base` is run); none: the defaults.")
+        Path | None,
+        typer.Argument(
+            help="A configuration, or a search space (its `base` is run); none: the defaults.",
+            autocompletion=completing.spaces,
+        ),
     ] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="path=value, e.g. --set train.steps=100.")] = None,
-    out: Annotated[Path, typer.Option(help="Where finished stages and decoded clips are kept.")] = Path(
-        "plastsearch-runs"
-    ),
+    sets: options.Sets = None,
+    out: options.Out = Path("plastsearch-runs"),
     device: options.Device = "auto",
     threads: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Threads of one operation on a CPU.")] = 1,
     workers: Annotated[
         int | None,
         typer.Option(min=0, max=MOST_REPEATS, help="Threads that prepare batches; else by device and --threads."),
     ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Equal runs on one GPU agree to the last bit; slower.")
-    ] = False,
+    deterministic: options.Deterministic = False,
     share: Annotated[bool, typer.Option("--share/--no-share", help="Reuse stages that other trials finished.")] = True,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep activations below the frozen part.")] = True,
-    cache_max_gb: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="GB", help="Kept activations; else half of what is free."),
-    ] = None,
-    store_max_gb: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="GB", help="Finished stages: beyond it the least useful go."),
-    ] = None,
-    checkpoint_s: Annotated[
-        float,
-        typer.Option(min=0, metavar="SECONDS", help="Least time between checkpoints inside a stage."),
-    ] = 60.0,
+    activations: Annotated[
+        bool,
+        typer.Option("--activations/--no-activations", " /--no-cache", help="Keep activations below the frozen part."),
+    ] = True,
+    store: options.Store = None,
+    cache: options.Cache = None,
+    clips: options.Clips = None,
+    cache_max_gb: options.CacheMaxGb = None,
+    store_max_gb: options.StoreMaxGb = None,
+    checkpoint_s: options.CheckpointS = None,
     evaluation: Annotated[
         bool, typer.Option("--final", help="A finalist: score the evaluation split once, at the end.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document at the end instead of a table.")] = False,
+    as_json: options.JsonAtEnd = False,
 ) -> None:
-    """Run one trial: its stages, its error rate, its costs. Interrupted, it goes on where it stood."""
+    """Run one trial: its stages, its error rate, its costs. Interrupted, it goes on where it stood.
+
+    Example: plastsearch trial search_spaces/smoke.yaml --set method=dropin --set neurons=8
+    """
     from plastsearch.errors import TrialError
     from plastsearch.spec.config import RunSettings
     from plastsearch.spec.load import read_trial
@@ -66,9 +66,10 @@ def trial(
     from plastsearch.trial.run import run_trial
 
     settings = RunSettings(
-        device=device, threads=threads, loader_workers=workers, store=out / "store", cache=out / "cache",
-        share_stages=share, cache_prefix=cache, data_progress=True, cache_max_gb=cache_max_gb,
-        store_max_gb=store_max_gb, checkpoint_s=checkpoint_s, deterministic=deterministic,
+        device=device, threads=threads, loader_workers=workers, store=store or out / "store",
+        cache=cache or out / "cache", clips=clips, share_stages=share, cache_prefix=activations, data_progress=True,
+        cache_max_gb=cache_max_gb, store_max_gb=store_max_gb, deterministic=deterministic,
+        **({} if checkpoint_s is None else {"checkpoint_s": checkpoint_s}),
     )  # fmt: skip
     err = console(stderr=True)
     # Progress goes to standard error, so that `--json` leaves one document on standard output.

@@ -131,6 +131,8 @@ def print_dry_run(
         cost += f" one after the other ({forecast.device}, {1e3 * (forecast.step_s or 0):,.0f} ms a step)"
     lines.append(f"cost: {cost}")
     lines.append(f"sharing stages between trials saves about {forecast.saved:.0%} of the search's steps")
+    if forecast.needs is not None:
+        lines.append(forecast.needs.text())
     if forecast.kept is not None:
         lines.append(forecast.kept.text())
     if per_hour and priced is None:

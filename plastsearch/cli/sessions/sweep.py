@@ -248,6 +248,7 @@ def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> 
     if outcome.status == "budget":
         out.print(f"Ended early: {outcome.reason}", markup=False)
     rows = {"Results": str(outcome.folder)}
-    rows |= {"Report": files["report.md"], "Figure": files["pareto.html"]} if files else {}
+    named = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
+    rows |= {name: files[file] for name, file in named.items()} if files else {}
     for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
         out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)

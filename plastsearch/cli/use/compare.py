@@ -22,7 +22,7 @@ def compare(
         Path | None,
         typer.Option("--protocol", "-p", help="Classes, attacks and speakers; trials of one sweep may do without."),
     ] = None,
-    audio: Annotated[Path | None, typer.Option(help="The folder of the protocol's clips, for models.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The folder of the protocol's clips.")] = None,
     subset: Annotated[str | None, typer.Option(help="Of a 2021 key: eval (default), progress or hidden.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write page, pictures, tables and JSON into this folder.")] = None,
     all_pairs: Annotated[

@@ -8,7 +8,7 @@ from plastsearch.cli import options
 
 
 def demo(
-    model: Annotated[str, typer.Argument(help="SWEEP:best, SWEEP:17, an exported folder or a model of MLflow.")],
+    model: options.ModelName,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of this machine; 0 for any that is free.")] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page at once.")] = True,
     device: options.Device = "auto",

@@ -10,7 +10,7 @@ from plastsearch.cli.output import console, drawing, print_blocks, print_json
 
 
 def drift(
-    model: Annotated[str, typer.Argument(help="SWEEP:best, SWEEP:17, an exported folder or a model of MLflow.")],
+    model: options.ModelName,
     reference: Annotated[Path, typer.Option(help="A folder of audio like that on which the model was judged.")],
     new: Annotated[Path, typer.Option(help="The folder of audio that came in.")],
     out: Annotated[Path | None, typer.Option(help="Write page and JSON into this folder.")] = None,

@@ -13,7 +13,7 @@ METHODS = ("grad-cam", "integrated-gradients", "attention")
 
 
 def explain(
-    model: Annotated[str, typer.Argument(help="SWEEP:best, SWEEP:17, an exported folder or a model of MLflow.")],
+    model: options.ModelName,
     audio: Annotated[
         list[Path] | None, typer.Argument(metavar="[AUDIO…]", help="Clips to draw; none: evidence alone.")
     ] = None,
@@ -49,7 +49,9 @@ def explain(
 ) -> None:
     """Draw what a model's verdicts rest on, with evidence: relevance over spectrograms, deletion and splice tests.
 
-    Example: plastsearch explain runs/w2v_layers:best clip.flac --neurons. Exit status 1: some clips could not be read.
+    Example: plastsearch explain runs/w2v_layers:best clip.flac --neurons
+
+    Exit status 1: some clips could not be read.
     """
     names = tuple(dict.fromkeys(method or ()))
     for name in names:

@@ -11,7 +11,7 @@ from plastsearch.cli.output import console, print_json
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="SWEEP:best, SWEEP:17, SWEEP:17/seed3, a folder, an MLflow model.")],
+    model: options.ModelName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export; never anything else.")] = False,
     transformers: Annotated[
@@ -41,8 +41,8 @@ def export(
     scores: Annotated[
         Path | None, typer.Option(help="For --arena: the score file of that data set; or --protocol and --audio.")
     ] = None,
-    protocol: Annotated[Path | None, typer.Option(help="For --arena without --scores: the clips' protocol.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="For --arena without --scores: the clips' folder.")] = None,
+    protocol: Annotated[Path | None, typer.Option(help="For --arena without --scores: classes of the clips.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The folder of the protocol's clips.")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="For --arena: your answers in its sheet, a meta.yaml of the arena's own form.")
     ] = None,

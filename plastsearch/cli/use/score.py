@@ -41,9 +41,12 @@ def score(
     batch: Annotated[int | None, typer.Option(min=1, max=4096, help="Windows at a time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=64, help="That read files ahead.")] = None,
     device: options.Device = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing but the result.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Score files with a found model: log-likelihood ratio or logit difference, probability, decision."""
+    """Score files with a found model: log-likelihood ratio or logit difference, probability, decision.
+
+    Example: plastsearch score plastsearch-runs/w2v_layers:best clips/ --csv
+    """
     from plastsearch.cli.sessions.score import Request, run
 
     run(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from plastsearch.export.portable.pooling import Pooled
+from plastsearch.export.portable.heads import Judged
 
 
 class Convolution(nn.Module):
@@ -237,8 +237,8 @@ class Layers(nn.Module):
         self.layer_norm = nn.LayerNorm(shape["hidden"], eps=shape["eps"])
         self.layers = nn.ModuleList(encoder_layer(layer, shape) for layer in shape["layers"])
 
-    def forward(self, hidden_BTD: Tensor) -> Tensor:
-        """The same frames, ready to pool."""
+    def forward(self, hidden_BTD: Tensor) -> list[Tensor]:
+        """What the first layer reads and what each layer gives; the last of them is ready to pool."""
         hidden_BTD = hidden_BTD + self.pos_conv_embed(hidden_BTD)
         if not self.pre_norm:
             hidden_BTD = self.layer_norm(hidden_BTD)
@@ -248,9 +248,12 @@ class Layers(nn.Module):
             while isinstance(first, OnTop):
                 first = first.base
             bias_HTT = first.attention.position_bias(hidden_BTD.shape[1], self.furthest)
+        states = [hidden_BTD]
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, bias_HTT)
-        return self.layer_norm(hidden_BTD) if self.pre_norm else hidden_BTD
+            states.append(layer(states[-1], bias_HTT))
+        if self.pre_norm:
+            states[-1] = self.layer_norm(states[-1])
+        return states
 
 
 class Backbone(nn.Module):
@@ -262,23 +265,25 @@ class Backbone(nn.Module):
         self.feature_projection = Projection(shape)
         self.encoder = Layers(shape)
 
-    def forward(self, wave_BT: Tensor) -> Tensor:
-        """50 frames per second."""
-        frames_BTD: Tensor = self.encoder(self.feature_projection(self.feature_extractor(wave_BT)))
-        return frames_BTD
+    def forward(self, wave_BT: Tensor) -> list[Tensor]:
+        """50 frames per second, before and after each layer."""
+        states: list[Tensor] = self.encoder(self.feature_projection(self.feature_extractor(wave_BT)))
+        return states
 
 
-class Encoder(Pooled):
-    """A transformer encoder under pooling and a linear head."""
+class Encoder(Judged):
+    """A transformer encoder under a head."""
 
     def __init__(self, shape: dict[str, Any]) -> None:
         super().__init__(shape["head"])
         self.backbone = Backbone(shape)
         self.normalize = bool(shape["normalize"])
+        self.every_layer = bool(shape["head"].get("every_layer", False))
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         """Logits of each clip."""
         if self.normalize:
             centred_BT = wave_BT - wave_BT.mean(1, keepdim=True)
             wave_BT = centred_BT / (centred_BT.square().mean(1, keepdim=True) + 1e-7).sqrt()
-        return self.classify(self.backbone(wave_BT))
+        states = self.backbone(wave_BT)
+        return self.classify(torch.stack(states, 1) if self.every_layer else states[-1])

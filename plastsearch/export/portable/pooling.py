@@ -34,7 +34,7 @@ class Pooled(nn.Module):
 
     def __init__(self, head: dict[str, Any]) -> None:
         super().__init__()
-        self.pool = Pool(head["pooling"], head["features"], head["attention_hidden"])
+        self.pool: nn.Module = Pool(head["pooling"], head["features"], head["attention_hidden"])
         self.head = nn.Linear(head["inputs"], 2)
 
     def classify(self, frames_BTD: Tensor) -> Tensor:
