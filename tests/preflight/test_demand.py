@@ -32,6 +32,7 @@ def test_shapes_alone_tell_what_real_weights_tell() -> None:
     assert found.clip_gflop == pytest.approx(1.5 * backward_gflop(lambda: real(wave)), rel=0.01)
 
 
+@pytest.mark.slow
 def test_layers_computed_twice_take_less_memory_and_more_time() -> None:
     with torch.device("meta"):
         network = build("wav2vec2", "base", head="aasist")
