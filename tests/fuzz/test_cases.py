@@ -18,6 +18,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.files import new_folder
 from plastsearch.use.story import check_story
 from tests.fuzz.children import run
+from tests.fuzz.verdicts import of_outcome
 
 HEAD = "base: {model: {name: grnn}, method: plasticity}\nspace:\n"
 NEURONS = "  neurons: {kind: choice, of: [8]}\n"
@@ -95,9 +96,9 @@ def box(folder: Path, **files: str) -> Path:
 def told(words: list[str], folder: Path) -> str:
     """What a command says that must end with status 2 and no traceback."""
     outcome = run(words, folder)
-    assert outcome.fault() is None, (outcome.fault(), outcome.err[-2000:])
-    assert outcome.status == 2, (outcome.out, outcome.err)
-    return " ".join(outcome.err.replace("│", " ").split())
+    assert of_outcome(outcome) is None, (of_outcome(outcome), outcome.text[-2000:])
+    assert outcome.status == 2, outcome.text
+    return " ".join(outcome.err.decode().replace("│", " ").split())
 
 
 @pytest.mark.parametrize(("text", "words"), SPACES, ids=lambda value: value[-40:])
