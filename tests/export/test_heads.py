@@ -57,7 +57,10 @@ def test_an_onnx_file_scores_clips_of_other_lengths_as_the_network_does(head, la
     assert len(written.parity.lengths) >= 5
 
 
-@pytest.mark.parametrize(("head", "layers_in"), [("mhfa", "last"), ("linear", "weighted_sum"), ("aasist", "last")])
+@pytest.mark.parametrize(
+    ("head", "layers_in"),
+    [("mhfa", "last"), ("linear", "weighted_sum"), pytest.param("aasist", "last", marks=pytest.mark.slow)],
+)
 def test_each_way_to_explain_works_with_a_head(head, layers_in):
     inputs = Inputs(encoder("wav2vec2", head=head, layers_in=layers_in))
     read = inputs.read(torch.from_numpy(np.random.default_rng(2).standard_normal((1, 8000)).astype(np.float32)))[0]
