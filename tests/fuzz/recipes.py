@@ -123,11 +123,30 @@ SEARCH = [
     with_set(TRIAL),
     replace(with_flags(TRIAL), share=1),
 ]
+FIRST = Recipe(["new", "out/first.yaml", "--model", "grnn", "--from", "in/weights", "--json"], WEIGHTS, share=2)
+EXAMINED = Recipe(
+    ["doctor", "--out", "in/sweep", "--mlflow", "sqlite:///in/sweep/trials.jsonl"], FOLDER, share=1, whole=1
+)
+SCHEMA = Recipe(["schema", "space", "--out", "out/schema.json"], share=1)
+SCRIPT = Recipe(["completion", "bash"], share=1)
+START = [
+    FIRST,
+    with_flags(FIRST),
+    EXAMINED,
+    with_flags(EXAMINED),
+    SCHEMA,
+    with_flags(SCHEMA),
+    SCRIPT,
+]
+SHOWN = Recipe(["show", "in/sweep"], [*JOURNAL, *FOLDER])
 SHOW = Recipe(["report", "in/sweep"], [*JOURNAL, *FOLDER], writes=REPORT)
 MIRROR = Recipe(["ui", "in/sweep", "--no-serve", "--no-serve"], [*JOURNAL, *FOLDER], writes=["in/sweep"], share=1)
 FORECAST = Recipe(["ablate", "in/sweep", "1", "--dry-run", "--dry-run", "--executor", "inline"], [*JOURNAL, *FOLDER])
 JUDGED = Recipe(["evaluate", "in/scores.txt", *KEY], SCORES, share=6)
 LOOK = [
+    SHOWN,
+    with_flags(SHOWN),
+    Recipe(["show", "in/made", "best"], MADE),
     SHOW,
     Recipe(["report", "in/sweep", "--json", "--under", "params_total=1e6"], JOURNAL, writes=REPORT),
     Recipe(["report", "in/sweep", "--skip-bad-lines", "--out", "out/r"], JOURNAL),
@@ -233,4 +252,4 @@ CLUSTER = [
     MANIFEST,
     with_flags(MANIFEST),
 ]
-RECIPES: list[Recipe] = [*SEARCH, *LOOK, *USE, *DATA, *CLUSTER]
+RECIPES: list[Recipe] = [*START, *SEARCH, *LOOK, *USE, *DATA, *CLUSTER]
