@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import plastsearch
 from plastsearch.addresses import address_of
 from plastsearch.audio import write_audio
+from plastsearch.data.windows import HOP_S
 from plastsearch.errors import PlastsearchError
 from plastsearch.models.catalog import SPEECH
 from plastsearch.tracking.mlflow_models import (
@@ -32,7 +33,7 @@ from plastsearch.tracking.mlflow_models import (
     save_model,
 )
 from plastsearch.use.answering import AUDIO, RATE, SAMPLES
-from plastsearch.use.model import HOP_S, Model
+from plastsearch.use.model import Model
 
 CODE = Path(__file__).with_name("mlflow_code.py")
 # What scoring imports of this package; it goes with the model, so that a server needs no plastsearch of its own.

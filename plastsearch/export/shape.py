@@ -63,6 +63,7 @@ def _front_end(front_end: Any) -> Shape:
     return {
         "kind": front_end.kind, "rate_hz": front_end.rate_hz, "n_fft": shape.n_fft, "window": shape.window,
         "hop": shape.hop, "bands": shape.bands, "n_out": shape.n_out, "normalise": front_end.normalise,
+        "deltas": front_end.deltas,
     }  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def _resnet18(detector: Any) -> Shape:
     return {
         "network": "resnet18", "front_end": _front_end(detector.front_end), "stages": stages,
         "spikes": detector.plain_config().get("spikes"), "channels": detector.conv1.out_channels,
+        "stem": detector.plain_config().get("stem", "quarter"),
     }  # fmt: skip
 
 

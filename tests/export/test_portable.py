@@ -26,6 +26,9 @@ CASES = {
     "grnn_both_ways_attention": lambda: grown(
         built("grnn", bidirectional=True, pooling="attention", front_end="log_mel"), {"gru.1": 4}
     ),
+    "grnn_clip_slopes": lambda: grown(built("grnn", normalise="clip", deltas=2), {"gru.1": 4}),
+    "resnet18_none_whole": lambda: grown(built("resnet18", normalise="none", stem="whole", deltas=1, masks=2), {}),
+    "resnet18_as_before": lambda: grown(built("resnet18", normalise="clip", stem="quarter"), {"layer1.0": 2}),
     "grnn_stacked": lambda: grown(built("grnn", front_end="mfcc"), {"gru.1": 4}, "stack"),
     "grnn_parallel": lambda: grown(built("grnn", bidirectional=True), {"gru.0": 6, "gru.2": 2}, "parallel"),
     "grnn_spiking": lambda: grown(built("grnn", reset="hard", **LIF), {"gru.0": 5}),

@@ -25,6 +25,7 @@ def test_each_names_a_known_encoder_and_the_figures_it_aims_at(path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_a_shrunken_run_ends_with_a_report_that_judges_the_aims(path: Path, tmp_path: Path) -> None:
     model = yaml.safe_load(path.read_text())["base"]["model"]
