@@ -10,10 +10,11 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 CUDA = nvidia-[a-z0-9-]*|cuda-[a-z0-9-]*|triton
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' plastsearch/version.py)
 BUILDER ?= docker
+RELEASE ?= Unreleased
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all gpu results env lint lock lock-torch-cpu images clean help
+.PHONY: sweep test test-all gpu results env lint lock lock-torch-cpu dist fresh notes images clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -59,6 +60,16 @@ lock:  ## compile the locks anew (versions and hashes, no addresses)
 
 lock-torch-cpu:  ## compile requirements-torch-cpu.lock anew: needs PyTorch's own index, of which uv knows the address
 	grep -oE '^torch==[0-9.]+' requirements.lock | $(COMPILE) - --no-deps --torch-backend cpu -o requirements-torch-cpu.lock
+
+dist: env  ## build wheel and sdist into dist/, from the sdist what is in the wheel
+	$(BIN)/uv build --quiet --python $(BIN)/python --out-dir dist
+
+fresh: env  ## install the wheel, with all it needs, for the oldest and the newest Python that are here, and search
+	$(BIN)/python -m pytest -q -m slow tests/packaging $(ARGS)
+
+notes:  ## release notes out of the changelog: make notes RELEASE=0.1.0; without a release what is not released yet
+	@sed -n '/^## \[$(RELEASE)\]/,/^## \[/{/^## \[/d;p}' CHANGELOG.md | grep . || \
+		{ echo "CHANGELOG.md has no section [$(RELEASE)]" >&2; exit 1; }
 
 images:  ## build the two images for a cluster: make images BUILDER=podman
 	for kind in cpu gpu; do \

@@ -16,9 +16,10 @@ from plastsearch.data.corpora import READERS
 from plastsearch.growth.criteria import CRITERIA
 from plastsearch.models.build import BUILDERS
 from plastsearch.models.catalog import PRESETS
+from plastsearch.models.heads.table import HEADS
 from plastsearch.spec.constraints import METRICS
 from plastsearch.spec.methods import METHODS
-from plastsearch.spec.vocabulary import Corpus, Criterion, Method, Model
+from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model
 from plastsearch.trial.result import SPLIT_METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,7 @@ def test_every_word_that_a_space_may_use_has_its_line_in_the_table() -> None:
     assert set(get_args(Method)) == set(METHODS)
     assert set(get_args(Corpus)) == {"synthetic", *READERS}
     assert set(get_args(Model)) == set(BUILDERS) == set(PRESETS)
+    assert set(get_args(Head)) == {"linear", *HEADS}
 
 
 def test_every_metric_of_a_split_says_what_is_better() -> None:

@@ -30,6 +30,7 @@ LABEL org.opencontainers.image.title="plastsearch" \
       org.opencontainers.image.description="Head, MLflow server, decoding and tools of plastsearch; no CUDA" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.authors="The plastsearch maintainers" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The ids are those of Ray's own images, which shared storage may know already. A login shell, which the operator may use
 # (ENABLE_LOGIN_SHELL), forgets the image's PATH.

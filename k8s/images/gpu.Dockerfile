@@ -26,6 +26,7 @@ LABEL org.opencontainers.image.title="plastsearch-gpu" \
       org.opencontainers.image.description="GPU workers of plastsearch; CUDA 13, NVIDIA driver 580 or newer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.authors="The plastsearch maintainers" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The ids are those of Ray's own images, which shared storage may know already. A login shell, which the operator may use
 # (ENABLE_LOGIN_SHELL), forgets the image's PATH.

@@ -28,7 +28,7 @@ from plastsearch.spec.constraints import Goal
 MODULE = "plastsearch.analysis.importance_methods"
 DATA, TABLE, PICTURE, PAGE = "importance.json", "importance.csv", "importance.png", "importance.html"
 LEAST, FEW = 10, 30  # trials: below the first nothing is worked out, below the second it is said to be unsure
-MOST = 1000  # trials that are weighed: of more, so many are drawn; twice as many take twice as long and tell the same
+MOST = 800  # trials that are weighed: of more, so many are drawn; twice as many take twice as long and tell the same
 GROWN = 1.25  # a sweep that still runs is looked at again once it has so many times as many trials
 PATIENCE_S = 600.0
 SEED = 0  # of which are drawn, of resamples and forests

@@ -20,7 +20,7 @@ from plastsearch.addresses import address_of
 from plastsearch.audio import write_audio
 from plastsearch.data.windows import HOP_S
 from plastsearch.errors import PlastsearchError
-from plastsearch.models.catalog import TRANSFORMERS
+from plastsearch.models.catalog import SPEECH
 from plastsearch.tracking.mlflow_models import (
     NAME,
     Column,
@@ -135,7 +135,7 @@ def origin(model: Model) -> Origin:
 
 def requirements(model: Model) -> list[str]:
     """The libraries that scoring needs, in the versions that are installed here."""
-    encoder = model.facts.network.get("model_type") in TRANSFORMERS
+    encoder = model.facts.network.get("model_type") in SPEECH
     names = [*LIBRARIES, "transformers"] if encoder else LIBRARIES
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]  # +cpu is of another index
 
@@ -170,6 +170,9 @@ def _copy_code(into: Path) -> None:
     for file in package.glob("*.py"):
         shutil.copy(file, into / file.name)
     for room in ROOMS:
-        shutil.copytree(
-            package / room, into / room, ignore=lambda _, names: [n for n in names if not n.endswith(".py")]
-        )
+        shutil.copytree(package / room, into / room, ignore=_all_but_code)
+
+
+def _all_but_code(folder: str, names: list[str]) -> list[str]:
+    """What is neither a file of code nor a folder of such."""
+    return [name for name in names if not name.endswith(".py") and not (Path(folder) / name / "__init__.py").is_file()]

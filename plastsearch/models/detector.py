@@ -8,7 +8,6 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from plastsearch.errors import GrowthError
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, POOLED, Widths
+from plastsearch.models.precision import exact
 
 HEAD_CUT = "head"
 FEATURES = "features"  # below the first block: what a front end gives, which nothing learns
 CLASSES = 2
-
-
-def exact(device: torch.device) -> AbstractContextManager[object]:
-    """Within, a surrounding autocast is off; shapes without numbers, as forecasts use them, know none."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class Detector(nn.Module):

@@ -91,7 +91,7 @@ def fit(table: Sequence[Measured]) -> Fit:
     return Fit(
         dict(zip(names, levels.tolist(), strict=True)),
         dict(zip(seeds, effects.tolist(), strict=True)),
-        rest if freedom > 0 else None,
+        max(0.0, rest) if freedom > 0 else None,  # rounding may leave less than nothing of squares
         freedom,
         weights,
         inverse,

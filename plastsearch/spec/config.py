@@ -54,7 +54,7 @@ class ModelConfig(Closed):
     """Which network; `from` takes its weights from a local folder or a hub name."""
 
     name: Model = "wav2vec2"
-    """The network; wav2vec2 also stands for HuBERT and WavLM, whose weights `from` names."""
+    """The network; wav2vec2 also stands for HuBERT, WavLM and W2V-BERT, whose weights `from` names."""
     preset: Preset = "tiny"
     """How large it is where `from` names no weights."""
     from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr"])

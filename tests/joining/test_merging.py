@@ -14,8 +14,10 @@ from plastsearch.joining.joined import join, joined
 from plastsearch.joining.merging import merge
 from plastsearch.joining.sweeps import Sweep, parts_of
 from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.sweep import SweepSpec
+from plastsearch.sweep.folder import open_folder
 from plastsearch.tracking.journal import Journal, read
-from tests.made_sweep import make_sweep
+from tests.made_sweep import WRITTEN, make_sweep
 
 
 def changed(folder, change):
@@ -200,3 +202,9 @@ def test_the_table_names_the_source(two, tmp_path):
     merge(two, tmp_path / "m")
     found = {one.name: one.values for one in columns(load_results(tmp_path / "m"))}
     assert set(found["source"]) == {f"{one.name}:{event['trial']}" for one in two for event in lines_of(one, "propose")}
+
+
+def test_a_merged_sweep_is_not_gone_on_with(two, tmp_path):
+    merge(two, tmp_path / "m")
+    with pytest.raises(PlastsearchError, match="merged from 2 sweeps, and a sweep cannot go on from several"):
+        open_folder(tmp_path, "m", SweepSpec.model_validate(WRITTEN), [], resume=True, command="")

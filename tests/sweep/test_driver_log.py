@@ -172,8 +172,8 @@ class View:
 
     records: ClassVar = {}
 
-    def summary(self):
-        return "all there is"
+    def summary(self, *, over=False):
+        return "all there was" if over else "all there is"
 
 
 def test_a_full_disk_costs_the_log_and_is_said_once(tmp_path, capsys):

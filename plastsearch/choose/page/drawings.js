@@ -59,7 +59,7 @@ function curveDrawing(at) {
   if (points.length < 2) return made("p", { className: "help" }, points.length ? `One report alone: ${name} ${points[0][1]} at step ${points[0][0]}.` : "No learning curve is recorded.");
   const beside = placeOf.get(data.baseline), other = beside !== undefined && beside !== at ? data.details.curves[beside] : null;
   const also = other && known === eers ? other[1].map((x, n) => [x, other[2][n]]).filter(([, y]) => y !== null) : [];
-  const [left, right, top, bottom] = [40, 412, 18, 142], sx = new Scale(...extent([...points, ...also].map(([x]) => x)), false, left, right);
+  const [left, right, top, bottom] = [40, 406, 18, 142], sx = new Scale(...extent([...points, ...also].map(([x]) => x)), false, left, right);
   const sy = new Scale(...padded(extent([...points, ...also].map(([, y]) => y))), false, bottom, top);
   const path = of => of.map(([x, y], n) => `${n ? "L" : "M"}${sx.at(x).toFixed(1)} ${sy.at(y).toFixed(1)}`).join("");
   const found = [];
