@@ -28,7 +28,7 @@ from plastsearch.trial.finalist import evaluated
 from plastsearch.trial.result import result
 from plastsearch.trial.run import run_stages, start
 
-RECIPE = Path(__file__).parents[1] / "search_spaces" / "strong" / "small_resnet.yaml"
+RECIPE = Path(__file__).parents[1] / "search_spaces" / "small_resnet.yaml"
 SHORT, LONGER = 6, 18  # steps of the runs that tell what a step takes
 BEFORE = {
     "model.normalise": "clip", "model.stem": "quarter", "model.masks": 0, "model.dropout": 0.0, "model.pooling": "mean",

@@ -116,7 +116,7 @@ def test_installers_take_the_wheel(built, tmp_path):
     python = tmp_path / "fresh/bin/python"
     run(UV, "pip", "install", "--quiet", "--no-deps", "--offline", "--python", python, built[1])
     assert (tmp_path / "fresh/bin/plastsearch").is_file()
-    assert "py.typed" in run(UV, "pip", "show", "--files", "--quiet", "--python", python, "plastsearch")
+    assert "py.typed" in run(UV, "pip", "show", "--files", "--python", python, "plastsearch")
 
 
 def test_the_changelog_keeps_the_form():
