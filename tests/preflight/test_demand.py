@@ -68,7 +68,8 @@ def test_hours_follow_from_steps_and_operations_in_words() -> None:
     assert found.hours["A100"] == pytest.approx(300 * 14 * 1813 / (312e3 * 0.35) / 3600)
     assert found.hours["T4"] > found.hours["A100"] > found.hours["H100"]
     assert "memory of a full training step: about 8.2 GB" in found.text()
-    assert f"{found.hours['A100']:.1f} h on A100" in found.text()
+    assert "1 min on A100" in found.text()
+    assert f"{100 * found.hours['A100']:.1f} h on A100" in needs(asked, train, 181_300).text()
     assert "hours: not known before the clips are counted" in needs(asked, train, None).text()
 
 
