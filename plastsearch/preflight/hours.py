@@ -1,4 +1,4 @@
-"""A dry run's words on memory and hours per GPU, for networks too large to be timed where it runs."""
+"""A dry run's words on memory and hours per GPU, for networks that are trained on such."""
 
 from dataclasses import dataclass
 

@@ -6,8 +6,8 @@ import torch
 from plastsearch.models.build import build
 from plastsearch.preflight.demand import demand
 from plastsearch.preflight.dry_run import _steps
-from plastsearch.preflight.forecast import Demand
-from plastsearch.preflight.forecast_child import _unfilled
+from plastsearch.preflight.forecast import Demand, ForecastRequest
+from plastsearch.preflight.forecast_child import _unfilled, answer
 from plastsearch.preflight.hours import needs
 from plastsearch.spec.config import DataConfig, TrainConfig, TrialConfig
 from plastsearch.trial.operations import backward_gflop
@@ -32,6 +32,7 @@ def test_shapes_alone_tell_what_real_weights_tell() -> None:
     assert found.clip_gflop == pytest.approx(1.5 * backward_gflop(lambda: real(wave)), rel=0.01)
 
 
+@pytest.mark.slow
 def test_layers_computed_twice_take_less_memory_and_more_time() -> None:
     with torch.device("meta"):
         network = build("wav2vec2", "base", head="aasist")
@@ -48,6 +49,13 @@ def test_a_published_encoder_is_forecast_as_itself_and_not_as_the_preset() -> No
     network = _unfilled(TrialConfig.model_validate({"model": model}))
     assert network.backbone.config.model_type == "wavlm"
     assert sum(one.numel() for one in network.parameters()) == pytest.approx(94.38e6 + 1.25e6, rel=0.005)
+
+
+def test_networks_for_gpus_are_told_of_and_tiny_ones_are_not() -> None:
+    for source, told in (("microsoft/wavlm-base-plus", True), (None, False)):
+        asked = TrialConfig.model_validate({"model": {"name": "wav2vec2", "from": source, "head": "mhfa"}})
+        found = answer(ForecastRequest(configs=(asked,)))
+        assert (found.demand is not None) is told
 
 
 def test_hours_follow_from_steps_and_operations_in_words() -> None:
