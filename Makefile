@@ -14,7 +14,7 @@ RELEASE ?= Unreleased
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all gpu results env lint lock lock-torch-cpu dist fresh notes images clean help
+.PHONY: sweep test test-all gpu results site env lint lock lock-torch-cpu dist fresh notes images clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -30,6 +30,9 @@ gpu:  ## GPU tests and benchmarks with the Python and torch that are there, noth
 
 results:  ## make benchmarks/RESULTS.md and gpu.md anew from benchmarks/results/*.json
 	$(PYTHON) benchmarks/results.py
+
+site: env  ## build the documentation as web pages into build/site, without warnings and without anything from outside
+	$(BIN)/python docs/make_site.py
 
 lint: env  ## ruff, import-linter, mypy, hadolint
 	$(BIN)/ruff format --check .
