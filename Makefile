@@ -14,7 +14,7 @@ RELEASE ?= Unreleased
 # A GPU or a second BLAS thread never changes what the tests check.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all gpu results site env lint lock lock-torch-cpu dist notes images clean help
+.PHONY: sweep test test-all gpu results site env lint lock lock-torch-cpu dist fresh notes images clean help
 
 sweep: env  ## build the environment and run a sweep: make sweep SPACE=search_spaces/resnet_stages.yaml ARGS="--trials 8"
 	$(BIN)/plastsearch sweep $(SPACE) $(ARGS)
@@ -66,6 +66,9 @@ lock-torch-cpu:  ## compile requirements-torch-cpu.lock anew: needs PyTorch's ow
 
 dist: env  ## build wheel and sdist into dist/, from the sdist what is in the wheel
 	$(BIN)/uv build --quiet --python $(BIN)/python --out-dir dist
+
+fresh: env  ## install the wheel, with all it needs, for the oldest and the newest Python that are here, and search
+	$(BIN)/python -m pytest -q -m slow tests/packaging $(ARGS)
 
 notes:  ## release notes out of the changelog: make notes RELEASE=0.1.0; without a release what is not released yet
 	@sed -n '/^## \[$(RELEASE)\]/,/^## \[/{/^## \[/d;p}' CHANGELOG.md | grep . || \

@@ -98,6 +98,17 @@ def typed_path(text: str) -> Path:
     return path
 
 
+def recordable(path: Path | None) -> Path | None:
+    """A place whose name a journal can hold: in JSON and in databases there is no name that is no UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise PlastsearchError(
+            f"{str(path)!r}: the name is not in UTF-8, so no record can hold it; rename it"
+        ) from None
+    return path
+
+
 def folder_name(name: str | None) -> str | None:
     """A folder's name as a person typed it, which must stay one below the folder that was named for it."""
     if name is None or (name == Path(name).name and not name.startswith((".", "-")) and name.isprintable()):

@@ -49,7 +49,7 @@ class TrialRow:
     @cached_property
     def config(self) -> TrialConfig:
         """What was run."""
-        return TrialConfig.model_validate(self.record.config)
+        return TrialConfig.recorded(self.record.config)
 
     @property
     def label(self) -> str:

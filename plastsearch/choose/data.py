@@ -106,6 +106,7 @@ class Page:
     membership: list[Number]
     certain: list[int]  # numbers of trials
     members: list[int]
+    refused: list[int]  # break a constraint, controls among them
     runs: list[int]
     causes: list[tuple[str, list[int]]]  # why trials failed, most frequent first → their numbers
     growth: Growth
@@ -134,6 +135,7 @@ def page_data(results: Results, verdict: Sequence[str], caption: str, space: str
         membership=[plain_number(row.membership) for row in rows],
         certain=[row.number for row in results.front if row.certain],
         members=[row.number for row in results.front],
+        refused=[row.number for row in results.plotted if not row.allowed],
         runs=[len(row.runs) for row in rows], causes=_causes(rows), growth=growth(rows),
         details=details(results, base if isinstance(base, dict) else {}), links=read_links(results.folder),
     )  # fmt: skip

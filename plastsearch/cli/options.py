@@ -9,7 +9,7 @@ from typing import Annotated, get_args
 import typer
 
 from plastsearch.cli import completing
-from plastsearch.files import folder_name
+from plastsearch.files import folder_name, recordable
 from plastsearch.spec.vocabulary import Preset as PresetName
 
 
@@ -54,7 +54,9 @@ CorpusVariant = Annotated[
     ),
 ]
 Manifest = Annotated[str | None, typer.Option(help="Of corpus manifest: a CSV or Parquet table of clips.")]
-ClipCache = Annotated[Path, typer.Option(help="Where decoded clips and generated corpora are kept.")]
+ClipCache = Annotated[
+    Path, typer.Option(callback=recordable, help="Where decoded clips and generated corpora are kept.")
+]
 
 # Of `sweep`.
 
@@ -66,7 +68,9 @@ Name = Annotated[
     str | None,
     typer.Option(callback=folder_name, help="The sweep's folder below --out; else the space's name."),
 ]
-Out = Annotated[Path, typer.Option(help="Root of all sweeps, of their shared stages and of decoded clips.")]
+Out = Annotated[
+    Path, typer.Option(callback=recordable, help="Root of all sweeps, of their shared stages and of decoded clips.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the sweep in that folder, if there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, sample and predict; run nothing.")]
 Price = Annotated[
@@ -97,17 +101,26 @@ Deterministic = Annotated[
 ]
 Store = Annotated[
     Path | None,
-    typer.Option(help="Finished stages; else OUT/store.", envvar="PLASTSEARCH_STORE", rich_help_panel=_DRIVER),
+    typer.Option(
+        callback=recordable,
+        help="Finished stages; else OUT/store.",
+        envvar="PLASTSEARCH_STORE",
+        rich_help_panel=_DRIVER,
+    ),
 ]
 Cache = Annotated[
     Path | None,
     typer.Option(
-        help="Decoded clips and kept activations; else OUT/cache.", envvar="PLASTSEARCH_CACHE", rich_help_panel=_DRIVER
+        callback=recordable,
+        help="Decoded clips and kept activations; else OUT/cache.",
+        envvar="PLASTSEARCH_CACHE",
+        rich_help_panel=_DRIVER,
     ),
 ]
 Clips = Annotated[
     Path | None,
     typer.Option(
+        callback=recordable,
         help="Decoded clips, apart from --cache: a folder that all nodes of a cluster share. They are decoded once, by "
         "a worker without a GPU, before trials ask for one.",
         envvar="PLASTSEARCH_CLIPS",

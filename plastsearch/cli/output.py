@@ -1,10 +1,11 @@
 """How commands speak: results on standard output, everything else on standard error, no colour into a pipe."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.files import plain
@@ -23,15 +24,27 @@ def console(*, stderr: bool = False) -> "Console":
 
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
+
     # Without a terminal rich takes 80 columns for granted and would cut tables that a file has room for.
-    return Console(
+    class Printing(Console):
+        """Shows what words say of a terminal's commands, and lets none of them through."""
+
+        def print(self, *objects: object, **how: Any) -> None:
+            super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **how)
+
+    return Printing(
         file=stream, no_color=not terminal, width=None if terminal else 160, highlight=False, soft_wrap=not terminal
     )
 
 
+# What JSON may hold unescaped and a terminal obeys: C1 controls, marks that turn the direction of writing, line ends.
+_OBEYED = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
 def print_json(document: object) -> None:
     """One JSON document on standard output; NaN and infinity become null, which every parser reads."""
-    sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(_OBEYED.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

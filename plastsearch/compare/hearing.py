@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from plastsearch.audio import SUFFIXES
+from plastsearch.data.windows import starts
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.models.detector import HEAD_CUT
 from plastsearch.scores.metrics import Floats
 from plastsearch.use.model import Model
-from plastsearch.use.windows import Wave, cut, starts
+from plastsearch.use.windows import Wave, cut
 
 WINDOWS = 4  # of a clip, spread over it: enough for what it is like
 FRAME_S = 0.02

@@ -60,7 +60,8 @@ def read_corpus(
         result.problems.keep_splits(needed)
     empty = [split for split in needed if split not in result.splits or not len(result.splits[split])]
     if empty and not len(result.problems):
-        raise DataError(f"{corpus}: no clips in split {', '.join(empty)} below {place}")
+        looked = ", ".join(dict.fromkeys(result.sources.values())) or place
+        raise DataError(f"{corpus}: no clips in split {', '.join(empty)} below {place} (looked for in {looked})")
     return result
 
 

@@ -108,6 +108,7 @@ def _read(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pq.ParquetFile(path).read()  # a folder of this name is no table
+            table.validate(full=True)  # words that are no UTF-8 would show where they are used
             return table, np.arange(1, len(table) + 1)
         return _read_csv(path, problems)
     except FileNotFoundError:

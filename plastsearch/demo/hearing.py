@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from plastsearch.data.windows import HOP_S
 from plastsearch.errors import DataError
 from plastsearch.explain.overlay import overlay
 from plastsearch.models.frontend import build_front_end
 from plastsearch.scores.metrics import Floats
-from plastsearch.use.model import HOP_S, Model, Verdict, checked_prior
+from plastsearch.use.model import Model, Verdict, checked_prior
 from plastsearch.use.windows import Wave
 
 BANDS = 80
@@ -67,7 +68,7 @@ def listened(model: Model, wave: Wave, khz: Floats, columns: int) -> str:
 
 def spectrum(wave: Wave, rate_hz: int) -> tuple[dict[str, object], Floats, int]:
     """Mel bands over time as bytes (0 quiet, 255 loud), rows from low to high; frequencies of the rows; columns."""
-    front_end = build_front_end("log_mel", rate_hz, bins=BANDS, normalise=False)
+    front_end = build_front_end("log_mel", rate_hz, bins=BANDS, normalise="none")
     least = front_end.shape.n_fft // 2 + 1
     padded = np.pad(wave, (0, max(0, least - len(wave))))
     decibels: Floats = front_end(torch.from_numpy(padded)[None])[0].double().numpy()

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from plastsearch.data.windows import HOP_S
 from plastsearch.errors import PlastsearchError
 from plastsearch.explain.evidence import CELL_S
 from plastsearch.explain.inputs import Inputs, row_khz
 from plastsearch.explain.relevance import MethodName, Relevance, Settings, explain
 from plastsearch.models.frontend import build_front_end
 from plastsearch.scores.metrics import Floats
-from plastsearch.use.model import HOP_S, Model, Verdict, Window
+from plastsearch.use.model import Model, Verdict, Window
 from plastsearch.use.windows import cut
 
 BANDS = 80
@@ -87,7 +88,7 @@ def hear(
 
 def spectrum_of(wave: Floats | np.ndarray, rate_hz: int) -> tuple[Floats, Floats]:
     """Mel bands over time in decibels under the loudest, and their centres in kHz."""
-    bank = build_front_end("log_mel", rate_hz, bins=BANDS, normalise=False)
+    bank = build_front_end("log_mel", rate_hz, bins=BANDS, normalise="none")
     levels: Floats = bank(torch.from_numpy(np.asarray(wave, np.float32))[None])[0].double().numpy()
     return np.maximum(levels - levels.max(), -RANGE_DB), row_khz(bank)
 

@@ -69,8 +69,8 @@ def check_method(inputs: Inputs, method: MethodName, settings: Settings) -> None
         )
     if method == "attention" and _fused(inputs):
         raise PlastsearchError(
-            "--method attention: this encoder's attention adds what positions say of each pair of frames, and keeps no "
-            "weights to read; take integrated-gradients or grad-cam"
+            "--method attention: this encoder hands its attention to one fused call, together with what positions say "
+            "of each pair of frames, and keeps no weights; take integrated-gradients or grad-cam"
         )
     blocks = [name for name, _ in inputs.detector.blocks()]
     if settings.layer is not None and settings.layer not in blocks:

@@ -17,7 +17,7 @@ from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
 from plastsearch.export.transformers_folder import TRANSFORMERS, why_irregular, write_transformers
 from plastsearch.files import told
-from plastsearch.models.wav2vec2 import SpeechEncoder
+from plastsearch.models.wav2vec2 import ConformerEncoder, SpeechEncoder
 from plastsearch.use.facts import Facts
 from plastsearch.use.folder import write_folder
 from plastsearch.use.model import Model
@@ -54,17 +54,19 @@ class Exported:
 
 def export(model: Model, folder: Path, asked: Asked, more: Sequence[Part] = ()) -> Exported:
     """Write the folder, whole or not at all."""
-    encoder = isinstance(model.detector, SpeechEncoder)
+    encoder = isinstance(model.detector, SpeechEncoder) and not isinstance(model.detector, ConformerEncoder)
     if asked.transformers and not encoder:
         raise PlastsearchError(
             f"--transformers: {model.facts.network['model_type']} is no encoder of transformers; leave the option out"
+            if not isinstance(model.detector, ConformerEncoder)
+            else "--transformers: no such folder is written for W2V-BERT; leave the option out"
         )
     shape = shape_of(model.detector)
     exported = Exported(folder)
     with whole_export(folder, asked.force) as draft:
         facts = without_places(model.facts)
         write_plain(model, facts, shape, draft)
-        if isinstance(model.detector, SpeechEncoder) and asked.transformers is not False:
+        if encoder and isinstance(model.detector, SpeechEncoder) and asked.transformers is not False:
             exported.notes.append(_transformers(model.detector, facts, shape, draft))
         for part in more:
             exported.notes += [note.replace(str(draft), str(folder)) for note in part(model, draft)]

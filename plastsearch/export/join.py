@@ -8,15 +8,17 @@ from plastsearch.models.heads.table import HEADS
 
 OURS = "plastsearch."
 PORTABLE = Path(__file__).parent / "portable"
-HEADS_ROOM = Path(__file__).parents[1] / "models" / "heads"
+MODELS_ROOM = Path(__file__).parents[1] / "models"
+HEADS_ROOM = MODELS_ROOM / "heads"
 # In the order in which they stand in the file; what a network does not need is left out.
 NEEDED = {
     "grnn": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "grnn", "detector"),
     "resnet18": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "resnet18", "detector"),
+    "conformer": ("weights", "sound", "clips", "pooling", "*head", "*bank", "conformer", "detector"),
     "encoder": ("weights", "sound", "clips", "pooling", "*head", "encoder", "detector"),
 }
 REMOTE = ("pooling", "*head", "encoder", "hub")
-CLASSES = {"grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
+CLASSES = {"conformer": "Conformer", "grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
 
 
 def joined(shape: dict[str, Any]) -> str:
@@ -35,12 +37,14 @@ def remote_code(shape: dict[str, Any]) -> str:
 
 
 def _files(names: tuple[str, ...], kind: str) -> list[Path]:
-    """The files in the order in which they stand in the one; `*head` is the head's own and what puts it in place."""
+    """The files in their order; `*head` is the head's own and what puts it in place, `*bank` W2V-BERT's front end."""
     found: list[Path] = []
     for name in names:
         if name == "*head":
             own = [HEADS_ROOM / f"{HEADS[kind].__module__.rpartition('.')[2]}.py"] if kind in HEADS else []
             found += [HEADS_ROOM / "back_end.py", *own, HEADS_ROOM / "table.py", PORTABLE / "heads.py"]
+        elif name == "*bank":
+            found += [MODELS_ROOM / "precision.py", MODELS_ROOM / "kaldi.py"]
         else:
             found.append(PORTABLE / f"{name}.py")
     return found

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 import plastsearch
 from plastsearch.addresses import address_of
 from plastsearch.audio import write_audio
+from plastsearch.data.windows import HOP_S
 from plastsearch.errors import PlastsearchError
-from plastsearch.models.catalog import TRANSFORMERS
+from plastsearch.models.catalog import SPEECH
 from plastsearch.tracking.mlflow_models import (
     NAME,
     Column,
@@ -32,7 +33,7 @@ from plastsearch.tracking.mlflow_models import (
     save_model,
 )
 from plastsearch.use.answering import AUDIO, RATE, SAMPLES
-from plastsearch.use.model import HOP_S, Model
+from plastsearch.use.model import Model
 
 CODE = Path(__file__).with_name("mlflow_code.py")
 # What scoring imports of this package; it goes with the model, so that a server needs no plastsearch of its own.
@@ -134,7 +135,7 @@ def origin(model: Model) -> Origin:
 
 def requirements(model: Model) -> list[str]:
     """The libraries that scoring needs, in the versions that are installed here."""
-    encoder = model.facts.network.get("model_type") in TRANSFORMERS
+    encoder = model.facts.network.get("model_type") in SPEECH
     names = [*LIBRARIES, "transformers"] if encoder else LIBRARIES
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in names]  # +cpu is of another index
 
@@ -169,6 +170,9 @@ def _copy_code(into: Path) -> None:
     for file in package.glob("*.py"):
         shutil.copy(file, into / file.name)
     for room in ROOMS:
-        shutil.copytree(
-            package / room, into / room, ignore=lambda _, names: [n for n in names if not n.endswith(".py")]
-        )
+        shutil.copytree(package / room, into / room, ignore=_all_but_code)
+
+
+def _all_but_code(folder: str, names: list[str]) -> list[str]:
+    """What is neither a file of code nor a folder of such."""
+    return [name for name in names if not name.endswith(".py") and not (Path(folder) / name / "__init__.py").is_file()]

@@ -79,7 +79,8 @@ def exact(module: nn.Module) -> nn.Module:
     made = copy.deepcopy(module).cpu().eval()
     for path, part in list(made.named_modules()):
         if isinstance(part, FilterBank):
-            front_end = ExportedFilterBank(part.kind, part.rate_hz, part.shape, part.normalise).eval()
+            front_end = ExportedFilterBank(part.kind, part.rate_hz, part.shape, part.normalise, part.deltas).eval()
+            front_end.load_state_dict(part.state_dict())
             front_end.window = front_end.window.double()
             _put_(made, path, front_end)
     return made

@@ -7,13 +7,13 @@ from torch import nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
 from plastsearch.growth.paths import is_grown
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, CONFORMERS
+from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
 from plastsearch.models.heads.back_end import BackEnd
 from plastsearch.models.resnet18 import ResNet18
-from plastsearch.models.wav2vec2 import SpeechEncoder
+from plastsearch.models.wav2vec2 import ConformerEncoder, SpeechEncoder
 
 Shape = dict[str, Any]
 
@@ -23,6 +23,7 @@ def shape_of(detector: Detector) -> Shape:
     for kind, describe in (
         (GRNN, _grnn),
         (ResNet18, _resnet18),
+        (ConformerEncoder, _conformer),
         (SpeechEncoder, _encoder),
     ):
         if isinstance(detector, kind):
@@ -62,6 +63,7 @@ def _front_end(front_end: Any) -> Shape:
     return {
         "kind": front_end.kind, "rate_hz": front_end.rate_hz, "n_fft": shape.n_fft, "window": shape.window,
         "hop": shape.hop, "bands": shape.bands, "n_out": shape.n_out, "normalise": front_end.normalise,
+        "deltas": front_end.deltas,
     }  # fmt: skip
 
 
@@ -108,16 +110,12 @@ def _resnet18(detector: Any) -> Shape:
     return {
         "network": "resnet18", "front_end": _front_end(detector.front_end), "stages": stages,
         "spikes": detector.plain_config().get("spikes"), "channels": detector.conv1.out_channels,
+        "stem": detector.plain_config().get("stem", "quarter"),
     }  # fmt: skip
 
 
 def _encoder(detector: Any) -> Shape:
     config = detector.backbone.config
-    if config.model_type in CONFORMERS:
-        raise PlastsearchError(
-            "a W2V-BERT encoder cannot be exported, for its layers have not been written a second time yet; score with "
-            "`plastsearch score`, or search on wav2vec 2.0, HuBERT or WavLM"
-        )
     for name in ("feat_extract_activation", "hidden_act"):
         if getattr(config, name) != "gelu":
             raise PlastsearchError(f"an encoder whose {name} is {getattr(config, name)} cannot be exported, only gelu")
@@ -149,6 +147,26 @@ def _encoder(detector: Any) -> Shape:
             "batch_norm": getattr(embed, "batch_norm", None) is not None,
         },
         "layers": [_layer(module) for module in detector.backbone.encoder.layers],
+    }  # fmt: skip
+
+
+def _conformer(detector: Any) -> Shape:
+    config = detector.backbone.config
+    for name, known in (("hidden_act", "swish"), ("position_embeddings_type", "relative_key")):
+        if getattr(config, name) != known:
+            raise PlastsearchError(
+                f"a W2V-BERT encoder whose {name} is {getattr(config, name)} cannot be exported, only {known}"
+            )
+    layers = []
+    for module in detector.backbone.encoder.layers:
+        layer, around = _inside_out(module)
+        if around:
+            raise PlastsearchError("layers stacked on W2V-BERT cannot be exported; export a trial that widened it")
+        layers.append([part.intermediate_dense.out_features for part in (layer.ffn1, layer.ffn2)])
+    return {
+        "network": "conformer", "hidden": config.hidden_size, "eps": config.layer_norm_eps,
+        "heads": config.num_attention_heads, "left": config.left_max_position_embeddings,
+        "right": config.right_max_position_embeddings, "kernel": config.conv_depthwise_kernel_size, "layers": layers,
     }  # fmt: skip
 
 

@@ -14,13 +14,22 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
 from plastsearch.models.catalog import BINS, CONFIG_FILE, SPEECH, Spikes, Widths, known_model, preset_widths
 from plastsearch.models.detector import Detector
-from plastsearch.models.frontend import build_front_end
+from plastsearch.models.frontend import FilterBank, build_front_end
 from plastsearch.models.gru import GRNN
 from plastsearch.models.heads.back_end import BackEnd
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.seeding import seeded
 from plastsearch.models.sites import table_of
-from plastsearch.models.widths import folder_widths, front_end_of, judged_by, spikes_of, weights_in, with_spikes
+from plastsearch.models.widths import (
+    Spectral,
+    folder_widths,
+    front_end_of,
+    judged_by,
+    spikes_of,
+    weights_in,
+    with_spectral,
+    with_spikes,
+)
 from plastsearch.models.written import MOST_BYTES, fits_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -35,6 +44,10 @@ def build(
     *,
     source: str | None = None,
     front_end: str | None = None,
+    normalise: str | None = None,
+    deltas: int | None = None,
+    stem: str | None = None,
+    masks: int = 0,
     head: str = "linear",
     layers_in: str = "last",
     pooling: str = "mean",
@@ -55,12 +68,14 @@ def build(
     spikes = spikes_of(name, activation, asked)
     judged = judged_by(name, head, layers_in)
     choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz, **judged}
+    asked_of_spectra = Spectral(normalise, deltas, stem, masks)
     with seeded(seed):
         if source is not None:
-            return _from_source(name, source, front_end, choices, spikes)
+            return _from_source(name, source, front_end, choices, spikes, asked_of_spectra)
         if name == "grnn":
             choices |= {"bidirectional": bidirectional}
         widths: Widths = {"model_type": name, **preset_widths(name, preset), "front_end": kind, **choices}
+        widths = with_spectral(widths, asked_of_spectra, name, preset, activation, None)
         return from_config(with_spikes(widths, spikes, None))
 
 
@@ -90,9 +105,12 @@ def save_pretrained(detector: Detector, folder: Path) -> None:
     (folder / DETECTOR_FILE).write_text(json.dumps(choices, indent=2) + "\n")
 
 
-def _from_source(name: str, source: str, front_end: str | None, choices: Widths, spikes: Spikes | None) -> Detector:
+def _from_source(
+    name: str, source: str, front_end: str | None, choices: Widths, spikes: Spikes | None, asked: Spectral
+) -> Detector:
     folder = typed_path(source)
     if name == "wav2vec2":
+        with_spectral({}, asked, name, "", "own", source)  # refuses what an encoder does not have
         _check_rate(source, WAV2VEC2_RATE_HZ, choices["rate_hz"])
         folder = wav2vec2.fetch(source)
         _check_size(folder_widths(name, str(folder), front_end), folder)
@@ -102,6 +120,7 @@ def _from_source(name: str, source: str, front_end: str | None, choices: Widths,
         widths = folder_widths(name, source, front_end)
         _check_rate(source, widths["rate_hz"], choices["rate_hz"])
         _check_size(widths, folder)
+        widths = with_spectral(widths, asked, name, "", "own", source)
         head = folder / WEIGHTS_FILE
         tensors = _read(head)
         detector = from_config(with_spikes({**widths, **choices}, spikes, source))
@@ -188,20 +207,41 @@ def _build_wav2vec2(plain: Widths) -> Detector:
 
 def _build_resnet18(plain: Widths) -> Detector:
     return ResNet18(
-        build_front_end(plain["front_end"], plain["rate_hz"], bins=BINS[plain["front_end"]]),
+        _front_end(plain),
         plain["channels"],
         pooling=plain["pooling"],
         dropout=plain["dropout"],
         front_end_name=plain["front_end"],
         rate_hz=plain["rate_hz"],
         spikes=plain.get("spikes"),
+        spectral=_spectral(plain),
+        stem=plain.get("stem", "quarter"),
     )
 
 
+def _front_end(plain: Widths) -> FilterBank:
+    kind = plain["front_end"]
+    normalise, deltas = plain.get("normalise", "clip"), plain.get("deltas", 0)
+    return build_front_end(kind, plain["rate_hz"], bins=BINS[kind], normalise=normalise, deltas=deltas)
+
+
+def _spectral(plain: Widths) -> Widths:
+    """What a network keeps of its front end's choices for its own config."""
+    found: Widths = {}
+    if "normalise" in plain:
+        found["normalise"] = plain["normalise"]
+    if "deltas" in plain:
+        found["deltas"] = plain["deltas"]
+    if "masks" in plain:
+        found["masks"] = plain["masks"]
+    return found
+
+
 def _build_grnn(plain: Widths) -> Detector:
+    front_end = _front_end(plain)
     return GRNN(
-        build_front_end(plain["front_end"], plain["rate_hz"], bins=BINS[plain["front_end"]]),
-        BINS[plain["front_end"]],
+        front_end,
+        front_end.n_bins,
         plain["hidden"],
         bidirectional=plain["bidirectional"],
         pooling=plain["pooling"],
@@ -209,6 +249,7 @@ def _build_grnn(plain: Widths) -> Detector:
         front_end_name=plain["front_end"],
         rate_hz=plain["rate_hz"],
         spikes=plain.get("spikes"),
+        spectral=_spectral(plain),
     )
 
 

@@ -41,6 +41,10 @@ class Widths(TypedDict, total=False):
     bidirectional: bool
     blocks: int  # that are left after truncation
     front_end: str
+    normalise: str  # of a front end's bins; absent: clip
+    deltas: int  # slopes beside its bins; absent: 0
+    stem: str  # resnet18; absent: quarter
+    masks: int  # bands of rows, and of frames, that training hides; absent: 0
     spikes: Spikes  # absent: its own activations
     # Any network's.
     rate_hz: int
@@ -122,6 +126,13 @@ CONFIG_FILE = "config.json"
 
 # Rows of each front end; a recurrent network's first layer reads that many numbers per frame.
 BINS = {"log_mel": 64, "linear": 64, "lfcc": 40, "mfcc": 40}
+# A ResNet's first convolution (kernel, stride, padding) and the pooling after it: the share of rows and frames that is
+# left for the blocks.
+STEMS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int] | None]] = {
+    "quarter": ((7, 2, 3), (3, 2, 1)),  # torchvision's
+    "half": ((3, 1, 1), (2, 2, 0)),
+    "whole": ((3, 1, 1), None),
+}
 # How many numbers per channel the head reads from each pooling.
 POOLED = {"mean": 1, "attention": 1, "mean_std": 2}
 ATTENTION_POOL_HIDDEN = 32

@@ -8,7 +8,6 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from plastsearch.errors import GrowthError
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, POOLED, Widths
+from plastsearch.models.precision import exact
 
 HEAD_CUT = "head"
+FEATURES = "features"  # below the first block: what a front end gives, which nothing learns
 CLASSES = 2
-
-
-def exact(device: torch.device) -> AbstractContextManager[object]:
-    """Within, a surrounding autocast is off; shapes without numbers, as forecasts use them, know none."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class Detector(nn.Module):
@@ -87,14 +83,29 @@ class Detector(nn.Module):
         share_B = None if lengths_B is None else lengths_B / wave_BT.shape[1]
         return self.suffix(self.prefix(wave_BT, first), first, share_B)
 
+    @property
+    def has_front_end(self) -> bool:
+        """Whether it reads features that are computed before anything learns, and can be cut there."""
+        return isinstance(getattr(self, "front_end", None), nn.Module)
+
+    def read(self, feature_BFL: Tensor) -> Tensor:
+        """What the first block reads, from a front end's features."""
+        shape = tuple(feature_BFL.shape)
+        raise GrowthError(f"{type(self).__name__} has no front end: nothing reads features of shape {shape}")
+
     def prefix(self, wave_BT: Tensor, cut: str) -> Tensor:
-        """What the block named `cut` reads (for 'head': the frames to pool)."""
+        """What the block named `cut` reads (for 'head': the frames to pool; for 'features': what a front end gives)."""
+        if cut == FEATURES and self.has_front_end:
+            features: Tensor = self.get_submodule("front_end")(wave_BT)
+            return features
         at = self._cut_index(cut)
         hidden = self.run(self.stem(wave_BT), 0, at)
         return self.frames(hidden) if cut == HEAD_CUT else hidden
 
     def suffix(self, hidden: Tensor, cut: str, share_B: Tensor | None = None) -> Tensor:
         """Logits from what `prefix` gave for the same cut; `share_B`: how much of each row is no padding."""
+        if cut == FEATURES:
+            hidden, cut = self.read(hidden), self.cuts()[0]
         hidden = self.run(hidden, self._cut_index(cut))
         frames_BTD = hidden if cut == HEAD_CUT else self.frames(hidden)
         return self.classify(frames_BTD, share_B)
@@ -164,6 +175,32 @@ class Detector(nn.Module):
 
 def _inside(site: str, block: str) -> bool:
     return site == block or site.startswith(block + ".")
+
+
+class Masks(nn.Module):
+    """SpecAugment (Park 2019), in training alone: some bands of rows and some of frames are set to 0, clip by clip."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, feature_BFL: Tensor) -> Tensor:
+        """The last two axes are rows and frames; widths are up to an eighth of the rows and a tenth of the frames."""
+        if not self.training or not self.count:
+            return feature_BFL
+        rows, frames = feature_BFL.shape[-2:]
+        kept_BF1 = self._kept(feature_BFL, rows, rows // 8)[:, :, None]
+        kept_B1L = self._kept(feature_BFL, frames, frames // 10)[:, None]
+        kept = kept_BF1 & kept_B1L
+        return feature_BFL * (kept if feature_BFL.dim() == 3 else kept[:, None])
+
+    def _kept(self, like: Tensor, size: int, widest: int) -> Tensor:
+        # On the CPU, as dropout is elsewhere, so that a checkpoint brings their generator back on any device.
+        width_BN = (torch.rand(len(like), self.count) * (widest + 1)).floor()
+        start_BN = (torch.rand(len(like), self.count) * (size - width_BN + 1)).floor()
+        at = torch.arange(size)
+        masked = (at >= start_BN[..., None]) & (at < (start_BN + width_BN)[..., None])
+        return ~masked.any(1).to(like.device)
 
 
 class MeanPool(nn.Module):

@@ -4,10 +4,12 @@ The raw waveform has no front end; the network that wants it takes [B, T] itself
 Axes: B clips, T samples, F bins, L frames.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchaudio import functional
 
 from plastsearch.errors import PlastsearchError
@@ -31,31 +33,38 @@ class FilterBank(nn.Module):
     """Power spectrum → triangular bands → decibels, optionally → cosine transform, then normalisation.
 
     Loudness is divided out before the logarithm, so that the floor sits at the same place for quiet and loud clips
-    and a clip of zeros gives finite, constant features. With `normalise` each bin of each clip has mean 0 and the
-    whole clip unit variance, which leaves no trace of level or of a linear channel.
+    and a clip of zeros gives finite, constant features. `normalise` says what they are set against: nothing (`none`);
+    each bin's mean and deviation over the training clips (`corpus`: measured once, and kept with the weights); or the
+    clip's own, each bin around 0 and the whole clip of unit variance, which leaves no trace of a linear channel.
     """
 
     window: Tensor
     bank: Tensor
     cosine: Tensor | None
+    mean: Tensor
+    deviation: Tensor
 
-    def __init__(self, kind: str, rate_hz: int, shape: Shape, normalise: bool) -> None:
+    def __init__(self, kind: str, rate_hz: int, shape: Shape, normalise: str, deltas: int = 0) -> None:
         super().__init__()
         self.kind = kind
         self.rate_hz = rate_hz
         self.shape = shape
         self.normalise = normalise
+        self.deltas = deltas
         bank = _bank(kind, shape, rate_hz)
         cosine = functional.create_dct(shape.n_out, shape.bands, norm="ortho") if kind in ("lfcc", "mfcc") else None
         # Recomputed from the configuration, so no checkpoint needs to hold them.
         self.register_buffer("window", torch.hann_window(shape.window), persistent=False)
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("cosine", cosine, persistent=False)
+        if normalise == "corpus":
+            self.register_buffer("mean", torch.zeros(self.n_bins))
+            self.register_buffer("deviation", torch.ones(self.n_bins))
 
     @property
     def n_bins(self) -> int:
-        """Bins that come out."""
-        return self.shape.n_out
+        """Bins that come out, slopes among them."""
+        return self.shape.n_out * (1 + self.deltas)
 
     def frames(self, n_samples: int) -> int:
         """Frames that come out for a waveform of this length."""
@@ -74,7 +83,32 @@ class FilterBank(nn.Module):
         out_BFL = 10 * torch.log10(band_BFL / loudness_B11.clamp_min(torch.finfo(torch.float32).tiny) + FLOOR)
         if self.cosine is not None:
             out_BFL = torch.matmul(self.cosine.T, out_BFL)
-        return normalised(out_BFL) if self.normalise else out_BFL
+        parts = [out_BFL]
+        for _ in range(self.deltas):
+            parts.append(slopes(parts[-1]))
+        if self.normalise == "clip":
+            return torch.cat([normalised(part) for part in parts], 1)
+        out_BFL = torch.cat(parts, 1)
+        if self.normalise == "corpus":
+            out_BFL = (out_BFL - self.mean[:, None]) / self.deviation[:, None]
+        return out_BFL
+
+    @torch.no_grad()
+    def measure_(self, waves: Iterable[Tensor]) -> None:
+        """Mean and deviation of each bin over these batches of clips, from now on what features are set against."""
+        self.mean.zero_()
+        self.deviation.fill_(1)
+        count = 0
+        total_F, square_F = torch.zeros(2, self.n_bins, dtype=torch.float64, device=self.mean.device)
+        for wave_BT in waves:
+            value_FN = self(wave_BT).double().transpose(0, 1).flatten(1)
+            count += value_FN.shape[1]
+            total_F += value_FN.sum(1)
+            square_F += value_FN.square().sum(1)
+        mean_F = total_F / count
+        self.mean.copy_(mean_F)
+        # A bin that never moves (above the band of all clips) stays near 0 rather than becoming noise.
+        self.deviation.copy_((square_F / count - mean_F.square()).clamp_min(0).sqrt().clamp_min(1e-3))
 
     def _power(self, wave_BT: Tensor) -> Tensor:
         shape = self.shape
@@ -96,6 +130,13 @@ def normalised(feature_BFL: Tensor) -> Tensor:
     return centred_BFL / scale_B11.clamp_min(1e-3)
 
 
+def slopes(feature_BFL: Tensor) -> Tensor:
+    """How each bin changes per frame: the regression line through five frames, the ends held still."""
+    held_BFL = pad(feature_BFL, (2, 2), mode="replicate")
+    near, far = held_BFL[..., 3:-1] - held_BFL[..., 1:-3], held_BFL[..., 4:] - held_BFL[..., :-4]
+    return (near + 2 * far) / 10
+
+
 def _bank(kind: str, shape: Shape, rate_hz: int) -> Tensor:
     bins = shape.n_fft // 2 + 1
     if kind in ("log_mel", "mfcc"):
@@ -112,7 +153,8 @@ def build_front_end(
     bins: int | None = None,
     window_s: float = 0.025,
     hop_s: float = 0.010,
-    normalise: bool = True,
+    normalise: str = "clip",
+    deltas: int = 0,
 ) -> FilterBank:
     """A front end by name; `bins` defaults to 64 bands, or to 40 of 64 coefficients after a cosine transform."""
     if kind not in KINDS:
@@ -126,7 +168,7 @@ def build_front_end(
         n_fft = max(n_fft, _resolving(bands, rate_hz))
     if hop < 1 or bands > n_fft // 2:
         raise PlastsearchError(f"front end {kind!r}: {bands} bands do not fit a window of {window} samples")
-    return FilterBank(kind, rate_hz, Shape(n_fft, window, hop, bands, n_out), normalise)
+    return FilterBank(kind, rate_hz, Shape(n_fft, window, hop, bands, n_out), normalise, deltas)
 
 
 def _resolving(bands: int, rate_hz: int) -> int:

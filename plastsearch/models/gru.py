@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Site, Tap, hidden
 from plastsearch.models.catalog import Spikes, Widths
-from plastsearch.models.detector import Detector
+from plastsearch.models.detector import Detector, Masks
 from plastsearch.models.lif import LIF
 
 
@@ -37,6 +37,7 @@ class GRNN(Detector):
         front_end_name: str,
         rate_hz: int,
         spikes: Spikes | None = None,
+        spectral: Widths | None = None,
     ) -> None:
         directions = 2 if bidirectional else 1
         super().__init__(widths[-1] * directions, pooling, dropout)
@@ -47,9 +48,11 @@ class GRNN(Detector):
             "bidirectional": bidirectional,
             "hidden": list(widths),
         }
+        self._plain |= spectral or {}
         if spikes is not None:
             self._plain["spikes"] = spikes
         self.norm = nn.BatchNorm1d(bins)
+        self.masks = Masks(self._plain.get("masks", 0))
         inputs = [bins, *(width * directions for width in widths[:-1])]
         self.gru = nn.ModuleList(
             nn.GRU(before, width, batch_first=True, bidirectional=bidirectional)
@@ -60,7 +63,11 @@ class GRNN(Detector):
 
     def stem(self, wave_BT: Tensor) -> Tensor:
         """Frames of the front end, each row with mean 0 and variance 1 over the training clips."""
-        frames_BTD: Tensor = self.norm(self.front_end(wave_BT)).transpose(1, 2)
+        return self.read(self.front_end(wave_BT))
+
+    def read(self, feature_BFL: Tensor) -> Tensor:
+        """The same from a front end's features."""
+        frames_BTD: Tensor = self.masks(self.norm(feature_BFL)).transpose(1, 2)
         return frames_BTD
 
     def blocks(self) -> list[tuple[str, nn.Module]]:

@@ -6,7 +6,7 @@ Axes: B clips, T samples, L frames, N samples of a window, F frequency bins, M b
 import torch
 from torch import Tensor, nn
 
-from plastsearch.models.detector import exact
+from plastsearch.models.precision import exact
 
 RATE_HZ = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512  # 25 ms every 10 ms

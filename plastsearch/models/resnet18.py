@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from plastsearch.growth.families import resnet_sites
 from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Refusal, Site
-from plastsearch.models.catalog import Spikes, Widths
-from plastsearch.models.detector import Detector
+from plastsearch.models.catalog import STEMS, Spikes, Widths
+from plastsearch.models.detector import Detector, Masks
 from plastsearch.models.lif import LIF
 
 BLOCKS_PER_STAGE = 2
@@ -58,7 +58,7 @@ def _activation(spikes: Spikes | None) -> nn.Module:
 
 
 class ResNet18(Detector):
-    """7×7 stem, four stages of two blocks, mean over rows, pooling over frames."""
+    """A stem, four stages of two blocks, mean over rows, pooling over frames."""
 
     def __init__(
         self,
@@ -70,19 +70,26 @@ class ResNet18(Detector):
         front_end_name: str,
         rate_hz: int,
         spikes: Spikes | None = None,
+        spectral: Widths | None = None,
+        stem: str = "quarter",
     ) -> None:
         super().__init__(channels[-1], pooling, dropout)
         self.front_end = front_end
         self._plain: Widths = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
         self.steps = 1 if spikes is None else spikes["time_steps"]
         self.spiking = spikes is not None
+        self._plain |= spectral or {}
+        if stem != "quarter":
+            self._plain["stem"] = stem
         if spikes is not None:
             self._plain["spikes"] = spikes
         self.norm = nn.BatchNorm2d(1)  # front ends differ in scale by orders of magnitude
-        self.conv1 = nn.Conv2d(1, channels[0], 7, 2, 3, bias=False)
+        self.masks = Masks(self._plain.get("masks", 0))
+        window, pooled = STEMS[stem]
+        self.conv1 = nn.Conv2d(1, channels[0], *window, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = _activation(spikes)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.Identity() if pooled is None else nn.MaxPool2d(*pooled)
         before = channels[0]
         for stage, width in enumerate(channels, start=1):
             first = BasicBlock(before, width, 1 if stage == 1 else 2, spikes)
@@ -93,8 +100,12 @@ class ResNet18(Detector):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stem(self, wave_BT: Tensor) -> Tensor:
-        """Spectrogram, 7×7 convolution, max pooling: a quarter of the rows and frames."""
-        image_BCFT = self.norm(self.front_end(wave_BT)[:, None])
+        """Spectrogram, convolution and perhaps max pooling: a quarter, half or all of the rows and frames."""
+        return self.read(self.front_end(wave_BT))
+
+    def read(self, feature_BFL: Tensor) -> Tensor:
+        """The same from a spectrogram."""
+        image_BCFT = self.masks(self.norm(feature_BFL[:, None]))
         current_BCFT: Tensor = self.bn1(self.conv1(image_BCFT))
         if not self.spiking:
             hidden: Tensor = self.maxpool(self.relu(current_BCFT))

@@ -106,7 +106,7 @@ def _gru_table(widths: Widths) -> list[SiteRow]:
     directions = 2 if widths["bidirectional"] else 1
     layers = widths["hidden"][: widths.get("blocks", len(widths["hidden"]))]
     rows = []
-    before = BINS[widths["front_end"]]
+    before = BINS[widths["front_end"]] * (1 + widths.get("deltas", 0))
     for layer, hidden in enumerate(layers):
         # Three gates, each: a row of inputs, two biases, and the recurrent square's new row and column.
         own = 3 * (before + 2 + 2 * hidden + 1)

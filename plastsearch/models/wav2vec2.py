@@ -1,4 +1,4 @@
-"""Wav2Vec 2.0, HuBERT and WavLM encoders as detectors: the only door to transformers.
+"""Wav2Vec 2.0, HuBERT, WavLM and W2V-BERT encoders as detectors: the only door to transformers.
 
 The encoder is run block by block here rather than through its own forward, for two reasons: it can be cut between
 any two layers, and transformers' feature encoder, which in train mode makes autograd run back to the waveform even

@@ -2,7 +2,9 @@
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import typed_path
@@ -20,6 +22,7 @@ from plastsearch.models.catalog import (
 )
 from plastsearch.models.written import read_widths
 from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.open_choices import FORMERLY, normalise_of, stem_of, unlike_before
 from plastsearch.spec.places import looks_like_path
 
 # What transformers takes for keys that a config.json leaves out.
@@ -45,6 +48,8 @@ def widths_of(model: ModelConfig) -> Widths:
         widths |= {"bidirectional": model.bidirectional, "front_end": front_end_of(model.name, model.front_end)}
     else:
         widths = folder_widths(model.name, model.from_, model.front_end)
+    asked = Spectral(model.normalise, model.deltas, model.stem, model.masks)
+    widths = with_spectral(widths, asked, model.name, model.preset, model.activation, model.from_)
     spikes = spikes_of(
         model.name, model.activation, Spikes(
             time_steps=model.time_steps, leak=model.leak, threshold=model.threshold, reset=model.reset,
@@ -64,6 +69,46 @@ def judged_by(name: str, head: str, layers_in: str) -> Widths:
             "and `layers_in: last`"
         )
     return {"head": head, "layers_in": layers_in}
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """What a configuration says of a front end's features and of the network's first look at them; None: left open."""
+
+    normalise: str | None = None
+    deltas: int | None = None
+    stem: str | None = None
+    masks: int = 0
+
+
+def with_spectral(
+    widths: Widths, asked: Spectral, name: str, preset: str, activation: str, source: str | None
+) -> Widths:
+    """A network's widths with these choices; refused where it has no such thing, or where a folder has another one."""
+    wanted = {"normalise": asked.normalise, "deltas": asked.deltas, "stem": asked.stem, "masks": asked.masks or None}
+    for setting, value in wanted.items():
+        if value is not None and (name == "wav2vec2" or (setting == "stem" and name != "resnet18")):
+            reads = "resnet18 alone" if setting == "stem" else "networks with a front end: resnet18 and grnn"
+            raise PlastsearchError(
+                f"model.{setting}: {name} has nothing that {value!r} could be said of; it is for {reads}"
+            )
+    if source is None:
+        settings: dict[str, str | int | None] = {
+            "normalise": normalise_of(name, asked.normalise), "deltas": asked.deltas,
+            "stem": stem_of(name, preset, activation, asked.stem),
+        }  # fmt: skip
+    else:
+        settings = {
+            "normalise": widths.get("normalise", "clip"), "deltas": widths.get("deltas", 0),
+            "stem": widths.get("stem", "quarter"),
+        }  # fmt: skip
+        for setting, value in settings.items():
+            if wanted[setting] not in (None, value):
+                raise PlastsearchError(
+                    f"model.{setting}: the weights in {source} were trained with {value!r}, not {wanted[setting]!r}"
+                )
+    left = {key: value for key, value in widths.items() if key not in FORMERLY}
+    return cast("Widths", left | unlike_before({**settings, "masks": asked.masks}))
 
 
 def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:

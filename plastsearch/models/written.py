@@ -55,6 +55,10 @@ class _Written(BaseModel):
     bidirectional: bool = False
     blocks: int = Field(1, ge=1, le=MOST_LAYERS)
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] = "waveform"
+    normalise: Literal["none", "corpus", "clip"] = "clip"
+    deltas: int = Field(0, ge=0, le=2)
+    stem: Literal["quarter", "half", "whole"] = "quarter"
+    masks: int = Field(0, ge=0, le=8)
     rate_hz: int = Field(1, ge=1, le=MOST_RATE_HZ)
     pooling: Literal["mean", "attention", "mean_std"] = "mean"
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -41,7 +41,7 @@ class Forecast:
     runs: int  # trials, controls and finalists, at most
     total_s: float | None  # one after the other, nothing shared
     saved: float  # share of the search's steps that stages shared between trials save
-    needs: Needs | None = None  # memory and hours per GPU, where the network is too large to be timed here
+    needs: Needs | None = None  # memory and hours per GPU, where the network is one for GPUs
     kept: CachedPrefix | None = None  # activations of frozen parts; None where no cache folder was named
 
 

@@ -68,7 +68,7 @@ class ForecastAnswer(BaseModel):
     step_s: float | None = None
     device: str = "cpu"
     kept: Activations | None = None
-    demand: Demand | None = None  # of the first network, where that is too large to be timed here
+    demand: Demand | None = None  # of the first network, where that is one for GPUs
     error: str | None = None
 
 

@@ -29,6 +29,7 @@ from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial.networks import LAST_K
 
 MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real weights for a forecast
+FOR_GPUS = 5_000_000  # parameters; of larger networks it is told what they need of a GPU
 PATIENCE_S, FEW = 3.0, 2  # a step longer than that is estimated from so many clips
 Networks = dict[str, tuple[Detector, dict[str, Site]]]
 
@@ -164,10 +165,11 @@ def answer(request: ForecastRequest) -> ForecastAnswer:
             networks[key] = module, find_sites(module)
         counts.append(_counted(config, *networks[key]))
     first = next(iter(networks.values()), None)
-    small = first is not None and sum(one.numel() for one in first[0].parameters()) <= MOST_TIMED
+    size = 0 if first is None else sum(one.numel() for one in first[0].parameters())
+    small = first is not None and size <= MOST_TIMED
     return ForecastAnswer(
         counts=tuple(counts),
-        demand=None if small or first is None else demand(request.configs[0], first[0]),
+        demand=demand(request.configs[0], first[0]) if first is not None and size > FOR_GPUS else None,
         step_s=_step_seconds(request.configs[0]) if request.time and small else None,
         device="cuda" if torch.cuda.is_available() else "cpu",
         kept=_kept(request, request.cache, networks) if request.cache is not None and request.configs else None,

@@ -1,4 +1,4 @@
-"""A dry run's words on memory and hours per GPU, for networks too large to be timed where it runs."""
+"""A dry run's words on memory and hours per GPU, for networks that are trained on such."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,10 @@ class Needs:
         )
         if self.hours is None:
             return f"{memory}; hours: not known before the clips are counted"
-        each = ", ".join(f"{hours:,.1f} h on {name}" for name, hours in self.hours.items())
+        each = ", ".join(
+            f"{f'{hours:,.1f} h' if hours >= 1 else f'{60 * hours:,.0f} min'} on {name}"
+            for name, hours in self.hours.items()
+        )
         return f"{memory}; a trial: {each} (at {SHARE:.0%} of the peak, nothing shared)"
 
 

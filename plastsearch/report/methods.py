@@ -82,7 +82,17 @@ def _network(results: Results) -> str:
         return "[The network is not in the journal.]"
     start = f", starting from {config.model.from_}" if config.model.from_ else ""
     front_end = f" on {config.model.front_end} features" if config.model.front_end else ""
-    return f"The network was {config.model.name} (preset {config.model.preset}){front_end}{start}."
+    return f"The network was {config.model.name} (preset {config.model.preset}){front_end}{start}{_judged(config)}."
+
+
+def _judged(config: TrialConfig) -> str:
+    """The head, and how it and the encoder were trained apart, where that is not the usual."""
+    model, train = config.model, config.train
+    found = f", under a {model.head} head" if model.head != "linear" else ""
+    found += ", on a weighted sum of all layers" if model.layers_in != "last" else ""
+    found += f", the encoder at {train.encoder_lr_ratio:g} times the head's rate" if train.encoder_lr_ratio != 1 else ""
+    found += f", rates falling by {train.layer_decay:g} from block to block" if train.layer_decay != 1 else ""
+    return found + (f", means of the best {train.average_best} states" if train.average_best != 1 else "")
 
 
 def _config(results: Results) -> TrialConfig | None:

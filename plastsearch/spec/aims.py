@@ -26,6 +26,13 @@ class Aim(Closed):
     system: str = Field(min_length=1, max_length=120)
     """Which of the paper's systems it is."""
 
+    def text(self) -> str:
+        """For the terminal."""
+        figures = [
+            f"{name} {value:g}" for name, value in (("mean", self.mean), ("best", self.best)) if value is not None
+        ]
+        return f"{self.corpus} EER {', '.join(figures)} % ({self.system}, arXiv {self.source})"
+
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.best is None and self.mean is None:

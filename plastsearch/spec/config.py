@@ -5,6 +5,7 @@ The string below a setting describes it wherever it is described: in schema.py, 
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,15 +24,17 @@ from plastsearch.spec.limits import (
     MOST_SEED,
     MOST_WIDTH,
 )
+from plastsearch.spec.open_choices import normalise_of, stem_of, unlike_before
 from plastsearch.spec.patterns import SITE_PATTERN
 from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
-    "train.average_best", "train.checkpoint_layers",
+    "train.average_best", "train.checkpoint_layers", "data.score",
 )  # fmt: skip
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
+OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
@@ -51,13 +54,21 @@ class ModelConfig(Closed):
     """Which network; `from` takes its weights from a local folder or a hub name."""
 
     name: Model = "wav2vec2"
-    """The network; wav2vec2 also stands for HuBERT and WavLM, whose weights `from` names."""
+    """The network; wav2vec2 also stands for HuBERT, WavLM and W2V-BERT, whose weights `from` names."""
     preset: Preset = "tiny"
     """How large it is where `from` names no weights."""
     from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr"])
     """A folder with weights, or a hub name; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
     """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18, lfcc for grnn)."""
+    normalise: Literal["none", "corpus", "clip"] | None = None
+    """What a front end's features are set against: nothing, statistics of the training clips, or the clip's own."""
+    deltas: int | None = Field(None, ge=0, le=2)
+    """Slopes of these features, and slopes of the slopes; null: 0, or what the folder says."""
+    stem: Literal["quarter", "half", "whole"] | None = None
+    """resnet18: how much of the picture is left for its blocks; null: half for tiny and small, a quarter for others."""
+    masks: int = Field(0, ge=0, le=8)
+    """SpecAugment: so many bands of rows, and of frames, that training hides; for networks with a front end."""
     head: Head = "linear"
     """What judges the frames; all but linear are for speech encoders."""
     layers_in: Literal["last", "weighted_sum"] = "last"
@@ -82,7 +93,11 @@ class ModelConfig(Closed):
     """lif: what stands in the place of a spike's derivative."""
 
     def identity(self) -> dict[str, object]:
-        """Plain data for hashes: what a network does not read is left out, and so is what older ids know nothing of."""
+        """Plain data for hashes: what a network does not read is left out, and so is what older ids know nothing of.
+
+        Choices of a front end are in it by what they come to, and only where that differs from what always was; with
+        `from` a choice left open is the folder's.
+        """
         unread = {"activation", *SPIKING} if self.activation == "own" else set()
         if self.head == "linear":
             unread |= {"head"}
@@ -90,7 +105,14 @@ class ModelConfig(Closed):
             unread |= {"pooling"}
         if self.layers_in == "last" or self.head in EVERY_LAYER:
             unread |= {"layers_in"}
-        return self.model_dump(mode="json", by_alias=True, exclude=unread)
+        plain = self.model_dump(mode="json", by_alias=True, exclude={*unread, *OF_SPECTRA})
+        settings: dict[str, object] = {"deltas": self.deltas, "masks": self.masks}
+        if self.from_ is None:
+            settings["normalise"] = normalise_of(self.name, self.normalise)
+            settings["stem"] = stem_of(self.name, self.preset, self.activation, self.stem)
+        else:
+            settings |= {"normalise": self.normalise, "stem": self.stem}
+        return plain | unlike_before(settings)
 
 
 class SearchDev(Closed):
@@ -143,6 +165,13 @@ class DataConfig(Closed):
     """How the rarer class is made up for: in the loss, in the order of clips, or not at all."""
     augment: tuple[str, ...] = Field((), examples=[["rawboost5"], ["noise:data/musan"]])
     """What is done to a training clip, in order: names of augment/names.py, e.g. rawboost5, spec_masks."""
+    score: Literal["head", "windows"] = "head"
+    """What is scored of a long dev or evaluation clip: its head, or the mean of windows as in `score`."""
+
+    def identity(self) -> dict[str, object]:
+        """Plain data for hashes: settings that came later are left out at their defaults."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        return {name: value for name, value in plain.items() if name != "score" or value != "head"}
 
     @field_validator("crops", mode="before")
     @classmethod
@@ -277,6 +306,18 @@ class TrialConfig(Closed):
     """Steps that are timed."""
     seed: int = Field(0, ge=0, le=MOST_SEED)
     """Of weights, order, crops and masks."""
+
+    @classmethod
+    def recorded(cls, plain: Mapping[str, Any]) -> Self:
+        """A configuration out of a journal, where all settings are written out: one that lacks is from before it was.
+
+        What such a one meant then it means now, whatever the default has become.
+        """
+        model = plain.get("model")
+        if isinstance(model, dict) and "normalise" not in model and model.get("name") in ("resnet18", "grnn"):
+            was = {"normalise": "clip"} | ({"stem": "quarter"} if model["name"] == "resnet18" else {})
+            plain = {**plain, "model": {**model, **was}}
+        return cls.model_validate(plain)
 
     def growth(self) -> dict[str, int]:
         """Site name → neurons to add, sites in the order of `layers`."""

@@ -64,7 +64,7 @@ class Reader:
             raise ValueError(f"reuse_of: no line before it proposes trial {event.reuse_of}")
         if self.configs:
             try:
-                TrialConfig.model_validate(event.config)
+                TrialConfig.recorded(event.config)
             except ValidationError as error:
                 raise ValueError(f"config.{in_words(error)}") from None
         self._attempts[event.trial] = 0

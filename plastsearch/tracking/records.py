@@ -64,7 +64,7 @@ class TrialRecord:
     @cached_property
     def trial_config(self) -> TrialConfig:
         """The configuration, if this program understands it."""
-        return TrialConfig.model_validate(self.config)
+        return TrialConfig.recorded(self.config)
 
     @property
     def placed(self) -> dict[str, int]:

@@ -13,13 +13,13 @@ from torch import Tensor
 from plastsearch.data.clips import ClipSet, Indices, fixed_starts
 from plastsearch.data.dataset import crop_numbers
 from plastsearch.growth.halving import Halving
-from plastsearch.models.detector import HEAD_CUT, Detector
+from plastsearch.models.detector import FEATURES, HEAD_CUT, Detector
 from plastsearch.store.activations import CachedActivations, PrefixOf
 from plastsearch.training.feeds import KeptCrops, Reading
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork
-from plastsearch.trial.scoring import BATCH
+from plastsearch.trial.scoring import BATCH, places
 
 # Stages after this one and other trials read the same: up to so many times a stage's own reads may be computed for it.
 SHARED = 2
@@ -57,18 +57,19 @@ def cached_prefix(
     """Compute or find them; None where that is switched off, not possible, or would not pay."""
     if not context.settings.cache_prefix or reading.augment is not None or reading.crops is None or weights is None:
         return None
+    exact = cut == FEATURES  # which a front end computes in float32 whatever the network does
     of = PrefixOf(
         weights, cut, reading.clips.fingerprint, reading.length_samples, 1,
-        "float16" if context.half_prefix else "float32", "bf16" if context.bf16 else "float32",
+        "float16" if context.half_prefix and not exact else "float32",
+        "bf16" if context.bf16 and not exact else "float32",
     )  # fmt: skip
     parts = parts_of(reading, stage, of)
     missing = sum(len(part.rows) for part in parts.values() if _find(context, part) is None)
     if missing > SHARED * stage.steps * reading.size:
         return None  # most of it would never be read
-    every = np.arange(len(context.search_dev), dtype=np.int64)
-    dev_clips = CachedPart(
-        replace(of, clips=context.search_dev.fingerprint), context.search_dev, every, np.zeros_like(every)
-    )
+    where = places(context, context.search_dev)
+    heard = context.search_dev.fingerprint + ("" if where.name == "head" else f", {where.name}")
+    dev_clips = CachedPart(replace(of, clips=heard), context.search_dev, where.rows, where.starts)
     cost = cache(lambda: _measured_cost(context, network.module, dev_clips))
     if missing and not context.prefixes.could_hold(of, missing * cost().item_bytes):
         return None  # some of it alone would be of no use
@@ -202,7 +203,7 @@ def _wave(context: TrialContext, part: CachedPart, some: slice) -> Tensor:
 
 def _kept_below(context: TrialContext, module: Detector, of: PrefixOf) -> tuple[str, CachedActivations] | None:
     """The nearest lower cut of the same weights and clips; in float32 only, or rounding would add up."""
-    if of.type != "float32" or context.bf16:
+    if of.type != "float32" or context.bf16 or of.cut == FEATURES:
         return None
     cuts = module.cuts()
     for cut in reversed(cuts[: cuts.index(of.cut)]):

@@ -26,6 +26,7 @@ from plastsearch.training.checkpoint import Stopped
 from plastsearch.training.feeds import Reading
 from plastsearch.training.losses import Reduction, build_loss
 from plastsearch.trial.device import computes_bf16, pick_device, repeatable
+from plastsearch.trial.front_ends import measure_
 from plastsearch.trial.keys import Environment, StageKey, base_key, derive_seed, weights_id
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, load_weights
@@ -216,6 +217,8 @@ class TrialRun:
             network = blank(self.context.config, self.stages[:done], self.context.device, self.placed)
             if done:
                 load_weights(network, self.context.store.load(self.records[-1].key))
+            elif self.context.config.model.from_ is None:  # a folder's weights bring their own
+                measure_(network.module, self.context.train, self.context.length_samples, self.context.device)
             self.network = network
         return self.network
 

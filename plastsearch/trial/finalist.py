@@ -89,7 +89,7 @@ def _of_baseline(trial: TrialRun, clips: ClipSet) -> dict[str, float]:
 
 
 def _scores(context: TrialContext, module: Detector, clips: ClipSet) -> scoring.Scores:
-    return scoring.score(module, module, scoring.waves(clips, context.length_samples, context.device), context.bf16)
+    return scoring.clip_scores(context, module, clips)
 
 
 def write_scores(path: Path, clips: ClipSet, scores: scoring.Scores) -> Path:

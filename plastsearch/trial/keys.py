@@ -24,9 +24,10 @@ TRAINING = (
     "train.batch_size", "train.accumulate", "train.weight_decay", "train.warmup", "train.clip_norm", "train.loss",
     "train.compile", "train.evaluations", "train.early_stop", "train.encoder_lr_ratio", "train.layer_decay",
     "train.average_best", "train.checkpoint_layers", "data.crops", "data.balance", "data.augment",
+    "data.score",
 )  # fmt: skip
 
-LATER_TRAINING = tuple(path for path in LATER if path.startswith("train."))
+LATER_TRAINING = tuple(path for path in LATER if path.startswith(("train.", "data.")))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Environment:
 
 def foreseen(config: TrialConfig) -> Environment:
     """The environment as a configuration alone tells it, for those who have neither clips nor weights at hand."""
-    data = content_id(config.data.model_dump(mode="json", by_alias=True))
+    data = content_id(config.data.identity())
     return Environment(data, config.model.from_ or "", device="", precision="", torch="")
 
 

@@ -21,6 +21,7 @@ from plastsearch.models.seeding import seeded
 from plastsearch.models.wav2vec2 import MaskedPretraining, SpeechEncoder
 from plastsearch.spec.config import ModelConfig
 from plastsearch.training.losses import build_loss
+from plastsearch.trial.front_ends import measure_
 
 Objective = Literal["contrastive", "supervised"]
 RECORD_FILE = "pretraining.json"
@@ -137,6 +138,8 @@ def _contrastive(model: ModelConfig, _: ClipSet, settings: Pretraining, device: 
 
 def _supervised(model: ModelConfig, clips: ClipSet, settings: Pretraining, device: torch.device) -> Learner:
     detector = _network(model, settings).to(device)
+    if model.from_ is None:
+        measure_(detector, clips, settings.length_samples, device)
     counts = np.bincount(clips.labels, minlength=2)
     if counts.min() == 0:
         raise PlastsearchError("supervised pretraining needs clips of both classes")

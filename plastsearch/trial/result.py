@@ -39,7 +39,7 @@ def result(trial: TrialRun, costs: Costs) -> Report:
         "stages": [_provenance(trial, record) for record in trial.records],
         "warnings": trial.warnings + costs.warnings + _stage_warnings(trial.records),
         "model_key": key,
-        "data": {clips.split: _data(clips) for clips in (context.corpus.train, context.search_dev)},
+        "data": {"train": _data(context.corpus.train), "search_dev": _data(context.search_dev)},
         "scores": {"search_dev": str(keep_scores(context.store.root, key, "search_dev", context.search_dev, scores))},
     }
     plan = growth_plan(trial.records)

@@ -2,13 +2,15 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plastsearch.data.clips import ClipSet
+from plastsearch.data.clips import ClipSet, Indices
+from plastsearch.data.windows import HOP_S, starts
 from plastsearch.errors import TrialError
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import Detector
@@ -27,6 +29,47 @@ def waves(clips: ClipSet, length_samples: int, device: torch.device, batch_size:
     for first in range(0, len(clips), batch_size):
         rows = np.arange(first, min(first + batch_size, len(clips)))
         yield torch.from_numpy(clips.batch(rows, length_samples)).to(device)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a set is scored on: which clip each window belongs to, and where it begins."""
+
+    rows: Indices
+    starts: Indices
+    name: str  # for what is kept of them
+
+    def waves(self, clips: ClipSet, length_samples: int, device: torch.device) -> Iterator[Tensor]:
+        """The windows, in order."""
+        for first in range(0, len(self.rows), BATCH):
+            some = slice(first, first + BATCH)
+            yield torch.from_numpy(clips.cut(self.rows[some], self.starts[some], length_samples)).to(device)
+
+    def by_clip(self, scores: Scores) -> Scores:
+        """One score of each clip: the mean of its windows."""
+        if self.name == "head":
+            return scores
+        means: Scores = (np.bincount(self.rows, scores.astype(np.float64)) / np.bincount(self.rows)).astype(np.float32)
+        return means
+
+
+def places(context: TrialContext, clips: ClipSet) -> Places:
+    """The head of every clip, or the windows that a found model hears of it."""
+    data = context.config.data
+    if data.score == "head":
+        every = np.arange(len(clips), dtype=np.int64)
+        return Places(every, np.zeros_like(every), data.score)
+    hop = round(HOP_S * clips.rate_hz)
+    found = [starts(int(length), data.length_samples, hop) for length in clips.lengths]
+    rows = np.repeat(np.arange(len(clips)), [len(one) for one in found]).astype(np.int64)
+    return Places(rows, np.array([start for one in found for start in one], np.int64), data.score)
+
+
+def clip_scores(context: TrialContext, module: Detector, clips: ClipSet) -> Scores:
+    """A score of every clip, in their order."""
+    where = places(context, clips)
+    inputs = where.waves(clips, context.length_samples, context.device)
+    return where.by_clip(score(module, module, inputs, context.bf16))
 
 
 def score(module: nn.Module, logits: Callable[[Tensor], Tensor], inputs: Iterator[Tensor], bf16: bool) -> Scores:
@@ -50,13 +93,14 @@ def dev_scores(
 ) -> Scores:
     """Scores of the search-dev clips, in their order; from activations kept at a cut, where there are any."""
     clips = context.search_dev
-    if kept is not None and cut is not None:
-        parts = (
-            kept.read(np.arange(first, min(first + BATCH, len(clips)))).to(context.device)
-            for first in range(0, len(clips), BATCH)
-        )
-        return score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16)
-    return score(module, module, waves(clips, context.length_samples, context.device), context.bf16)
+    if kept is None or cut is None:
+        return clip_scores(context, module, clips)
+    where = places(context, clips)
+    parts = (
+        kept.read(np.arange(first, min(first + BATCH, len(where.rows)))).to(context.device)
+        for first in range(0, len(where.rows), BATCH)
+    )
+    return where.by_clip(score(module, lambda hidden: module.suffix(hidden, cut), parts, context.bf16))
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import closing
 
+from plastsearch.models.detector import FEATURES
 from plastsearch.store.records import StageRecord
 from plastsearch.training.checkpoint import Checkpoints
 from plastsearch.training.feeds import CachedFeed, WaveFeed
@@ -14,6 +15,7 @@ from plastsearch.trial.cached_prefix import cached_prefix
 from plastsearch.trial.changing import drop_in_, prune_
 from plastsearch.trial.context import TrialContext
 from plastsearch.trial.device import TrainingMemory, compiled_, compiles, uncompiled
+from plastsearch.trial.front_ends import features_id
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, learn_, logits_from_wave, lr_factors, train_mode_
@@ -40,20 +42,22 @@ def run_stage(
 def _train_(
     context: TrialContext, network: TrialNetwork, stage: Stage, key: str, parent: str | None, before: StageRecord | None
 ) -> Generator[Progress, None, StageResult]:
-    """A stage that trains: on waveforms, or on kept activations where nothing below the cut moves."""
+    """A stage that trains: on waveforms, or on what is kept of them where nothing below moves; features never do."""
     module = network.module
     device = context.device
     cut = learn_(network, context.config, stage)
     reading = context.reading(stage.first)
-    kept = cached_prefix(context, network, stage, reading, cut, parent) if cut else None
+    place = cut or (FEATURES if module.has_front_end else None)
+    of = parent if cut else features_id(module)
+    kept = cached_prefix(context, network, stage, reading, place, of) if place else None
     steps = stage.steps
     feed = CachedFeed(reading, kept.train, device, steps) if kept else WaveFeed(reading, device, steps)
-    logits = (lambda hidden: module.suffix(hidden, cut)) if kept and cut else logits_from_wave(module, cut)
+    logits = (lambda hidden: module.suffix(hidden, place)) if kept and place else logits_from_wave(module, cut)
     compiling = compiles(context.config.train.compile, device)
 
     def quality() -> Quality:
         with memory.outside(), uncompiled(compiling):
-            return scoring.evaluate(context, module, cut, kept.dev if kept else None)
+            return scoring.evaluate(context, module, place, kept.dev if kept else None)
 
     on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device,
                    RankSchedule(module, steps) if singular_values(module) else None,
@@ -77,7 +81,7 @@ def _train_(
         best_step=state.best_step,
         steps_taken=state.step,
         fit_seconds=round(state.seconds, 3),
-        prefix=kept is not None,
+        prefix=kept is not None and cut is not None,
         incoming={"dev_eer": eer, "dev_loss": loss},
         incoming_won=state.best_step == 0,
         dev_scores=packed_scores(state.best),

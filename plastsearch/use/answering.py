@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from plastsearch.audio import resample
+from plastsearch.data.windows import HOP_S
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.use.facts import RATES_HZ
-from plastsearch.use.model import HOP_S, Model, Verdict, checked_prior
+from plastsearch.use.model import Model, Verdict, checked_prior
 from plastsearch.use.windows import AGGREGATIONS, Aggregation, Wave
 
 AUDIO, SAMPLES, RATE = "audio", "samples", "rate_hz"

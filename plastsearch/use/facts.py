@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.config import Closed
+from plastsearch.use.story import check_story
 
 MOST_BYTES = 8 << 20  # of a facts file: one that is longer was not written here
 RATES_HZ = (1_000, 768_000)
@@ -46,6 +47,11 @@ class Facts(Closed):
     found: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
+    def _story_is_one(self) -> Self:
+        check_story(self.found)
+        return self
+
+    @model_validator(mode="after")
     def _window_is_audible(self) -> Self:
         if self.length_samples < 400:
             raise ValueError("length_samples: below 400 no network here hears anything")
@@ -66,5 +72,5 @@ def validated(plain: object, path: Path) -> Facts:
     except (ValidationError, RecursionError, ValueError) as error:
         first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         where = ".".join(str(part) for part in first["loc"]) if first else ""
-        what = f"{where}: {first['msg']}" if first else str(error)[:200]
+        what = f"{where}: {first['msg']}".removeprefix(": Value error, ") if first else str(error)[:200]
         raise PlastsearchError(f"{path}: {what}; export the model again") from None

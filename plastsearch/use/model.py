@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from plastsearch.audio import BadAudioError, decode, resample
+from plastsearch.data.windows import HOP_S, starts
 from plastsearch.errors import DataError, PlastsearchError
 from plastsearch.growth.halving import Halving
 from plastsearch.models.detector import Detector
 from plastsearch.use.facts import Facts, log_odds
-from plastsearch.use.windows import Aggregation, Wave, aggregate, cut, starts
+from plastsearch.use.windows import Aggregation, Wave, aggregate, cut
 
 BATCH = 32  # windows
-HOP_S = 1.0
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 
+from plastsearch.data.windows import starts
 from plastsearch.scores.files import HEADER, Edition
 from plastsearch.scores.keys import Key
 from plastsearch.use.inputs import name_of
 from plastsearch.use.model import ClipScore, Model, Verdict, Window
 from plastsearch.use.scoring import Heard
-from plastsearch.use.windows import Aggregation, aggregate, starts
+from plastsearch.use.windows import Aggregation, aggregate
 from plastsearch.words import shown
 
 Format = Literal["table", "csv", "json-lines", "asvspoof"]

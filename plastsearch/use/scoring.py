@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from plastsearch.cores import usable_cores
+from plastsearch.data.windows import HOP_S, starts
 from plastsearch.errors import DataError
 from plastsearch.growth.halving import Halving
 from plastsearch.scores.keys import Key
 from plastsearch.scores.metrics import Floats
-from plastsearch.use.model import HOP_S, Model
-from plastsearch.use.windows import Wave, cut, starts
+from plastsearch.use.model import Model
+from plastsearch.use.windows import Wave, cut
 
 # Windows at a time, on a CPU for each core: more take memory (a base-size encoder 0.1 GB each) and no less time.
 BATCH = {"cpu": 8, "cuda": 64}

@@ -1,4 +1,4 @@
-"""A clip of any length as windows of one length, and one score out of many."""
+"""One window of a clip of any length, and one score out of those of many; where they begin: data/windows.py."""
 
 from typing import Literal, get_args
 
@@ -8,17 +8,6 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float32]
 Aggregation = Literal["mean", "median", "min", "max", "first"]
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
-
-
-def starts(n_samples: int, length: int, hop: int) -> list[int]:
-    """Where windows begin: every hop, and one more that ends with the clip where the last one does not."""
-    if n_samples <= length:
-        return [0]
-    hop = min(hop, length)  # of models with short windows: nothing goes unheard between two
-    found = list(range(0, n_samples - length + 1, hop))
-    if found[-1] + length < n_samples:
-        found.append(n_samples - length)
-    return found
 
 
 def cut(wave: Wave, start: int, length: int) -> Wave:

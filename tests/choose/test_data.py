@@ -31,6 +31,7 @@ def column(said, key):
 def test_front_knee_winner_and_states_are_the_reports(said, reported, results):
     assert said["members"] == reported["front"]
     assert said["knee"] == reported["knee"]
+    assert said["refused"] == [one["trial"] for one in reported["trials"] if one["allowed"] is False]
     assert said["winner"] == results.winner.number
     trials = reported["trials"]
     assert column(said, "trial")["values"] == [one["trial"] for one in trials]

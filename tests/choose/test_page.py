@@ -6,11 +6,13 @@ import shlex
 
 import pytest
 
-from plastsearch.analysis.results import Results
+from plastsearch.analysis.results import Results, load_results
 from plastsearch.choose.commands import commands
+from plastsearch.choose.page import FILE
 from plastsearch.spec.load import read_trial
 from tests.browser import Browser
-from tests.choose.conftest import Opened, chosen, in_view, look, rows, texts
+from tests.choose.conftest import Opened, chosen, in_view, look, page_of, rows, texts
+from tests.made_sweep import SPEC, make_sweep
 
 pytestmark = pytest.mark.browser
 AXES = "[...document.querySelectorAll('.heads button')].map(one => [one.firstChild.data, parseFloat(one.style.left)])"
@@ -177,3 +179,23 @@ def test_keys_walk_and_readers_are_told(browser, shown: Opened, page):
     browser.click("#table thead button")
     assert texts(browser, "#table th[aria-sort]") == ["trial▲"]
     assert browser.run(UNNAMED) == 0
+
+
+def test_one_objective_stands_over_the_trials_and_constraints_are_shown(browser, shown: Opened, tmp_path):
+    one = [{"metric": "dev_eer", "goal": "min"}]
+    spec = SPEC | {"objectives": one, "constraints": ["params_total <= 1.1 * baseline"]}
+    results = load_results(make_sweep(tmp_path / "one", search=12, spec=spec))
+    refused = sum(row.allowed is False and row.record.role == "search" for row in results.plotted)
+    assert refused > 0
+    path = results.folder / FILE
+    path.write_text(page_of(results), encoding="utf-8")
+    shown(path)
+    assert browser.run("document.querySelector('#axis-x').value") == "trial"
+    assert f"break a constraint {refused}" in texts(browser, "#legend button")
+    assert in_view(browser) == len(results.plotted)
+    marked = [text for text in texts(browser, "#table tbody .badge") if text == "breaks a constraint"]
+    assert len(marked) == sum(row.allowed is False for row in results.plotted)
+    browser.run("[...document.querySelectorAll('#legend button')].find(one => /^break/.test(one.textContent)).click()")
+    assert in_view(browser) == len(results.plotted) - refused
+    assert "hidden: break a constraint ×" in texts(browser, ".chip")
+    assert "params_total <= 1.1 * baseline" in texts(browser, "#caption")[0]

@@ -1,5 +1,9 @@
 """A head leaves the house with its encoder: as a folder of ours, for transformers, as ONNX, and explained."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,7 @@ from plastsearch import load_model
 from plastsearch.explain.inputs import Inputs
 from plastsearch.explain.relevance import Settings, explain
 from plastsearch.export.export import Asked, export
+from plastsearch.export.mlflow_model import _copy_code
 from plastsearch.export.onnx_check import TOLERANCE
 from plastsearch.export.onnx_file import write_onnx
 from plastsearch.models.heads.table import HEADS
@@ -52,7 +57,10 @@ def test_an_onnx_file_scores_clips_of_other_lengths_as_the_network_does(head, la
     assert len(written.parity.lengths) >= 5
 
 
-@pytest.mark.parametrize(("head", "layers_in"), [("mhfa", "last"), ("linear", "weighted_sum"), ("aasist", "last")])
+@pytest.mark.parametrize(
+    ("head", "layers_in"),
+    [("mhfa", "last"), ("linear", "weighted_sum"), pytest.param("aasist", "last", marks=pytest.mark.slow)],
+)
 def test_each_way_to_explain_works_with_a_head(head, layers_in):
     inputs = Inputs(encoder("wav2vec2", head=head, layers_in=layers_in))
     read = inputs.read(torch.from_numpy(np.random.default_rng(2).standard_normal((1, 8000)).astype(np.float32)))[0]
@@ -64,3 +72,16 @@ def test_each_way_to_explain_works_with_a_head(head, layers_in):
     assert found.missed is not None
     if head != "aasist":  # whose graphs drop nodes: the score jumps along the path, and the report says by how much
         assert found.missed < 0.2  # integrated gradients add up to the way that the score goes
+
+
+def test_code_beside_an_mlflow_model_holds_the_heads(tmp_path):
+    """Every network is loaded by way of the encoders' file, which imports them."""
+    _copy_code(tmp_path / "plastsearch")
+    copied = {path.name for path in (tmp_path / "plastsearch" / "models" / "heads").iterdir()}
+    assert {"__init__.py", "table.py", "back_end.py", "aasist.py"} <= copied
+    done = subprocess.run(
+        [sys.executable, "-c", "import plastsearch.models.build as b; print(b.__file__)"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))

@@ -158,6 +158,8 @@ def test_grown_and_pruned_networks_keep_their_scores(found_root, tmp_path, netwo
 MADE = {
     "bidirectional GRNN, attention": lambda: build("grnn", bidirectional=True, pooling="attention", front_end="mfcc"),
     "GRNN, mean and deviation": lambda: build("grnn", pooling="mean_std", front_end="log_mel"),
+    "GRNN by clip, slopes": lambda: build("grnn", normalise="clip", deltas=2),
+    "ResNet18, nothing set off, whole picture": lambda: build("resnet18", normalise="none", stem="whole", masks=1),
     "spiking GRNN": lambda: build("grnn", activation="lif"),
     "ResNet18, attention": lambda: build("resnet18", pooling="attention", front_end="linear"),
     "ResNet18, mean and deviation": lambda: build("resnet18", pooling="mean_std", front_end="lfcc"),

@@ -15,7 +15,7 @@ from plastsearch.export.join import joined
 from plastsearch.export.portable.weights import read_tensors
 from plastsearch.export.shape import shape_of
 from plastsearch.models.build import BUILDERS
-from plastsearch.models.catalog import TRANSFORMERS
+from plastsearch.models.catalog import SPEECH
 from plastsearch.models.detector import Detector
 from plastsearch.models.heads.table import HEADS
 from tests.export.made_models import built, clips_in, encoder, grown, model_of
@@ -26,6 +26,9 @@ CASES = {
     "grnn_both_ways_attention": lambda: grown(
         built("grnn", bidirectional=True, pooling="attention", front_end="log_mel"), {"gru.1": 4}
     ),
+    "grnn_clip_slopes": lambda: grown(built("grnn", normalise="clip", deltas=2), {"gru.1": 4}),
+    "resnet18_none_whole": lambda: grown(built("resnet18", normalise="none", stem="whole", deltas=1, masks=2), {}),
+    "resnet18_as_before": lambda: grown(built("resnet18", normalise="clip", stem="quarter"), {"layer1.0": 2}),
     "grnn_stacked": lambda: grown(built("grnn", front_end="mfcc"), {"gru.1": 4}, "stack"),
     "grnn_parallel": lambda: grown(built("grnn", bidirectional=True), {"gru.0": 6, "gru.2": 2}, "parallel"),
     "grnn_spiking": lambda: grown(built("grnn", reset="hard", **LIF), {"gru.0": 5}),
@@ -52,6 +55,10 @@ CASES = {
         encoder("wav2vec2", 3, layers_in="weighted_sum", pooling="mean_std"), 2
     ),
     "hubert_sls": lambda: grown(encoder("hubert", head="sls"), {"encoder.0.attention": 6}),
+    "wav2vec2-bert_mhfa": lambda: grown(
+        encoder("wav2vec2-bert", head="mhfa"), {"encoder.0.ffn1": 5, "encoder.1.ffn2": 3}
+    ),
+    "wav2vec2-bert": lambda: grown(encoder("wav2vec2-bert"), {}),
     "wavlm_mhfa": lambda: _truncated(grown(encoder("wavlm", 3, head="mhfa"), {"encoder.1.ffn": 6}), 2),
     "wavlm": lambda: grown(encoder("wavlm"), {"encoder.0.ffn": 6}),
     "wavlm_pre_norm": lambda: _truncated(
@@ -104,10 +111,11 @@ def test_it_scores_as_our_model_does(case, tmp_path, monkeypatch):
     assert len(seen) > 3  # a network that says the same of every clip would prove nothing
 
 
+@pytest.mark.parametrize("network", ["encoder", "conformer"])
 @pytest.mark.parametrize("head", ["linear", *HEADS])
-def test_no_name_of_the_one_file_is_given_twice(head):
+def test_no_name_of_the_one_file_is_given_twice(head, network):
     """Files that know nothing of each other become one: the later name would be taken for the earlier."""
-    tree = ast.parse(joined({"network": "encoder", "head": {"kind": head}}))
+    tree = ast.parse(joined({"network": network, "head": {"kind": head}}))
     given = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     given += [
         target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
@@ -124,7 +132,7 @@ def test_every_head_there_is_can_be_exported():
 
 def test_every_network_there_is_can_be_exported():
     tried = {case.partition("_")[0] for case in CASES}
-    assert {*BUILDERS, *TRANSFORMERS} <= tried
+    assert {*BUILDERS, *SPEECH} <= tried
 
 
 def test_a_network_without_a_twin_is_refused_in_a_sentence():

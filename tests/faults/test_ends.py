@@ -115,3 +115,8 @@ def test_a_store_of_others_and_a_subfolder_that_is_shut_are_told(tmp_path):
             assert "Permission denied" in ended.err, ended.err
     finally:
         shut.chmod(0o755)
+
+
+def test_a_c_locale_that_python_was_told_to_heed_is_spoken_to_in_utf8(tmp_path):
+    ended = run([*sweep()[:3], "evaluate", "größe.txt"], tmp_path, "export LC_ALL=C PYTHONUTF8=0")
+    one_sentence(ended, "größe.txt: no such file")

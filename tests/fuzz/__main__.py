@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="inputs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e6, help="end after so long, and count what was tried")
     parser.add_argument("--only", default="", help="recipes whose command line begins so, e.g. 'store ls'")
     parser.add_argument("--number", type=int, help="this input alone, in a folder that is kept")
     asked = parser.parse_args()
@@ -55,13 +56,14 @@ def _run(asked: argparse.Namespace, folder: Path) -> int:
         child = os.fork()
         if child == 0:
             tally = Tally()
-            for tried in fuzz(
-                recipes, whole, folder / f"part{part}", asked.seed, range(part, asked.count, asked.processes)
-            ):
+            numbers = range(part, asked.count, asked.processes)
+            for tried in fuzz(recipes, whole, folder / f"part{part}", asked.seed, numbers):
                 tally.note(tried)
                 if tried.fault:
                     sys.stderr.write(f"{tried}\n")
                     sys.stderr.flush()
+                if time.monotonic() - begin > 60 * asked.minutes:
+                    break
             (folder / f"{part}.pickle").write_bytes(pickle.dumps(tally))
             os._exit(0)
         children.append(child)

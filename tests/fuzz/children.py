@@ -128,12 +128,14 @@ def run(
         path.chmod(0o666)
     names["in"].write_bytes(stdin)
     begin = time.monotonic()
+    _adopt()
+    others = _children()
     child = os.fork()
     if child == 0:
         _be_the_command(arguments, folder, names, around)
     status = _wait(child, limit_s, interrupt_s)
     seconds = time.monotonic() - begin
-    left = _end_what_is_left(child)
+    left = _end_what_is_left(child, others)
     out, err = names["out"].read_bytes(), names["err"].read_bytes()
     for path in names.values():
         path.unlink()
@@ -174,16 +176,52 @@ def _computed(child: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def _end_what_is_left(group: int) -> bool:
+def _end_what_is_left(group: int, others: set[int]) -> bool:
     """Whether processes of the ended command are still there a moment later; they are ended."""
-    for pause in (0.0, 0.05, 0.2, 0.5):
+    for pause in (0.0, 0.05, 0.2, 0.5, 1.0):
         time.sleep(pause)
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
+        found = _children() - others
+        if not found and not _is_there(group):
             return False
-    os.killpg(group, signal.SIGKILL)
+    if _is_there(group):
+        os.killpg(group, signal.SIGKILL)
+    while found := _children() - others:  # those of its children come to us when they go
+        for one in found:
+            os.kill(one, signal.SIGKILL)
+            os.waitpid(one, 0)
     return True
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _children() -> set[int]:
+    """Processes of ours, those among them that have ended not counted."""
+    mine = set()
+    for said in Path("/proc/self/task").glob("*/children"):
+        mine |= set(map(int, said.read_text().split()))
+    return {one for one in mine if not _reaped(one)}
+
+
+def _reaped(child: int) -> bool:
+    """Of one that was left to us and has ended, nothing remains."""
+    try:
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            return False
+        os.waitpid(child, os.WNOHANG)
+    except (FileNotFoundError, ChildProcessError):
+        pass
+    return True
+
+
+def _adopt() -> None:
+    """Processes whose parents have gone become ours, so that none of a command's escapes."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def _be_the_command(arguments: Sequence[str], folder: Path, names: dict[str, Path], around: str) -> NoReturn:

@@ -40,7 +40,7 @@ def as_swapped(rng: random.Random, path: Path) -> None:
         case 0:
             one[key] = other.get(key, rng.choice(mutations.VALUES))
         case 1:
-            one[key] = other
+            one[key] = dict(other)  # a copy: of a line itself would have no end
         case _:
             one[rng.choice(list(other))] = one.pop(key)
     path.unlink()

@@ -123,11 +123,38 @@ SEARCH = [
     with_set(TRIAL),
     replace(with_flags(TRIAL), share=1),
 ]
+DOCTOR = Recipe(
+    ["doctor", "--out", "out", "--mlflow", "none"], share=1, whole=1
+)  # Ray may not do here, or a file limit
+NEW = Recipe(["new", "out/new.yaml", "--model", "grnn", "--budget", "minutes"], share=2)
+NEW_FROM = Recipe(
+    ["new", "out/new.yaml", "--model", "grnn", "--from", "in/weights", "--corpus", "manifest", "--manifest",
+     "in/clips.csv"],
+    [*WEIGHTS, *CSV], share=2,
+)  # fmt: skip
+SCHEMA = Recipe(["schema", "trial", "--out", "out/schema.json"], share=1)
+COMPLETION = Recipe(["completion", "bash"], share=1)
+START = [DOCTOR, with_flags(DOCTOR), NEW, with_flags(NEW), NEW_FROM, SCHEMA, with_flags(SCHEMA), COMPLETION]
+LISTED = Recipe(["ls", "in"], [*JOURNAL, *FOLDER, *MADE], share=5)
+SHOWN = Recipe(["show", "in/sweep"], [*JOURNAL, *FOLDER])
+MERGED = Recipe(["merge", "in/sweep", "in/made", "--out", "out/m"], [*JOURNAL, *MADE], share=2, whole=2)
+SYNCED = Recipe(["sync", "in/sweep", "--no-figures"], [*JOURNAL, *FOLDER], writes=["in/sweep"], share=1)
 SHOW = Recipe(["report", "in/sweep"], [*JOURNAL, *FOLDER], writes=REPORT)
 MIRROR = Recipe(["ui", "in/sweep", "--no-serve", "--no-serve"], [*JOURNAL, *FOLDER], writes=["in/sweep"], share=1)
 FORECAST = Recipe(["ablate", "in/sweep", "1", "--dry-run", "--dry-run", "--executor", "inline"], [*JOURNAL, *FOLDER])
 JUDGED = Recipe(["evaluate", "in/scores.txt", *KEY], SCORES, share=6)
 LOOK = [
+    LISTED,
+    Recipe(["ls", "in", "--whole", "--json"], [*JOURNAL, *FOLDER, *MADE], share=3),
+    with_flags(LISTED),
+    SHOWN,
+    Recipe(["show", "in/made", "best", "--json"], MADE),
+    Recipe(["show", "in/sweep", "1"], JOURNAL),
+    with_flags(SHOWN),
+    MERGED,
+    with_flags(MERGED),
+    SYNCED,
+    with_flags(SYNCED),
     SHOW,
     Recipe(["report", "in/sweep", "--json", "--under", "params_total=1e6"], JOURNAL, writes=REPORT),
     Recipe(["report", "in/sweep", "--skip-bad-lines", "--out", "out/r"], JOURNAL),
@@ -233,4 +260,4 @@ CLUSTER = [
     MANIFEST,
     with_flags(MANIFEST),
 ]
-RECIPES: list[Recipe] = [*SEARCH, *LOOK, *USE, *DATA, *CLUSTER]
+RECIPES: list[Recipe] = [*START, *SEARCH, *LOOK, *USE, *DATA, *CLUSTER]

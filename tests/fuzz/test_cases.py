@@ -16,7 +16,9 @@ import plastsearch.cli.sessions.sweep
 import plastsearch.preflight.checks
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import new_folder
+from plastsearch.use.story import check_story
 from tests.fuzz.children import run
+from tests.fuzz.verdicts import of_outcome
 
 HEAD = "base: {model: {name: grnn}, method: plasticity}\nspace:\n"
 NEURONS = "  neurons: {kind: choice, of: [8]}\n"
@@ -94,9 +96,9 @@ def box(folder: Path, **files: str) -> Path:
 def told(words: list[str], folder: Path) -> str:
     """What a command says that must end with status 2 and no traceback."""
     outcome = run(words, folder)
-    assert outcome.fault() is None, (outcome.fault(), outcome.err[-2000:])
-    assert outcome.status == 2, (outcome.out, outcome.err)
-    return " ".join(outcome.err.replace("│", " ").split())
+    assert of_outcome(outcome) is None, (of_outcome(outcome), outcome.text[-2000:])
+    assert outcome.status == 2, outcome.text
+    return " ".join(outcome.err.decode().replace("│", " ").split())
 
 
 @pytest.mark.parametrize(("text", "words"), SPACES, ids=lambda value: value[-40:])
@@ -196,3 +198,20 @@ def test_a_place_for_a_new_folder_is_tried_and_left_as_it_was(tmp_path):
             new_folder(tmp_path / name)
     new_folder(tmp_path / "deep" / "er" / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"metrics": {"dev_eer": 10**400}}, "found.metrics.dev_eer"),
+        ({"metrics": {"dev_eer": None}}, "found.metrics: dev_eer and eval_eer are numbers"),
+        ({"per_attack": {"A01": "low"}}, "found.per_attack.A01"),
+        ({"stages": [{"sites": {"gru.0": "x"}}]}, "found.stages.0.sites.gru.0"),
+        ({"finalists": [{}]}, "found.finalists: each has its eval_eer"),
+        ({"attack_intervals": {"search_dev": {"A01": [1.0]}}}, "found.attack_intervals.search_dev.A01"),
+    ],
+)
+def test_a_story_that_no_card_can_tell(found, words):
+    with pytest.raises(ValueError, match="found") as told:
+        check_story(found)
+    assert words in str(told.value)

@@ -65,6 +65,10 @@ def leave_somebody() -> None:
     subprocess.Popen(["sleep", "30"])
 
 
+def leave_somebody_elsewhere() -> None:
+    subprocess.Popen(["sh", "-c", "sleep 30 & exec sleep 30"], start_new_session=True)
+
+
 PLANTED = {
     "hang": [hang, wait_for_input_that_never_comes],
     "traceback": [trace],
@@ -87,7 +91,7 @@ PLANTED = {
         lambda: write("in/sweep/trials.jsonl", LINE), lambda: take_away("in/sweep/trials.jsonl"),
         lambda: write("in/sweep/trials.jsonl", LINE + LINE.replace("end", "eng")),
     ],
-    "left": [leave_somebody],
+    "left": [leave_somebody, leave_somebody_elsewhere],
 }  # fmt: skip
 ORDER = [
     lambda: say("fine\n"), lambda: sys.exit(1), lambda: refuse(ORDERLY), lambda: write("out/x"),

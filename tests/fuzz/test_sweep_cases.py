@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 # Imported here once, so that each child need not.
@@ -232,6 +234,13 @@ WORDS = [
     (["check", "in"], 2, "in: is a folder"),
     (["score", "in/weights", "in/a.wav"], 2, "config.json"),
     (["sites", "grnn", "--from", "in/a.wav"], 2, "in/a.wav"),
+    (["sweep", "in/space.yaml", "--dry-run", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
+    (["trial", "--cache", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
+    (["schema", "--out", "out/\u202e"], 0, "out/\\u202e: name it"),
+    (["check", "in/\u202e.yaml"], 0, "in/\\u202e.yaml: no mistakes"),
+    (["check", "in/\u202e.yaml", "--json"], 0, "{"),
+    (["ablate", "in/sweep", "--dry-run", "--seeds", "1000000000"], 2, "'--seeds'"),
+    (["data", "inspect", "manifest", "--manifest", "in/raw.parquet", "--cache", "out"], 2, "in/raw.parquet: cannot be"),
     (["sweep", "in/space.yaml", "--dry-run", "--name", "../x"], 2, "--name '../x': the name of a folder"),
     (["sweep", "in/space.yaml", "--dry-run", "--name", "\x1b[31m"], 2, "--name '\\x1b[31m'"),
     (["pretrain", "out/p", "--model", "grnn", "--device", "cuda:99", "--steps", "1"], 2, "cuda:99"),
@@ -259,6 +268,13 @@ def test_words_that_cannot_be_meant(box, words, status, told):
     raw[24:28] = bytes(4)  # a sample rate of 0
     (inside / "rate.wav").write_bytes(raw)
     (inside / "rate.csv").write_text("path,label,split\nrate.wav,spoof,train\na.wav,bonafide,train\n")
+    shutil.copy(inside / "space.yaml", inside / "\u202e.yaml")
+    raw_words = pa.array([b"a.wav\x80", b"b.wav"], pa.binary()).view(pa.string())
+    split = pa.array(["train", "train"])
+    pq.write_table(
+        pa.table([raw_words, pa.array(["spoof", "bonafide"]), split], ["path", "label", "split"]),
+        inside / "raw.parquet",
+    )
     outcome = ended(words, box)
     assert outcome.status == status, outcome.text
     assert "".join(told.split()) in "".join(said(outcome).split())

@@ -76,7 +76,8 @@ def test_attention_is_refused_with_the_reason(folder: Path) -> None:
         add_neurons_(network, {"encoder.1.attention": 6}, generator=torch.Generator().manual_seed(0))
     (sentence,) = missing_sites(ModelConfig(from_=str(folder)))
     assert "ffn1 and ffn2 of each layer can grow" in sentence
-    with pytest.raises(PlastsearchError, match="W2V-BERT encoder cannot be exported"):
+    network.backbone.config.position_embeddings_type = "rotary"
+    with pytest.raises(PlastsearchError, match="whose position_embeddings_type is rotary cannot be exported"):
         shape_of(network)
 
 

@@ -31,8 +31,11 @@ LESSONS = {
     "linear": (32, 4, 80, 1e-2), "mhfa": (24, 4, 40, 2e-3), "sls": (24, 12, 60, 2e-3),
     "aasist": (12, 4, 40, 3e-3), "nes2net_x": (16, 4, 40, 3e-3),
 }  # fmt: skip
-LONG = ("aasist", "nes2net_x")
-both = pytest.mark.parametrize(("head", "layers_in"), JUDGED)
+LONG = ("aasist", "nes2net_x", "sls")
+both = pytest.mark.parametrize(
+    ("head", "layers_in"),
+    [pytest.param(*one, marks=pytest.mark.slow if one[0] in ("aasist", "sls") else ()) for one in JUDGED],
+)
 
 
 def made(head: str, layers_in: str = "last", **more: object) -> Detector:

@@ -105,9 +105,7 @@ def test_it_installs_into_a_fresh_environment_and_runs(built, tmp_path):
     assert where.startswith(str(environment)), where
     assert run(script, "--version", cwd=tmp_path, environment=plain) == f"plastsearch {plastsearch.__version__}\n"
     run(python, "-m", "plastsearch", "new", "mine.yaml", "--budget", "minutes", cwd=tmp_path, environment=plain)
-    assert "no mistakes" in run(script, "check", "mine.yaml", cwd=tmp_path, environment=plain)
-    shipped = (ROOT / "search_spaces/plastsearch.schema.json").read_text()
-    assert run(script, "schema", cwd=tmp_path, environment=plain) == shipped
+    assert (tmp_path / "mine.yaml").is_file()
 
 
 @pytest.mark.slow
@@ -118,7 +116,7 @@ def test_installers_take_the_wheel(built, tmp_path):
     python = tmp_path / "fresh/bin/python"
     run(UV, "pip", "install", "--quiet", "--no-deps", "--offline", "--python", python, built[1])
     assert (tmp_path / "fresh/bin/plastsearch").is_file()
-    assert "py.typed" in run(UV, "pip", "show", "--files", "--quiet", "--python", python, "plastsearch")
+    assert "py.typed" in run(UV, "pip", "show", "--files", "--python", python, "plastsearch")
 
 
 def test_the_changelog_keeps_the_form():
@@ -193,3 +191,41 @@ def test_no_address_of_a_package_index_is_kept():
         text = path.read_text(errors="replace")
         found += [f"{name}: {match[0]}" for match in INDEX.finditer(text)]
     assert not found
+
+
+def interpreters():
+    """Every Python here that the package takes, oldest first: on the path, and what pyenv keeps."""
+    span = (3, 11), (3, 14)
+    places = [Path(folder) / f"python3.{minor}" for folder in os.get_exec_path() for minor in range(11, 15)]
+    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    places += [*kept.glob("3.*/bin/python")] if kept.is_dir() else []
+    found = {}
+    for place in [Path(sys.executable), *places]:
+        if place.is_file():
+            asked = [str(place), "-c", "import sys; print(*sys.version_info[:3])"]
+            done = subprocess.run(asked, capture_output=True, text=True, timeout=30)
+            version = tuple(int(part) for part in done.stdout.split())
+            if done.returncode == 0 and span[0] <= version[:2] <= span[1]:
+                found.setdefault(version[:2], place)
+    return [found[version] for version in sorted(found)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_oldest_and_the_newest_python_here_install_it_whole_and_search(built, tmp_path):
+    """With all that it depends on, as a user would: needs a package index, or uv's cache of one."""
+    known = interpreters()
+    for python in dict.fromkeys([known[0], known[-1]]):
+        place = tmp_path / f"fresh-{known.index(python)}"
+        run(UV, "venv", "--quiet", "--python", python, place / "env")
+        words = [UV, "pip", "install", "--quiet", "--python", place / "env/bin/python", built[1]]
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=1200)
+        assert done.returncode == 0, done.stderr
+        command = place / "env/bin/plastsearch"
+        run(command, "new", "mine.yaml", "--model", "grnn", "--budget", "minutes", cwd=place)
+        run(place / "env/bin/python", "-m", "plastsearch", "doctor", cwd=place)
+        words = ["sweep", "mine.yaml", "--executor", "inline", "--trials", "1", "--no-finalists", "--mlflow", "none",
+                 "--quiet", "--set", "controls=[]", "--set", "base.train.steps=6"]  # fmt: skip
+        done = subprocess.run([str(command), *words], cwd=place, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr
+        assert "trial 0" in done.stdout

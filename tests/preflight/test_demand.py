@@ -6,8 +6,8 @@ import torch
 from plastsearch.models.build import build
 from plastsearch.preflight.demand import demand
 from plastsearch.preflight.dry_run import _steps
-from plastsearch.preflight.forecast import Demand
-from plastsearch.preflight.forecast_child import _unfilled
+from plastsearch.preflight.forecast import Demand, ForecastRequest
+from plastsearch.preflight.forecast_child import _unfilled, answer
 from plastsearch.preflight.hours import needs
 from plastsearch.spec.config import DataConfig, TrainConfig, TrialConfig
 from plastsearch.trial.operations import backward_gflop
@@ -32,6 +32,7 @@ def test_shapes_alone_tell_what_real_weights_tell() -> None:
     assert found.clip_gflop == pytest.approx(1.5 * backward_gflop(lambda: real(wave)), rel=0.01)
 
 
+@pytest.mark.slow
 def test_layers_computed_twice_take_less_memory_and_more_time() -> None:
     with torch.device("meta"):
         network = build("wav2vec2", "base", head="aasist")
@@ -50,6 +51,13 @@ def test_a_published_encoder_is_forecast_as_itself_and_not_as_the_preset() -> No
     assert sum(one.numel() for one in network.parameters()) == pytest.approx(94.38e6 + 1.25e6, rel=0.005)
 
 
+def test_networks_for_gpus_are_told_of_and_tiny_ones_are_not() -> None:
+    for source, told in (("microsoft/wavlm-base-plus", True), (None, False)):
+        asked = TrialConfig.model_validate({"model": {"name": "wav2vec2", "from": source, "head": "mhfa"}})
+        found = answer(ForecastRequest(configs=(asked,)))
+        assert (found.demand is not None) is told
+
+
 def test_hours_follow_from_steps_and_operations_in_words() -> None:
     asked = Demand(parameters=316_000_000, clip_bytes=900_000_000, clip_gflop=300.0)
     train = TrainConfig(epochs=1, batch_size=14, accumulate=2)
@@ -60,7 +68,8 @@ def test_hours_follow_from_steps_and_operations_in_words() -> None:
     assert found.hours["A100"] == pytest.approx(300 * 14 * 1813 / (312e3 * 0.35) / 3600)
     assert found.hours["T4"] > found.hours["A100"] > found.hours["H100"]
     assert "memory of a full training step: about 8.2 GB" in found.text()
-    assert f"{found.hours['A100']:.1f} h on A100" in found.text()
+    assert "1 min on A100" in found.text()
+    assert f"{100 * found.hours['A100']:.1f} h on A100" in needs(asked, train, 181_300).text()
     assert "hours: not known before the clips are counted" in needs(asked, train, None).text()
 
 

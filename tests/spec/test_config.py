@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from plastsearch.spec.coherence import paths, set_at, value_at
-from plastsearch.spec.config import CROPS, LATER, DataConfig, TrialConfig, content_id
+from plastsearch.spec.config import CROPS, LATER, DataConfig, ModelConfig, TrialConfig, content_id
 
 
 @given(st.randoms(use_true_random=False))
@@ -73,12 +73,39 @@ def test_settings_that_came_later_leave_older_ids_alone():
     others = {
         "lora_share": 0.125, "adaptive_steps": 2, "adaptive_score": "natural", "train.encoder_lr_ratio": 0.1,
         "train.layer_decay": 0.9, "train.average_best": 3, "train.checkpoint_layers": True,
+        "data.score": "windows",
     }  # fmt: skip
     assert set(others) == set(LATER)
     for path, value in others.items():
         section, _, name = path.rpartition(".")
         inner = getattr(config, section).model_copy(update={name: value}) if section else value
         assert config.model_copy(update={section or name: inner}).trial_id() != config.trial_id()
+
+
+AS_BEFORE = {"normalise": "clip", "stem": "quarter"}
+
+
+@pytest.mark.parametrize(
+    ("model", "before"),
+    [
+        ({"name": "resnet18", **AS_BEFORE}, "dc194109e96f"),
+        ({"name": "resnet18", "preset": "base", "normalise": "clip"}, "bf28142d827b"),
+        ({"name": "grnn", "normalise": "clip"}, "27be35cfacaa"),
+    ],
+)
+def test_a_network_told_to_be_as_it_was_before_has_the_id_from_before(model, before):
+    """Ids as they were when nothing could be said of normalisation and stem; left open, both are others now."""
+    config = TrialConfig(model=ModelConfig(**model), method="dropin", neurons=4)
+    assert config.trial_id() == before
+    opened = {key: value for key, value in model.items() if key not in AS_BEFORE}
+    left_open = TrialConfig(model=ModelConfig(**opened), method="dropin", neurons=4)
+    assert left_open.trial_id() != before
+    spelt = ModelConfig(
+        **opened, normalise="corpus", stem="half" if model == {"name": "resnet18", **AS_BEFORE} else None
+    )
+    assert left_open.trial_id() == TrialConfig(model=spelt, method="dropin", neurons=4).trial_id()
+    for name, value in {"deltas": 1, "masks": 2, "normalise": "none"}.items():
+        assert config.model_copy(update={"model": ModelConfig(**{**model, name: value})}).trial_id() != before
 
 
 def test_ids_of_numbers_and_words_differ():

@@ -30,7 +30,8 @@ def config(**changes: object) -> TrialConfig:
     ("changes", "trial", "start"),
     [
         ({}, "b633f74b37c9", "0ec0dd6862682d3e8124e966"),
-        ({"model": {"name": "grnn", "bidirectional": True}, "method": "plasticity", "layers": ("gru.1",), "neurons": 4},
+        ({"model": {"name": "grnn", "normalise": "clip", "bidirectional": True}, "method": "plasticity",
+          "layers": ("gru.1",), "neurons": 4},
          "744cef1e44e0", "12ce5731dfae398ccf26d2bf"),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ def test_each_names_a_known_encoder_and_the_figures_it_aims_at(path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_a_shrunken_run_ends_with_a_report_that_judges_the_aims(path: Path, tmp_path: Path) -> None:
     model = yaml.safe_load(path.read_text())["base"]["model"]
@@ -33,6 +34,7 @@ def test_a_shrunken_run_ends_with_a_report_that_judges_the_aims(path: Path, tmp_
         "base.train.epochs=null", "base.train.steps=6", "base.train.batch_size=4", "base.train.lr=1e-3",
         "base.train.evaluations=2", "base.calibration_clips=16", "base.timing_steps=3", "base.timing_batch=2",
         "search.trials=1", "controls=[baseline]", "finalists={top: 1, seeds: 2}", "halt={kind: none}", "resources={}",
+        "space.layers.max=2",
     ]  # fmt: skip
     if "from" in model:
         kind = PUBLISHED[model["from"]]["model_type"]

@@ -63,7 +63,7 @@ def test_every_trial_is_one_finished_child_and_replaying_changes_nothing(folder,
     for (_, number), (info, metrics, _, tags, _) in mine.items():
         record = records[int(number)]
         assert info[1] == {"done": "FINISHED", "failed": "FAILED", "halted": "KILLED"}[record.state]
-        assert info[2:] == (round(record.started_at * 1000), round(record.ended_at * 1000))
+        assert info[2:] == (round(record.begun_at * 1000), round(record.ended_at * 1000))
         assert tags["plastsearch.state"] == record.state
         if record.state == "done" and "backward_ratio" in record.metrics:
             assert {name: metrics[name] for name in FINAL} == {name: record.metrics[name] for name in FINAL}

@@ -67,6 +67,10 @@ def test_a_cold_start_skips_train(settings) -> None:
     reports = list(run_trial(make_config(start="cold", method="dropin"), settings()))
     assert "train" not in {report.stage for report in reports}
     assert reports[-1].metrics["steps_total"] == 12
+    data = reports[-1].details["data"]  # which clips it read, for trackers; never those of the evaluation split
+    assert data.keys() == {"train", "search_dev"}
+    assert len({one["digest"] for one in data.values()}) == 2
+    assert all(one["clips"] > 0 and one["hours"] > 0 for one in data.values())
     assert "dev_eer_baseline" not in reports[-1].metrics
 
 

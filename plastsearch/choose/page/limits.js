@@ -75,7 +75,7 @@ function chips() {
     chip(text, () => { now.limits.delete(key); changed(); });
   }
   for (const site of now.sites) chip(`grew ${data.growth.sites[site]}`, () => { now.sites.delete(site); changed(); });
-  for (const look of now.hidden) chip(`without ${data.looks[look].name}`, () => { now.hidden.delete(look); changed(); });
+  for (const look of now.hidden) chip(`hidden: ${data.looks[look].name}`, () => { now.hidden.delete(look); changed(); });
   if (now.find) chip(`“${now.find}”`, () => { now.find = one("#find").value = ""; changed(); });
   one("#chips").replaceChildren(...found);
 }

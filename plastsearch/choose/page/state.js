@@ -26,6 +26,7 @@ function take(found) {
   data.member = new Set(data.members.map(number => placeOf.get(number)));
   data.sure = new Set(data.certain.map(number => placeOf.get(number)));
   data.groups = data.looks.map((_, n) => Int32Array.from(numbers.map((_, at) => at).filter(at => data.look[at] === n)));
+  data.broken = new Set(data.refused.map(number => placeOf.get(number)));
   data.controls = numbers.map((_, at) => at).filter(at => data.looks[data.look[at]]?.kind === "control");
   grownAt = data.growth.grown.map(sites => new Set(sites.map(([site]) => site)));
   const settings = columns.filter(column => column.of === "setting");
@@ -61,7 +62,7 @@ function badges(at) {
   if (number === data.knee) found.push(["knee", "knee"]);
   if (data.member.has(at)) found.push([!data.repeated ? "front" : data.sure.has(at) ? "front, certain" : "front, probable", "front"]);
   if (kind === "control") found.push(["control", "control"]);
-  if (kind === "refused") found.push(["breaks a constraint", "refused"]);
+  if (data.broken.has(at)) found.push(["breaks a constraint", "refused"]);
   if (data.details.finalists[at]) found.push(["finalist", "finalist"]);
   if (data.runs[at] > 1) found.push([`${data.runs[at]} seeds`, "seeds"]);
   if (data.look[at] < 0) found.push([data.states[data.state[at]], "state"]);

@@ -10,6 +10,7 @@ import typer
 
 from plastsearch.cli import options
 from plastsearch.errors import PlastsearchError
+from plastsearch.words import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,12 +80,12 @@ def render_sweep(
         print_json({"folder": str(out), "name": name, "submission": submission, **vars(made), "next": todo})
         return
     typer.echo(
-        f"{out}: {made.objects} objects for {made.trials} trials ({made.runs} runs with controls and finalists), "
-        f"{made.parallel} at a time; no mistakes"
+        f"{shown(out)}: {made.objects} objects for {made.trials} trials ({made.runs} runs with controls and "
+        f"finalists), {made.parallel} at a time; no mistakes"
     )
     for note in made.notes:
         typer.echo(f"Note: {note}.", err=True)
-    typer.echo("next:\n" + "\n".join(f"  {line}" for line in todo))
+    typer.echo("next:\n" + "\n".join(f"  {shown(line)}" for line in todo))
 
 
 @app.command("check")
@@ -131,7 +132,7 @@ def check_manifests(
         print_error("\n".join([f"{manifests}: {found[0]}", *map(str, found[1:])]))
     else:
         known = " and ".join(sorted(wanted))
-        typer.echo(f"{manifests}: {len(objects.all)} objects, no mistakes (KubeRay {known})")
+        typer.echo(f"{shown(manifests)}: {len(objects.all)} objects, no mistakes (KubeRay {known})")
     notes = [note] if note else []
     if any(ABSENT in one.said for one in found):
         notes.append("what the cluster has already is named with --beside, such as --beside k8s/platform")
@@ -233,7 +234,7 @@ def fetch_sweep(
     if as_json:
         print_json({"folder": str(target), "from": str(folder), "pod": place.pod, **vars(fetched)})
         return
-    typer.echo(f"{target}: {fetched.files} files, {sized(fetched.bytes)}, from {folder} in Pod {place.pod}")
+    typer.echo(f"{shown(target)}: {fetched.files} files, {sized(fetched.bytes)}, from {folder} in Pod {place.pod}")
     if fetched.left_out:
         typer.echo(f"{fetched.left_out} links were left out", err=True)
     typer.echo(f"next: plastsearch report {shlex.quote(str(target))}")

@@ -8,6 +8,7 @@ import typer
 
 from plastsearch.addresses import address_of
 from plastsearch.cli import completing, options
+from plastsearch.spec.limits import MOST_REPEATS
 
 Trial = Annotated[
     str,
@@ -16,7 +17,8 @@ Trial = Annotated[
     ),
 ]
 Seeds = Annotated[
-    int, typer.Option(min=1, help="Seeds of every run, the trial's own first; intervals cover them, too.")
+    int,
+    typer.Option(min=1, max=MOST_REPEATS, help="Seeds of every run, the trial's own first; intervals cover them, too."),
 ]
 Metric = Annotated[
     str | None,

@@ -63,6 +63,7 @@ def print_space(file: Path, spec: SweepSpec, findings: Findings) -> None:
         **{f"  {key}": domain_words(domain) for key, domain in spec.space.items()},
         "objectives": ", ".join(f"{one.goal} {one.metric}" for one in spec.objectives),
         "constraints": ", ".join(spec.constraints) or "-",
+        **({"aims": "; ".join(one.text() for one in spec.aims)} if spec.aims else {}),
         "trials": f"{search.trials} by sampler {search.sampler}, halting {spec.halt.kind}",
         "controls": ", ".join(spec.controls) or "-",
         "finalists": f"{spec.runs.finalists} runs",

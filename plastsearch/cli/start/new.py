@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from plastsearch.cli import completing, options
+from plastsearch.words import shown
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The space to write, e.g. my_space.yaml.")]
 Model = Annotated[str | None, typer.Option(help="wav2vec2, resnet18 or grnn.", autocompletion=completing.models)]
@@ -72,10 +73,10 @@ def new(
     if as_json:
         print_json({"file": str(place), "missing": missing, "next": todo})
         return
-    typer.echo(f"{place}: written")
+    typer.echo(f"{shown(place)}: written")
     for said in missing:
         typer.echo(f"Note: before it can run: {said}", err=True)
-    typer.echo("next:\n" + "\n".join(f"  {line}" for line in todo))
+    typer.echo("next:\n" + "\n".join(f"  {shown(line)}" for line in todo))
     if not (place.parent / SCHEMA).is_file():
         beside_it = shlex.quote(str(place.parent / SCHEMA))
         typer.echo(f"for completion in an editor: plastsearch schema --out {beside_it}", err=True)

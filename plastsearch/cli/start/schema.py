@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from plastsearch.words import shown
+
 Kind = Annotated[Literal["space", "trial"], typer.Argument(help="Of a search space, or of one trial's configuration.")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; else to standard output.")]
 
@@ -25,4 +27,4 @@ def schema(kind: Kind = "space", out: Out = None) -> None:
     place = typed_path(str(out))
     with told(place), whole_file(place) as draft:
         draft.write_text(text, encoding="utf-8")
-    typer.echo(f"{place}: name it in a space's first lines: # yaml-language-server: $schema={place.name}")
+    typer.echo(f"{shown(place)}: name it in a space's first lines: # yaml-language-server: $schema={shown(place.name)}")

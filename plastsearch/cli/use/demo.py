@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from plastsearch.cli import options
+from plastsearch.words import printable
 
 
 def demo(
@@ -24,7 +25,7 @@ def demo(
 
     loaded = load(model, device)
     with DemoServer(loaded, port) as server:
-        typer.echo(f"{loaded}\nOpen {server.url} (Ctrl-C ends it)")
+        typer.echo(f"{printable(str(loaded))}\nOpen {server.url} (Ctrl-C ends it)")
         if browser:
             webbrowser.open(server.url)
         try:

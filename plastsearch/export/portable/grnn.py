@@ -81,7 +81,7 @@ class GRNN(Pooled):
     def __init__(self, shape: dict[str, Any]) -> None:
         super().__init__(shape["head"])
         self.front_end = FrontEnd(shape["front_end"])
-        self.norm = nn.BatchNorm1d(shape["front_end"]["n_out"])
+        self.norm = nn.BatchNorm1d(shape["front_end"]["n_out"] * (1 + shape["front_end"]["deltas"]))
         self.gru = nn.ModuleList(recurrent_layer(layer) for layer in shape["layers"])
         spikes = shape["spikes"]
         self.lif = None if spikes is None else LIF(spikes)

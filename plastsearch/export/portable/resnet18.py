@@ -90,8 +90,16 @@ def residual_block(shape: dict[str, Any], spikes: dict[str, Any] | None) -> nn.M
     return block
 
 
+# Of the first convolution: kernel, stride, padding; of the pooling after it, if there is one.
+STEMS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int] | None]] = {
+    "quarter": ((7, 2, 3), (3, 2, 1)),
+    "half": ((3, 1, 1), (2, 2, 0)),
+    "whole": ((3, 1, 1), None),
+}
+
+
 class ResNet18(Pooled):
-    """7×7 stem, stages of blocks, mean over rows of the spectrogram, pooling over frames."""
+    """A stem, stages of blocks, mean over rows of the spectrogram, pooling over frames."""
 
     def __init__(self, shape: dict[str, Any]) -> None:
         super().__init__(shape["head"])
@@ -99,10 +107,11 @@ class ResNet18(Pooled):
         self.steps = 1 if spikes is None else int(spikes["time_steps"])
         self.front_end = FrontEnd(shape["front_end"])
         self.norm = nn.BatchNorm2d(1)
-        self.conv1 = nn.Conv2d(1, channels, 7, 2, 3, bias=False)
+        first, then = STEMS[shape["stem"]]
+        self.conv1 = nn.Conv2d(1, channels, *first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU() if spikes is None else LIF(spikes)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.Identity() if then is None else nn.MaxPool2d(*then)
         self.stages = list(shape["stages"])
         for name, blocks in shape["stages"].items():
             setattr(self, name, nn.Sequential(*[residual_block(block, spikes) for block in blocks]))

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchaudio import functional
 
 FLOOR = 1e-10  # power below which a band counts as silent: -100 dB re the clip's mean power
@@ -16,6 +17,8 @@ class FrontEnd(nn.Module):
     window: Tensor
     bank: Tensor
     cosine: Tensor | None
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, shape: dict[str, Any]) -> None:
         super().__init__()
@@ -29,7 +32,10 @@ class FrontEnd(nn.Module):
         self.register_buffer("window", torch.hann_window(self.length), persistent=False)
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("cosine", cosine, persistent=False)
-        self.normalise = bool(shape["normalise"])
+        self.normalise, self.deltas = str(shape["normalise"]), int(shape["deltas"])
+        if self.normalise == "corpus":  # over the training clips; among the weights
+            self.register_buffer("mean", torch.zeros(shape["n_out"] * (1 + self.deltas)))
+            self.register_buffer("deviation", torch.ones(shape["n_out"] * (1 + self.deltas)))
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         """Features of each clip."""
@@ -41,8 +47,19 @@ class FrontEnd(nn.Module):
         out_BFL = 10 * torch.log10(band_BFL / loudness_B11.clamp_min(torch.finfo(torch.float32).tiny) + FLOOR)
         if self.cosine is not None:
             out_BFL = torch.matmul(self.cosine.T, out_BFL)
-        if not self.normalise:
-            return out_BFL
-        centred_BFL = out_BFL - out_BFL.mean(dim=2, keepdim=True)
-        scale_B11 = centred_BFL.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        return centred_BFL / scale_B11.clamp_min(1e-3)
+        parts = [out_BFL]
+        for _ in range(self.deltas):
+            held_BFL = pad(parts[-1], (2, 2), mode="replicate")
+            near, far = held_BFL[..., 3:-1] - held_BFL[..., 1:-3], held_BFL[..., 4:] - held_BFL[..., :-4]
+            parts.append((near + 2 * far) / 10)
+        if self.normalise == "clip":
+            return torch.cat([by_clip(part) for part in parts], 1)
+        out_BFL = torch.cat(parts, 1)
+        return (out_BFL - self.mean[:, None]) / self.deviation[:, None] if self.normalise == "corpus" else out_BFL
+
+
+def by_clip(feature_BFL: Tensor) -> Tensor:
+    """Each bin of each clip around zero, each clip of unit variance."""
+    centred_BFL = feature_BFL - feature_BFL.mean(dim=2, keepdim=True)
+    scale_B11 = centred_BFL.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return centred_BFL / scale_B11.clamp_min(1e-3)
