@@ -20,7 +20,7 @@ ELSEWHERE = {
     "benchmarks/gpu.md": "gpu.md",
     "examples/notebook.md": "files/examples/notebook.md",
 }
-SHOWN = (".md", ".png", ".svg")
+SHOWN = (".md", ".png", ".svg", ".js")
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 # What a browser fetches by itself; a link that a reader may click is not among it.
 FETCHED = re.compile(
@@ -83,6 +83,9 @@ def build(root: Path) -> str:
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     if done.returncode or "Warning" in said:
         raise SystemExit(f"the site was not built:\n{said}")
+    # what a page that was opened as a file reads in place of the index, which it may not fetch
+    index = (root / "build/site/search.json").read_text("utf-8")
+    (root / "build/site/search.js").write_text(f"var __index = {index};\n", "utf-8")
     return said
 
 
@@ -101,4 +104,4 @@ if __name__ == "__main__":
     outside = fetched_outside(BUILD / "site")
     if outside:
         raise SystemExit("the site would fetch from outside:\n" + "\n".join(outside))
-    sys.stdout.write("build/site/index.html; to search, serve it: python -m http.server -d build/site\n")
+    sys.stdout.write("build/site/index.html\n")

@@ -171,6 +171,8 @@ def _difference(pairs: Sequence[tuple[ClipScores, ...]]) -> Difference:
 def _columns(groups: Sequence[tuple[ClipScores, ...]]) -> tuple[ClipScores, list[tuple[Floats, ...]]]:
     """The scores of all files in the order of the first, which is given, too; clips pair by name."""
     first = groups[0][0]
+    if first.is_bona.size < 3:  # a spread needs one more than there are classes
+        raise NoAnswerError("two clips do not show how far clips scatter")
     return first, [tuple(in_order_of(first, arm) for arm in group) for group in groups]
 
 

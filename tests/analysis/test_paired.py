@@ -5,8 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from plastsearch.analysis.comparing import NoAnswerError, _columns
 from plastsearch.analysis.paired import Pair, difference, holm
 from plastsearch.scores.bootstrap import bootstrap_eer
+from plastsearch.scores.clip_scores import ClipScores
 from plastsearch.scores.metrics import eer
 
 
@@ -136,3 +138,9 @@ def test_holm_keeps_the_order():
     found = np.array(holm(list(values)))
     assert all(a <= b for a, b in pairwise(found[np.argsort(values)]))
     assert (found >= values).all()
+
+
+def test_two_clips_are_told_to_be_too_few_for_an_interval():
+    clips = ClipScores(("a", "b"), np.array(["x", "x"]), np.array(["-", "A"]), np.array([True, False]), np.zeros(2))
+    with pytest.raises(NoAnswerError, match="two clips do not show"):
+        _columns([(clips, clips)])

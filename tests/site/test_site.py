@@ -127,9 +127,11 @@ def test_a_phone_shows_whole_pages_and_nothing_is_asked_outside(address: str, tm
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_search_finds_a_word_without_a_network(address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["served", "opened as files"])
+def test_the_search_finds_a_word_without_a_network(how: str, address: str, site: Path, tmp_path: Path) -> None:
+    root = address if how == "served" else f"file://{site}"
     with Browser(tmp_path) as browser:
-        browser.open(f"{address}/index.html")
+        browser.open(f"{root}/concepts/dropin.html")
         browser.until("document.querySelector('.md-search__button')")
         browser.run("document.querySelector('.md-search__button').click()")
         # the dialog lives in a shadow tree; whatever holds a field for text is it
@@ -147,4 +149,4 @@ def test_the_search_finds_a_word_without_a_network(address: str, tmp_path: Path)
         found = f"(field => [...field.getRootNode().querySelectorAll('a')].map(one => one.href).join(' '))({deep})"
         browser.until(f"{found}.includes('concepts/plasticity.html')")
         assert browser.errors == []
-        assert [one for one in browser.requests if not one.startswith((address, "data:", "blob:"))] == []
+        assert [one for one in browser.requests if not one.startswith((root, "data:", "blob:"))] == []

@@ -119,5 +119,6 @@ def test_a_sweep_on_a_corpus_of_ones_own(corpus: Path) -> None:
     """The trial of its page, then the whole search with its finalist."""
     assert "dev_eer" in run([*typed(corpus / "README.md")[2], "--json"], corpus)
     said = run(["plastsearch", "sweep", "space.yaml", "--executor", "inline", "--quiet"], corpus)
-    assert "Trials: " in said
-    assert "evaluation split" in said
+    assert "baseline (no growth)" in said
+    assert "This evaluation split has been opened 2 times" in said
+    assert (corpus / "plastsearch-runs" / "space" / "report" / "report.md").is_file()
