@@ -20,7 +20,8 @@ PAGE = DOCS / "tutorial.md"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 PICTURE = re.compile(r"^<!-- picture (\S+) (\S+) -->$", re.MULTILINE)
 INSTALLS = "python3 -m venv"  # the block that tests/packaging runs, in environments of its own
-WIDTH = 110
+WIDTH = 110  # of the terminal in which it is run
+SENTENCE = 86  # how long a sentence's line may be, so that a page shows it whole
 QUICK = ("new", "cat my_space", "sites", "check")  # what takes a moment, and says the same on every machine
 
 
@@ -59,16 +60,17 @@ def take(step: Step, folder: Path) -> str:
     faults = step.code.startswith("plastsearch doctor") and done.returncode == 1  # the machine's, not the tutorial's
     if done.returncode and not faults:
         raise AssertionError(f"{step.code}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return tidy(done.stdout, folder)
+    return tidy(done.stdout, folder, as_it_is=step.code.startswith("cat "))
 
 
-def tidy(text: str, folder: Path) -> str:
+def tidy(text: str, folder: Path, as_it_is: bool = False) -> str:
     """Without the machine's own paths, without blanks at line ends, sentences in lines that a page can show."""
     text = text.replace(f"{folder}/", "").replace(str(folder), ".").replace(str(Path(sys.prefix)), "…/.venv")
     lines: list[str] = []
-    for line in text.splitlines():
-        table = len(line) <= WIDTH or re.search(r"\S {3,}\S|──", line)
-        lines += [line.rstrip()] if table else textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+    for line in map(str.rstrip, text.splitlines()):
+        # tables, commands and files would be others if they were broken
+        whole = as_it_is or len(line) <= SENTENCE or re.search(r"\S {2,}\S|──|^ *plastsearch ", line)
+        lines += [line] if whole else textwrap.wrap(line, SENTENCE, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines).strip("\n") + "\n"
 
 
