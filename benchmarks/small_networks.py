@@ -29,7 +29,10 @@ from plastsearch.trial.result import result
 from plastsearch.trial.run import run_stages, start
 
 RECIPE = Path(__file__).parents[1] / "search_spaces" / "small_resnet.yaml"
-SHORT, LONGER = 6, 18  # steps of the runs that tell what a step takes
+SHORT, LONGER = (
+    40,
+    60,
+)  # steps of the runs that tell what a step takes: enough for features to be kept, less than an epoch
 BEFORE = {
     "model.normalise": "clip", "model.stem": "quarter", "model.masks": 0, "model.dropout": 0.0, "model.pooling": "mean",
     "data.score": "head", "train.lr": 1e-3,

@@ -134,7 +134,7 @@ def test_an_outage_tells_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyP
     line = ["sweep", str(tmp_path / "fake.yaml"), "--out", str(tmp_path / "runs"), "--executor", "inline"]
     found = typed(*line, "--trials", "1", "--no-finalists")
     assert "MLflow at http://…@127.0.0.1" in found
-    assert "nothing is lost: `plastsearch ui" in found
+    assert "nothing is lost: `plastsearch sync" in found
     assert re.search(r"MLflow:  plastsearch ui \S+fake --mlflow env:MLFLOW_TRACKING_URI$", found, re.MULTILINE)
     folder = str(tmp_path / "runs" / "fake")
     for given in ("env:MLFLOW_TRACKING_URI", address):

@@ -180,7 +180,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "a command that does not exist": (
         lambda m: m.entrypoint("plastsearch sweep", "plastsearch swep"),
-        "plastsearch has no command swep (there are: sweep, ",
+        "plastsearch has no command swep (there are: ",
     ),
     "a command that is no sweep": (
         lambda m: put(m.job, "entrypoint", "plastsearch check /spaces/smoke.yaml"),

@@ -443,7 +443,9 @@ def test_halves_are_kept_where_they_were_computed_more_coarsely(
     train = {"steps": 24, "precision": precision}
     config = make_config(model={"name": model}, layers=(layer,), method="dropin", train=train)
     list(run_trial(config, settings(cache=own_cache, cache_prefix=True)))
-    shapes = [path.read_text() for path in (own_cache / "prefix").rglob("shape.json")]
+    kept = [path.read_text() for path in (own_cache / "prefix").rglob("shape.json")]
+    # Features of clips are computed before any network, in float32 whatever is asked of that.
+    shapes = [shape for shape in kept if '"cut": "features"' not in shape]
     assert len(shapes) >= 2
     assert all(f'"type": "{kind}"' in shape for shape in shapes)
 

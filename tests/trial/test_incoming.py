@@ -19,6 +19,7 @@ from conftest import ELSEWHERE, make_config
 # A rate at which whatever `train` has learnt is destroyed within a step.
 HARMFUL: dict[str, Any] = {"steps": 12, "evaluations": 1, "clip_norm": 1e6, "warmup": 0,
                            "lr_ratios": {"train": 1.0, "retrain": 1e4, "consolidate": 1e4}}  # fmt: skip
+LEARNT = {**HARMFUL, "steps": 40}  # enough for `train` to learn something
 
 
 def travelled(config: Any, settings: Any) -> Any:
@@ -55,7 +56,7 @@ def test_no_stage_of_any_method_ends_worse_than_it_began(method, regime, setting
 
 
 def test_a_harmful_stage_gives_back_the_weights_that_it_got(settings) -> None:
-    trial = travelled(make_config(method="baseline", train=HARMFUL), settings())
+    trial = travelled(make_config(method="baseline", train=LEARNT), settings())
     assert [record.details["incoming_won"] for record in trial.records] == [False, True]
     store = StageStore(settings().store)
     one, two = (store.load(record.key) for record in trial.records)
@@ -76,7 +77,7 @@ def test_what_the_stage_before_has_scored_is_not_scored_again(settings, monkeypa
 
 
 def test_the_report_says_where_the_incoming_state_won(settings) -> None:
-    *_, final = run_trial(make_config(method="baseline", train=HARMFUL), settings())
+    *_, final = run_trial(make_config(method="baseline", train=LEARNT), settings())
     assert [stage["incoming_won"] for stage in final.details["stages"]] == [False, True]
 
 

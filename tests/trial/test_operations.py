@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastsearch.errors import TrialError
 from plastsearch.models.build import build
-from plastsearch.models.wav2vec2 import from_widths
+from plastsearch.models.wav2vec2 import Judged, from_widths
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import unfit
 from plastsearch.trial.methods import stages_of
@@ -167,7 +167,7 @@ def test_relatives_of_wav2vec2(kind: str) -> None:
               "intermediate_size": 32, "conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [5, 4],
               "num_feat_extract_layers": 2, "num_conv_pos_embedding_groups": 1,
               "num_conv_pos_embeddings": 4}  # fmt: skip
-    module = from_widths(widths, pooling="mean", dropout=0.0)
+    module = from_widths(widths, Judged())
     wave_BT = torch.randn(2, 2000)
     same(lambda: module(wave_BT).square().sum())
 
