@@ -150,6 +150,9 @@ def _of_subset(path: Path, rows: list[Row], order: ColumnOrder, subset: str | No
     return split
 
 
+KINDS = ("target", "nontarget", "spoof")  # trials of a speaker verifier
+
+
 def read_verifier(scores: Path, key: Path | None = None, subset: str | None = None) -> VerifierErrors:
     """The speaker verifier's error rates: 2019's file holds its keys, 2021's has them in a file of the same order."""
     mistakes = Mistakes()
@@ -161,12 +164,15 @@ def read_verifier(scores: Path, key: Path | None = None, subset: str | None = No
         _kinds(scores, rows, 1, mistakes) if key is None else _kinds_apart(key, len(rows), subset, mistakes)
     )
     mistakes.raise_any()
-    return verifier_errors(*(values[kinds == kind] for kind in ("target", "nontarget", "spoof")))
+    lacking = [kind for kind in KINDS if kind not in kinds]
+    if lacking:
+        where = str(scores) if key is None else f"{key} (subset {subset or MOST_USED})"
+        raise DataError(f"{where}: no {lacking[0]} trials of the verifier; its error rates need {', '.join(KINDS)}")
+    return verifier_errors(*(values[kinds == kind] for kind in KINDS))
 
 
 def _kinds(path: Path, rows: Sequence[Row], column: int, mistakes: Mistakes) -> list[str]:
-    known = {"target", "nontarget", "spoof"}
-    return chosen(path, rows, column, known.__contains__, "target, nontarget or spoof", mistakes)
+    return chosen(path, rows, column, KINDS.__contains__, "target, nontarget or spoof", mistakes)
 
 
 def _kinds_apart(path: Path, count: int, subset: str | None, mistakes: Mistakes) -> list[str]:

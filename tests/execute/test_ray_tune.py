@@ -89,7 +89,7 @@ def test_faults_stay_alone_and_keep_their_reasons(rig, cluster, tmp_path):
     assert records[2].reasons == ["its worker process died"]
     assert records[4].reasons == ["no end after 8 s (the limit for one trial)"]
     assert (records[5].reason, records[5].attempts) == ("its worker process died", 2)
-    assert (records[1].attempts, records[3].attempts) == (1, 1)
+    assert (records[1].attempts, records[3].attempts, records[1].reasons, records[3].reasons) == (1, 1, [], [])
     assert records[6].reasons[0].startswith("out of memory (MemoryError: ); run fewer at a time (--parallel)")
 
 

@@ -43,6 +43,7 @@ def test_every_command_is_fuzzed():
     assert names == {recipe.command for recipe in RECIPES}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_the_unbroken_inputs_serve(whole, tmp_path):
     """What is fuzzed would else be refused for another reason than its mistake."""

@@ -167,6 +167,9 @@ def test_verifier_scores_of_2019_and_2021_agree(tmp_path):
     (tmp_path / "key").write_text("LA_1 u1 alaw ita_tx - target notrim eval\n")
     with pytest.raises(DataError, match="1 rows for 120 verifier scores"):
         read_verifier(tmp_path / "score", tmp_path / "key")
+    (tmp_path / "2019").write_text("A07 spoof 1.0\n-  nontarget -1.0\n")
+    with pytest.raises(DataError, match="2019: no target trials of the verifier; its error rates need target, nont"):
+        read_verifier(tmp_path / "2019")
 
 
 def test_judging_equals_the_metrics(tmp_path):

@@ -69,6 +69,7 @@ def test_features_are_computed_once_and_training_is_what_it_was(
     assert sum(heard) < calls[1] - 48  # other trials read the same: what is left are statistics and timings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"augment": ("band_limit",)}, {"crops": "fresh"}])
 def test_clips_that_change_have_their_features_computed_anew(changes: Any, settings: Any, tmp_path: Path) -> None:
     config = make_config(method="baseline", data=changes)

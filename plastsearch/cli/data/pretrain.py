@@ -87,10 +87,11 @@ def pretrain(
 
     torch.set_num_threads(threads)
     plan = Pretraining(known_objective(objective), steps, batch, round(length_s * data.rate_hz), lr, seed=seed)
+    where = pick_device(device)  # before a corpus is read or made
     train = open_corpus(data, cache).train
     screen = console(stderr=True)
     last: dict[str, float] = {}
-    for last in pretrain(network, train, plan, folder, pick_device(device)):
+    for last in pretrain(network, train, plan, folder, where):
         if not quiet:
             figures = ", ".join(f"{key} {value:.3f}" for key, value in last.items() if key != "step")
             screen.print(f"step {last['step']:.0f}/{steps}: {figures}")
