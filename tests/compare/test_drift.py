@@ -73,6 +73,7 @@ def test_clips_far_from_all_of_the_reference_are_counted_and_the_farthest_comes_
     assert {one.name for one in far.shifts if one.shown} == {"features before the head"}
 
 
+@pytest.mark.slow
 def test_p_values_of_equal_samples_are_spread_evenly():
     from plastsearch.compare.drift import _gap_test
 

@@ -58,6 +58,7 @@ def test_waiting_for_another_process_ends_when_asked(la_tree, tmp_path):
             open_corpus(DataConfig(corpus="asvspoof2019_la", root=str(la_tree)), tmp_path, while_waiting=after(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "status", "word"),
     [

@@ -133,6 +133,7 @@ def test_what_the_default_sweep_leaves(person: Person, default_sweep: Path) -> N
             assert document["name"] == "w2v_layers"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_model_that_was_found_is_an_ordinary_one(person: Person, default_sweep: Path) -> None:
     """The README's commands on the winner of the sweep that its first command ran."""
@@ -198,6 +199,7 @@ def test_noise_is_measured_beforehand(person: Person) -> None:
     assert {one["metric"] for one in json.loads(again.stdout)["metrics"]} >= {"dev_eer", "dev_cllr", "train_loss"}
 
 
+@pytest.mark.slow
 def test_commands_that_look_ahead(person: Person) -> None:
     """Checking, listing sites, a dry run, a single trial, and manifests, which here no cluster takes."""
     for line in commands():

@@ -45,6 +45,7 @@ def prepare(executor, data, clips):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_clips_are_decoded_by_a_worker_once(executor, data, tmp_path):
@@ -64,6 +65,7 @@ def test_clips_that_cannot_be_used_end_the_sweep_in_their_own_words(executor, da
         prepare(executor, data, tmp_path / "clips")
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_a_worker_that_dies_is_replaced_and_goes_on(executor, data, tmp_path):

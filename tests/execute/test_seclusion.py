@@ -137,6 +137,7 @@ def test_the_token_is_a_file_that_nobody_else_can_reach(sweep: Sweep) -> None:
     assert [line for line in command_lines(tree(sweep.pid)).values() if sweep.token in line] == []
 
 
+@pytest.mark.slow
 def test_the_surroundings_are_as_before_once_it_is_closed(sweep: Sweep) -> None:
     """A token of another cluster, and the mode asked for it, are the user's again; every session has its own token."""
     code = """

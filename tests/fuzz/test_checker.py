@@ -122,6 +122,7 @@ def test_each_kind_has_its_plant():
     assert set(PLANTED) == set(KINDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "does"), [(kind, does) for kind, each in PLANTED.items() for does in each])
 def test_a_planted_fault_is_found(convicted, kind, does):
     found = convicted(does)

@@ -37,6 +37,7 @@ def grow_(net, mode, lateral="into_new"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -74,6 +75,7 @@ HOWS += [
 ]  # torch pickles no parametrised layers, such as wav2vec 2.0's positions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "how"), HOWS)
 def test_a_copy_of_a_grown_network_lives_on_its_own(nets, name, how):
     """Trained further, neither moves the other; both fold to what they compute."""

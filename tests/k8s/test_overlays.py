@@ -29,6 +29,8 @@ from tests.rendering import (
     walk,
 )
 
+pytestmark = pytest.mark.slow  # three hundred renderings
+
 Scratch = Callable[..., Path]
 IMAGES = [
     {"name": name, "newName": f"registry.example.org/team/{name}", "newTag": "2"}

@@ -22,6 +22,8 @@ from plastsearch.kubernetes.rendering import named_image
 from plastsearch.spec.load import load_sweep
 from tests.rendering import ROOT, SWEEP, environment, groups, of_kind, one, render, walk
 
+pytestmark = pytest.mark.slow  # three hundred renderings
+
 SPACE = ROOT / "search_spaces" / "w2v_layers.yaml"
 PLATFORM = {"Namespace", "Deployment", "PersistentVolumeClaim", "Service"}
 

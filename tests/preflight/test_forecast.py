@@ -89,6 +89,7 @@ def test_where_nothing_is_kept_the_reason_is_said(changes, why, tmp_path):
     assert (dict(found.gb), found.text()) == ({}, f"kept activations: none, for {why}")
 
 
+@pytest.mark.slow
 def test_clips_are_counted_without_writing_or_decoding_any(tmp_path):
     data = DataConfig(clips=48)
     view = open_corpus(data, tmp_path)

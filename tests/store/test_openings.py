@@ -60,6 +60,7 @@ def test_a_line_that_a_crash_cut_counts(tmp_path) -> None:
     assert found.text().endswith(f"({tmp_path / FILE}); a result that is chosen among them looks better than it is")
 
 
+@pytest.mark.slow
 def test_the_command_says_it(tmp_path, cache) -> None:
     sets = [
         "model.name=grnn", "method=baseline", "train.steps=4", "train.batch_size=8", "train.evaluations=1",

@@ -29,6 +29,7 @@ def never() -> Iterator[torch.Tensor]:
     raise AssertionError("computed although it was there")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SITES))
 def test_a_trial_with_kept_activations_ends_like_one_without(name, settings, tmp_path) -> None:
     """Equal to 1e-4 in every loss: kept values are float32, batched differently while computed."""

@@ -465,6 +465,7 @@ def test_a_half_loses_less_than_bf16_has_lost_before(name, cut) -> None:
 # whole trials
 
 
+@pytest.mark.slow
 def test_a_trial_without_room_ends_as_one_with_it_and_says_so(settings, own_cache, tmp_path) -> None:
     config = make_config(method="dropin", train={"steps": 24})
     *_, without = run_trial(
@@ -476,6 +477,7 @@ def test_a_trial_without_room_ends_as_one_with_it_and_says_so(settings, own_cach
     assert steady(without) == pytest.approx(steady(plain), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_in_vain_where_only_some_of_it_would_fit(
     settings, own_cache, tmp_path, monkeypatch
 ) -> None:

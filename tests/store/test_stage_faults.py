@@ -174,6 +174,7 @@ def _publishes(root: Path, start: Any, trouble: Any) -> None:
     trouble.put(None)
 
 
+@pytest.mark.slow
 def test_collectors_and_trials_at_once_lose_nothing_that_is_in_use(tmp_path) -> None:
     """Two processes drop all they may while two others publish the same stages and read them back."""
     context = multiprocessing.get_context("fork")

@@ -85,6 +85,7 @@ def names(objects):
     return [one["Key"].removeprefix(objects.place.prefix + "/") for one in answer.get("Contents", ())]
 
 
+@pytest.mark.slow
 def test_a_push_that_was_killed_is_gone_on_with_and_pulled_elsewhere(sweep, objects, server, tmp_path):
     before = tables(sweep)
     assert before["comparisons"]

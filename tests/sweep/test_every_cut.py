@@ -47,6 +47,7 @@ def check(tmp_path: Path, moments: list[int], whole: Path, *overrides: str) -> N
         assert runs(root / "fake") == expected, f"cut after event {events}"
 
 
+@pytest.mark.slow
 def test_a_cut_at_every_event_changes_no_run(tmp_path):
     whole = session(tmp_path / "whole", *SMALL).folder
     assert Counter(role for role, *_ in runs(whole).elements()) == {"search": 2, "control": 3, "finalist": 4}

@@ -163,6 +163,7 @@ def test_a_long_message_fits_into_its_tag(space, tmp_path):
         submission(tmp_path, store, folder=tmp_path / "not" / "mounted" / "it").end_if_judged()
 
 
+@pytest.mark.slow
 def test_a_preparation_that_is_killed_is_tried_again(space, tmp_path, monkeypatch):
     """As when the system is short of memory: another attempt may fare better."""
     monkeypatch.setattr("plastsearch.preflight.preparing._Here.ended", lambda self: (-9, ""))

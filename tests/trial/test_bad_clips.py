@@ -36,6 +36,7 @@ def damaged(cache: Path, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_bad_clips_are_counted_in_every_result(damaged: Path, settings: MakeSettings) -> None:
     data = {"corpus": "asvspoof2019_la", "root": str(damaged), "clips": None}
     with pytest.raises(DataError, match=r"2 clip\(s\) or line\(s\) cannot be used(.|\n)*data\.on_bad: skip"):

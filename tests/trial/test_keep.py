@@ -45,6 +45,7 @@ def config_of(case: str, keep: float) -> TrialConfig:
     return config.model_copy(update={"neurons": neurons})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_every_share_that_stays_has_its_shape_again(case) -> None:
     """Whatever units a criterion takes away, `blank` makes a network into which the rest can be loaded."""

@@ -51,6 +51,7 @@ def test_scores_do_not_depend_on_how_many_clips_fit(name: str, context: TrialCon
     np.testing.assert_allclose(parts, whole, **CLOSE)
 
 
+@pytest.mark.slow
 def test_means_for_compensation_do_not_depend_on_it(context: TrialContext, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
     whole = changing.tap_means(context, module, ["gru.0", "gru.1"])
@@ -61,6 +62,7 @@ def test_means_for_compensation_do_not_depend_on_it(context: TrialContext, monke
         torch.testing.assert_close(parts[site], mean, **CLOSE)
 
 
+@pytest.mark.slow
 def test_kept_activations_do_not_depend_on_it(context: TrialContext, monkeypatch) -> None:
     module = build("grnn", "tiny", seed=2)
     rows = np.arange(len(context.search_dev))
@@ -88,6 +90,7 @@ def stages_of(config: Any, context: TrialContext) -> Any:
     return methods.stages_of(config, len(context.train))
 
 
+@pytest.mark.slow
 def test_a_trial_is_timed_with_the_clips_that_fit_and_says_so(settings: MakeSettings, monkeypatch) -> None:
     config = make_config(timing_batch=4)
     *_, whole = run_trial(config, settings())

@@ -202,6 +202,7 @@ def _out_of_memory(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "_accumulate", short)
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_retried_in_halves_of_the_same_batch(settings, tmp_path, monkeypatch) -> None:
     config = make_config(method="baseline", model={"name": "wav2vec2"}, layers=())
     *_, plain = run_trial(config, settings(store=tmp_path / "plain"))
@@ -212,6 +213,7 @@ def test_out_of_memory_is_retried_in_halves_of_the_same_batch(settings, tmp_path
     assert halved.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_out_of_memory_with_single_clips_ends_the_trial(settings, monkeypatch) -> None:
     _out_of_memory(4, monkeypatch)  # 1, 2, 4 and 8 parts of 8 clips
     with pytest.raises(TrialError, match="out of memory in train at step 1, also with one clip at a time"):

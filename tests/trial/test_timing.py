@@ -130,6 +130,7 @@ def _timed_trial(settings: RunSettings, ready: Any, spans: Any) -> None:
     spans.put(last.metrics["waited_seconds"])
 
 
+@pytest.mark.slow
 def test_two_trial_processes_take_turns_to_time(settings: MakeSettings) -> None:
     chosen = settings(exclusive_timing=True)
     list(run_trial(make_config(), chosen))

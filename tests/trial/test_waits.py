@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from plastsearch.store.stages import StageStore
 from plastsearch.trial import waits
 from plastsearch.trial.run import run_trial
@@ -22,6 +24,7 @@ def test_the_time_between_two_questions_was_a_wait_unless_it_is_long(tmp_path, m
     Waits()()  # nobody reads it
 
 
+@pytest.mark.slow
 def test_waiting_for_another_trials_stage_is_noted(settings, tmp_path):
     config = make_config(method="baseline")
     *_, first = run_trial(config, settings())
