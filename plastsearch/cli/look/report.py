@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,7 @@ def report(
         _join(folders, out, as_json=as_json)
         return
     folder = folders[0]
+    from plastsearch.analysis.figure import axis_pairs, bands
     from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.results import load_results, results_of
@@ -85,9 +87,14 @@ def report(
         results = results_of(folder, events)
     else:
         results = load_results(folder)
-    if out is None and (trouble := refresh(results)):
+    # Weighing parameters is another process's work: what else takes long goes on beside it.
+    with ThreadPoolExecutor(1) as beside:
+        weighed = beside.submit(refresh, results) if out is None else None
+        gathered = gather(results)
+        for pair in axis_pairs(results):
+            bands(results, pair)
+    if weighed is not None and (trouble := weighed.result()):
         print_error(trouble)
-    gathered = gather(results)
     parts = _parts(results)
     files = _write(results, out, gathered, parts)
     more = joined_blocks(parts, level=2, narrow=True) if parts is not None else []
