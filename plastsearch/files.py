@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ def plain(value: object) -> object:
 
 
 def _draft(path: Path) -> Path:
+    if not path.name:  # `.` or `/`: nothing can be written beside it that would take its place
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # not by process id: containers that share a disk hand out the same ones
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -21,6 +21,7 @@ from plastsearch.cli.start.completion import VARIABLE
 from plastsearch.errors import PlastsearchError, out_of_memory
 from plastsearch.files import refused
 from plastsearch.version import __version__
+from plastsearch.words import printable
 
 app = typer.Typer(
     name="plastsearch",
@@ -140,6 +141,22 @@ def _open_what_is_closed() -> None:
     sys.stderr = sys.stderr or nowhere.open("w")
 
 
+def _repeat_printably() -> None:
+    """Complaints about a command line repeat what was typed, but not control characters, which a terminal obeys."""
+    if all(word.isprintable() for word in sys.argv):
+        return
+    from typer import rich_utils
+
+    show = rich_utils.rich_format_error
+
+    def shown_printably(error: Any) -> None:
+        message = printable(error.format_message())
+        error.format_message = lambda: message
+        show(error)
+
+    setattr(rich_utils, "rich_format_error", shown_printably)  # noqa: B010 - as the name of a function it is typed
+
+
 def _say_last(message: str) -> None:
     """The last sentence; where nobody can hear it, the exit status says it alone."""
     with suppress(OSError):
@@ -156,6 +173,7 @@ def main() -> None:
         completion_init()
     _speak_utf8()
     _hide_typed_password()
+    _repeat_printably()
     for stream in (sys.stdout, sys.stderr):
         # Under a C locale, or where a file's name is no UTF-8, a character that cannot be said is said by its number.
         if isinstance(stream, io.TextIOWrapper):

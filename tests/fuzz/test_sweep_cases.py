@@ -235,6 +235,8 @@ WORDS = [
     (["score", "in/weights", "in/a.wav"], 2, "config.json"),
     (["sites", "grnn", "--from", "in/a.wav"], 2, "in/a.wav"),
     (["sweep", "in/space.yaml", "--dry-run", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
+    (["schema", "trial", "--out", ""], 2, "Is a directory"),
+    (["export", "in/a", "out/b", "x\u202ey"], 2, "x\\u202ey"),
     (["trial", "--out", "out/\udcff"], 2, "'out/\\udcff': the name is not in UTF-8"),
     (["schema", "--out", "out/\u202e"], 0, "out/\\u202e: name it"),
     (["check", "in/\u202e.yaml"], 0, "in/\\u202e.yaml: no mistakes"),
