@@ -17,8 +17,9 @@ from plastsearch.errors import PlastsearchError, TrialError
 from plastsearch.files import new_folder, whole_folder
 from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.detector import Detector
+from plastsearch.models.masked import MaskedPretraining
 from plastsearch.models.seeding import seeded
-from plastsearch.models.wav2vec2 import MaskedPretraining, SpeechEncoder
+from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.spec.config import ModelConfig
 from plastsearch.training.losses import build_loss
 from plastsearch.trial.front_ends import measure_

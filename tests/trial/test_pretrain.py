@@ -13,8 +13,8 @@ from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_corpus
 from plastsearch.errors import PlastsearchError
 from plastsearch.models.build import build
+from plastsearch.models.masked import MaskedPretraining, _others, _spans
 from plastsearch.models.sites import site_table
-from plastsearch.models.wav2vec2 import MaskedPretraining, _others, _spans
 from plastsearch.spec.config import DataConfig, ModelConfig
 from plastsearch.trial.pretrain import Pretraining, pretrain
 from tests.trial.conftest import AS_TRAINED

@@ -1,6 +1,5 @@
 """`plastsearch ablate`: why a trial won, field by field, by runs. Once it runs: sessions/ablate.py."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from plastsearch.addresses import address_of
 from plastsearch.cli import completing, options
+from plastsearch.cli.running import end_with
 from plastsearch.spec.limits import MOST_REPEATS
 
 Trial = Annotated[
@@ -58,6 +58,10 @@ def ablate(
     """
     if mlflow:
         address_of(mlflow)
+    from plastsearch.preflight.machine import check_limits
+
+    if not dry_run:
+        check_limits(executor)  # before what takes most is loaded
     from plastsearch.cli.sessions.ablate import Asked, attempt, print_forecast
 
     asked = Asked(sweep, trial, seeds, metric, max_runs)
@@ -76,7 +80,4 @@ def ablate(
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any run had begun; the same command starts again\n")
         raise typer.Exit(130) from None
-    if outcome.stuck:  # as in sweep.py
-        os._exit(outcome.exit_code)
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+    end_with(outcome)

@@ -65,17 +65,12 @@ def report(
         return
     folder = folders[0]
     from plastsearch.analysis.figure import axis_pairs, bands
-    from plastsearch.analysis.importance import HEADING as IMPORTANCE
     from plastsearch.analysis.importance import refresh
     from plastsearch.analysis.results import load_results, results_of
     from plastsearch.joining.blocks import joined_blocks
     from plastsearch.report.front_section import parse_budget
     from plastsearch.report.paper_section import gather
     from plastsearch.report.publish import render, report_json
-    from plastsearch.report.sections import opening
-    from plastsearch.report.sections import report as report_blocks
-    from plastsearch.report.trust import HEADING
-    from plastsearch.report.why import HEADING as WHY
 
     budgets = [parse_budget(text) for text in under or ()]
     if skip_bad_lines:
@@ -105,19 +100,32 @@ def report(
     if as_json:
         print_json(report_json(results, budgets, gathered) | {"files": files})
         return
-    said = console()
+    _show(results, budgets, gathered, more)
+    if files:
+        places = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
+        lines = [f"{name}: {shown(files[file])}" for name, file in places.items()]
+        console().print("\n" + "\n".join(lines), markup=False)
+    console().print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
+
+
+def _show(
+    results: "Results", budgets: "Sequence[tuple[str, float]]", gathered: "Gathered", more: Sequence[Block]
+) -> None:
+    """Those sections that a terminal has room for."""
+    from plastsearch.analysis.importance import HEADING as IMPORTANCE
+    from plastsearch.report.sections import opening
+    from plastsearch.report.sections import report as report_blocks
+    from plastsearch.report.trust import HEADING
+    from plastsearch.report.why import HEADING as WHY
+
     wanted = {
         "Pareto front", HEADING, "Did growth pay?", "Finalists", WHY, IMPORTANCE, "Work not done twice",
         "Failures", "Warnings", "Set apart",
     }  # fmt: skip
+    said = console()
     print_blocks(said, opening(results))
     print_blocks(said, _sections(report_blocks(results, budgets, gathered), wanted))
     print_blocks(said, more)
-    if files:
-        places = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
-        lines = [f"{name}: {shown(files[file])}" for name, file in places.items()]
-        said.print("\n" + "\n".join(lines), markup=False)
-    said.print(f"MLflow: plastsearch ui {shown(folder)}", markup=False)
 
 
 def _parts(results: "Results") -> "Joined | None":

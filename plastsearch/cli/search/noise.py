@@ -1,6 +1,5 @@
 """`plastsearch noise`: before a search is paid for, how far its results differ by configuration and how far by luck."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_blocks, print_json
+from plastsearch.cli.running import end_with
 from plastsearch.errors import PlastsearchError
 from plastsearch.spec.limits import MOST_REPEATS
 
@@ -57,6 +57,10 @@ def noise(
 
     Of a sweep's folder nothing is run: its replicates and finalists are read. Exit status as of `sweep`.
     """
+    from plastsearch.preflight.machine import check_limits
+
+    if not target.is_dir():
+        check_limits(executor)  # before what takes most is loaded
     from plastsearch.analysis.seeds import as_json as plain
     from plastsearch.analysis.seeds import measure, page
     from plastsearch.sweep.options import Options
@@ -99,8 +103,5 @@ def _run(space: Path, where: "Options", *, quiet: bool) -> Path:
     from plastsearch.cli.sessions.sweep import Showing, attempt
 
     outcome = attempt(space, where, Showing(quiet=quiet, as_json=False, json_lines=False, tables=False))
-    if outcome.stuck:  # a dead Ray would hold back the interpreter's end
-        os._exit(outcome.exit_code)
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+    end_with(outcome)
     return outcome.folder

@@ -1,6 +1,5 @@
 """`plastsearch sweep`: the whole search, from a space's file to the front. Once it runs: sessions/sweep.py."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import typer
 
 from plastsearch.addresses import address_of
 from plastsearch.cli import options
+from plastsearch.cli.running import end_with
 from plastsearch.errors import PlastsearchError
 
 
@@ -80,7 +80,4 @@ def sweep(
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped before any trial had begun; the same command starts again\n")
         raise typer.Exit(130) from None
-    if outcome.stuck:  # a dead Ray would hold back the interpreter's end, and then end the process with its own status
-        os._exit(outcome.exit_code)
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+    end_with(outcome)
