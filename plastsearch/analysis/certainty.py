@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastsearch.analysis.comparing import METRICS, NoAnswerError, in_order_of, kept_scores
-from plastsearch.analysis.paired import drawn_eers
+from plastsearch.analysis.paired import drawn_eers, student_reach
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.pareto.attainment import gain
 from plastsearch.pareto.front import Goal, rank
@@ -27,7 +27,6 @@ from plastsearch.spec.sweep import Objective
 
 DRAWS = 400
 READ = 60  # files of scores at most: of the baseline, of the front, of the fronts behind it
-LEVEL = 0.95
 Floats = NDArray[np.float64]
 Clips = Literal["scores", "intervals"]
 
@@ -122,16 +121,10 @@ class Certainty:
             return None
         # Satterthwaite: what is known by few runs widens the tails.
         freedom = variance**2 / sum(part**2 / max(1, known) for part, known in parts if part > 0)
-        reach = _student(freedom) * math.sqrt(variance)
+        reach = student_reach(freedom) * math.sqrt(variance)
         low, high = row.values[objective] - reach, row.values[objective] + reach
         top = 100.0 if one.metric.endswith("eer") else math.inf
         return (max(0.0, low) if row.values[objective] >= 0 else low), min(top, high)
-
-
-def _student(freedom: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
 
 
 def certainty_of(

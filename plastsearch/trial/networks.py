@@ -284,9 +284,10 @@ def lr_factors(module: Detector, config: TrialConfig) -> dict[str, float]:
     # What is in no block lies below all of them, but for the norms behind the last.
     level = {id(p): number for number, (_, block) in enumerate(blocks) for p in block.parameters()}
     above = {id(p): len(blocks) - 1 for name in module.top_modules() for p in module.get_submodule(name).parameters()}
+    depth = level | above
     head = {id(p) for name in module.head_modules() for p in module.get_submodule(name).parameters()}
     return {
-        name: train.encoder_lr_ratio * train.layer_decay ** (len(blocks) - 1 - {**level, **above}.get(id(p), -1))
+        name: train.encoder_lr_ratio * train.layer_decay ** (len(blocks) - 1 - depth.get(id(p), -1))
         for name, p in module.named_parameters()
         if id(p) not in head
     }
