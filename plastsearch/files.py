@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plastsearch.errors import PlastsearchError
 
@@ -17,13 +18,33 @@ PART = ".part"  # how a draft ends; `drafts_of` finds what a killed process left
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A draft beside the path; it takes the path's name in one rename when the block ends, and goes if that fails."""
+    """A draft beside the path; it takes the path's name in one rename when the block ends, and goes if that fails.
+
+    A pipe or a device (`/dev/stdout`) is not replaced: what the block wrote flows into it.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with TemporaryDirectory() as place:
+            draft = Path(place) / path.name
+            yield draft
+            _pour(draft, path)
+        return
     draft = _draft(path)
     try:
         yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _pour(draft: Path, path: Path) -> None:
+    """A pipe that nobody reads is an error, and no wait."""
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    try:
+        with draft.open("rb") as file, os.fdopen(handle, "wb") as out:
+            shutil.copyfileobj(file, out)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # of a handle nobody knows the name
 
 
 @contextmanager

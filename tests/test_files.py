@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,32 @@ def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path: Path)
         assert drafts_of(tmp_path) == drafts_of(tmp_path, "a.txt") == [draft]
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with whole_file(pipe) as draft:
+            draft.write_text("new")
+
+    with pytest.raises(OSError, match="No such device or address") as refused:  # nobody reads: no wait
+        write()
+    assert refused.value.filename == str(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write()
+    assert os.read(reading, 10) == b"new"
+    os.close(reading)
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
+
+    full = tmp_path / "full"  # a link, so that a replaced device would not be the machine's
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as refused, whole_file(full) as draft:
+        draft.write_text("new")
+    assert refused.value.filename == str(full)
+    assert full.is_symlink()
 
 
 def test_a_folder_appears_at_once_and_never_over_another(tmp_path: Path) -> None:

@@ -130,6 +130,20 @@ def test_a_planted_fault_is_found(convicted, kind, does):
     assert found.kind == kind, found
 
 
+def test_a_device_that_was_replaced_is_found(convicted, tmp_path, monkeypatch):
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    monkeypatch.setattr("tests.fuzz.verdicts.MACHINE", [device])
+    assert convicted(lambda: Path("out/x").write_text("")) is None
+
+    def replace():
+        Path("out/x").write_text("")
+        Path("out/x").replace(device)
+
+    found = convicted(replace)
+    assert (found.kind, str(device) in found.words) == ("outside", True)
+
+
 @pytest.mark.parametrize("does", ORDER)
 def test_what_is_in_order_is_not_convicted(convicted, does):
     assert convicted(does) is None

@@ -17,6 +17,7 @@ KINDS = (
 HEARD = {"\n", "\t"}  # all that a terminal may be told but by words
 BARE = 24  # letters beside the file's name, fewer of which say neither what is wrong nor what to do
 PRIVATE = [f"tmp/ps-{os.getuid()}"]  # plastsearch/private_folder.py: a user's own, kept for all runs
+MACHINE = [Path("/dev/null"), Path("/dev/full")]  # what every program of the machine needs, and root may replace
 WARNING = re.compile(r"\.py:\d+: \w*Warning: ")
 
 
@@ -87,12 +88,12 @@ class Watched:
     grown: dict[str, bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.before = _state(self.box)
+        self.before = self._seen()
         self.grown = {name: _bytes(self.box / name) for name in self.grows}
 
     def fault(self) -> Fault | None:
         """What was changed there."""
-        after, before = _state(self.box), self.before
+        after, before = self._seen(), self.before
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         for name in changed:
             if name in ("home", "tmp") and name not in before:
@@ -104,6 +105,9 @@ class Watched:
             if not (_bytes(self.box / name) or b"").startswith(whole):
                 return Fault("lost", f"{name} lost lines")
         return None
+
+    def _seen(self) -> dict[str, str]:
+        return {str(path): _content(path) for path in MACHINE} | _state(self.box)
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -37,7 +37,8 @@ function tiles(at) {
     const other = beside === undefined || beside === at ? NaN : column.values[beside];
     if (!Number.isNaN(other) && other > 0) {
       const share = 100 * (value / other - 1), good = column.goal === "min" ? share < 0 : share > 0;
-      tile.append(made("small", { className: Math.abs(share) < 0.05 ? "" : good ? "good" : "bad" }, `${share > 0 ? "+" : "−"}${Math.abs(share).toFixed(1)} % to the baseline`));
+      const alike = Math.abs(share) < 0.05;
+      tile.append(made("small", { className: alike ? "" : good ? "good" : "bad" }, alike ? "as the baseline" : `${share > 0 ? "+" : "−"}${Math.abs(share).toFixed(1)} % to the baseline`));
     }
     return tile;
   }), ...(data.repeated && membership !== null ? [made("div", { className: "tile" }, made("span", {}, "in the front with"), made("b", {}, `${Math.round(100 * membership)} %`), made("small", {}, `mean of ${data.runs[at]} ${data.runs[at] === 1 ? "run" : "runs"}`))] : []));
