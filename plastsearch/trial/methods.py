@@ -112,7 +112,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config)
+    reason = _spiking_refused(config) or _cnn_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -158,6 +158,14 @@ def _spiking_refused(config: TrialConfig) -> str | None:
             "compensate: mean cannot serve a spiking grnn: a layer reads its own real-valued state and others read its "
             "spikes, and one mean is not that of both; use compensate: none"
         )
+    return None
+
+
+def _cnn_refused(config: TrialConfig) -> str | None:
+    """A layer or a branch beside a convolution would have to halve the picture as its block does."""
+    facts = METHODS[config.method]
+    if config.model.name == "cnn" and (facts.adds == "layers" or (facts.grows and config.operator != "widen")):
+        return "each block of a cnn halves the picture, so no layer goes on top or beside it; use operator widen"
     return None
 
 
