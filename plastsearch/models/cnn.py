@@ -24,6 +24,8 @@ TOP = (
 class ConvBlock(nn.Module):
     """A convolution, its norm, a ReLU, and the strongest of each two by two places."""
 
+    least = 2  # frames that one place of its pooling spans
+
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
