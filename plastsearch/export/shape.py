@@ -8,6 +8,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
 from plastsearch.growth.paths import is_grown
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
+from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
@@ -23,6 +24,7 @@ def shape_of(detector: Detector) -> Shape:
     for kind, describe in (
         (GRNN, _grnn),
         (ResNet18, _resnet18),
+        (CNN, _cnn),
         (ConformerEncoder, _conformer),
         (SpeechEncoder, _encoder),
     ):
@@ -112,6 +114,11 @@ def _resnet18(detector: Any) -> Shape:
         "spikes": detector.plain_config().get("spikes"), "channels": detector.conv1.out_channels,
         "stem": detector.plain_config().get("stem", "quarter"),
     }  # fmt: skip
+
+
+def _cnn(detector: Any) -> Shape:
+    channels = [block.norm.num_features for _, block in detector.blocks()]
+    return {"network": "cnn", "front_end": _front_end(detector.front_end), "channels": channels}
 
 
 def _encoder(detector: Any) -> Shape:

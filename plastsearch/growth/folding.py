@@ -192,7 +192,7 @@ def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
 def _fold_one_(module: nn.Module, site: Site, block: nn.Module) -> None:
     """Moves one block's neurons into the base's tensors and takes the block away."""
     if isinstance(block, Fork):
-        values = {slot: _branch_tensor(block, site, slot) for slot in site.slots}
+        values = {slot: _met(_branch_tensor(block, site, slot), module, slot) for slot in site.slots}
         _unwrap_(module, site.parts["in"])
         _unwrap_(module, site.parts["out"])
     elif isinstance(block, GrownHeads):
@@ -214,6 +214,17 @@ def _branch_tensor(block: Fork, site: Site, slot: Slot) -> Tensor:
     owner: Any = roles.get(slot.module, block.branch.norm)
     tensor: Tensor = getattr(owner, slot.tensor)
     return tensor.detach()
+
+
+def _met(new: Tensor, module: nn.Module, slot: Slot) -> Tensor:
+    """A branch's entries, with zeros where another site of the same layer has grown since: they never met."""
+    old = getattr(at(module, slot.module), slot.tensor)
+    for dim in range(min(2, new.dim())):
+        lacking = old.shape[dim] - new.shape[dim]
+        if dim != slot.dim and lacking:
+            shape = [lacking if at_dim == dim else size for at_dim, size in enumerate(new.shape)]
+            new = torch.cat([new, new.new_zeros(shape)], dim)
+    return new
 
 
 def _of(extra: nn.Module, slot: Slot, prefix: str) -> Tensor:

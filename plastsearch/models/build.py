@@ -13,6 +13,7 @@ from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
 from plastsearch.models.catalog import BINS, CONFIG_FILE, SPEECH, Spikes, Widths, known_model, preset_widths
+from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank, build_front_end
 from plastsearch.models.gru import GRNN
@@ -253,8 +254,21 @@ def _build_grnn(plain: Widths) -> Detector:
     )
 
 
+def _build_cnn(plain: Widths) -> Detector:
+    return CNN(
+        _front_end(plain),
+        plain["channels"],
+        pooling=plain["pooling"],
+        dropout=plain["dropout"],
+        front_end_name=plain["front_end"],
+        rate_hz=plain["rate_hz"],
+        spectral=_spectral(plain),
+    )
+
+
 BUILDERS: dict[str, Callable[[Widths], Detector]] = {
     "wav2vec2": _build_wav2vec2,
     "resnet18": _build_resnet18,
     "grnn": _build_grnn,
+    "cnn": _build_cnn,
 }

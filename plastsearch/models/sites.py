@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.widths import widths_of
 from plastsearch.spec.config import ModelConfig
 
 UNITS = {
-    "channels": "inner channels of the block",
+    "channels": "inner channels of the block, or those between two convolutions",
     "hidden": "hidden units of the layer (in both directions, if it has two)",
     "attention": "width of whole heads: a multiple of the head width",
     "head_width": "dimensions over all heads: a multiple of the number of heads",
@@ -102,6 +103,15 @@ def _resnet_table(widths: Widths) -> list[SiteRow]:
     return rows[: widths.get("blocks", len(rows))]
 
 
+def _cnn_table(widths: Widths) -> list[SiteRow]:
+    channels = widths["channels"][: widths.get("blocks", len(widths["channels"]))]
+    before, rows = 1, []
+    for layer, (width, after) in enumerate(pairwise(channels)):
+        rows.append(SiteRow(f"conv.{layer}", "channels", width, 1, 9 * before + 2 + 9 * after))
+        before = width
+    return rows
+
+
 def _gru_table(widths: Widths) -> list[SiteRow]:
     directions = 2 if widths["bidirectional"] else 1
     layers = widths["hidden"][: widths.get("blocks", len(widths["hidden"]))]
@@ -126,4 +136,5 @@ _TABLES: dict[str, Callable[[Widths], list[SiteRow]]] = {
     "wav2vec2": _transformer_table,
     "resnet18": _resnet_table,
     "grnn": _gru_table,
+    "cnn": _cnn_table,
 }

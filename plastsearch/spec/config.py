@@ -61,7 +61,7 @@ class ModelConfig(Closed):
     from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr"])
     """A folder with weights, or a hub name; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
-    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18, lfcc for grnn)."""
+    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18 and cnn, lfcc for grnn)."""
     normalise: Literal["none", "corpus", "clip"] | None = None
     """What a front end's features are set against: nothing, statistics of the training clips, or the clip's own."""
     deltas: int | None = Field(None, ge=0, le=2)

@@ -117,7 +117,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config) or _newborns_refused(config)
+    reason = _spiking_refused(config) or _cnn_refused(config) or _newborns_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -187,6 +187,14 @@ def shows_newborns(config: TrialConfig) -> bool:
     operator = METHODS[config.method].operator(config)
     apart = operator == "stack" or (operator == "parallel" and config.model.name == "grnn")
     return bool(METHODS[config.method].newborn_reads) and not apart
+
+
+def _cnn_refused(config: TrialConfig) -> str | None:
+    """A layer or a branch beside a convolution would have to halve the picture as its block does."""
+    facts = METHODS[config.method]
+    if config.model.name == "cnn" and (facts.adds == "layers" or (facts.grows and config.operator != "widen")):
+        return "each block of a cnn halves the picture, so no layer goes on top or beside it; use operator widen"
+    return None
 
 
 def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:

@@ -35,6 +35,8 @@ CASES = {
     "resnet18": lambda: grown(built("resnet18"), {"layer1.1": 3, "layer3.0": 7}),
     "resnet18_truncated_linear": lambda: _truncated(built("resnet18", front_end="linear", pooling="mean_std"), 5),
     "resnet18_stacked": lambda: grown(built("resnet18", pooling="attention"), {"layer2.0": 4}, "stack"),
+    "cnn": lambda: grown(built("cnn"), {"conv.0": 3, "conv.1": 5}),
+    "cnn_truncated": lambda: _truncated(built("cnn", pooling="attention", normalise="corpus"), 2),
     "resnet18_spiking": lambda: grown(built("resnet18", **LIF), {"layer2.1": 3}),
     "wav2vec2_post_norm": lambda: grown(
         encoder("wav2vec2", pooling="mean_std"),
@@ -82,7 +84,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm")
+QUICK = ("cnn", "grnn_parallel", "resnet18", "wav2vec2_post_norm")
 
 
 @pytest.mark.parametrize(
