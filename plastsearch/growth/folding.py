@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU, Stacked, outermost
 from plastsearch.growth.freeze import unfreeze_
+from plastsearch.growth.kernels.rings import GrownKernel, resize_kernel_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
 from plastsearch.growth.recurrent import chain_of, merge
 from plastsearch.growth.resize import all_or_nothing, insert, pack_recurrent_, sync_module_, widen_
@@ -172,6 +173,12 @@ def _check(module: nn.Module, example: tuple[object, ...], named: Mapping[str, o
 
 def _steps_(module: nn.Module) -> Iterator[str]:
     """Folds in place, block by block, and names the site or the layer of each; the function stays after every one."""
+    for path, block in outermost(module):
+        if isinstance(block, GrownKernel):
+            base = at(module, path)
+            _unwrap_(module, path)
+            resize_kernel_(base, block.kernel, ring=block)
+            yield path
     for site in find_sites(module).values():
         if site.kind != "hidden":
             for inner in _blocks_inside_out(module, site):

@@ -29,7 +29,7 @@ def widen_(root: nn.Module, site: Site, values: Values, optimizer: Optimizer | N
         def grow(tensor: Tensor, fill: float | None, slot: Slot = slot, new: Tensor = new) -> Tensor:
             return insert(tensor, new.to(tensor) if fill is None else torch.full_like(new, fill).to(tensor), slot)
 
-        _replace_(at(root, slot.module), slot.tensor, grow, optimizer)
+        replace_(at(root, slot.module), slot.tensor, grow, optimizer)
     sync_(root, site)
 
 
@@ -42,7 +42,7 @@ def narrow_(root: nn.Module, site: Site, keep: Tensor, optimizer: Optimizer | No
             index = entries(slot, site.units, keep, tensor.shape[slot.dim])
             return tensor.index_select(slot.dim, index.to(tensor.device))
 
-        _replace_(module, slot.tensor, select, optimizer)
+        replace_(module, slot.tensor, select, optimizer)
     sync_(root, site)
 
 
@@ -103,9 +103,10 @@ def sync_module_(module: nn.Module) -> None:
             update(module)
 
 
-def _replace_(
+def replace_(
     module: nn.Module, name: str, change: Callable[[Tensor, float | None], Tensor], optimizer: Optimizer | None
 ) -> None:
+    """Puts a changed tensor in the place of one, and its state in an optimiser likewise."""
     old = getattr(module, name)
     tensor = change(old.detach(), None).contiguous()
     if not isinstance(old, nn.Parameter):
