@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
+from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelRecurrent, Stacked
 from plastsearch.growth.paths import is_grown
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
 from plastsearch.models.detector import Detector
@@ -35,7 +35,7 @@ def shape_of(detector: Detector) -> Shape:
 
 def _refuse_others(detector: Detector) -> None:
     for name, module in detector.named_modules():
-        if is_grown(module) and not isinstance(module, Stacked | ParallelGRU):
+        if is_grown(module) and not isinstance(module, Stacked | ParallelRecurrent):
             raise PlastsearchError(
                 f"{name}: neurons grown beside a layer that also carries a stacked layer or a parallel branch cannot "
                 "be folded, so that no ordinary network can be exported; export a trial that grew in one way alone"
@@ -70,7 +70,7 @@ def _front_end(front_end: Any) -> Shape:
 def _inside_out(module: Any) -> tuple[Any, list[Any]]:
     """The ordinary module and what stands around it, the innermost first."""
     around: list[Any] = []
-    while isinstance(module, Stacked | ParallelGRU):
+    while isinstance(module, Stacked | ParallelRecurrent):
         around.insert(0, module)
         module = module.base
     if is_grown(module):
@@ -84,7 +84,7 @@ def _grnn(detector: Any) -> Shape:
         gru, around = _inside_out(module)
         told = [
             {"kind": "beside", "units": one.gru.hidden_size}
-            if isinstance(one, ParallelGRU)
+            if isinstance(one, ParallelRecurrent)
             else {"kind": "on_top", "units": one.branch.gru.hidden_size}
             for one in around
         ]

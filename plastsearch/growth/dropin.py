@@ -219,7 +219,7 @@ def _check(
         what = f"its activation {type(act).__name__} has weights of its own"
         raise GrowthError(f"site '{site.name}': {what}, which would have to grow too; put one without weights there")
     if operator == "stack":
-        if not {"layer", "gru"} & set(site.parts):
+        if not {"layer", "recurrent"} & set(site.parts):
             why = "its layer was not declared (`layer=`)"
             raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on an attention or ffn site")
         return

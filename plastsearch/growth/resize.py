@@ -124,15 +124,15 @@ def _linear(module: nn.Linear) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
-def _conv(module: nn.Conv2d) -> None:
+def _conv(module: nn.Conv1d | nn.Conv2d) -> None:
     module.out_channels, module.in_channels = module.weight.shape[:2]
 
 
-def _norm(module: nn.BatchNorm2d) -> None:
+def _norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     module.num_features = next(t for t in (module.weight, module.running_mean) if t is not None).shape[0]
 
 
-def _gru(module: nn.GRU) -> None:
+def _recurrent(module: nn.GRU | nn.LSTM) -> None:
     weight_ih, weight_hh = module.all_weights[0][:2]
     module.hidden_size = weight_hh.shape[1]
     module.input_size = weight_ih.shape[1]
@@ -141,9 +141,12 @@ def _gru(module: nn.GRU) -> None:
 
 _SYNC: dict[type, Callable[[Any], None]] = {
     nn.Linear: _linear,
+    nn.Conv1d: _conv,
     nn.Conv2d: _conv,
+    nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
-    nn.GRU: _gru,
+    nn.GRU: _recurrent,
+    nn.LSTM: _recurrent,
 }
 
 

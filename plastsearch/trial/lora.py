@@ -17,6 +17,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import Mode, add_neurons_
 from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
+from plastsearch.growth.recurrent.cells import RECURRENT
 from plastsearch.growth.site import Site
 from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
@@ -114,10 +115,14 @@ def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
         for slot in site.slots:
             layer = at(module, slot.module)
             weight = getattr(layer, slot.tensor)
-            if isinstance(layer, nn.GRU) and site.parts.get("gru") == slot.module and weight.dim() == 2:
+            if isinstance(layer, RECURRENT) and site.parts.get("recurrent") == slot.module and weight.dim() == 2:
                 path = f"{slot.module}.{slot.tensor}"
                 found[path] = Target(path, weight.shape[0] + weight.shape[1], of_module=False)
-            elif site.kind != "hidden" and slot.tensor == "weight" and isinstance(layer, nn.Linear | nn.Conv2d):
+            elif (
+                site.kind != "hidden"
+                and slot.tensor == "weight"
+                and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+            ):
                 found[slot.module] = Target(real[id(layer)], weight.shape[0] + weight[0].numel(), of_module=True)
     return list(found.values())
 
