@@ -173,7 +173,9 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     method = space.get("method")
     methods = list(method.of) if isinstance(method, Choice) else [base.method]
     growing = [name for name in methods if isinstance(name, str) and name in METHODS and METHODS[name].placed]
-    unread = {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped)
+    unread = {"space", "method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(
+        dropped
+    )
     if not growing or unread:
         return []
     found: list[Mistake] = []
