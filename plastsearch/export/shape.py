@@ -104,6 +104,7 @@ def _resnet18(detector: Any) -> Shape:
                 "inputs": block.conv1.in_channels, "inner": block.conv1.out_channels,
                 "outputs": block.conv2.out_channels, "stride": block.conv1.stride[0],
                 "downsample": block.downsample is not None,
+                "kernels": [block.conv1.kernel_size[0], block.conv2.kernel_size[0]],
                 "around": [{"units": one.branch.row.enter.out_channels} for one in around],
             }
         )  # fmt: skip

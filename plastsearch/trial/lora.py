@@ -16,6 +16,7 @@ from torch import nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import Mode, add_neurons_
 from plastsearch.growth.freeze import freeze_base_
+from plastsearch.growth.kernels.grow import grow_kernels_
 from plastsearch.growth.paths import at
 from plastsearch.growth.recurrent.cells import RECURRENT
 from plastsearch.growth.site import Site
@@ -98,13 +99,21 @@ def dropin_parameters(module: nn.Module, config: TrialConfig, mode: Mode) -> int
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
+    if config.rings:
+        grow_kernels_(copy, growth, mode=mode)
+        return count_parameters(copy) - count_parameters(module)
+    assert config.operator != "ring"
     # `init` is left out: the first values of new neurons do not change how many there are.
     add_neurons_(
         copy, growth, mode=mode, operator=config.operator, lateral=config.lateral,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (module, copy))
-    return after - before
+    return count_parameters(copy) - count_parameters(module)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """All parameters of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
