@@ -142,7 +142,7 @@ class Contrast:
     def _neurons(self) -> list[Field]:
         if not self._placed:
             return []
-        if self._trial.rings:
+        if self._trial.rings():
             return []
         after = self._trial.growth()
         sites = self._fixed_sites or self._own_sites
@@ -173,7 +173,7 @@ class Contrast:
     def _settings(self) -> list[Field]:
         base, own = self._space.base, self._trial
         pairs = ((path, value_at(base, path), value_at(own, path)) for path in sorted(_ALONE, key=paths().index))
-        own_way = _OF_RINGS if self._trial.rings else ()  # what grows there comes with the method
+        own_way = _OF_RINGS if self._trial.rings() else ()  # what grows there comes with the method
         return [Field(path, before, after) for path, before, after in pairs if before != after and path not in own_way]
 
     # what a choice comes to
@@ -186,7 +186,7 @@ class Contrast:
         sites = self._fixed_sites
         if sites is None:
             sites = tuple(site for site in self._own_sites if {SITE + site, "layers"} & chosen)
-        if self._trial.rings:
+        if self._trial.rings():
             taps: dict[str, JsonValue] = {name: value_at(self._trial, name) for name in _OF_RINGS}
             return {"method": self._trial.method, "layers": [*sites], "neurons": 0, **taps}
         own = self._trial.growth()

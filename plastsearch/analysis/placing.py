@@ -95,7 +95,7 @@ def grown(results: Results) -> list[Grown]:
             continue
         neurons = row.record.placed or row.config.growth()
         if neurons:
-            found.append(Grown(eer, neurons, row.config.rings))
+            found.append(Grown(eer, neurons, row.config.rings()))
     return found
 
 

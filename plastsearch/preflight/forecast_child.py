@@ -194,7 +194,7 @@ def _counted(config: TrialConfig, module: Detector, sites: dict[str, Site]) -> P
     apart = config.regime == "frozen" and config.lateral == "into_new"
     base = sum(one.numel() for one in module.parameters())
     growth = config.growth() if facts.placed else {}
-    if config.rings:
+    if config.rings():
         return Parameters(params_baseline=base, params_total=base + ring_parameters(module, growth))
     total = grown_parameters(module, sites, growth, apart=apart)
     if facts.seeks:

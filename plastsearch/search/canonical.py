@@ -21,7 +21,7 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     changes["method"] = method
     if METHODS[method].placed:
         changes |= _growth(growth, order)
-        if config.rings:
+        if config.rings():
             # It begins at zero, and the outer taps go first: nobody draws, and nobody scores.
             changes |= {"neurons": 0} | {name: _default(name) for name in UNREAD_BY_RINGS}
         else:
@@ -30,7 +30,7 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
             changes["lateral"] = _default("lateral")
     if method == "lora" and config.rank and config.method == method:
         # Otherwise its rank follows from what the same growth would add.
-        kept = ("operator", "kernel") if config.rings else ()  # by which its sites are told, without neurons
+        kept = ("operator", "kernel") if config.rings() else ()  # by which its sites are told, without neurons
         changes |= {key: _default(key) for key in CHANGES["lora"].unranked_reads if key not in kept}
     changes |= {key: _default(key) for key in OWN_SETTINGS if not reads(method, key)}
     if config.model.activation == "own":

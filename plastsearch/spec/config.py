@@ -334,14 +334,13 @@ class TrialConfig(Closed):
             plain = {**plain, "model": {**model, **was}}
         return cls.model_validate(plain)
 
-    @property
     def rings(self) -> bool:
         """Whether kernels grow, and no neurons come in."""
-        return self.operator == "ring" and self.method not in WIDER_ALWAYS
+        return self.method not in WIDER_ALWAYS and self.operator == "ring"
 
     def growth(self) -> dict[str, int]:
         """Site name → neurons to add, or taps that its kernels grow to; sites in the order of `layers`."""
-        if self.rings:
+        if self.rings():
             return dict.fromkeys(self.layers, self.kernel)
         if isinstance(self.neurons, dict):
             return {site: n for site, n in self.neurons.items() if n}

@@ -261,14 +261,14 @@ def describe(record: TrialRecord) -> str:
     elif facts(config.method).seeks:
         words.append(f"{sum(config.growth().values())} neurons among {', '.join(config.growth())}")
     elif facts(config.method).placed:
-        if config.rings:
+        if config.rings():
             words.append(f"{', '.join(config.layers)} kernel {config.kernel}")
         elif isinstance(config.neurons, dict):
             words.append(added(config.growth()))
         else:
             words.append(f"{', '.join(config.layers)} +{config.neurons}")
     names = ("regime", "criterion", "rank", "lora_share", "last_k", "truncate_to")
-    unread = ("criterion",) if config.rings else ()
+    unread = ("criterion",) if config.rings() else ()
     shown = (getattr(config, name) for name in names if reads(config.method, name) and name not in unread)
     return " ".join([*words, *(str(value) for value in shown if value is not None)])
 

@@ -42,11 +42,7 @@ def drop_in_(context: TrialContext, network: TrialNetwork, stage: Stage) -> Stag
             next(scoring.waves(context.search_dev, context.length_samples, context.device, PROBE_CLIPS)), first
         )
     before = _logits(module, hidden, first)
-    steered = (
-        CHANGES[stage.change].adds in ("neurons", "layers")
-        and context.config.init == "gradmax"
-        and not context.config.rings
-    )
+    steered = CHANGES[stage.change].adds in ("neurons", "layers") and context.config.init == "gradmax"
     loss = _calibration_loss(context, module) if steered else None
     changed = _place_(context, network, stage, loss) if stage.part else change_(network, context.config, stage, loss)
     error = None

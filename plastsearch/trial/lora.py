@@ -99,10 +99,9 @@ def dropin_parameters(module: nn.Module, config: TrialConfig, mode: Mode) -> int
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
-    if config.rings:
+    if config.operator == "ring":
         grow_kernels_(copy, growth, mode=mode)
         return count_parameters(copy) - count_parameters(module)
-    assert config.operator != "ring"
     # `init` is left out: the first values of new neurons do not change how many there are.
     add_neurons_(
         copy, growth, mode=mode, operator=config.operator, lateral=config.lateral,

@@ -125,7 +125,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(
             f"operator {config.operator} {what}, which lora_growth cannot share out: use widen or parallel"
         )
-    if facts.grows and config.rings and not growth:
+    if facts.grows and config.rings() and not growth:
         raise TrialError(f"method {config.method} with operator ring grows kernels, but at no site: give `layers`")
     if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
@@ -174,7 +174,7 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
     regime = config.regime if "regime" in facts.reads else "frozen"
     for name, neurons in growth.items():
         row = rows[name]
-        if config.rings:
+        if config.rings():
             reason = ring_refused(name, [] if row.kernel is None else [row.kernel], neurons)
             if reason:
                 return f"kernel: {reason}"

@@ -136,7 +136,7 @@ def change_(
     """
     seed = derive_seed(config.seed, "dropin")
     match stage.change:
-        case "neurons" if config.rings:
+        case "neurons" if config.operator == RING:
             network.rings = grow_kernels_(network.module, config.growth(), mode=config.regime)
             network.grown = tuple(name for name in find_sites(network.module) if name in network.rings.kernels)
             return KernelsGrown({name: network.rings.kernels[name] for name in network.grown}, RING)
