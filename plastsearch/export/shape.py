@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
+from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelRecurrent, Stacked
 from plastsearch.growth.paths import is_grown
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
 from plastsearch.models.cnn import CNN
@@ -37,7 +37,7 @@ def shape_of(detector: Detector) -> Shape:
 
 def _refuse_others(detector: Detector) -> None:
     for name, module in detector.named_modules():
-        if is_grown(module) and not isinstance(module, Stacked | ParallelGRU):
+        if is_grown(module) and not isinstance(module, Stacked | ParallelRecurrent):
             raise PlastsearchError(
                 f"{name}: neurons grown beside a layer that also carries a stacked layer or a parallel branch cannot "
                 "be folded, so that no ordinary network can be exported; export a trial that grew in one way alone"
@@ -72,7 +72,7 @@ def _front_end(front_end: Any) -> Shape:
 def _inside_out(module: Any) -> tuple[Any, list[Any]]:
     """The ordinary module and what stands around it, the innermost first."""
     around: list[Any] = []
-    while isinstance(module, Stacked | ParallelGRU):
+    while isinstance(module, Stacked | ParallelRecurrent):
         around.insert(0, module)
         module = module.base
     if is_grown(module):
@@ -86,7 +86,7 @@ def _grnn(detector: Any) -> Shape:
         gru, around = _inside_out(module)
         told = [
             {"kind": "beside", "units": one.gru.hidden_size}
-            if isinstance(one, ParallelGRU)
+            if isinstance(one, ParallelRecurrent)
             else {"kind": "on_top", "units": one.branch.gru.hidden_size}
             for one in around
         ]
@@ -106,6 +106,7 @@ def _resnet18(detector: Any) -> Shape:
                 "inputs": block.conv1.in_channels, "inner": block.conv1.out_channels,
                 "outputs": block.conv2.out_channels, "stride": block.conv1.stride[0],
                 "downsample": block.downsample is not None,
+                "kernels": [block.conv1.kernel_size[0], block.conv2.kernel_size[0]],
                 "around": [{"units": one.branch.row.enter.out_channels} for one in around],
             }
         )  # fmt: skip
@@ -118,7 +119,9 @@ def _resnet18(detector: Any) -> Shape:
 
 def _cnn(detector: Any) -> Shape:
     channels = [block.norm.num_features for _, block in detector.blocks()]
-    return {"network": "cnn", "front_end": _front_end(detector.front_end), "channels": channels}
+    kernels = [block.conv.kernel_size[0] for _, block in detector.blocks()]
+    front_end = _front_end(detector.front_end)
+    return {"network": "cnn", "front_end": front_end, "channels": channels, "kernels": kernels}
 
 
 def _encoder(detector: Any) -> Shape:

@@ -87,8 +87,12 @@ class CNN(Detector):
             own, after = f"conv.{i}", f"conv.{i + 1}"
             # The pooling stands where others have a dropout: a step without weights, behind the activation, that new
             # channels take as old ones do.
-            between = {"act": f"{own}.relu", "dropout": f"{own}.pool", "out_norm": f"{after}.norm"}
-            sites.append(conv_pair(self, own, f"{own}.conv", f"{own}.norm", f"{after}.conv", i, **between))
+            sites.append(
+                conv_pair(
+                    self, own, f"{own}.conv", f"{own}.norm", f"{after}.conv", i,
+                    act=f"{own}.relu", dropout=f"{own}.pool", out_norm=f"{after}.norm",
+                )
+            )  # fmt: skip
         return [*sites, Refusal(f"conv.{last}", f"site 'conv.{last}': {TOP}")]
 
     def truncate_(self, count: int) -> None:

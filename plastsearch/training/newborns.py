@@ -23,7 +23,7 @@ from plastsearch.growth.freeze import new_parameters
 from plastsearch.growth.gauge import Gauge, by_unit
 from plastsearch.growth.halving import Halving
 from plastsearch.growth.paths import at
-from plastsearch.growth.recurrent import data_of
+from plastsearch.growth.recurrent.cells import data_of
 from plastsearch.growth.resize import entries
 from plastsearch.growth.site import Site, Slot
 from plastsearch.growth.survey import find_sites

@@ -16,6 +16,7 @@ from plastsearch.trial.scoring import Scores, dev_scores, split_summary, unpacke
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
+    "kernels",
     "prefix", "blocks", "at_step", "gradients", "budget", "unspent", "matched_to", "residual", "ranks_left",
     "newborns", "newborn_seconds",
 )  # fmt: skip

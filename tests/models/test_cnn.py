@@ -132,12 +132,13 @@ def test_what_it_cannot_do_is_said(changes, words):
         check(TrialConfig.model_validate({**plain, **changes}))
 
 
+@pytest.mark.parametrize("operator", ["widen", "ring"])
 @pytest.mark.parametrize("regime", ["frozen", "unfrozen"])
-def test_a_trial_grows_prunes_and_ends_at_its_first_size(tmp_path, regime):
+def test_a_trial_grows_prunes_and_ends_at_its_first_size(tmp_path, regime, operator):
     config = TrialConfig.model_validate({
         "model": {"name": "cnn", "pooling": "mean_std", "masks": 1},
         "data": {"clips": 40, "length_samples": 4000},
-        "train": {"steps": 8, "batch_size": 8}, "method": "plasticity", "regime": regime,
+        "train": {"steps": 8, "batch_size": 8}, "method": "plasticity", "regime": regime, "operator": operator,
         "layers": ["conv.0", "conv.1"], "neurons": {"conv.0": 4, "conv.1": 8}, "calibration_clips": 8,
         "timing_steps": 3, "timing_batch": 2,
     })  # fmt: skip

@@ -14,9 +14,9 @@ from plastsearch.export.portable.spectrum import FrontEnd
 class ConvBlock(nn.Module):
     """A convolution, its norm, a ReLU, and the strongest of each two by two places."""
 
-    def __init__(self, inputs: int, channels: int) -> None:
+    def __init__(self, inputs: int, channels: int, kernel: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(inputs, channels, kernel, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
@@ -34,7 +34,8 @@ class CNN(Pooled):
         self.front_end = FrontEnd(shape["front_end"])
         self.norm = nn.BatchNorm2d(1)
         inputs = [1, *shape["channels"][:-1]]
-        self.conv = nn.ModuleList(ConvBlock(*sizes) for sizes in zip(inputs, shape["channels"], strict=True))
+        sizes = zip(inputs, shape["channels"], shape["kernels"], strict=True)
+        self.conv = nn.ModuleList(ConvBlock(*each) for each in sizes)
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         """Logits of each clip."""
