@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import torch
 from results import Cell, Table, write
 
 from plastsearch.analysis.paired import holm, over_seeds
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
-from plastsearch.trial.run import run_trial
+from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.trial.run import run_stages, start
 
 PLAIN = "plain"
 ARMS: Mapping[str, Mapping[str, Any]] = {
@@ -34,7 +35,19 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 }
 SITES = ("layer2.0", "layer3.0", "layer4.0")
 LOOKED = ("dev_eer", "last_eer", "last_loss", "train_loss", "newborn_gradient", "newborn_share")
-Found = dict[str, list[Report]]  # arm → the end of a trial for each seed
+
+
+@dataclass(frozen=True)
+class End:
+    """What `retrain` came to, and how its new neurons looked on the way."""
+
+    metrics: Mapping[str, float]
+    looks: Sequence[Mapping[str, Any]]
+    seconds: float
+    looking_s: float
+
+
+Found = dict[str, list[End]]  # arm → one for each seed
 
 
 def main() -> None:
@@ -65,12 +78,14 @@ def main() -> None:
         print(table.markdown())
 
 
-def run(config: TrialConfig, settings: RunSettings) -> Report:
-    """A trial's last report, and in it how good the network was when its training ended, kept or not."""
-    *way, final = run_trial(config, settings)
-    last = [one for one in way if one.stage == "retrain" and not one.details.get("boundary")][-1]
-    final.metrics.update(last_eer=last.metrics["dev_eer"], last_loss=last.metrics["dev_loss"])
-    return final
+def run(config: TrialConfig, settings: RunSettings) -> End:
+    """A trial without its timings; how good the network was when its training ended too, kept or not."""
+    trial = start(config, settings, lambda: False)
+    way = [report for report in run_stages(trial) if report.stage == "retrain"]
+    last = next(one for one in reversed(way) if not one.details.get("boundary"))
+    record = trial.records[-1]
+    metrics = record.metrics | {"last_eer": last.metrics["dev_eer"], "last_loss": last.metrics["dev_loss"]}
+    return End(metrics, record.details["newborns"], record.seconds, record.details["newborn_seconds"])
 
 
 def configured(arm: Mapping[str, Any], regime: str, seed: int, steps: int, corpus: Path) -> TrialConfig:
@@ -83,7 +98,7 @@ def configured(arm: Mapping[str, Any], regime: str, seed: int, steps: int, corpu
         "data": {"corpus": "asvspoof2019_la", "root": str(corpus.absolute()), "length_samples": 16_000},
         "train": {"steps": steps, "lr": 5e-3, "batch_size": 16, "shares": shares, "evaluations": 2,
                   "lr_ratios": {"train": 1.0, "retrain": 0.5, "consolidate": 0.1}, "grow_at": arm.get("grow_at")},
-        "layers": SITES, "neurons": 16, "method": "dropin", "regime": regime, "seed": seed, "timing_steps": 3, **own,
+        "layers": SITES, "neurons": 16, "method": "dropin", "regime": regime, "seed": seed, **own,
     })  # fmt: skip
 
 
@@ -119,28 +134,23 @@ def difference(found: Found, name: str, metric: str) -> tuple[float, float, floa
     return over_seeds(each) or (float("-inf"), float("inf"), 1.0)
 
 
-def mean(ends: Sequence[Report], metric: str) -> float:
+def mean(ends: Sequence[End], metric: str) -> float:
     """Over the seeds."""
     return statistics.fmean(one.metrics[metric] for one in ends)
 
 
-def retrain(end: Report) -> dict[str, Any]:
-    """What the stage with the new neurons told."""
-    return next(stage for stage in end.details["stages"] if stage["stage"] == "retrain")
-
-
-def first_gradient(end: Report) -> float:
+def first_gradient(end: End) -> float:
     """Of a new neuron over that of an old one, at insertion: the mean over the sites."""
-    return statistics.fmean(site["gradient"] for site in retrain(end)["newborns"][0]["sites"].values())
+    return statistics.fmean(site["gradient"] for site in end.looks[0]["sites"].values())
 
 
 def cost_table(found: Mapping[str, Found]) -> Table:
     """What looking at new neurons takes of the stage that it is done in."""
     rows: list[list[Cell]] = []
     for regime, arms in found.items():
-        stages = [retrain(end) for ends in arms.values() for end in ends]
-        looks = [stage["newborn_seconds"] / len(stage["newborns"]) for stage in stages]
-        share = sum(stage["newborn_seconds"] for stage in stages) / sum(stage["seconds"] for stage in stages)
+        ends = [end for each in arms.values() for end in each]
+        looks = [end.looking_s / len(end.looks) for end in ends]
+        share = sum(end.looking_s for end in ends) / sum(end.seconds for end in ends)
         rows.append([regime, statistics.median(looks), share])
     return Table([("regime", ""), ("seconds of a look", ".2f"), ("share of retrain", ".1%")], rows)
 
