@@ -56,7 +56,7 @@ def collect(
                 gauge.forget(record)
             raise
 
-    with _eval_mode(module, parameters), _hooked(gauges):
+    with eval_mode(module, parameters), _hooked(gauges):
         for inputs, labels in batches:
             # What is no plain tensor, such as a packed sequence, has no parts.
             halving(partial(measure, inputs, labels), len(labels) if isinstance(inputs, Tensor) else 1)
@@ -109,7 +109,7 @@ def _hooked(gauges: list[Gauge]) -> Iterator[None]:
 
 
 @contextmanager
-def _eval_mode(module: nn.Module, learning: list[Tensor]) -> Iterator[None]:
+def eval_mode(module: nn.Module, learning: list[Tensor]) -> Iterator[None]:
     """Eval mode, with gradients for the given parameters alone."""
     modes = [(part, part.training) for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]

@@ -32,7 +32,8 @@ from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
-    "train.average_best", "train.checkpoint_layers", "data.score", "kernel",
+    "train.average_best", "train.checkpoint_layers", "train.grow_at", "data.score", "kernel",
+    "newborn_lr_ratio", "newborn_state", "newborn_gate",
 )  # fmt: skip
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
@@ -213,6 +214,8 @@ class TrainConfig(Closed):
     """The same in passes over the training clips; or give `steps`."""
     shares: StageValues = StageValues(train=0.5, retrain=0.25, consolidate=0.25)
     """How the steps are shared out among the stages."""
+    grow_at: float | None = Field(None, gt=0, lt=1)
+    """Share of all steps before growth, in place of `shares.train`; null: as `shares` say."""
     batch_size: int = Field(16, ge=1, le=MOST_AT_ONCE)
     """Clips of a step."""
     accumulate: int = Field(1, ge=1, le=MOST_AT_ONCE)
@@ -287,6 +290,12 @@ class TrialConfig(Closed):
     """Where the weights of new neurons start."""
     regime: Literal["frozen", "unfrozen"] = "frozen"
     """What learns in retrain: new neurons alone, or the whole network."""
+    newborn_lr_ratio: float = Field(1.0, gt=0, le=MOST_AMOUNT)
+    """retrain: learning rate of new neurons over that of what was there, at the same place."""
+    newborn_state: Literal["fresh", "inherited"] = "fresh"
+    """retrain: AdamW's moments of new neurons begin at zero, or as the mean of their layer's other neurons."""
+    newborn_gate: Literal["open", "learned"] = "open"
+    """retrain; learned: a new neuron passes a gate that begins shut, learns, and ends within its outgoing weights."""
     start: Literal["warm", "cold"] = "warm"
     """warm: growth follows training; cold: the network grows from its first weights."""
     lateral: Literal["into_new", "both"] = "into_new"

@@ -75,6 +75,7 @@ class Metric(NamedTuple):
 
 TIMES = ("forward_ms", "backward_ms", "optimizer_ms")  # of a step; they compare on one kind of device, used alone
 SPIKES = ("spikes_per_inference", "spike_rate")  # of spiking networks alone
+NEWBORNS = ("newborn_gradient", "newborn_share")  # of trials whose new neurons can be told from old ones
 METRICS: dict[str, Metric] = {
     "dev_eer": Metric("min", "EER of the final model on search-dev, percent", exact=True),
     "dev_eer_low": Metric("min", "lower end of its bootstrap interval, percent", exact=True),
@@ -100,6 +101,8 @@ METRICS: dict[str, Metric] = {
     "peak_memory_mb": Metric("min", "peak memory, MB"),
     "spikes_per_inference": Metric("min", "spikes of a search-dev clip, all neurons and time steps", exact=True),
     "spike_rate": Metric("min", "share of neurons that fire at a time step", exact=True),
+    "newborn_gradient": Metric("max", "gradient of a new neuron over that of an old one, after retrain", exact=True),
+    "newborn_share": Metric("max", "share of new neurons in their layers' squared output, after retrain", exact=True),
     "train_loss": Metric("min", "training loss at the end", exact=True),
     "seconds": Metric("min", "seconds of the trial"),
     "gpu_seconds": Metric("min", "GPU seconds of the trial"),

@@ -20,6 +20,7 @@ Control = Literal["baseline", "lora", "adalora", "random"]
 
 WIDTHS = ("layers", "neurons")
 PLACES = (*WIDTHS, "kernel")  # where something is added, and how much of it
+NEWBORN = ("newborn_lr_ratio", "newborn_state", "newborn_gate")
 CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # training clips and the loss on them
 
 
@@ -31,6 +32,7 @@ class ChangeFacts:
     reads: tuple[str, ...] = ()
     gradmax_reads: tuple[str, ...] = ()  # beside those, where `init` asks the gradient on training clips
     unranked_reads: tuple[str, ...] = ()  # beside those, where the rank follows from what the same growth would add
+    newborn_reads: tuple[str, ...] = ()  # what the training behind it reads, for the sake of new neurons
 
     def read_by(self, config: TrialConfig) -> tuple[str, ...]:
         """The settings it reads in one configuration."""
@@ -40,10 +42,14 @@ class ChangeFacts:
 
 CHANGES: dict[Change, ChangeFacts] = {
     "none": ChangeFacts(),
-    "neurons": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION),
+    "neurons": ChangeFacts(
+        "neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION, newborn_reads=NEWBORN
+    ),
     # Neurons too, but gradients say where; they learn in the same regime, so that only the choice of sites differs.
     "seek": ChangeFacts(
-        "neurons", (*WIDTHS, "adaptive_steps", "adaptive_score", "init", "lateral", "regime", *CALIBRATION)
+        "neurons",
+        (*WIDTHS, "adaptive_steps", "adaptive_score", "init", "lateral", "regime", *CALIBRATION),
+        newborn_reads=("newborn_lr_ratio", "newborn_state"),  # a gate would shut again at each insertion
     ),
     "layers": ChangeFacts("layers", (*WIDTHS, "init", "lateral", "regime"), CALIBRATION),
     "lora": ChangeFacts(
@@ -98,6 +104,11 @@ class MethodFacts:
         return "stack" if self.adds == "layers" else "widen" if self.seeks else config.operator
 
     @cached_property
+    def newborn_reads(self) -> tuple[str, ...]:
+        """Settings that `retrain` reads for the sake of new neurons."""
+        return tuple(name for stage in self.stages for name in CHANGES[stage.change].newborn_reads)
+
+    @cached_property
     def prunes(self) -> bool:
         """Whether it takes neurons out again."""
         return any(stage.change == "remove" for stage in self.stages)
@@ -112,6 +123,7 @@ class MethodFacts:
         """The settings of its own: not those that every method reads."""
         changes = [CHANGES[stage.change] for stage in self.stages]
         named = [name for one in changes for name in (*one.reads, *one.gradmax_reads, *one.unranked_reads)]
+        named += [name for one in changes for name in one.newborn_reads]
         named += [name for stage in self.stages for name in LEARNS.get(stage.learns, ())]
         return frozenset(name for name in named if "." not in name)
 

@@ -167,7 +167,7 @@ def trial_points(record: TrialRecord) -> list[Point]:
         Point(_curve(name), value, milliseconds(report.at), report.step)
         for report in record.history
         for name, value in report.metrics.items()
-        if value is not None and (name.startswith("dev_") or name == "train_loss")
+        if value is not None and (name.startswith(("dev_", "newborn_")) or name == "train_loss")
     ]
     curves += [
         Point(f"system/{_key(name)}", value, milliseconds(report.at), report.step)

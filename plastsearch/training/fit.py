@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from plastsearch.errors import TrialError, out_of_memory
 from plastsearch.growth.halving import Halving
 from plastsearch.training.checkpoint import Checkpoints, Stopped, random_state, restore_random_state
+from plastsearch.training.newborns import Standing
 from plastsearch.training.state import (
     FitInputs,
     FitSettings,
@@ -84,11 +85,14 @@ def fit(
     # Dropout draws from the global generators. Before a checkpoint is read: that one brings their later state.
     torch.manual_seed(settings.seed)
     optimizer = make_optimizer(on.module, settings.lr, settings.weight_decay, on.factors)
+    if on.companion is not None:
+        on.companion.begin(optimizer)
     state = resume(on, settings, optimizer, checkpoints)
     evaluations_at = _evaluation_steps(settings)
     began = time.monotonic() - state.seconds
     if state.best is None:  # not resumed: the state that comes in is the first candidate
         _keep_if_best(on, settings, state, incoming or on.evaluate(), None)
+        _watch(on, state)
     on.to_train_mode()
     while state.step < settings.steps:
         _train_step(on, settings, optimizer, state)
@@ -207,7 +211,18 @@ def _evaluate(on: FitInputs, settings: FitSettings, state: FitState) -> Progress
     state.loss_sum = 0.0
     state.loss_steps = 0
     _keep_if_best(on, settings, state, quality, state.train_loss)
-    return Progress(state.step, state.train_loss, quality)
+    return Progress(state.step, state.train_loss, quality, _watch(on, state))
+
+
+def _watch(on: FitInputs, state: FitState) -> Mapping[str, Standing]:
+    """Note how newborns stand, where there are some."""
+    if on.newborns is None:
+        return {}
+    began = time.monotonic()
+    found = on.newborns()
+    state.newborns.append({"step": state.step, "sites": {name: [*vars(one).values()] for name, one in found.items()}})
+    state.watched_s += time.monotonic() - began
+    return found
 
 
 def _keep_if_best(

@@ -8,7 +8,9 @@ from typing import Any, Protocol, TypedDict
 import torch
 from torch import Tensor, nn
 
+from plastsearch.growth.optimizer import load_state_
 from plastsearch.training.checkpoint import Checkpoints, Snapshot, random_state, restore_random_state
+from plastsearch.training.newborns import Standing
 
 
 class Feed(Protocol):
@@ -20,6 +22,7 @@ class Feed(Protocol):
 class Companion(Protocol):
     """What goes along with a stage's training: it adds to each step's loss, acts after the step, and has a state."""
 
+    def begin(self, optimizer: torch.optim.Optimizer) -> None: ...
     def penalty(self) -> Tensor | None: ...
     def after_step(self, step: int) -> None: ...
     def state(self) -> dict[str, Any]: ...
@@ -65,6 +68,7 @@ class Progress:
     step: int
     train_loss: float
     quality: Quality
+    newborns: Mapping[str, Standing] = field(default_factory=dict)  # by site
 
 
 class RunnerUp(TypedDict):
@@ -94,6 +98,8 @@ class FitState:
     seconds: float = 0.0
     halved: bool = False
     history: list[list[float | None]] = field(default_factory=list)  # step, train loss, EER, dev loss; from step 0 on
+    newborns: list[dict[str, Any]] = field(default_factory=list)  # how they stood at each of these steps, by site
+    watched_s: float = 0.0  # of `seconds`, to find that out
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class FitInputs:
     device: torch.device
     companion: Companion | None = None
     factors: Mapping[str, float] = field(default_factory=dict)  # of the learning rate, by parameter
+    newborns: Callable[[], Mapping[str, Standing]] | None = None  # asked at every evaluation; changes nothing
 
 
 def changing_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -192,7 +199,7 @@ def resume(
     with torch.no_grad():
         for name, tensor in saved["moving"].items():
             tensors[name].copy_(tensor)
-    optimizer.load_state_dict(saved["optimizer"])
+    load_state_(optimizer, saved["optimizer"])
     restore_random_state(saved["random"], on.device)
     if on.companion is not None:
         on.companion.load(saved["companion"])

@@ -55,6 +55,9 @@ class RankSchedule:
         self._allocator = rank_allocator(module, steps, int(FIRST * steps), int(LAST * steps), target)
         self._pattern: dict[str, list[bool]] | None = None
 
+    def begin(self, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing of the optimiser's is touched."""
+
     def penalty(self) -> Tensor | None:
         """What is added to the loss of each step."""
         return orthogonality(self._module)

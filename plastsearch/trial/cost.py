@@ -22,6 +22,8 @@ from plastsearch.trial.timing import StepUnderTest, Timing, interleave, saved_by
 UNSTEADY = 0.15  # coefficient of variation of the backward times above which a trial warns
 CROWDED = "timed beside another trial, which did not give this machine's turn to time back; is it stopped or hung?"
 
+_WHOLE = Stage("train", "none", "all", 1, 1e-3)  # full fine-tuning, to compare with; a step is timed at another rate
+
 SHARED = "timed on a GPU that is not the trial's alone ({}): its milliseconds depend on the neighbours"
 
 
@@ -44,21 +46,27 @@ def costs(trial: TrialRun) -> Costs:
     measured = blank(config, trial.stages[:at], context.device, trial.placed)
     cut = learn_(measured, config, retrain)
     plain = blank(config, (), context.device)
-    learn_(plain, config, Stage("train", "none", "all", 1, config.train.lr))
+    learn_(plain, config, _WHOLE)
     found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=device_facts(context))
     if "peak_memory_mb" in trial.records[at].metrics:
         found.metrics["peak_memory_mb"] = trial.records[at].metrics["peak_memory_mb"]
-    Halving()(lambda parts: _time_(found, context, measured, cut, plain, parts), config.timing_batch)
+    Halving()(lambda parts: _time_(found, context, measured, retrain, cut, plain, parts), config.timing_batch)
     return found
 
 
 def _time_(
-    found: Costs, context: TrialContext, measured: TrialNetwork, cut: str | None, plain: TrialNetwork, parts: int
+    found: Costs,
+    context: TrialContext,
+    measured: TrialNetwork,
+    stage: Stage,
+    cut: str | None,
+    plain: TrialNetwork,
+    parts: int,
 ) -> None:
     """Operations, memory and times of a step on this share of the timing batch; operations scaled to all of it."""
     config = context.config
     clips = math.ceil(config.timing_batch / parts)
-    step, reference = _step(context, measured, cut, clips), _step(context, plain, None, clips)
+    step, reference = _step(context, measured, stage, cut, clips), _step(context, plain, _WHOLE, None, clips)
     counted = backward_gflop(step.forward) * config.timing_batch / clips
     memory = {"peak_memory_mb": _memory(measured.module, step) / 1e6} if context.device.type == "cpu" else {}
     with turn(context.device, context.settings.exclusive_timing, context.end_if_asked) as mine:
@@ -107,7 +115,7 @@ def _without_adapters(module: nn.Module) -> int:
     return count(module) - sum(parameter.numel() for parameter in lora_parameters(module))
 
 
-def _step(context: TrialContext, network: TrialNetwork, cut: str | None, clips: int) -> StepUnderTest:
+def _step(context: TrialContext, network: TrialNetwork, stage: Stage, cut: str | None, clips: int) -> StepUnderTest:
     """A training step on a fixed batch of training clips; nothing is cached, so that machines compare."""
     config = context.config
     rows = np.arange(clips) % len(context.train)
@@ -124,7 +132,7 @@ def _step(context: TrialContext, network: TrialNetwork, cut: str | None, clips: 
         return loss if penalty is None else loss + penalty
 
     return StepUnderTest(forward, make_optimizer(
-        network.module, 1e-6, config.train.weight_decay, lr_factors(network.module, config)
+        network.module, 1e-6, config.train.weight_decay, lr_factors(network.module, config, stage)
     ))  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plastsearch.models.widths import local_folder
 from plastsearch.spec.config import LATER, TrialConfig, content_id, usual
-from plastsearch.spec.methods import CHANGES, PLACES
+from plastsearch.spec.methods import CHANGES, NEWBORN, PLACES
 from plastsearch.trial.methods import Stage
 
 VERSION = 2  # raise it when a change of the code changes results
@@ -27,7 +27,7 @@ TRAINING = (
     "data.score",
 )  # fmt: skip
 
-LATER_TRAINING = tuple(path for path in LATER if path.startswith(("train.", "data.")))
+LATER_TRAINING = (*(path for path in LATER if path.startswith(("train.", "data."))), *NEWBORN)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,10 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
         found += TRAINING
         found += () if stage.learns == "all" else ("train.train_head",)
         found += ("last_k",) if stage.learns == "top" else ()
+        found += stage.newborn
+        # Moments come from these clips; the loss on them is in TRAINING.
+        inherits = "newborn_state" in stage.newborn and config.newborn_state == "inherited"
+        found += ("calibration_clips",) if inherits else ()
     return found
 
 

@@ -17,10 +17,12 @@ from plastsearch.growth.rules import criterion_refused, growth_refused, ring_ref
 from plastsearch.models.catalog import NOT_COMPILED
 from plastsearch.models.sites import SiteRow, site_table
 from plastsearch.models.widths import SitesUnknownError
-from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.config import StageValues, TrialConfig
 from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName, unfit
 
 Learned = Literal["all", "new", "top", "sites", "nothing"]
+
+OPEN_INITS = ("pairs", "net2net", "gradmax")  # outgoing weights of new neurons begin elsewhere than at zero
 
 DEFAULT_STEPS = 200  # where neither steps nor epochs are given
 
@@ -51,6 +53,8 @@ class Stage:
     lr: float
     first: int = 0  # optimiser steps of the trial before it
     part: Part | None = None  # where growth comes in several insertions, each with a part of retrain behind it
+    newborn: tuple[str, ...] = ()  # settings that it reads for the sake of new neurons
+    beside: bool = False  # whether it trains new neurons that can be told from old ones of their layer
 
 
 def total_steps(config: TrialConfig, n_clips: int) -> int:
@@ -72,7 +76,8 @@ def stages_of(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     counts = [steps.get(part.stage, 0) for part in parts]
     made = [
         Stage(part.stage, part.change, _learns(part, config), count, config.train.lr * ratios.get(part.stage, 0.0),
-              first)
+              first, newborn=METHODS[config.method].newborn_reads if part.stage == "retrain" else (),
+              beside=part.stage == "retrain" and shows_newborns(config))
         for part, count, first in zip(parts, counts, accumulate(counts, initial=0), strict=False)
     ]  # fmt: skip
     return tuple(_in_parts(made, config.adaptive_steps)) if METHODS[config.method].seeks else tuple(made)
@@ -112,7 +117,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config) or _cnn_refused(config)
+    reason = _spiking_refused(config) or _cnn_refused(config) or _newborns_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -166,6 +171,29 @@ def _spiking_refused(config: TrialConfig) -> str | None:
     return None
 
 
+def _newborns_refused(config: TrialConfig) -> str | None:
+    """What cannot be done for the sake of new neurons."""
+    reads = METHODS[config.method].newborn_reads
+    gated = "newborn_gate" in reads and config.newborn_gate == "learned"
+    inherits = "newborn_state" in reads and config.newborn_state == "inherited"
+    what = "newborn_gate: learned" if gated else "newborn_state: inherited"
+    if (gated or inherits) and not shows_newborns(config):
+        return f"{what} needs new neurons beside old ones of a layer, and operator {config.operator} adds a layer"
+    if gated and config.init in OPEN_INITS:
+        return (
+            f"newborn_gate: learned opens outgoing weights from zero, and init {config.init} begins with others: "
+            "use init random, orthogonal or copies"
+        )
+    return None
+
+
+def shows_newborns(config: TrialConfig) -> bool:
+    """Whether new neurons fold into the layers they stand beside, where they can be told from the old ones."""
+    operator = METHODS[config.method].operator(config)
+    apart = operator == "stack" or (operator == "parallel" and config.model.name == "grnn")
+    return bool(METHODS[config.method].newborn_reads) and not apart
+
+
 def _cnn_refused(config: TrialConfig) -> str | None:
     """A layer or a branch beside a convolution would have to halve the picture as its block does."""
     facts = METHODS[config.method]
@@ -210,6 +238,8 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
 def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[str, int]:
     """Steps of each stage that trains. `train` and `consolidate` take their shares, `retrain` all that is left."""
     shares = config.train.shares
+    if config.train.grow_at is not None:
+        shares = shares.model_copy(update={"train": _before_growth(shares, config.train.grow_at)})
     whole = shares.train + shares.retrain + shares.consolidate
     if whole <= 0 or min(shares.train, shares.retrain, shares.consolidate) < 0:
         raise TrialError(f"train.shares: {shares.model_dump()}: shares are not negative and add up to more than 0")
@@ -223,6 +253,14 @@ def _lengths(config: TrialConfig, total: int, stages: set[StageName]) -> dict[st
     if lengths["retrain"] < 1:
         raise TrialError(f"{total} optimiser steps leave none for retrain; raise train.steps or train.shares.retrain")
     return lengths
+
+
+def _before_growth(shares: StageValues, grow_at: float) -> float:
+    """The share of `train` with which growth comes after `grow_at` of all steps; the others keep their proportion."""
+    after = shares.retrain + shares.consolidate
+    if not after:
+        raise TrialError("train.grow_at leaves steps for after growth, and train.shares give none of them to a stage")
+    return after * grow_at / (1 - grow_at)
 
 
 def _learns(part: MethodStage, config: TrialConfig) -> Learned:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plastsearch.growth.dropin import Dropin, Mode, Operator, add_neurons_
 from plastsearch.growth.folding import fold_
-from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
+from plastsearch.growth.freeze import freeze_base_, new_parameters, train_sites_, unfreeze_
 from plastsearch.growth.kernels.grow import RING, Rings, grow_kernels_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
@@ -293,11 +293,14 @@ def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | No
             raise ValueError(f"{stage.name} does not train")
 
 
-def lr_factors(module: Detector, config: TrialConfig) -> dict[str, float]:
+def lr_factors(module: Detector, config: TrialConfig, stage: Stage) -> dict[str, float]:
     """What each parameter's learning rate is a multiple of, where that is not the one of the trial: name → factor."""
     train = config.train
+    apart = "newborn_lr_ratio" in stage.newborn and config.newborn_lr_ratio != 1
+    # New entries inside larger tensors get theirs around each step (training/upbringing.py).
+    newborn = dict.fromkeys(new_parameters(module), config.newborn_lr_ratio) if apart else {}
     if train.encoder_lr_ratio == train.layer_decay == 1:
-        return {}
+        return newborn
     blocks = module.blocks()
     # What is in no block lies below all of them, but for the norms behind the last.
     level = {id(p): number for number, (_, block) in enumerate(blocks) for p in block.parameters()}
@@ -305,7 +308,9 @@ def lr_factors(module: Detector, config: TrialConfig) -> dict[str, float]:
     depth = level | above
     head = {id(p) for name in module.head_modules() for p in module.get_submodule(name).parameters()}
     return {
-        name: train.encoder_lr_ratio * train.layer_decay ** (len(blocks) - 1 - depth.get(id(p), -1))
+        name: train.encoder_lr_ratio
+        * train.layer_decay ** (len(blocks) - 1 - depth.get(id(p), -1))
+        * newborn.get(name, 1.0)
         for name, p in module.named_parameters()
         if id(p) not in head
     }

@@ -1,8 +1,9 @@
 """What a stage reports: its metrics, and what its record says beside them."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from plastsearch.training.state import Quality
 from plastsearch.trial import scoring
@@ -32,6 +33,8 @@ class TrainingDetails:
     unequal_budget: bool | None
     averaged: int | None = None  # best states whose mean the stage ended with, if it did
     ranks_left: Mapping[str, int] | None = None  # by layer, where AdaLoRA took ranks away
+    newborns: list[dict[str, Any]] | None = None  # step, and by site: ratio of gradients, share of the output
+    newborn_seconds: float | None = None  # of `fit_seconds`, to find that out
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,14 @@ class StageResult:
         facts = {name: value for name, value in vars(self.details).items() if value is not None}
         changed = facts.pop("changed", None)
         return (vars(changed) if changed else {}) | facts
+
+
+def newborn_metrics(sites: Iterable[Sequence[float | None]]) -> dict[str, float]:
+    """Means over the sites of how newborns stand there, from their gradients' ratios and shares of the output."""
+    pairs = [tuple(site) for site in sites]
+    ratios = [ratio for ratio, _ in pairs if ratio is not None]
+    found = {"newborn_share": statistics.fmean(share or 0.0 for _, share in pairs)} if pairs else {}
+    return ({"newborn_gradient": statistics.fmean(ratios)} if ratios else {}) | found
 
 
 def packed_scores(quality: Quality) -> str | None:

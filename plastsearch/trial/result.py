@@ -6,7 +6,7 @@ from plastsearch.data.clips import ClipSet
 from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.summary import Summary
 from plastsearch.spec.config import Report
-from plastsearch.spec.constraints import SPIKES
+from plastsearch.spec.constraints import NEWBORNS, SPIKES
 from plastsearch.store.records import StageRecord
 from plastsearch.trial.adaptive import growth_plan
 from plastsearch.trial.context import TrialRun
@@ -18,6 +18,7 @@ FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
     "kernels",
     "prefix", "blocks", "at_step", "gradients", "budget", "unspent", "matched_to", "residual", "ranks_left",
+    "newborns", "newborn_seconds",
 )  # fmt: skip
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr", "auc", "eer_smooth")
 
@@ -81,6 +82,7 @@ def _stage_metrics(records: list[StageRecord]) -> dict[str, float]:
         found |= {"dev_eer_pruned": by_stage["prune"]["dev_eer"], "turnover": by_stage["prune"]["turnover"]}
     trained = [record for record in records if "train_loss" in record.metrics]
     found["train_loss"] = trained[-1].metrics["train_loss"]
+    found |= {name: by_stage["retrain"][name] for name in NEWBORNS if name in by_stage.get("retrain", {})}
     return found | {name: records[-1].metrics[name] for name in SPIKES if name in records[-1].metrics}
 
 

@@ -16,7 +16,7 @@ from plastsearch.trial.cost import costs
 from plastsearch.trial.device import LEFT_OUT, compiles
 from plastsearch.trial.keys import StageKey, stage_keys
 from plastsearch.trial.methods import Stage, check, stages_of
-from plastsearch.trial.outcomes import StageResult
+from plastsearch.trial.outcomes import StageResult, newborn_metrics
 from plastsearch.trial.result import result
 from plastsearch.trial.stages import run_stage
 
@@ -101,6 +101,7 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
             finished: StageResult = end.value
             break
         found = {"train_loss": progress.train_loss, "dev_eer": progress.quality.eer, "dev_loss": progress.quality.loss}
+        found |= newborn_metrics([one.gradient, one.share] for one in progress.newborns.values())
         yield trial.report(stage.name, done + progress.step, found)
     seconds = max(time.monotonic() - began, finished.fit_seconds)
     gpus = trial.context.settings.gpu_share if trial.context.device.type == "cuda" else 0.0

@@ -1,6 +1,6 @@
 """The five stages: which changes the network, and those that train it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 
 from plastsearch.models.detector import FEATURES
@@ -8,6 +8,7 @@ from plastsearch.store.records import StageRecord
 from plastsearch.training.checkpoint import Checkpoints
 from plastsearch.training.feeds import CachedFeed, WaveFeed
 from plastsearch.training.fit import fit
+from plastsearch.training.newborns import Standing
 from plastsearch.training.state import FitInputs, FitSettings, Progress, Quality, checkpoint_bytes
 from plastsearch.trial import scoring
 from plastsearch.trial.adapters import RankSchedule, ranks_left, singular_values
@@ -19,7 +20,8 @@ from plastsearch.trial.front_ends import features_id
 from plastsearch.trial.keys import derive_seed
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, learn_, logits_from_wave, lr_factors, train_mode_
-from plastsearch.trial.outcomes import StageResult, TrainingDetails, packed_scores
+from plastsearch.trial.newborns import upbringing, watcher
+from plastsearch.trial.outcomes import StageResult, TrainingDetails, newborn_metrics, packed_scores
 from plastsearch.trial.spiking import spikes
 
 
@@ -59,9 +61,16 @@ def _train_(
         with memory.outside(), uncompiled(compiling):
             return scoring.evaluate(context, module, place, kept.dev if kept else None)
 
+    found = watcher(context, network, stage, place)
+
+    def newborns() -> Mapping[str, Standing]:
+        assert found is not None
+        with memory.outside(), uncompiled(compiling):
+            return found()
+
     on = FitInputs(module, logits, context.loss, feed, quality, lambda: train_mode_(module, cut), device,
-                   RankSchedule(module, steps) if singular_values(module) else None,
-                   lr_factors(module, context.config))  # fmt: skip
+                   RankSchedule(module, steps) if singular_values(module) else upbringing(context, network, stage),
+                   lr_factors(module, context.config, stage), newborns if found else None)  # fmt: skip
     memory = TrainingMemory(device)
     checkpoints = Checkpoints(
         context.store.work(key),
@@ -73,6 +82,7 @@ def _train_(
         state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
+    metrics |= newborn_metrics(state.newborns[-1]["sites"].values()) if state.newborns else {}
     metrics |= memory.metrics() | spikes(context, module)
     _, _, eer, loss = state.history[0]
     short = f"retried with {state.micro} micro-batches of the same effective batch" if state.halved else None
@@ -89,6 +99,8 @@ def _train_(
         unequal_budget=True if state.step < stage.steps else None,
         averaged=state.averaged,
         ranks_left=ranks_left(module),
+        newborns=state.newborns or None,
+        newborn_seconds=round(state.watched_s, 3) if state.newborns else None,
     )
     return StageResult(metrics, details)
 

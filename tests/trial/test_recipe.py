@@ -16,7 +16,7 @@ from plastsearch.training.fit import fit, make_optimizer
 from plastsearch.training.losses import build_loss
 from plastsearch.training.state import FitInputs, FitSettings, FitState, Quality
 from plastsearch.trial.keys import foreseen, stage_keys
-from plastsearch.trial.methods import stages_of
+from plastsearch.trial.methods import Stage, stages_of
 from plastsearch.trial.networks import lr_factors
 from plastsearch.trial.run import run_trial
 from tests.trial.conftest import SITES, make_config
@@ -26,7 +26,8 @@ from tests.trial.conftest import SITES, make_config
 def test_rates_fall_from_the_head_down_to_the_stem(name: str) -> None:
     network = build(name)
     config = make_config(model={"name": name}, train={"encoder_lr_ratio": 0.1, "layer_decay": 0.5})
-    factors = lr_factors(network, config)
+    train = Stage("train", "none", "all", 1, 1e-3)
+    factors = lr_factors(network, config, train)
     head = {f"{prefix}.{key}" for prefix in network.head_modules() for key, _ in _named(network, prefix)}
     assert set(factors) == {key for key, _ in network.named_parameters()} - head
     blocks = network.blocks()
@@ -41,7 +42,7 @@ def test_rates_fall_from_the_head_down_to_the_stem(name: str) -> None:
     assert all(factor == pytest.approx(0.1 * 0.5 ** len(blocks)) for factor in stem)
     if name == "wav2vec2":
         assert factors["backbone.encoder.layer_norm.weight"] == pytest.approx(0.1)  # behind the last block
-    assert lr_factors(network, make_config(model={"name": name})) == {}
+    assert lr_factors(network, make_config(model={"name": name}), train) == {}
 
 
 def _named(network: nn.Module, prefix: str) -> list[tuple[str, nn.Parameter]]:

@@ -39,6 +39,9 @@ CASES: dict[str, dict[str, Any]] = {
     **{method: {"method": method, **ELSEWHERE.get(method, {})} for method in METHODS},
     **{f"{m}-unfrozen": {"method": m, "regime": "unfrozen"} for m in ("dropin", "plasticity", "stack")},
     "adaptive": {"method": "adaptive", "layers": ("gru.0", "gru.1"), "train": {"steps": 8}},  # with two insertions
+    "newborns": {"method": "dropin", "newborn_lr_ratio": 2.0, "newborn_state": "inherited", "newborn_gate": "learned"},
+    "newborns-unfrozen": {"method": "plasticity", "regime": "unfrozen", "newborn_lr_ratio": 2.0,
+                          "newborn_state": "inherited", "train": {"grow_at": 0.25}},
     "cold": {"method": "plasticity", "start": "cold"},
     "parallel": {"method": "dropin", "operator": "parallel"},
     "pairs": {"method": "plasticity", "init": "pairs", "keep": 0.5},
@@ -156,7 +159,8 @@ def other_values(config: TrialConfig) -> dict[str, Any]:
         "compensate": "none" if config.compensate == "mean" else "mean", "calibration_clips": 8, "rank": 3,
         "lora_on": "sites" if config.lora_on == "all" else "all", "last_k": 2, "truncate_to": 1, "timing_batch": 3,
         "timing_steps": 4, "operator": "parallel" if config.operator == "widen" else "widen", "lateral": "both",
-        "adaptive_steps": 2, "adaptive_score": "natural",
+        "adaptive_steps": 2, "adaptive_score": "natural", "newborn_lr_ratio": 3.0,
+        "newborn_state": "fresh" if config.newborn_state == "inherited" else "inherited", "newborn_gate": "learned",
         "init": "orthogonal", "regime": "unfrozen" if config.regime == "frozen" else "frozen",
     }  # fmt: skip
 

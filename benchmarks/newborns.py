@@ -1,0 +1,142 @@
+"""What new neurons get while they are trained: which of it matters, each against plain dropin, paired over seeds.
+
+    python benchmarks/newborns.py --corpus LA                       # a folder that real_speech.py made
+
+Within a seed all arms with the same insertion time start from the same trained network and see the same parts of the
+same clips; all take the same steps in all. Intervals of differences are Student's t over the seeds, p-values Holm's
+over all comparisons of a regime. Training and dev alone are read.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import Cell, Table, write
+
+from plastsearch.analysis.paired import holm, over_seeds
+from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.trial.run import run_trial
+
+PLAIN = "plain"
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    PLAIN: {},
+    "rate × 0.3": {"newborn_lr_ratio": 0.3},
+    "rate × 3": {"newborn_lr_ratio": 3.0},
+    "rate × 10": {"newborn_lr_ratio": 10.0},
+    "inherited moments": {"newborn_state": "inherited"},
+    "learned gate": {"newborn_gate": "learned"},
+    "learned gate, rate × 10": {"newborn_gate": "learned", "newborn_lr_ratio": 10.0},
+    "grown at 0.25": {"grow_at": 0.25},
+    "grown at 0.75": {"grow_at": 0.75},
+}
+SITES = ("layer2.0", "layer3.0", "layer4.0")
+LOOKED = ("dev_eer", "dev_auc", "train_loss", "newborn_gradient", "newborn_share")
+Found = dict[str, list[Report]]  # arm → the end of a trial for each seed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="a folder that real_speech.py made")
+    parser.add_argument("--out", type=Path, default=Path("newborns"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--regimes", nargs="+", choices=["frozen", "unfrozen"], default=["frozen", "unfrozen"])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = RunSettings(
+        store=options.out / "store", cache=options.out / "cache", device="cpu", exclusive_timing=False
+    )
+    found: dict[str, Found] = {regime: {name: [] for name in ARMS} for regime in options.regimes}
+    # Seed by seed, so that a run that is cut short has compared all arms on the seeds that it had.
+    for seed in range(options.seeds):
+        for regime, arms in found.items():
+            for name, arm in ARMS.items():
+                began = time.monotonic()
+                *_, final = run_trial(configured(arm, regime, seed, options.steps, options.corpus), settings)
+                arms[name].append(final)
+                told = " ".join(f"{metric} {final.metrics.get(metric, float('nan')):.3f}" for metric in LOOKED)
+                print(f"{time.monotonic() - began:.0f} s, seed {seed} {regime} {name}: {told}", flush=True)
+        tables: dict[str, Table] = {regime: arms_table(arms) for regime, arms in found.items()}
+        write("newborns", {**tables, "cost": cost_table(found)})
+    for table in tables.values():
+        print(table.markdown())
+
+
+def configured(arm: Mapping[str, Any], regime: str, seed: int, steps: int, corpus: Path) -> TrialConfig:
+    """One trial of a small network: a third as many new neurons as old ones at three sites."""
+    own = {name: value for name, value in arm.items() if name != "grow_at"}
+    shares = {"train": 0.5, "retrain": 0.5, "consolidate": 0.0}
+    return TrialConfig.model_validate({
+        "model": {"name": "resnet18", "preset": "tiny", "front_end": "log_mel", "normalise": "corpus",
+                  "stem": "quarter", "pooling": "mean_std"},
+        "data": {"corpus": "asvspoof2019_la", "root": str(corpus.absolute()), "length_samples": 16_000},
+        "train": {"steps": steps, "lr": 5e-3, "batch_size": 16, "shares": shares, "evaluations": 4,
+                  "lr_ratios": {"train": 1.0, "retrain": 0.5, "consolidate": 0.1}, "grow_at": arm.get("grow_at")},
+        "layers": SITES, "neurons": 16, "method": "dropin", "regime": regime, "seed": seed, "timing_steps": 3, **own,
+    })  # fmt: skip
+
+
+def arms_table(found: Found) -> Table:
+    """Means over the seeds; of EER, AUC and loss the difference to plain dropin, with interval and corrected p."""
+    columns = [("arm", ""), ("dev EER %", ".2f"), ("difference, points", ""), ("p (Holm)", ".2f"),
+               ("dev AUC", ".4f"), ("difference", ""), ("p (Holm)", ".2f"), ("training loss", ".3f"),
+               ("difference", ""), ("p (Holm)", ".2f"),
+               ("gradient, at first", ".2f"), ("at the end", ".2f"), ("share of output", ".1%")]  # fmt: skip
+    others = [name for name in found if name != PLAIN]
+    digits = {"dev_eer": 2, "dev_auc": 4, "train_loss": 3}
+    apart = {metric: [difference(found, name, metric) for name in others] for metric in digits}
+    sure = {metric: holm([one[2] for one in each]) for metric, each in apart.items()}
+    rows: list[list[Cell]] = []
+    for name, ends in found.items():
+        row: list[Cell] = [name]
+        for metric, places in digits.items():
+            row.append(mean(ends, metric))
+            if name == PLAIN:
+                row += ["", None]
+                continue
+            at = others.index(name)
+            low, high, _ = apart[metric][at]
+            row += [f"{(low + high) / 2:+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]", sure[metric][at]]
+        rows.append([*row, statistics.fmean(map(first_gradient, ends)), mean(ends, "newborn_gradient"),
+                     mean(ends, "newborn_share")])  # fmt: skip
+    return Table(columns, rows)
+
+
+def difference(found: Found, name: str, metric: str) -> tuple[float, float, float]:
+    """Interval and p-value of the mean difference to plain dropin, seed by seed; from one seed nothing is known."""
+    each = [one.metrics[metric] - other.metrics[metric] for one, other in zip(found[name], found[PLAIN], strict=True)]
+    return over_seeds(each) or (float("-inf"), float("inf"), 1.0)
+
+
+def mean(ends: Sequence[Report], metric: str) -> float:
+    """Over the seeds."""
+    return statistics.fmean(one.metrics[metric] for one in ends)
+
+
+def retrain(end: Report) -> dict[str, Any]:
+    """What the stage with the new neurons told."""
+    return next(stage for stage in end.details["stages"] if stage["stage"] == "retrain")
+
+
+def first_gradient(end: Report) -> float:
+    """Of a new neuron over that of an old one, at insertion: the mean over the sites."""
+    return statistics.fmean(ratio for ratio, _ in retrain(end)["newborns"][0]["sites"].values())
+
+
+def cost_table(found: Mapping[str, Found]) -> Table:
+    """What looking at new neurons takes of the stage that it is done in."""
+    rows: list[list[Cell]] = []
+    for regime, arms in found.items():
+        stages = [retrain(end) for ends in arms.values() for end in ends]
+        looks = [stage["newborn_seconds"] / len(stage["newborns"]) for stage in stages]
+        share = sum(stage["newborn_seconds"] for stage in stages) / sum(stage["seconds"] for stage in stages)
+        rows.append([regime, statistics.median(looks), share])
+    return Table([("regime", ""), ("seconds of a look", ".2f"), ("share of retrain", ".1%")], rows)
+
+
+if __name__ == "__main__":
+    main()
