@@ -1,13 +1,16 @@
 """The paper's comparison and its figure, on the generated corpus or any other, over several seeds.
 
 Arms: the baseline as `train` leaves it, longer training, dropin frozen and unfrozen, plasticity, LoRA at the size of
-the dropin; every arm but the first takes the same number of optimiser steps. Dev and evaluation EER (the latter through
-the finalists step), backward time against full fine-tuning, trainable and final parameters; then EER by dropin site.
-Networks of earlier calls with the same --out stay in its table and figure.
+the dropin on its sites and everywhere, the last layers alone, a layer more, and the upper layers less; every arm but
+the first takes the same number of optimiser steps. Dev and evaluation EER (the latter through the finalists step),
+their differences to longer training paired by seed, backward time against full fine-tuning, trainable and final
+parameters; then EER by dropin site. Networks of earlier calls with the same --out stay in its table and figure.
 
     python benchmarks/paper.py --out paper                                  # the generated corpus, a quarter of an hour
     python benchmarks/paper.py --networks wav2vec2 --set model.from=start   # a start made by `plastsearch pretrain`
     python benchmarks/paper.py --set data.corpus=asvspoof2019_la --set data.root=/data/LA --preset base --seeds 5
+    python benchmarks/paper.py --start-on A01 A02 --corpus LA --seeds 5     # recorded speech (real_speech.py), a start
+                                                                            # that learnt other attacks with labels
 """
 
 import argparse
@@ -18,19 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from paper_start import pretrained, share_out
 from results import Cell, Table, write
 
+from plastsearch.analysis.paired import holm, over_seeds
 from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.models.sites import site_table
 from plastsearch.report.picture import sites_png
 from plastsearch.report.sites_page import sites_html
-from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
+from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, TrialConfig
 from plastsearch.spec.document import Document, override
 from plastsearch.spec.load import parse_trial
 from plastsearch.trial.finalist import run_finalist
+from plastsearch.trial.pretrain import Pretraining
 from plastsearch.trial.run import run_trial
 
 # Where the paper grows: stages 2 and 3 of the ResNet, the second recurrent layer, a middle encoder layer.
+LENGTH = 16_000
+MODEL = {"resnet18": {"stem": "quarter", "pooling": "mean_std"}, "grnn": {"pooling": "mean_std"}}  # of starts made here
 SITES = {"resnet18": ("layer2.0", "layer3.0"), "grnn": ("gru.1",), "wav2vec2": ("encoder.2.ffn",)}
 FIGURE = {"resnet18": "layer", "grnn": "gru.", "wav2vec2": "ffn"}  # the sites along the figure's axis
 BASELINE, LONGER = "baseline", "longer training"
@@ -40,8 +48,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "dropin, unfrozen": {"method": "dropin", "regime": "unfrozen"},
     "plasticity": {"method": "plasticity", "regime": "unfrozen"},
     "LoRA, same sites": {"method": "lora"},
+    "LoRA, all sites": {"method": "lora", "lora_on": "all"},
+    "last layers": {"method": "last_k", "last_k": 2},
+    "stack": {"method": "stack", "regime": "unfrozen"},
+    "truncate": {"method": "truncate"},
 }
-COLUMNS = ("dev_eer", "eval_eer", "backward_ratio", "params_trainable", "params_final")
+KEPT = {"resnet18": 6, "grnn": 2, "wav2vec2": 4}  # layers that truncation leaves
+COLUMNS = ("dev_eer", "eval_eer", "train_loss", "backward_ratio", "params_trainable", "params_final")
 INTERVALS = ("dev_eer_low", "dev_eer_high", "eval_eer_low", "eval_eer_high")  # bootstrap, per seed
 Found = dict[str, Any]  # one network: its settings; arm → metric → one value per seed; site → dev EER of each seed
 
@@ -54,12 +67,19 @@ def main() -> None:
     parser.add_argument("--figure-seeds", type=int, help="seeds of the figure; default: as many as the table's")
     parser.add_argument("--share", type=float, default=0.5, help="neurons to add, as a share of a site's width")
     parser.add_argument("--set", action="append", default=[], dest="sets", help="path=value of every trial")
+    parser.add_argument("--corpus", type=Path, help="with --start-on: a folder that real_speech.py made")
+    parser.add_argument("--start-on", nargs="+", metavar="ATTACK", help="attacks that the start learns, and no arm")
+    parser.add_argument("--start-steps", type=int, default=400, help="optimiser steps of the start")
+    parser.add_argument("--as", dest="name", default="paper", help="the name of the results")
     parser.add_argument("--out", type=Path, default=Path("paper"))
     options = parser.parse_args()
+    if bool(options.start_on) != bool(options.corpus):
+        parser.error("--start-on and --corpus: give both or neither")
     options.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(store=options.out / "store", cache=options.out / "cache")
     kept = options.out / "paper.json"
     found: dict[str, Found] = json.loads(kept.read_text()) if kept.exists() else {}
+    options.starts = starts(options, settings) if options.start_on else {}
     for network in options.networks:
         arms = compare(network, options, settings)
         found[network] = {"settings": described(options), "arms": arms, "sites": by_site(network, options, settings)}
@@ -70,21 +90,44 @@ def main() -> None:
     sites_png(panels, options.out / "eer_by_layer.png")
     (options.out / "eer_by_layer.html").write_text(sites_html(panels, "EER by dropin layer"))
     print(text)
-    write("paper", {"arms": arms_table(found), "sites": sites_table(found)})
+    tables = {"arms": arms_table(found), "paired": paired_table(found), "sites": sites_table(found)}
+    write(options.name, tables)
+
+
+def starts(options: argparse.Namespace, settings: RunSettings) -> dict[str, dict[str, Any]]:
+    """For each network what its trials have in common: a start that learnt other attacks, and clips without these."""
+    corpus = options.corpus.absolute()
+    shared = share_out(corpus, options.start_on, options.out)
+    tables = {"corpus": "manifest", "root": str(corpus)}
+    found = {}
+    for network in options.networks:
+        data = DataConfig.model_validate({**tables, "manifest": str(shared.start.absolute())})
+        model = {"name": network, "preset": options.preset, **MODEL.get(network, {})}
+        plan = Pretraining("supervised", options.start_steps, length_samples=LENGTH, lr=3e-3)
+        folder = options.out / f"start_{network}"
+        pretrained(ModelConfig.model_validate(model), data, plan, folder, settings.cache)
+        found[network] = {
+            "model": {**model, "from": str(folder.absolute())},
+            "data": {**tables, "manifest": str(shared.arms.absolute()), "length_samples": LENGTH, "score": "windows"},
+        }
+    return found
 
 
 def configure(network: str, options: argparse.Namespace, seed: int, sites: tuple[str, ...], **arm: Any) -> TrialConfig:
     """One trial of the comparison; `--set` has the last word."""
-    model = {"name": network, "preset": options.preset}
-    rows = {row.name: row for row in site_table(ModelConfig.model_validate(model))}
+    common = options.starts.get(network) or {
+        "model": {"name": network, "preset": options.preset}, "data": {"clips": 480, "length_samples": LENGTH},
+    }  # fmt: skip
+    rows = {row.name: row for row in site_table(ModelConfig.model_validate(common["model"]))}
     neurons = {}
     for site in sites:
         row = rows[site]
         neurons[site] = max(row.step, round(row.neurons * options.share / row.step) * row.step)
     values = {
-        "model": model, "layers": list(sites), "neurons": neurons, "seed": seed,
-        "data": {"clips": 480, "length_samples": 16_000}, "train": {"steps": 300, "lr": 3e-3}, **arm,
+        **common, "layers": list(sites), "neurons": neurons, "seed": seed, "train": {"steps": 300, "lr": 3e-3}, **arm,
     }  # fmt: skip
+    if arm["method"] == "truncate":
+        values["truncate_to"] = KEPT[network]
     document = Document("paper.py", values)
     for text in options.sets:
         override(document, text, [])
@@ -146,7 +189,20 @@ def render(found: dict[str, Found]) -> str:
     lines = ["EERs: mean of the seeds (lowest – highest) [95 % bootstrap interval of each seed: means of the lower "
              "and of the upper ends]. Backward ratio: median of the seeds.", ""]  # fmt: skip
     lines += [f"- {network}: {one['settings']}" for network, one in found.items()]
-    return "\n".join([*lines, "", arms_table(found).markdown(), "", sites_table(found).markdown()]) + "\n"
+    return (
+        "\n".join(
+            [
+                *lines,
+                "",
+                arms_table(found).markdown(),
+                "",
+                paired_table(found).markdown(),
+                "",
+                sites_table(found).markdown(),
+            ]
+        )
+        + "\n"
+    )
 
 
 def arms_table(found: dict[str, Found]) -> Table:
@@ -162,10 +218,41 @@ def arms_table(found: dict[str, Found]) -> Table:
     return Table(columns, rows)
 
 
+def paired_table(found: dict[str, Found]) -> Table:
+    """Each arm against longer training, seed by seed: Student's t over the seeds, Holm over the arms of a network."""
+    rows: list[list[Cell]] = []
+    for network, one in found.items():
+        longer = one["arms"][LONGER]
+        arms = [name for name in one["arms"] if name != LONGER]
+        cells = {}
+        for column in ("dev_eer", "eval_eer"):
+            apart = [[a - b for a, b in zip(one["arms"][name][column], longer[column], strict=True)] for name in arms]
+            told = [over_seeds(values) for values in apart]
+            p = iter(holm([one[2] for one in told if one is not None]))
+            for name, values, interval in zip(arms, apart, told, strict=True):
+                cells[name, column] = (
+                    [f"{statistics.fmean(values):+.2f}", None] if interval is None else
+                    [f"{statistics.fmean(values):+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]", next(p)]
+                )  # fmt: skip
+        rows += [
+            [network, name, *cells[name, "dev_eer"], *cells[name, "eval_eer"],
+             mean_of(one["arms"][name], "train_loss")]
+            for name in arms
+        ]  # fmt: skip
+    columns = [("network", ""), ("arm less longer training", ""), ("dev, points", ""), ("p", ".3f"),
+               ("evaluation, points", ""), ("p ", ".3f"), ("training loss", ".3f")]  # fmt: skip
+    return Table(columns, rows)
+
+
 def sites_table(found: dict[str, Found]) -> Table:
     """Frozen dropin at each single site."""
     rows = [[network, site, spread(v)] for network, one in found.items() for site, v in one["sites"].items()]
     return Table([("network", ""), ("frozen dropin at", ""), ("dev EER %", "")], rows)
+
+
+def mean_of(values: dict[str, list[float]], name: str) -> float | None:
+    """None where the arm has no such figure."""
+    return statistics.fmean(values[name]) if name in values else None
 
 
 def error(values: dict[str, list[float]], name: str) -> str:

@@ -40,7 +40,7 @@ controls: [baseline]
 finalists: {top: 0}
 trial_timeout_s: 3600
 """
-_VARIES = ("at", "pid", "host", "session", "seconds")  # between two runs of one sweep
+_VARIES = ("at", "pid", "host", "session", "seconds", "command")  # between two runs of one sweep
 Run = dict[str, Any]
 
 

@@ -28,28 +28,29 @@ from plastsearch.trial.finalist import evaluated
 from plastsearch.trial.result import result
 from plastsearch.trial.run import run_stages, start
 
-RECIPE = Path(__file__).parents[1] / "search_spaces" / "small_resnet.yaml"
+RECIPE = Path(__file__).parents[1] / "search_spaces" / "small_cnn.yaml"
 SHORT, LONGER = (
     40,
     60,
 )  # steps of the runs that tell what a step takes: enough for features to be kept, less than an epoch
+RESNET = {"model.name": "resnet18", "model.stem": "quarter", "train.lr": 5e-3}
 BEFORE = {
-    "model.normalise": "clip", "model.stem": "quarter", "model.masks": 0, "model.dropout": 0.0, "model.pooling": "mean",
-    "data.score": "head", "train.lr": 1e-3,
+    "model.name": "resnet18", "model.stem": "quarter", "model.normalise": "clip", "model.masks": 0,
+    "model.dropout": 0.0, "model.pooling": "mean", "data.score": "head", "train.lr": 1e-3,
 }  # fmt: skip
 # From the recipe, one setting put to another value each.
 EACH: Mapping[str, Mapping[str, Any]] = {
     "recipe": {},
+    "ResNet18, a quarter of the picture": RESNET,
+    "ResNet18, half of the picture": {**RESNET, "model.stem": "half"},
     "each clip's own statistics": {"model.normalise": "clip"},
     "no statistics": {"model.normalise": "none"},
-    "a quarter of the picture": {"model.stem": "quarter"},
-    "all of the picture": {"model.stem": "whole"},
     "no masks": {"model.masks": 0},
     "two masks": {"model.masks": 2},
     "no dropout": {"model.dropout": 0.0},
     "mean over frames alone": {"model.pooling": "mean"},
-    "learning rate 1e-3": {"train.lr": 1e-3},
-    "learning rate 5e-3": {"train.lr": 5e-3},
+    "learning rate 2e-3": {"train.lr": 2e-3},
+    "learning rate 1e-2": {"train.lr": 1e-2},
     "clips of 1 s": {"data.length_samples": 16_000},
     "heads in dev": {"data.score": "head"},
     "RawBoost 5": {"data.augment": ["rawboost5"]},
@@ -57,8 +58,8 @@ EACH: Mapping[str, Mapping[str, Any]] = {
     "LFCC and slopes": {"model.front_end": "lfcc", "model.deltas": 1},
 }
 WHOLE: Mapping[str, Mapping[str, Any]] = {
-    "as it was before": BEFORE,
-    "before, with the corpus's statistics": {**BEFORE, "model.normalise": "corpus"},
+    "ResNet18 as it was before": BEFORE,
+    "recipe with a ResNet18": RESNET,
     "recipe": {},
 }
 

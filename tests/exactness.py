@@ -15,9 +15,10 @@ from torch import Tensor, nn
 EXACT = 1e-12  # float64, absolute and relative
 ULPS = 64  # float32: units in the last place of the largest value that is compared
 
-# What each grown block adds to its base, and what it calls it; GRUs run as one layer, and add no tensor.
+# What each grown block adds to its base, and what it calls it; recurrent layers run as one, and add no tensor.
 ADDED = {
-    "Fork": "branch", "GrownHeads": "extra.out_proj", "GrownReader": "new", "Stacked": "branch", "ParallelGRU": "leave",
+    "Fork": "branch", "GrownHeads": "extra.out_proj", "GrownReader": "new", "Stacked": "branch",
+    "ParallelRecurrent": "leave",
 }  # fmt: skip
 
 

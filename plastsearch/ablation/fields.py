@@ -23,6 +23,7 @@ Chosen = frozenset[str]  # names of fields that are as in the trial; all others 
 
 # Settings that stand for themselves.
 _ALONE = frozenset(paths()) - {"method", "layers", "neurons", "seed"}
+_OF_RINGS = ("operator", "kernel")
 SITE, NEURONS = "layers.", "neurons."
 
 
@@ -141,6 +142,8 @@ class Contrast:
     def _neurons(self) -> list[Field]:
         if not self._placed:
             return []
+        if self._trial.rings():
+            return []
         after = self._trial.growth()
         sites = self._fixed_sites or self._own_sites
         before = {site: self._least(site) for site in sites}
@@ -170,7 +173,8 @@ class Contrast:
     def _settings(self) -> list[Field]:
         base, own = self._space.base, self._trial
         pairs = ((path, value_at(base, path), value_at(own, path)) for path in sorted(_ALONE, key=paths().index))
-        return [Field(path, before, after) for path, before, after in pairs if before != after]
+        own_way = _OF_RINGS if self._trial.rings() else ()  # what grows there comes with the method
+        return [Field(path, before, after) for path, before, after in pairs if before != after and path not in own_way]
 
     # what a choice comes to
 
@@ -182,6 +186,9 @@ class Contrast:
         sites = self._fixed_sites
         if sites is None:
             sites = tuple(site for site in self._own_sites if {SITE + site, "layers"} & chosen)
+        if self._trial.rings():
+            taps: dict[str, JsonValue] = {name: value_at(self._trial, name) for name in _OF_RINGS}
+            return {"method": self._trial.method, "layers": [*sites], "neurons": 0, **taps}
         own = self._trial.growth()
         counts: dict[str, JsonValue] = {
             site: own.get(site, 0) if self._as_in_trial(site, chosen) else self._least(site) for site in sites

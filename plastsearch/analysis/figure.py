@@ -262,11 +262,14 @@ def main_settings(row: TrialRow) -> dict[str, str]:
     if grown:
         counts = set(grown.values())
         found["layers"] = short(grown)
-        found["neurons"] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
+        how = "kernel" if config.rings() else "neurons"
+        found[how] = str(counts.pop()) if len(counts) == 1 else ", ".join(map(str, grown.values()))
     if row.record.placed:
         found["placed"] = ", ".join(f"{site} +{neurons}" for site, neurons in row.record.placed.items())
     for key, called in DESCRIBED.items():
         value = getattr(config, key) if reads(config.method, key) else None
+        if key == "criterion" and config.rings():
+            continue  # rings are cut without one
         if key == "regime" and not METHODS[config.method].grows:
             continue  # adapters are all that learns, whatever the growth they are matched to would do
         if value is not None:

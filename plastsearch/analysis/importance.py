@@ -204,7 +204,7 @@ def _columns(spec: Mapping[str, JsonValue], rows: Sequence[TrialRow]) -> list[Co
             grown = [frozenset(row.config.growth()) for row in rows]
             found += [Column(name=site, values=tuple(site in one for one in grown), group=SITES) for site in sites]
         elif plain.get("per_layer"):
-            counts = [row.config.growth() for row in rows]
+            counts = [{} if row.config.rings() else row.config.growth() for row in rows]
             found += [
                 Column(name=f"{key}.{site}", values=tuple(one.get(site) for one in counts), log=log, group=key)
                 for site in sites

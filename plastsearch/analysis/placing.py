@@ -71,6 +71,7 @@ class Grown:
 
     eer: float
     neurons: dict[str, int]
+    rings: bool = False  # these are taps of kernels, then
 
 
 def dev_eer(results: Results, row: TrialRow) -> float:
@@ -94,7 +95,7 @@ def grown(results: Results) -> list[Grown]:
             continue
         neurons = row.record.placed or row.config.growth()
         if neurons:
-            found.append(Grown(eer, neurons))
+            found.append(Grown(eer, neurons, row.config.rings()))
     return found
 
 
@@ -122,7 +123,7 @@ def by_layer(results: Results) -> ByLayer | None:
 
 def grid(results: Results) -> Grid | None:
     """Mean EER by site and neurons; None where nothing that grew has finished."""
-    trials = grown(results)
+    trials = [one for one in grown(results) if not one.rings]
     sites, _ = _sites(trials)
     if not sites:
         return None

@@ -69,7 +69,7 @@ def _widths(row: TrialRow) -> dict[str, int]:
 def grown_sites(row: TrialRow) -> dict[str, Grown]:
     """Sites that a trial grew, or was to grow; of adapters those beside which they stand."""
     added = _of_stage(row, "dropin", "sites") or row.record.placed
-    if not added and METHODS[row.config.method].placed:
+    if not added and METHODS[row.config.method].placed and not row.config.rings():  # which bring no neurons
         added = row.config.growth()
     removed, removed_new = _of_stage(row, "prune", "removed"), _of_stage(row, "prune", "removed_new")
     return {

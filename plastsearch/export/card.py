@@ -9,7 +9,7 @@ import yaml
 
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text, as_markdown
 from plastsearch.export.attack_intervals import INTERVALS
-from plastsearch.export.grown import GrownSite, grown_sites
+from plastsearch.export.grown import GrownSite, grown_kernels, grown_sites
 from plastsearch.export.place import checksum, files_in
 from plastsearch.export.transformers_folder import CODE, TRANSFORMERS
 from plastsearch.use.facts import Facts
@@ -89,6 +89,10 @@ def _what(facts: Facts, parameters: int) -> str:
 
 def _grew(facts: Facts) -> list[Block]:
     grown = [one for one in grown_sites(facts) if one.added or one.removed_old]
+    kernels = grown_kernels(facts)
+    if kernels:
+        taps = tuple((site, str(grew), str(left)) for site, (grew, left) in kernels.items())
+        return [Heading("Where it grew"), Table(("site", "kernel grown to", "now"), taps, frozenset({"site"}))]
     if not grown:
         return [Heading("Where it grew"), Text("Nowhere: it has the shape of the network it began as.")]
     columns = ("site", "before", "added", "taken away again", "now")

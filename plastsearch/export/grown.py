@@ -46,3 +46,15 @@ def grown_sites(facts: Facts) -> list[GrownSite]:
         )
         for row in table_of(cast("Widths", facts.network))
     ]  # fmt: skip
+
+
+def grown_kernels(facts: Facts) -> dict[str, tuple[int, int]]:
+    """Taps to which the kernels of each site grew, and those that are left of them."""
+    grown: dict[str, int] = {}
+    left: dict[str, int] = {}
+    for stage in cast("list[Mapping[str, Any]]", facts.found.get("stages") or []):
+        found = stage.get("kernels") or {}
+        if stage.get("stage") == "dropin":
+            grown |= {site: int(taps) for site, taps in found.items()}
+        left |= {site: int(taps) for site, taps in found.items()}
+    return {site: (taps, left[site]) for site, taps in grown.items()}

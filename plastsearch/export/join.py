@@ -12,13 +12,14 @@ MODELS_ROOM = Path(__file__).parents[1] / "models"
 HEADS_ROOM = MODELS_ROOM / "heads"
 # In the order in which they stand in the file; what a network does not need is left out.
 NEEDED = {
+    "cnn": ("weights", "sound", "clips", "pooling", "spectrum", "cnn", "detector"),
     "grnn": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "grnn", "detector"),
     "resnet18": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "resnet18", "detector"),
     "conformer": ("weights", "sound", "clips", "pooling", "*head", "*bank", "conformer", "detector"),
     "encoder": ("weights", "sound", "clips", "pooling", "*head", "encoder", "detector"),
 }
 REMOTE = ("pooling", "*head", "encoder", "hub")
-CLASSES = {"conformer": "Conformer", "grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
+CLASSES = {"cnn": "CNN", "conformer": "Conformer", "grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
 
 
 def joined(shape: dict[str, Any]) -> str:

@@ -97,8 +97,8 @@ def _exported(model: Model) -> Any:
     slope, offset = (1.0, 0.0) if calibration is None else (calibration.slope, calibration.offset)
     module = Scored(exportable(model.detector), slope, offset)
     clips, samples = torch.export.Dim("clips"), torch.export.Dim("samples")
-    # A head that pools over time has too little to pool in some clips; under a name the exporter would ask how long
-    # a clip is at least. What it makes of clips of other lengths is compared below in any case.
+    # What pools over time has too little to pool in some clips; under a name the exporter would ask how long a clip is
+    # at least. What it makes of clips of other lengths is compared below in any case.
     free = torch.export.Dim.AUTO
     pools = any(getattr(part, "least", 1) > 1 for part in model.detector.modules())
     axes = {INPUT: {0: free, 1: free} if pools else {0: clips, 1: samples}}

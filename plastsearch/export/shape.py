@@ -5,9 +5,10 @@ from typing import Any
 from torch import nn
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelGRU, Stacked
+from plastsearch.growth.blocks import AttentionBranch, FeedForwardBranch, ParallelRecurrent, Stacked
 from plastsearch.growth.paths import is_grown
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN
+from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
@@ -23,6 +24,7 @@ def shape_of(detector: Detector) -> Shape:
     for kind, describe in (
         (GRNN, _grnn),
         (ResNet18, _resnet18),
+        (CNN, _cnn),
         (ConformerEncoder, _conformer),
         (SpeechEncoder, _encoder),
     ):
@@ -35,7 +37,7 @@ def shape_of(detector: Detector) -> Shape:
 
 def _refuse_others(detector: Detector) -> None:
     for name, module in detector.named_modules():
-        if is_grown(module) and not isinstance(module, Stacked | ParallelGRU):
+        if is_grown(module) and not isinstance(module, Stacked | ParallelRecurrent):
             raise PlastsearchError(
                 f"{name}: neurons grown beside a layer that also carries a stacked layer or a parallel branch cannot "
                 "be folded, so that no ordinary network can be exported; export a trial that grew in one way alone"
@@ -70,7 +72,7 @@ def _front_end(front_end: Any) -> Shape:
 def _inside_out(module: Any) -> tuple[Any, list[Any]]:
     """The ordinary module and what stands around it, the innermost first."""
     around: list[Any] = []
-    while isinstance(module, Stacked | ParallelGRU):
+    while isinstance(module, Stacked | ParallelRecurrent):
         around.insert(0, module)
         module = module.base
     if is_grown(module):
@@ -84,7 +86,7 @@ def _grnn(detector: Any) -> Shape:
         gru, around = _inside_out(module)
         told = [
             {"kind": "beside", "units": one.gru.hidden_size}
-            if isinstance(one, ParallelGRU)
+            if isinstance(one, ParallelRecurrent)
             else {"kind": "on_top", "units": one.branch.gru.hidden_size}
             for one in around
         ]
@@ -104,6 +106,7 @@ def _resnet18(detector: Any) -> Shape:
                 "inputs": block.conv1.in_channels, "inner": block.conv1.out_channels,
                 "outputs": block.conv2.out_channels, "stride": block.conv1.stride[0],
                 "downsample": block.downsample is not None,
+                "kernels": [block.conv1.kernel_size[0], block.conv2.kernel_size[0]],
                 "around": [{"units": one.branch.row.enter.out_channels} for one in around],
             }
         )  # fmt: skip
@@ -112,6 +115,13 @@ def _resnet18(detector: Any) -> Shape:
         "spikes": detector.plain_config().get("spikes"), "channels": detector.conv1.out_channels,
         "stem": detector.plain_config().get("stem", "quarter"),
     }  # fmt: skip
+
+
+def _cnn(detector: Any) -> Shape:
+    channels = [block.norm.num_features for _, block in detector.blocks()]
+    kernels = [block.conv.kernel_size[0] for _, block in detector.blocks()]
+    front_end = _front_end(detector.front_end)
+    return {"network": "cnn", "front_end": front_end, "channels": channels, "kernels": kernels}
 
 
 def _encoder(detector: Any) -> Shape:

@@ -12,14 +12,15 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow a lookup
     from plastsearch.growth.dropin import Dropin, add_neurons_
     from plastsearch.growth.folding import fold, fold_
     from plastsearch.growth.freeze import trainable
+    from plastsearch.growth.kernels.grow import grow_kernels_
     from plastsearch.growth.prune import choose, remove_neurons_, shrink_
     from plastsearch.growth.site import Site, declare_
     from plastsearch.growth.survey import find_sites
 
 _HOME = {
     "Dropin": "dropin", "Site": "site", "add_neurons_": "dropin", "choose": "prune", "declare_": "site",
-    "find_sites": "survey", "fold": "folding", "fold_": "folding", "load_grown_": "checkpoint",
-    "remove_neurons_": "prune",
+    "find_sites": "survey", "fold": "folding", "fold_": "folding", "grow_kernels_": "kernels.grow",
+    "load_grown_": "checkpoint", "remove_neurons_": "prune",
     "save_grown": "checkpoint", "score": "criteria", "shrink_": "prune", "trainable": "freeze",
 }  # fmt: skip
 
@@ -32,6 +33,7 @@ __all__ = [
     "find_sites",
     "fold",
     "fold_",
+    "grow_kernels_",
     "load_grown_",
     "remove_neurons_",
     "save_grown",

@@ -16,7 +16,7 @@ from plastsearch.growth.blocks import (
     GrownProjection,
     GrownReader,
     Join,
-    ParallelGRU,
+    ParallelRecurrent,
     RecurrentBranch,
     Stacked,
     Wire,
@@ -24,9 +24,10 @@ from plastsearch.growth.blocks import (
 )
 from plastsearch.growth.initialise import he_normal
 from plastsearch.growth.paths import at, holder, outer
-from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
+from plastsearch.growth.recurrent.cells import cell_of, kind_of
+from plastsearch.growth.recurrent.layers import GrownRecurrent, WideInput
 from plastsearch.growth.resize import Values, unflatten
-from plastsearch.growth.site import Site
+from plastsearch.growth.site import LATE_NORM, Site
 
 Layer = TypeVar("Layer", bound=nn.Module)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -47,8 +48,8 @@ def attach_(
     if operator == "stack":
         _stack_(root, site, count, values, generator)
     elif site.kind == "hidden" and operator == "parallel":
-        gru = _new_gru(at(root, site.parts["gru"]), count, None, generator)
-        _wrap_(root, site.parts["gru"], lambda base: ParallelGRU(base, gru, _leave(root, site, count)))
+        beside = _new_recurrent(at(root, site.parts["recurrent"]), count, None, generator)
+        _wrap_(root, site.parts["recurrent"], lambda base: ParallelRecurrent(base, beside, _leave(root, site, count)))
     else:
         _WIDEN[site.kind](root, site, count, values, both)
 
@@ -80,8 +81,9 @@ def _dims(root: nn.Module, site: Site, count: int, values: Values, _: bool) -> N
 
 
 def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) -> None:
-    """Hidden units beside a GRU, and new columns in all that reads it."""
-    path = site.parts["gru"]
+    """Hidden units beside a recurrent layer, and new columns in all that reads it."""
+    path = site.parts["recurrent"]
+    cell = cell_of(at(root, path))
     own: dict[str, Tensor] = {}
     readers: dict[str, dict[str, Tensor]] = {}
     gates: dict[str, int] = {}
@@ -92,19 +94,19 @@ def _units(root: nn.Module, site: Site, count: int, values: Values, both: bool) 
         elif slot.role == "recurrent":
             # Columns of the new units, rows of old and new ones in each gate: the new rows connect new units with
             # themselves, the old ones would let old units read new ones.
-            each = unflatten(tensor, 0, (3, -1))
+            each = unflatten(tensor, 0, (cell.gates, -1))
             own[slot.tensor] = each[:, -count:].flatten(0, 1)
             if both:
                 own[slot.tensor.replace("_hh_l0", "_back")] = each[:, :-count].flatten(0, 1)
         elif slot.tensor.startswith("weight_hh"):
-            # Reset and update gate alone, unless all run as one layer (see the module's text in recurrent.py).
-            own[slot.tensor.replace("_hh_l0", "_old")] = tensor if both else tensor[: 2 * count]
+            # Of a GRU the reset and update gates alone, unless all run as one layer (see recurrent/cells.py).
+            own[slot.tensor.replace("_hh_l0", "_old")] = tensor if both else tensor[: cell.hearing * count]
         else:
             own[slot.tensor] = tensor
-    _wrap_(root, path, lambda base: GrownGRU(base, own, both=both))
+    _wrap_(root, path, lambda base: GrownRecurrent(base, own, both=both))
     for reader, columns in readers.items():
         # Of a linear layer the slot is its `weight`; of the next GRU weight_ih_l0, and that of its other direction.
-        wider: Callable[[Any], nn.Module] = partial(WideInputGRU, columns=columns, gates=gates[reader])
+        wider: Callable[[Any], nn.Module] = partial(WideInput, columns=columns, gates=gates[reader])
         if "weight" in columns:
             wider = partial(GrownReader, new=_linear(columns), gates=gates[reader])
         _wrap_(root, reader, wider)
@@ -132,13 +134,12 @@ def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     first, second = site.parts["in"], site.parts["out"]
     enter = _like(at(root, first), count, "in", _at(first, values))
     leave = _like(at(root, second), count, "out", _at(second, values))
-    norm = None
-    if "norm" in site.parts:
-        norm = _norm_like(at(root, site.parts["norm"]), count, _at(site.parts["norm"], values))
+    path = site.parts.get("norm") or site.parts.get(LATE_NORM)
+    norm = None if path is None else _norm_like(at(root, path), count, _at(path, values))
     # The base's own activation and dropout: without weights, so they can be shared.
     act = at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU()
     dropout = at(root, site.parts["dropout"]) if "dropout" in site.parts else None
-    branch = Branch(enter, norm, act, dropout, leave)
+    branch = Branch(enter, norm, act, dropout, leave, act_first=LATE_NORM in site.parts)
     return branch.train(at(root, site.parts["in"]).training)
 
 
@@ -147,15 +148,17 @@ def _at(path: str, values: Values) -> dict[str, Tensor]:
     return {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
 
 
-def _like(layer: nn.Linear | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor]) -> nn.Module:
+def _like(layer: nn.Linear | nn.Conv1d | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor]) -> nn.Module:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     bias = end == "in" and layer.bias is not None
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
         return _made(nn.Linear, *sizes, bias=bias, tensors=tensors)
-    sizes = (layer.in_channels, count) if end == "in" else (count, layer.out_channels)
+    rows = tensors["weight"].shape[0]  # several for each unit, where the activation chooses among them
+    sizes = (layer.in_channels, rows) if end == "in" else (count, layer.out_channels)
+    kind: type[nn.Conv1d | nn.Conv2d] = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
     return _made(
-        nn.Conv2d,
+        kind,
         *sizes,
         layer.kernel_size,
         stride=layer.stride,
@@ -174,8 +177,11 @@ def _made(kind: Callable[..., Layer], *sizes: object, tensors: dict[str, Tensor]
     return layer
 
 
-def _norm_like(norm: nn.BatchNorm2d, count: int, tensors: dict[str, Tensor]) -> nn.BatchNorm2d:
-    made = nn.BatchNorm2d(
+def _norm_like(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d, count: int, tensors: dict[str, Tensor]
+) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    kind = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
+    made = kind(
         count, eps=norm.eps, momentum=norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
     )
     # One number for the whole layer, no entry of a neuron, so no slot brings it: the new ones begin to count at 0.
@@ -202,32 +208,36 @@ def _new_heads(root: nn.Module, site: Site, count: int, values: Values) -> Any:
     return extra
 
 
-def _new_gru(like: nn.GRU, count: int, size: int | None, generator: Generator | None) -> nn.GRU:
+def _new_recurrent(
+    like: nn.GRU | nn.LSTM, count: int, size: int | None, generator: Generator | None
+) -> nn.GRU | nn.LSTM:
+    kind = kind_of(like)
     settings = {"bias": like.bias, "batch_first": like.batch_first, "bidirectional": like.bidirectional}
-    shapes = nn.GRU(size or like.input_size, count, device="meta", **settings).state_dict()
+    shapes = kind(size or like.input_size, count, device="meta", **settings).state_dict()
     weight = like.all_weights[0][0]
     # Biases at zero, weights as for a layer that stands alone: there are no neighbours whose scale they could take.
     zeros = {name: weight.new_zeros(tensor.shape) for name, tensor in shapes.items()}
     values = {name: he_normal(zero, generator) if zero.dim() > 1 else zero for name, zero in zeros.items()}
-    made = _made(nn.GRU, size or like.input_size, count, tensors=values, **settings)
+    made: Any = _made(kind, size or like.input_size, count, tensors=values, **settings)
     made.flatten_parameters()  # else cuDNN packs them anew, with a warning, at each call
-    return made.train(like.training)
+    made.train(like.training)
+    return made  # type: ignore[no-any-return]
 
 
 def _leave(root: nn.Module, site: Site, count: int) -> nn.Linear:
-    gru = at(root, site.parts["gru"])
+    gru = at(root, site.parts["recurrent"])
     directions = 2 if gru.bidirectional else 1
-    # Zeros: the branch says nothing at first, and learns since its GRU gives other values than zero.
+    # Zeros: the branch says nothing at first, and learns since what it reads has other values than zero.
     return _linear({"weight": gru.weight_ih_l0.new_zeros(site.units * directions, count * directions)})
 
 
 def _stack_(root: nn.Module, site: Site, count: int, values: Values, generator: Generator | None) -> None:
     """One more layer after the site's own, `count` units wide inside."""
     if site.kind == "hidden":
-        path = site.parts["gru"]
+        path = site.parts["recurrent"]
         gru = at(root, path)
         width = site.units * (2 if gru.bidirectional else 1)
-        branch: nn.Module = RecurrentBranch(_new_gru(gru, count, width, generator), _leave(root, site, count))
+        branch: nn.Module = RecurrentBranch(_new_recurrent(gru, count, width, generator), _leave(root, site, count))
     else:
         path = site.parts["layer"]
         branch = _STACK[site.kind](root, site, count, values, generator)
@@ -247,17 +257,20 @@ def _attention_layer(root: nn.Module, site: Site, count: int, values: Values, _:
 def _conv_layer(root: nn.Module, site: Site, count: int, _: Values, generator: Generator | None) -> nn.Module:
     second = at(root, site.parts["out"])
     channels = second.out_channels
+    flat = isinstance(second, nn.Conv1d)
+    kind: type[nn.Conv1d | nn.Conv2d] = nn.Conv1d if flat else nn.Conv2d
     enter, leave = (
         _made(
-            nn.Conv2d, size, width, 3, padding=1, bias=False,
-            tensors={"weight": he_normal(second.weight.new_zeros(width, size, 3, 3), generator)},
+            kind, size, width, 3, padding=1, bias=False,
+            tensors={"weight": he_normal(second.weight.new_zeros(width, size, *[3] * (1 if flat else 2)), generator)},
         )
         for size, width in ((channels, count), (count, channels))
     )  # fmt: skip
     # A norm's zero weight keeps the function, and the convolutions before it still get gradients once it has moved.
-    after = nn.BatchNorm2d(channels)
+    normed = nn.BatchNorm1d if flat else nn.BatchNorm2d
+    after = normed(channels)
     nn.init.zeros_(after.weight)
-    row = Branch(enter, nn.BatchNorm2d(count), nn.ReLU(), None, leave)
+    row = Branch(enter, normed(count), nn.ReLU(), None, leave)
     return ConvBranch(row, after).to(second.weight).train(second.training)
 
 

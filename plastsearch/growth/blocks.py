@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.paths import is_grown, ordinary
-from plastsearch.growth.recurrent import AroundGRU, Frames, RecurrentLayer, data_of, with_data
+from plastsearch.growth.recurrent.cells import Frames, RecurrentLayer, data_of, with_data
+from plastsearch.growth.recurrent.layers import AroundRecurrent
 from plastsearch.growth.resize import unflatten
 
 Change = Callable[[Tensor], Tensor]  # an activation or a dropout; either may be a function of no module
@@ -55,22 +56,29 @@ class Wire(threading.local):
 
 
 class Branch(nn.Module):
-    """New neurons between two layers: enter, norm, activation, dropout, leave."""
+    """New neurons between two layers: enter, norm, activation (or first that, then the norm), dropout, leave."""
 
     def __init__(
-        self, enter: nn.Module, norm: nn.Module | None, act: Change | None, dropout: Change | None, leave: nn.Module
+        self,
+        enter: nn.Module,
+        norm: nn.Module | None,
+        act: Change | None,
+        dropout: Change | None,
+        leave: nn.Module,
+        *,
+        act_first: bool = False,
     ) -> None:
         super().__init__()
         self.enter = enter
         self.norm = norm
         self.leave = leave
+        self._act_first = act_first
         self._between = (act, dropout)  # shared with the base and without parameters: not registered twice
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.enter(x)
-        if self.norm is not None:
-            hidden = self.norm(hidden)
-        for change in self._between:
+        act, dropout = self._between
+        for change in (act, self.norm, dropout) if self._act_first else (self.norm, act, dropout):
             if change is not None:
                 hidden = change(hidden)
         leaving: Tensor = self.leave(hidden)
@@ -175,15 +183,15 @@ class GrownReader(nn.Module):
         return self.base(each[..., :split].flatten(-2)) + self.new(each[..., split:].flatten(-2))  # type: ignore[no-any-return]
 
 
-class ParallelGRU(AroundGRU):
-    """A GRU beside a layer, added to its output through a projection that starts at zero."""
+class ParallelRecurrent(AroundRecurrent):
+    """A recurrent layer beside another, added to its output through a projection that starts at zero."""
 
-    def __init__(self, base: RecurrentLayer, gru: nn.GRU, leave: nn.Linear) -> None:
+    def __init__(self, base: RecurrentLayer, gru: nn.GRU | nn.LSTM, leave: nn.Linear) -> None:
         super().__init__(base)
         self.gru = gru
         self.leave = leave
 
-    def forward(self, input: Frames, hx: Tensor | None = None) -> tuple[Frames, Tensor]:
+    def forward(self, input: Frames, hx: Any = None) -> tuple[Frames, Any]:
         out, state = self.base(input, hx)
         beside = self.leave(data_of(self.gru(input)[0]))
         return with_data(out, data_of(out) + beside), state
@@ -244,9 +252,9 @@ class AttentionBranch(nn.Module):
 
 
 class RecurrentBranch(nn.Module):
-    """A GRU and its projection, for stacking."""
+    """A recurrent layer and its projection, for stacking."""
 
-    def __init__(self, gru: nn.GRU, leave: nn.Linear) -> None:
+    def __init__(self, gru: nn.GRU | nn.LSTM, leave: nn.Linear) -> None:
         super().__init__()
         self.gru = gru
         self.leave = leave
@@ -259,7 +267,7 @@ class RecurrentBranch(nn.Module):
 class ConvBranch(nn.Module):
     """The two convolutions of a basic block, the second norm's weight starting at zero, for stacking."""
 
-    def __init__(self, row: Branch, norm: nn.BatchNorm2d) -> None:
+    def __init__(self, row: Branch, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
         self.row = row
         self.norm = norm

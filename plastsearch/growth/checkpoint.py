@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from plastsearch.growth.blocks import outermost
 from plastsearch.growth.dropin import AddedUnits
 from plastsearch.growth.freeze import frozen_here, held_back, learn_only_
 from plastsearch.growth.initialise import draw
+from plastsearch.growth.kernels.grow import RING, attach_rings_, rings_wanted, set_kernels_
+from plastsearch.growth.kernels.rings import Kernel, kernels_of
 from plastsearch.growth.resize import all_or_nothing, narrow_, widen_
 from plastsearch.growth.site import Site, plain_units
 from plastsearch.growth.survey import find_sites
@@ -35,6 +37,7 @@ class GrowthPlan:
     dropins: tuple[AddedUnits, ...]
     held: tuple[str, ...]  # parameters frozen by the user, and so after `unfreeze_` too
     learning: tuple[str, ...] | None  # parameters; None where nothing was frozen here
+    kernels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of sites' convolutions, by path
 
     def to_json(self) -> str:
         """The content of a plan's file."""
@@ -61,12 +64,17 @@ def plan_of(module: nn.Module) -> GrowthPlan:
     if outermost(module) and not dropins:
         raise GrowthError("the network holds grown blocks but no record of them; save the module that was grown")
     learning = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    sites = find_sites(module)
+    kernels: dict[str, Kernel] = {}
+    for site in sites.values():
+        kernels |= kernels_of(module, site)
     return GrowthPlan(
         network=type(module).__name__,
-        widths={name: plain_units(module, site) for name, site in find_sites(module).items()},
+        widths={name: plain_units(module, site) for name, site in sites.items()},
         dropins=tuple(dropins),
         held=tuple(held_back(module)),
         learning=tuple(learning) if frozen_here(module) else None,
+        kernels=kernels,
     )
 
 
@@ -86,7 +94,12 @@ def _refuse_grown(module: nn.Module) -> None:
 def _reshape_(module: nn.Module, plan: GrowthPlan) -> None:
     for name, units in plan.widths.items():
         _set_units_(module, find_sites(module)[name], units)
+    set_kernels_(module, plan.kernels)
     for dropin in plan.dropins:
+        if dropin.operator == RING:
+            attach_rings_(module, rings_wanted(module, dropin.units)[1])
+            module.__dict__.setdefault("_dropins", []).append(dropin)
+            continue
         for name in (name for name in find_sites(module) if name in dropin.units):
             site = find_sites(module)[name]  # anew each time: blocks at one site change what another one is made of
             count = dropin.units[name]

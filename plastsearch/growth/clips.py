@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.recurrent import Frames
+from plastsearch.growth.kernels.rings import CONVOLUTIONS
+from plastsearch.growth.recurrent.cells import RECURRENT, Frames
 from plastsearch.growth.resize import unflatten
 
 
@@ -49,7 +50,7 @@ def clips_first(dim: int, steps: int = 1) -> ClipRows:
     return ClipRows(spread, steps=steps)
 
 
-def recurrent(output: Frames, layer: nn.GRU) -> ClipRows:
+def recurrent(output: Frames, layer: nn.GRU | nn.LSTM) -> ClipRows:
     """The frames that a recurrent layer gave."""
     if isinstance(output, PackedSequence):
         return packed(output)
@@ -89,11 +90,11 @@ def reader(output: Frames, layer: nn.Module, clips: int, rows: int, read: ClipRo
     """How the output of a layer lies that reads a site, whose activations are `rows` long and lie as `read` says."""
     if read.steps > 1 and isinstance(output, Tensor):
         # Of a spiking network's site: the layer ran on every step, or on their mean, which has a row for each clip.
-        return clips_first(1 if isinstance(layer, nn.Conv2d) else -1, 1 if output.shape[0] == clips else read.steps)
-    if isinstance(layer, nn.GRU):
+        return clips_first(1 if isinstance(layer, CONVOLUTIONS) else -1, 1 if output.shape[0] == clips else read.steps)
+    if isinstance(layer, RECURRENT):
         return recurrent(output, layer)
     assert isinstance(output, Tensor)
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, CONVOLUTIONS):
         return clips_first(1)
     if read.lengths is not None and output.dim() == 2 and output.shape[0] == rows != clips:
         return read  # a linear layer over the rows of a packed sequence

@@ -18,6 +18,7 @@ from plastsearch.errors import GrowthError
 from plastsearch.growth.collect import Batches, Loss, collect
 from plastsearch.growth.gauge import Need, Record, by_unit
 from plastsearch.growth.paths import at, is_grown
+from plastsearch.growth.recurrent.cells import RECURRENT, cell_of
 from plastsearch.growth.rules import criterion_refused
 from plastsearch.growth.site import Site, Slot
 from plastsearch.growth.survey import find_sites
@@ -197,11 +198,11 @@ def _connections(e: Evidence, slot: Slot) -> tuple[Tensor, slice]:
     outputs = weight.shape[1 - slot.dim]
     entries = by_unit(weight.abs(), slot, units)
     weight_UK = entries.reshape(units, slot.gates * slot.width, outputs, -1).sum((1, 3))
-    if not isinstance(layer, nn.GRU):
+    if not isinstance(layer, RECURRENT):
         return weight_UK, slice(None)
     hidden = layer.hidden_size
     start = hidden if slot.tensor.endswith("_reverse") else 0
-    return weight_UK.reshape(units, 3, hidden).sum(1), slice(start, start + hidden)
+    return weight_UK.reshape(units, cell_of(layer).gates, hidden).sum(1), slice(start, start + hidden)
 
 
 def _newest(e: Evidence) -> Tensor:

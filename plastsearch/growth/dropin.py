@@ -28,6 +28,7 @@ from plastsearch.growth.blocks import GrownHeads, GrownProjection
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, learning_under, new_parameters, wake_
 from plastsearch.growth.initialise import INITS, Init, check_gradmax, draw, gradmax, split_units
+from plastsearch.growth.kernels.rings import GrownKernel
 from plastsearch.growth.optimizer import add_group_, refuse_state
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import remove_neurons_
@@ -82,9 +83,9 @@ class AddedUnits:
     """What a network keeps of each dropin whose blocks it holds."""
 
     mode: Mode
-    operator: Operator
+    operator: Operator | Literal["ring"]
     lateral: Lateral
-    units: Mapping[str, int]
+    units: Mapping[str, int]  # of a ring: taps
 
 
 def add_neurons_(
@@ -218,11 +219,15 @@ def _check(
         what = f"its activation {type(act).__name__} has weights of its own"
         raise GrowthError(f"site '{site.name}': {what}, which would have to grow too; put one without weights there")
     if operator == "stack":
-        if not {"layer", "gru"} & set(site.parts):
+        if not {"layer", "recurrent"} & set(site.parts):
             why = "its layer was not declared (`layer=`)"
             raise GrowthError(f"site '{site.name}': nothing to stack, since {why}; stack on an attention or ffn site")
         return
     blocked = blocks_at(module, site)
+    if any(isinstance(block, GrownKernel) for block in blocked):
+        raise GrowthError(
+            f"site '{site.name}' carries a ring around its kernel; fold the network before it grows wider"
+        )
     if not separate and blocked:
         raise GrowthError(
             f"site '{site.name}' carries grown blocks of the frozen regime; fold the network before it grows unfrozen"

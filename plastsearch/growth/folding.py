@@ -10,10 +10,11 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, ParallelGRU, Stacked, outermost
+from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, Join, ParallelRecurrent, Stacked, outermost
 from plastsearch.growth.freeze import unfreeze_
+from plastsearch.growth.kernels.rings import GrownKernel, resize_kernel_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
-from plastsearch.growth.recurrent import chain_of, merge
+from plastsearch.growth.recurrent.layers import chain_of, merge
 from plastsearch.growth.resize import all_or_nothing, insert, pack_recurrent_, sync_module_, widen_
 from plastsearch.growth.site import Site, Slot
 from plastsearch.growth.survey import find_sites, survey
@@ -157,7 +158,7 @@ def _check(module: nn.Module, example: tuple[object, ...], named: Mapping[str, o
     """Refuses what cannot fold, and what would not compute the same."""
     blocks = outermost(module)
     for path, block in ((path, inner) for path, found in blocks for inner in chain(found)):
-        if isinstance(block, Stacked | ParallelGRU):
+        if isinstance(block, Stacked | ParallelRecurrent):
             what = "a stacked layer" if isinstance(block, Stacked) else "a parallel recurrent branch"
             raise GrowthError(f"{path or 'the network'} carries {what}, which has no ordinary module of greater width")
     if not verify or not blocks:
@@ -172,6 +173,12 @@ def _check(module: nn.Module, example: tuple[object, ...], named: Mapping[str, o
 
 def _steps_(module: nn.Module) -> Iterator[str]:
     """Folds in place, block by block, and names the site or the layer of each; the function stays after every one."""
+    for path, block in outermost(module):
+        if isinstance(block, GrownKernel):
+            base = at(module, path)
+            _unwrap_(module, path)
+            resize_kernel_(base, block.kernel, ring=block)
+            yield path
     for site in find_sites(module).values():
         if site.kind != "hidden":
             for inner in _blocks_inside_out(module, site):
@@ -186,15 +193,17 @@ def _blocks_inside_out(module: nn.Module, site: Site) -> list[Any]:
     path = site.parts["in"] if "in" in site.parts else site.parts["attention"]
     if site.kind == "head_width":
         path = f"{path}.out_proj"
-    return chain(outer(module, path))[::-1]
+    # A convolution that one row's neurons leave and another's enter has blocks of both around it.
+    return [block for block in chain(outer(module, path))[::-1] if not isinstance(block, Join)]
 
 
 def _fold_one_(module: nn.Module, site: Site, block: nn.Module) -> None:
     """Moves one block's neurons into the base's tensors and takes the block away."""
     if isinstance(block, Fork):
-        values = {slot: _branch_tensor(block, site, slot) for slot in site.slots}
-        _unwrap_(module, site.parts["in"])
-        _unwrap_(module, site.parts["out"])
+        values = {slot: _branch_tensor(module, block, site, slot) for slot in site.slots}
+        join = next(one for one in chain(outer(module, site.parts["out"])) if getattr(one, "wire", None) is block.wire)
+        _take_off_(module, site.parts["in"], block)
+        _take_off_(module, site.parts["out"], join)
     elif isinstance(block, GrownHeads):
         attention = site.parts["attention"]
         values = {slot: _of(block.extra, slot, f"{attention}.") for slot in site.slots}
@@ -209,11 +218,15 @@ def _fold_one_(module: nn.Module, site: Site, block: nn.Module) -> None:
     widen_(module, site, values)
 
 
-def _branch_tensor(block: Fork, site: Site, slot: Slot) -> Tensor:
+def _branch_tensor(module: nn.Module, block: Fork, site: Site, slot: Slot) -> Tensor:
     roles = {site.parts["in"]: block.branch.enter, site.parts["out"]: block.branch.leave}
     owner: Any = roles.get(slot.module, block.branch.norm)
-    tensor: Tensor = getattr(owner, slot.tensor)
-    return tensor.detach()
+    tensor: Tensor = getattr(owner, slot.tensor).detach()
+    if slot.role != "in" or tensor.dim() < 2:
+        return tensor
+    # Of the neurons before it, folded by now, the branch reads those that were there before any was added.
+    read = getattr(at(module, slot.module), slot.tensor).shape[1]
+    return torch.cat([tensor, tensor.new_zeros(len(tensor), read - tensor.shape[1], *tensor.shape[2:])], 1)
 
 
 def _of(extra: nn.Module, slot: Slot, prefix: str) -> Tensor:
@@ -232,14 +245,17 @@ def _projection_tensor(module: nn.Module, slot: Slot) -> Tensor:
 
 def _unwrap_(module: nn.Module, path: str) -> None:
     """Takes away the innermost block at a path."""
-    owner, name = holder(module, path)
-    block = getattr(owner, name)
-    if not is_grown(block.base):
-        setattr(owner, name, block.base)
-        return
-    while is_grown(block.base.base):
-        block = block.base
-    block.base = block.base.base
+    _take_off_(module, path, chain(outer(module, path))[-1])
+
+
+def _take_off_(module: nn.Module, path: str, block: nn.Module) -> None:
+    """Takes away one of the blocks at a path."""
+    around = chain(outer(module, path))
+    if around[0] is block:
+        owner, name = holder(module, path)
+        setattr(owner, name, around[0].base)
+    else:
+        around[around.index(block) - 1].base = block.base
 
 
 def _fold_recurrent_(module: nn.Module) -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.clips import ClipRows, clips_first, last_state, reader, recurrent
 from plastsearch.growth.paths import at
-from plastsearch.growth.recurrent import Frames, data_of, with_data
+from plastsearch.growth.recurrent.cells import RECURRENT, Frames, cell_of, data_of, with_data
 from plastsearch.growth.site import Site, Slot, Tap
 
 Need = Literal["means", "moments", "frames", "gates", "weights", "readers"]
@@ -173,7 +173,7 @@ class Gauge:
         if value_BPF.shape[0] != self.clips:
             raise GrowthError(
                 f"site '{self.site.name}': {path} saw {value_BPF.shape[0]} rows for {self.clips} clips, so scores per "
-                "clip cannot be told; the first axis must be the clips (for nn.GRU, what batch_first says)"
+                "clip cannot be told; the first axis must be the clips (for recurrent layers, what batch_first says)"
             )
 
     def _add_moments(self, active_BPU: Tensor, valid_BP1: Tensor) -> None:
@@ -234,21 +234,23 @@ class Gauge:
         return (value, *args[1:])
 
     def _on_output(self, layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> object:
-        if not isinstance(layer, nn.GRU):
+        if not isinstance(layer, RECURRENT):
             first, *rest = output if isinstance(output, tuple) else (output,)
             value = _differentiable(first)
             self.leaving.append(_Leaving(value, clips_first(self.site.tap.dim, self.site.tap.steps)))
             return (value, *rest) if isinstance(output, tuple) else value
-        frames, state = output
+        frames, given = output
+        cell = cell_of(layer)
+        state, *memory = cell.states(given) or ()  # what an LSTM's cells hold leaves the layer for its next call alone
         value = _differentiable(data_of(frames))
         last = _differentiable(state)
         self.leaving.append(_Leaving(value, recurrent(frames, layer)))
         self.leaving.append(_Leaving(last, last_state(last), state=True))
-        return with_data(frames, value), last
+        return with_data(frames, value), cell.given((last, *memory))
 
     def _on_reader(self, path: str) -> Callable[[nn.Module, object, Any], None]:
         def keep(layer: nn.Module, _: object, output: Tensor | tuple[Any, ...]) -> None:
-            value: Any = output[0] if isinstance(layer, nn.GRU) else output
+            value: Any = output[0] if isinstance(layer, RECURRENT) else output
             self.outputs.setdefault(path, []).append(with_data(value, data_of(value).detach()))
 
         return keep

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.halving import Halving
 from plastsearch.growth.paths import at, is_grown, outer
-from plastsearch.growth.recurrent import chain_of, merge
+from plastsearch.growth.recurrent.layers import chain_of, merge
 from plastsearch.growth.resize import Values, entries, insert, unflatten
 from plastsearch.growth.rules import growth_refused
 from plastsearch.growth.site import Site, Slot, plain_units
@@ -96,7 +96,7 @@ def _fresh(
         neutral = torch.ones_like(zeros) if slot.tensor in ("weight", "running_var") else zeros
         return _copied(tensor, slot, source) if init == "copies" else neutral
     if _reads_units(slot, site):
-        return _outgoing(tensor, slot, zeros, count, init, generator)
+        return _outgoing(tensor, slot, zeros, count, init, _gates(site, slot), generator)
     if tensor.dim() == 1:
         return _copied(tensor, slot, source) if init == "copies" else zeros
     if init == "copies":
@@ -110,14 +110,16 @@ def _fresh(
     return each.repeat_interleave(2, slot.dim + 1).flatten(slot.dim, slot.dim + 2)
 
 
-def _outgoing(tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, generator: Generator | None) -> Tensor:
+def _outgoing(
+    tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init, gates: int, generator: Generator | None
+) -> Tensor:
     """Zero, or opposite pairs; among themselves the new units of a recurrent site are connected at random."""
     if slot.role == "recurrent":
         # Columns of the new units: what old units read of them is zero, what new ones read of each other is not.
         if init in ("pairs", "copies"):
             return zeros
-        old = (zeros.shape[0] // 3 - count) if zeros.dim() > 1 else 0
-        fresh = unflatten(_normal(zeros, _scale(tensor), generator), 0, (3, -1))
+        old = (zeros.shape[0] // gates - count) if zeros.dim() > 1 else 0
+        fresh = unflatten(_normal(zeros, _scale(tensor), generator), 0, (gates, -1))
         fresh[:, :old] = 0
         return fresh.flatten(0, 1)
     if init != "pairs":
@@ -126,6 +128,13 @@ def _outgoing(tensor: Tensor, slot: Slot, zeros: Tensor, count: int, init: Init,
     each = unflatten(_normal(half, _scale(tensor), generator), slot.dim, (slot.gates, count // 2, slot.width))
     both = torch.stack([each, -each], slot.dim + 2)
     return both.flatten(slot.dim, slot.dim + 3)
+
+
+def _gates(site: Site, slot: Slot) -> int:
+    """Gates of the rows of a tensor whose columns a slot names."""
+    return next(
+        (one.gates for one in site.slots if (one.module, one.tensor, one.dim) == (slot.module, slot.tensor, 0)), 1
+    )
 
 
 def _reads_units(slot: Slot, site: Site) -> bool:

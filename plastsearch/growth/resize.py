@@ -29,7 +29,7 @@ def widen_(root: nn.Module, site: Site, values: Values, optimizer: Optimizer | N
         def grow(tensor: Tensor, fill: float | None, slot: Slot = slot, new: Tensor = new) -> Tensor:
             return insert(tensor, new.to(tensor) if fill is None else torch.full_like(new, fill).to(tensor), slot)
 
-        _replace_(at(root, slot.module), slot.tensor, grow, optimizer)
+        replace_(at(root, slot.module), slot.tensor, grow, optimizer)
     sync_(root, site)
 
 
@@ -42,7 +42,7 @@ def narrow_(root: nn.Module, site: Site, keep: Tensor, optimizer: Optimizer | No
             index = entries(slot, site.units, keep, tensor.shape[slot.dim])
             return tensor.index_select(slot.dim, index.to(tensor.device))
 
-        _replace_(module, slot.tensor, select, optimizer)
+        replace_(module, slot.tensor, select, optimizer)
     sync_(root, site)
 
 
@@ -103,9 +103,10 @@ def sync_module_(module: nn.Module) -> None:
             update(module)
 
 
-def _replace_(
+def replace_(
     module: nn.Module, name: str, change: Callable[[Tensor, float | None], Tensor], optimizer: Optimizer | None
 ) -> None:
+    """Puts a changed tensor in the place of one, and its state in an optimiser likewise."""
     old = getattr(module, name)
     tensor = change(old.detach(), None).contiguous()
     if not isinstance(old, nn.Parameter):
@@ -123,15 +124,15 @@ def _linear(module: nn.Linear) -> None:
     module.out_features, module.in_features = module.weight.shape
 
 
-def _conv(module: nn.Conv2d) -> None:
+def _conv(module: nn.Conv1d | nn.Conv2d) -> None:
     module.out_channels, module.in_channels = module.weight.shape[:2]
 
 
-def _norm(module: nn.BatchNorm2d) -> None:
+def _norm(module: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     module.num_features = next(t for t in (module.weight, module.running_mean) if t is not None).shape[0]
 
 
-def _gru(module: nn.GRU) -> None:
+def _recurrent(module: nn.GRU | nn.LSTM) -> None:
     weight_ih, weight_hh = module.all_weights[0][:2]
     module.hidden_size = weight_hh.shape[1]
     module.input_size = weight_ih.shape[1]
@@ -140,9 +141,12 @@ def _gru(module: nn.GRU) -> None:
 
 _SYNC: dict[type, Callable[[Any], None]] = {
     nn.Linear: _linear,
+    nn.Conv1d: _conv,
     nn.Conv2d: _conv,
+    nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
-    nn.GRU: _gru,
+    nn.GRU: _recurrent,
+    nn.LSTM: _recurrent,
 }
 
 

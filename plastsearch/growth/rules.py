@@ -3,7 +3,7 @@
 Each function gives the reason why not, with a way out, or None. Growth asks here, and so does whoever plans it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def growth_refused(
@@ -52,4 +52,19 @@ def criterion_refused(name: str, kind: str, criterion: str) -> str | None:
     """Why a criterion cannot score a site's units."""
     if criterion == "bn_gamma" and kind != "channels":
         return f"criterion 'bn_gamma' needs BatchNorm; site '{name}' has none: use 'magnitude' there"
+    return None
+
+
+def ring_refused(name: str, sizes: Sequence[int], taps: object) -> str | None:
+    """Why a ring of taps cannot make a site's kernels so large; `sizes`: taps of their axes as they are."""
+    if isinstance(taps, bool) or not isinstance(taps, int) or taps < 3 or taps % 2 == 0:
+        return f"site '{name}': kernel {taps!r}: give an odd number of taps, 3 or more, so that it has a middle"
+    growing = [size for size in sizes if size > 1 and size % 2]
+    if not growing:
+        return (
+            f"site '{name}' has no kernel that a ring could grow: that takes a convolution of 3 taps or more, and "
+            "an odd number; add neurons there (operator widen)"
+        )
+    if max(growing) > taps or min(growing) == taps:
+        return f"site '{name}': its kernel has {max(growing)} taps already; ask for more than that, not {taps}"
     return None

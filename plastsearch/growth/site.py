@@ -1,7 +1,7 @@
 """A site: a named row of neurons, and which entries of which tensors belong to neuron j.
 
 One unit map serves growth, pruning, reordering, optimiser carry-over, scores and folding. A model declares its sites
-with the constructors below; networks that declare none are recognised in `growth/families.py`.
+with the constructors below; networks that declare none are recognised in `growth/families/`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,7 @@ CONFORMER_REFUSED = (
     "W2V-BERT's attention scores positions by a table that all heads share, for which there is no rule; ffn1 and ffn2 "
     "of each layer can grow"
 )
+LATE_NORM = "late_norm"  # the part that is a norm behind the activation, where others have one before it
 _UNSTACK = "convert it with growth.stack.unstack_(module) and grow one layer of the stack"
 
 
@@ -86,7 +87,9 @@ def layers_of(site: Site) -> list[str]:
     """Paths of the layers whose width a site changes; by its parts too, since a computed weight has no slot."""
     paths = [slot.module for slot in site.slots]
     paths += [
-        path for key, path in site.parts.items() if key in ("in", "norm", "out", "gru") or key.startswith("reads.")
+        path
+        for key, path in site.parts.items()
+        if key in ("in", "norm", LATE_NORM, "out", "recurrent") or key.startswith("reads.")
     ]
     if "attention" in site.parts:
         paths += [f"{site.parts['attention']}.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")]
@@ -124,30 +127,36 @@ def conv_pair(
     dropout: str | None = None,
     out_norm: str | None = None,
     layer: str | None = None,
+    maps: int = 1,
+    act_first: bool = False,
 ) -> Site:
-    """The channels between two convolutions and the BatchNorm after the first.
+    """The channels between two convolutions, both of one or both of two dimensions, and the BatchNorm between them.
 
     `act` and `dropout` are the paths of what lies between (default ReLU, none), `out_norm` of the BatchNorm after the
-    second convolution, `layer` of the whole block (default: what holds the first convolution).
+    second convolution, `layer` of the whole block (default: what holds the first one, but no nn.Sequential). With
+    `act_first` the norm stands behind the activation. `maps`: rows of the first convolution for each channel, where the
+    activation chooses among them; map k of all channels lies before map k + 1 of any, as max-feature-map has it.
     """
     first, second = at(root, conv1), at(root, conv2)
+    kind = nn.Conv1d if isinstance(first, nn.Conv1d) else nn.Conv2d
     for path, conv in ((conv1, first), (conv2, second)):
-        _expect(conv, nn.Conv2d, path, name)
+        _expect(conv, kind, path, name)
         if conv.groups != 1:
             raise GrowthError(f"site '{name}': {path} is a grouped convolution; its channels cannot change one by one")
-    _meet(name, conv1, first.out_channels, conv2, second.in_channels)
-    slots = [*_rows(conv1, first), Slot(conv2, "weight", 1, "out")]
+    _meet(name, conv1, first.out_channels / maps, conv2, second.in_channels)
+    slots = [*_rows(conv1, first, maps), Slot(conv2, "weight", 1, "out")]
     if norm is not None:
-        _expect(at(root, norm), nn.BatchNorm2d, norm, name)
+        _expect(at(root, norm), nn.BatchNorm1d if kind is nn.Conv1d else nn.BatchNorm2d, norm, name)
         names = [key for key, value in _tensors(at(root, norm)) if value.dim() == 1]
         slots += [Slot(norm, key, 0, "norm") for key in names]
-    units = first.out_channels + grown(root, conv1)
+    block = conv1.rpartition(".")[0]
+    units = first.out_channels // maps + grown(root, conv1)
     named = {
-        "norm": norm,
+        LATE_NORM if act_first else "norm": norm,
         "act": act,
         "dropout": dropout,
         "out_norm": out_norm,
-        "layer": layer or conv1.rpartition(".")[0],
+        "layer": layer or ("" if isinstance(at(root, block), nn.Sequential) else block),
     }
     parts = {"in": conv1, "out": conv2} | {key: path for key, path in named.items() if path}
     return Site(name, "channels", units, 1, tuple(slots), Tap(conv2, "input", 1), order, parts)
@@ -202,35 +211,41 @@ def head_width(root: nn.Module, name: str, attention: str, order: int) -> Site:
     return Site(name, "head_width", width, count, tuple(slots), tap, order, {"attention": attention})
 
 
-def hidden(root: nn.Module, name: str, gru: str, consumers: Sequence[str], order: int) -> Site:
-    """The hidden units of a one-layer GRU (unit j of both directions together) and the layers that read them.
+def hidden(root: nn.Module, name: str, layer: str, consumers: Sequence[str], order: int) -> Site:
+    """The hidden units of a one-layer GRU or LSTM (unit j of both directions together) and the layers that read them.
 
-    A consumer is a path of an nn.GRU or nn.Linear; one that reads the output several times over, such as both
+    A consumer is a path of an nn.GRU, nn.LSTM or nn.Linear; one that reads the output several times over, such as both
     directions or mean and deviation side by side, must keep [forward | backward] in each copy.
     """
-    layer = at(root, gru)
-    _expect(layer, nn.GRU, gru, name)
-    if layer.num_layers != 1:
+    module = at(root, layer)
+    kind = nn.LSTM if isinstance(module, nn.LSTM) else nn.GRU
+    _expect(module, kind, layer, name)
+    if module.num_layers != 1:
         raise GrowthError(
-            f"site '{name}': {gru} has {layer.num_layers} layers, which nn.GRU keeps at one width; {_UNSTACK}"
+            f"site '{name}': {layer} has {module.num_layers} layers, which nn.{kind.__name__} keeps at one width; "
+            f"{_UNSTACK}"
         )
-    directions = 2 if layer.bidirectional else 1
-    units = layer.hidden_size + grown(root, gru)
+    if module.proj_size:
+        raise GrowthError(
+            f"site '{name}': {layer} projects its outputs (proj_size), so its units are not what others read"
+        )
+    directions = 2 if module.bidirectional else 1
+    units = module.hidden_size + grown(root, layer)
     slots: list[Slot] = []
-    for key, _ in _tensors(layer):
-        slots.append(Slot(gru, key, 0, "in", gates=3))
+    for key, _ in _tensors(module):
+        slots.append(Slot(layer, key, 0, "in", gates=4 if kind is nn.LSTM else 3))
         if key.startswith("weight_hh"):
-            slots.append(Slot(gru, key, 1, "recurrent"))
+            slots.append(Slot(layer, key, 1, "recurrent"))
     for path in consumers:
         slots += _reads(root, name, path, units * directions, directions)
-    tap = Tap(gru, "output", -1, gates=directions)
-    parts = {"gru": gru} | {f"reads.{k}": path for k, path in enumerate(consumers)}
+    tap = Tap(layer, "output", -1, gates=directions)
+    parts = {"recurrent": layer} | {f"reads.{k}": path for k, path in enumerate(consumers)}
     return Site(name, "hidden", units, 1, tuple(slots), tap, order, parts)
 
 
 def plain_units(root: nn.Module, site: Site) -> int:
     """Units of the ordinary modules alone, without those of grown blocks."""
-    keys = [key for key in ("in", "gru", "attention") if key in site.parts]
+    keys = [key for key in ("in", "recurrent", "attention") if key in site.parts]
     path = site.parts[keys[0]] + (".out_proj" if site.kind == "head_width" else "")
     return site.units - grown(root, path)
 
@@ -243,8 +258,8 @@ def blocks_at(root: nn.Module, site: Site) -> list[Any]:
     return [block for path in paths for block in chain(outer(root, path))]
 
 
-def _rows(path: str, module: nn.Module) -> list[Slot]:
-    return [Slot(path, key, 0, "in") for key, _ in _tensors(module)]
+def _rows(path: str, module: nn.Module, gates: int = 1) -> list[Slot]:
+    return [Slot(path, key, 0, "in", gates=gates) for key, _ in _tensors(module)]
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Any]]:
@@ -258,11 +273,11 @@ def _expect(module: object, kind: type, path: str, name: str) -> None:
         raise GrowthError(f"site '{name}': {what}; a site of this kind is made of {kind.__name__} layers")
 
 
-def _meet(name: str, first: str, made: int, second: str, read: int) -> None:
+def _meet(name: str, first: str, made: float, second: str, read: int) -> None:
     """Refuses two layers between which something, such as a gate, changes the number of neurons."""
     if made != read:
         raise GrowthError(
-            f"site '{name}': {first} gives {made} neurons and {second} reads {read}; both must be one row"
+            f"site '{name}': {first} gives {made:g} neurons and {second} reads {read}; both must be one row"
         )
 
 
@@ -292,7 +307,7 @@ def _attention(root: nn.Module, name: str, path: str) -> tuple[int, int]:
 def _reads(root: nn.Module, name: str, path: str, features: int, directions: int) -> list[Slot]:
     """The columns of a consumer that read a layer of `features` outputs."""
     module = at(root, path)
-    if isinstance(module, nn.GRU):
+    if isinstance(module, nn.GRU | nn.LSTM):
         if module.num_layers != 1:
             raise GrowthError(f"site '{name}': its consumer {path} has {module.num_layers} layers; {_UNSTACK}")
         keys = ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + module.bidirectional]
@@ -301,7 +316,7 @@ def _reads(root: nn.Module, name: str, path: str, features: int, directions: int
         keys = ["weight"]
         size = module.in_features
     else:
-        kinds = "nn.GRU and nn.Linear can read a GRU whose width changes"
+        kinds = "nn.GRU, nn.LSTM and nn.Linear can read a recurrent layer whose width changes"
         raise GrowthError(f"site '{name}': its consumer {path} is a {type(module).__name__}; only {kinds}")
     size += sum(getattr(block, "new_inputs", 0) for block in chain(outer(root, path)))
     if size % features:

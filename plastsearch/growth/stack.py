@@ -1,4 +1,4 @@
-"""Stacks of one-layer GRUs, whose layers may differ in width, from a multi-layer nn.GRU and back."""
+"""Stacks of one-layer GRUs or LSTMs, whose widths may differ, from an nn.GRU or nn.LSTM of several layers and back."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.recurrent import Frames, data_of, with_data
+from plastsearch.growth.paths import ordinary
+from plastsearch.growth.recurrent.cells import RECURRENT, Frames, States, cell_of, data_of, kind_of, with_data
 from plastsearch.growth.survey import layer_refused
 
 
-class GRUStack(nn.Module):
-    """A stack of one-layer GRUs that takes and gives what a multi-layer nn.GRU does; each layer has its own width.
+class RecurrentStack(nn.Module):
+    """A stack of one-layer GRUs or LSTMs that takes and gives what a layer of many does; each has its own width.
 
     Final states of unlike widths do not fit into one tensor: they are a tuple, to be indexed alike (`h_n[-1]`).
     """
@@ -50,38 +51,50 @@ class GRUStack(nn.Module):
         for layer in layers:
             layer.flatten_parameters()
 
-    def forward(self, input: Frames, hx: Tensor | tuple[Tensor, ...] | None = None) -> tuple[Frames, Any]:
-        states: list[Tensor] = []
+    def forward(self, input: Frames, hx: Any = None) -> tuple[Frames, Any]:
+        cell = cell_of(ordinary(self.layers[0]))
+        firsts = cell.states(hx)
+        states: list[States] = []
         first = 0
         for k, layer in enumerate(self.layers):
             directions = 2 if layer.bidirectional else 1
-            mine = None if hx is None else hx[first : first + directions]
-            given = torch.stack(mine) if isinstance(mine, tuple) else mine
+            given = None
+            if firsts is not None:
+                given = cell.given(tuple(_rows(each[first : first + directions]) for each in firsts))
             input, state = layer(input, given)
             if k + 1 < len(self.layers) and self.dropout.p:
                 input = with_data(input, self.dropout(data_of(input)))
-            states.append(state)
+            states.append(cell.states(state) or ())
             first += directions
-        if len({state.shape[-1] for state in states}) > 1:
-            return input, tuple(row for state in states for row in state)
-        return input, torch.cat(states)
+        return input, cell.given(tuple(_together(each) for each in zip(*states, strict=True)))
+
+
+def _rows(states: Any) -> Tensor:
+    """First states of a layer: of unlike widths they come as a tuple."""
+    return torch.stack(states) if isinstance(states, tuple) else states
+
+
+def _together(states: tuple[Tensor, ...]) -> Any:
+    if len({state.shape[-1] for state in states}) > 1:
+        return tuple(row for state in states for row in state)
+    return torch.cat(states)
 
 
 def unstack_(module: nn.Module) -> list[str]:
-    """Replaces each multi-layer nn.GRU inside a network by an equal stack of one-layer ones; returns their paths."""
-    found = {path: part for path, part in module.named_modules() if isinstance(part, nn.GRU) and part.num_layers > 1}
+    """Replaces each nn.GRU or nn.LSTM of several layers by an equal stack of one-layer ones; returns their paths."""
+    found = {path: part for path, part in module.named_modules() if isinstance(part, RECURRENT) and part.num_layers > 1}
     if "" in found:
-        raise GrowthError("unstack_ replaces layers inside a network; put the nn.GRU into a module first")
+        raise GrowthError("unstack_ replaces layers inside a network; put the layer into a module first")
     for path, gru in found.items():
         _plain(gru, path)
     return _replace_(module, {path: _stack(gru) for path, gru in found.items()})
 
 
-def _stack(gru: nn.GRU) -> GRUStack:
+def _stack(gru: nn.GRU | nn.LSTM) -> RecurrentStack:
     layers: list[Any] = []
     for k in range(gru.num_layers):
         size = gru.input_size if k == 0 else gru.hidden_size * (2 if gru.bidirectional else 1)
-        layer = nn.GRU(
+        layer = kind_of(gru)(
             size, gru.hidden_size, bias=gru.bias, batch_first=gru.batch_first, bidirectional=gru.bidirectional
         ).to(gru.all_weights[0][0])
         for name, _ in list(layer.named_parameters()):
@@ -89,14 +102,14 @@ def _stack(gru: nn.GRU) -> GRUStack:
         layer.flatten_parameters()
         layer.train(gru.training)
         layers.append(layer)
-    return GRUStack(layers, gru.dropout, gru.batch_first)
+    return RecurrentStack(layers, gru.dropout, gru.batch_first)
 
 
 def restack_(module: nn.Module) -> list[str]:
-    """Turns stacks whose layers have one width back into multi-layer nn.GRUs; returns their paths."""
-    found = {path: part for path, part in module.named_modules() if isinstance(part, GRUStack)}
+    """Turns stacks whose layers have one width back into layers of many; returns their paths."""
+    found = {path: part for path, part in module.named_modules() if isinstance(part, RecurrentStack)}
     if "" in found:
-        raise GrowthError("restack_ replaces layers inside a network; put the GRUStack into a module first")
+        raise GrowthError("restack_ replaces layers inside a network; put the RecurrentStack into a module first")
     return _replace_(module, {path: _united(path, stack) for path, stack in found.items()})
 
 
@@ -109,23 +122,23 @@ def _replace_(module: nn.Module, new: dict[str, nn.Module]) -> list[str]:
 
 
 def _plain(layer: nn.Module, path: str) -> None:
-    reason = layer_refused(layer, path) if isinstance(layer, nn.GRU) else f"{path} is a {type(layer).__name__}"
+    reason = layer_refused(layer, path) if isinstance(layer, RECURRENT) else f"{path} is a {type(layer).__name__}"
     if reason:
-        raise GrowthError(f"{reason}; only plain nn.GRU layers can be stacked anew")
+        raise GrowthError(f"{reason}; only plain nn.GRU and nn.LSTM layers can be stacked anew")
 
 
-def _united(path: str, stack: GRUStack) -> nn.GRU:
+def _united(path: str, stack: RecurrentStack) -> nn.GRU | nn.LSTM:
     layers: list[Any] = list(stack.layers)
     for k, layer in enumerate(layers):
         _plain(layer, f"{path}.layers.{k}")
     widths = [layer.hidden_size for layer in layers]
     if len(set(widths)) > 1:
         raise GrowthError(
-            f"{path} has layers of {' and '.join(map(str, widths))} units; nn.GRU has one width for all layers"
+            f"{path} has layers of {' and '.join(map(str, widths))} units; a layer of many has one width for all layers"
         )
     first = layers[0]
     settings = {"bias": first.bias, "batch_first": first.batch_first, "bidirectional": first.bidirectional}
-    gru = nn.GRU(first.input_size, widths[0], len(layers), dropout=stack.dropout.p, device="meta", **settings)
+    gru = kind_of(first)(first.input_size, widths[0], len(layers), dropout=stack.dropout.p, device="meta", **settings)
     for k, layer in enumerate(layers):
         for name, parameter in list(layer.named_parameters()):
             setattr(gru, name.replace("_l0", f"_l{k}"), parameter)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.families import recognise
+from plastsearch.growth.families.found import recognise
 from plastsearch.growth.paths import at
+from plastsearch.growth.recurrent.cells import RECURRENT, cell_of
 from plastsearch.growth.site import WAVLM_REFUSED, Refusal, Site, layers_of
 
 # Names that people try for the width that all layers share.
@@ -71,11 +72,15 @@ def pick(root: nn.Module, sites: Mapping[str, Site], name: str) -> Site:
     raise GrowthError(f"no site '{name}' in {type(root).__name__}{reason}; its sites: {', '.join(sites)}")
 
 
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _TENSORS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("weight", "bias"),
+    nn.Conv1d: ("weight", "bias"),
     nn.Conv2d: ("weight", "bias"),
-    nn.BatchNorm2d: ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
+    nn.BatchNorm1d: _NORM,
+    nn.BatchNorm2d: _NORM,
     nn.GRU: (),  # as many as it has layers and directions; it keeps their names
+    nn.LSTM: (),
 }
 
 
@@ -84,7 +89,7 @@ def layer_refused(layer: nn.Module, path: str) -> str | None:
     kind = next((kind for kind in _TENSORS if isinstance(layer, kind)), None)
     if kind is None:
         return None
-    names = tuple(layer._flat_weights_names) if isinstance(layer, nn.GRU) else _TENSORS[kind]
+    names = tuple(layer._flat_weights_names) if isinstance(layer, RECURRENT) else _TENSORS[kind]
     held = {**layer._parameters, **layer._buffers}
     computed = [name for name in names if name not in held]
     if is_parametrized(layer):
@@ -115,12 +120,12 @@ def _as_wide_as_said(layer: nn.Module) -> bool:
     match layer:
         case nn.Linear():
             wanted = {"weight": (layer.out_features, layer.in_features), "bias": (layer.out_features,)}
-        case nn.Conv2d():
+        case nn.Conv1d() | nn.Conv2d():
             kernel = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
             wanted = {"weight": kernel, "bias": (layer.out_channels,)}
-        case nn.GRU():
+        case nn.GRU() | nn.LSTM():
             below = layer.hidden_size * (2 if layer.bidirectional else 1)
-            wanted = dict.fromkeys(layer._flat_weights_names, (3 * layer.hidden_size,))
+            wanted = dict.fromkeys(layer._flat_weights_names, (cell_of(layer).gates * layer.hidden_size,))
             for name in wanted:
                 if name.startswith("weight_hh"):
                     wanted[name] += (layer.hidden_size,)

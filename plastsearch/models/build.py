@@ -9,10 +9,12 @@ from torch import Tensor
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of, typed_path
+from plastsearch.growth.kernels.rings import kernels_of
 from plastsearch.growth.paths import is_grown
 from plastsearch.growth.survey import find_sites
 from plastsearch.models import wav2vec2
 from plastsearch.models.catalog import BINS, CONFIG_FILE, SPEECH, Spikes, Widths, known_model, preset_widths
+from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank, build_front_end
 from plastsearch.models.gru import GRNN
@@ -188,8 +190,16 @@ def _check_regular(detector: Detector, plain: Widths) -> None:
     """Refuses widths that a config.json has no words for, such as those of a site that alone has grown."""
     if any(is_grown(module) for module in detector.modules()):
         raise PlastsearchError("the network still holds grown blocks beside its base: fold it before saving")
-    said = {row.name: row.neurons for row in table_of(plain)}
+    rows = table_of(plain)
+    said = {row.name: row.neurons for row in rows}
+    taps = {row.name: row.kernel for row in rows}
     for name, site in find_sites(detector).items():
+        grown = [size for kernel in kernels_of(detector, site).values() for size in kernel if size != taps[name]]
+        if grown and taps[name]:
+            raise PlastsearchError(
+                f"site '{name}' has kernels of {grown[0]} taps where the network's config says {taps[name]}; "
+                "cut them back, or keep it as a checkpoint of its trial"
+            )
         if site.width != said[name]:
             raise PlastsearchError(
                 f"site '{name}' has {site.width} neurons where the network's config says {said[name]}; "
@@ -253,8 +263,21 @@ def _build_grnn(plain: Widths) -> Detector:
     )
 
 
+def _build_cnn(plain: Widths) -> Detector:
+    return CNN(
+        _front_end(plain),
+        plain["channels"],
+        pooling=plain["pooling"],
+        dropout=plain["dropout"],
+        front_end_name=plain["front_end"],
+        rate_hz=plain["rate_hz"],
+        spectral=_spectral(plain),
+    )
+
+
 BUILDERS: dict[str, Callable[[Widths], Detector]] = {
     "wav2vec2": _build_wav2vec2,
     "resnet18": _build_resnet18,
     "grnn": _build_grnn,
+    "cnn": _build_cnn,
 }

@@ -36,7 +36,7 @@ class Widths(TypedDict, total=False):
     num_conv_pos_embedding_groups: int
     normalize: bool  # of the waveform, before the encoder
     # Our own networks'.
-    channels: list[int]  # resnet18: of each stage
+    channels: list[int]  # resnet18: of each stage; cnn: of each convolution
     hidden: list[int]  # grnn: of each layer
     bidirectional: bool
     blocks: int  # that are left after truncation
@@ -97,8 +97,14 @@ PRESETS: dict[str, dict[str, Widths]] = {
         "base": {"hidden": [256, 256, 256]},
         "large": {"hidden": [512, 512, 512, 512]},
     },
+    "cnn": {
+        "tiny": {"channels": [16, 32, 64, 64]},
+        "small": {"channels": [32, 64, 128, 128]},
+        "base": {"channels": [64, 128, 256, 256, 256]},
+        "large": {"channels": [96, 192, 384, 512, 512]},
+    },
 }
-FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc"}
+FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc", "cnn": "log_mel"}
 NOT_COMPILED = {"grnn": "grnn has nothing to compile: torch.compile runs recurrent layers as they are; set it to false"}
 TRANSFORMERS = ("wav2vec2", "hubert", "wavlm")
 CONFORMERS = ("wav2vec2-bert",)

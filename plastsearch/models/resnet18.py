@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plastsearch.growth.families import resnet_sites
+from plastsearch.growth.families.found import resnet_sites
 from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import STEMS, Spikes, Widths

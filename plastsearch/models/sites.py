@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.widths import widths_of
 from plastsearch.spec.config import ModelConfig
 
 UNITS = {
-    "channels": "inner channels of the block",
+    "channels": "inner channels of the block, or those between two convolutions",
     "hidden": "hidden units of the layer (in both directions, if it has two)",
     "attention": "width of whole heads: a multiple of the head width",
     "head_width": "dimensions over all heads: a multiple of the number of heads",
@@ -25,6 +26,7 @@ class SiteRow:
     units: int  # channels, hidden units, heads, dims per head, intermediate units
     step: int  # neurons per unit
     parameters_per_neuron: float  # of the next unit, over its neurons; grows with the width in a recurrent layer
+    kernel: int | None = None  # taps of its convolutions along each axis, where a ring could grow around them
     directions: int | None = None  # of a feed-forward site's output, as many as gradmax can steer units along
 
     @property
@@ -82,12 +84,14 @@ def _transformer_table(widths: Widths) -> list[SiteRow]:
     for layer in range(widths["num_hidden_layers"]):
         if widths["model_type"] in CONFORMERS:
             for name in ("ffn1", "ffn2"):
-                rows.append(SiteRow(f"encoder.{layer}.{name}", "ffn", widths["intermediate_size"], 1, ffn, hidden))
+                rows.append(
+                    SiteRow(f"encoder.{layer}.{name}", "ffn", widths["intermediate_size"], 1, ffn, directions=hidden)
+                )
             continue
         if widths["model_type"] != "wavlm":
             rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
             rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))
-        rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, hidden))
+        rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, directions=hidden))
     return rows
 
 
@@ -97,9 +101,18 @@ def _resnet_table(widths: Widths) -> list[SiteRow]:
     for stage, channels in enumerate(widths["channels"], start=1):
         for block in range(2):
             cost = 9 * before + 2 + 9 * channels  # a 3×3 filter, BatchNorm's pair, one channel of the next 3×3 filters
-            rows.append(SiteRow(f"layer{stage}.{block}", "channels", channels, 1, cost))
+            rows.append(SiteRow(f"layer{stage}.{block}", "channels", channels, 1, cost, kernel=3))
             before = channels
     return rows[: widths.get("blocks", len(rows))]
+
+
+def _cnn_table(widths: Widths) -> list[SiteRow]:
+    channels = widths["channels"][: widths.get("blocks", len(widths["channels"]))]
+    before, rows = 1, []
+    for layer, (width, after) in enumerate(pairwise(channels)):
+        rows.append(SiteRow(f"conv.{layer}", "channels", width, 1, 9 * before + 2 + 9 * after, kernel=3))
+        before = width
+    return rows
 
 
 def _gru_table(widths: Widths) -> list[SiteRow]:
@@ -126,4 +139,5 @@ _TABLES: dict[str, Callable[[Widths], list[SiteRow]]] = {
     "wav2vec2": _transformer_table,
     "resnet18": _resnet_table,
     "grnn": _gru_table,
+    "cnn": _cnn_table,
 }

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
-from plastsearch.growth.families import conformer_sites, encoder_sites
+from plastsearch.growth.families.found import conformer_sites, encoder_sites
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import CONFIG_FILE, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.detector import CLASSES, Detector, build_pool

@@ -36,6 +36,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "wav2vec2": (),
     "resnet18": ("channels",),
     "grnn": ("hidden", "bidirectional", "front_end"),
+    "cnn": ("channels",),
 }
 
 
@@ -90,7 +91,7 @@ def with_spectral(
     wanted = {"normalise": asked.normalise, "deltas": asked.deltas, "stem": asked.stem, "masks": asked.masks or None}
     for setting, value in wanted.items():
         if value is not None and (name == "wav2vec2" or (setting == "stem" and name != "resnet18")):
-            reads = "resnet18 alone" if setting == "stem" else "networks with a front end: resnet18 and grnn"
+            reads = "resnet18 alone" if setting == "stem" else "networks with a front end: resnet18, grnn and cnn"
             raise PlastsearchError(
                 f"model.{setting}: {name} has nothing that {value!r} could be said of; it is for {reads}"
             )
@@ -122,6 +123,8 @@ def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:
             "model.activation: wav2vec2 has no spiking variant: softmax, LayerNorm and GELU work on real values, and "
             "a pretrained encoder would lose what it knows; lif is for resnet18 and grnn"
         )
+    if name == "cnn":
+        raise PlastsearchError("model.activation: cnn has no spiking variant; lif is for resnet18 and grnn")
     return spikes
 
 

@@ -21,7 +21,7 @@ from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.document import Document, Place
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.limits import MOST_TOLD
-from plastsearch.spec.methods import CONTROLS, unfit
+from plastsearch.spec.methods import CONTROLS, facts, reads, unfit
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.earlier import LEARNING
@@ -80,7 +80,7 @@ def examine(spec: SweepSpec, *, data: bool = True, evaluation: bool = True, earl
     names = [row.name for row in found.rows]
     missing = [*_patterns(spec, names), *_other_sites(spec, names, other)]
     missing += _widths(spec, [*found.rows, *(row for rows in other for row in rows)])
-    missing += _compiling(spec) + _timing(spec) + _unfit(spec)
+    missing += _kernels(spec, found.rows) + _compiling(spec) + _timing(spec) + _unfit(spec)
     found.mistakes += missing
     if not missing:  # a point can only be placed among sites that exist
         _points(spec, found)
@@ -228,6 +228,40 @@ def _widths(spec: SweepSpec, rows: Sequence[SiteRow]) -> list[Mistake]:
                 found.append((path, f"{message}, or `fit: snap`" if searched is not None else message))
                 break
     return found
+
+
+def _kernels(spec: SweepSpec, rows: Sequence[SiteRow]) -> list[Mistake]:
+    """Sites without a kernel where kernels may grow, and kernels that are there already."""
+    operator, method, searched = (spec.space.get(key) for key in ("operator", "method", "kernel"))
+    operators = operator.of if isinstance(operator, Choice) else [spec.base.operator]
+    methods = method.of if isinstance(method, Choice) else [spec.base.method]
+    read = any(reads(str(one), "operator") and facts(str(one)).placed for one in methods)
+    if "ring" not in operators or not read:
+        return []
+    try:
+        names = set(_reachable(spec, [row.name for row in rows]))
+    except PlastsearchError:
+        return []
+    at: Place = ("space", "operator", "of", operators.index("ring")) if operator else ("base", "operator")
+    there = [row for row in rows if row.name in names]
+    lacking = [row.name for row in there if row.kernel is None]
+    if lacking:
+        some = ", ".join(lacking[:4])
+        return [(at, f"ring grows kernels, and {some} of {spec.base.model.name} have none; take widen, or other sites")]
+    if isinstance(searched, Choice):
+        wanted: list[tuple[Place, int]] = [
+            (("space", "kernel", "of", k), value) for k, value in enumerate(searched.of) if isinstance(value, int)
+        ]
+    elif isinstance(searched, IntRange):
+        wanted = [(("space", "kernel", "low"), searched.low)]
+    else:
+        wanted = [(("base", "kernel"), spec.base.kernel)]
+    most = max((row.kernel or 0 for row in there), default=0)
+    return [
+        (place, f"the kernels are of {most} taps already; ask for more than that, not {value}")
+        for place, value in wanted
+        if value <= most
+    ]
 
 
 def _reachable(spec: SweepSpec, names: list[str]) -> list[str]:

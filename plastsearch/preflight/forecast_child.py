@@ -16,6 +16,9 @@ import torch
 from torch import nn
 
 from plastsearch.errors import PlastsearchError, out_of_memory
+from plastsearch.growth.kernels.grow import rings_wanted
+from plastsearch.growth.kernels.rings import ring_taps
+from plastsearch.growth.paths import at
 from plastsearch.growth.site import Site
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config
@@ -32,6 +35,13 @@ MOST_TIMED = 100_000_000  # parameters; larger networks are not built with real 
 FOR_GPUS = 5_000_000  # parameters; of larger networks it is told what they need of a GPU
 PATIENCE_S, FEW = 3.0, 2  # a step longer than that is estimated from so many clips
 Networks = dict[str, tuple[Detector, dict[str, Site]]]
+
+
+def ring_parameters(module: nn.Module, kernels: Mapping[str, int]) -> int:
+    """Parameters that rings around the kernels of some sites have."""
+    before, after = rings_wanted(module, kernels)
+    filters = {path: at(module, path).weight[..., *[0] * len(kernel)].numel() for path, kernel in after.items()}
+    return sum(filters[path] * ring_taps(before[path], kernel) for path, kernel in after.items())
 
 
 def grown_parameters(module: nn.Module, sites: Mapping[str, Site], growth: Mapping[str, int], *, apart: bool) -> int:
@@ -184,6 +194,8 @@ def _counted(config: TrialConfig, module: Detector, sites: dict[str, Site]) -> P
     apart = config.regime == "frozen" and config.lateral == "into_new"
     base = sum(one.numel() for one in module.parameters())
     growth = config.growth() if facts.placed else {}
+    if config.rings():
+        return Parameters(params_baseline=base, params_total=base + ring_parameters(module, growth))
     total = grown_parameters(module, sites, growth, apart=apart)
     if facts.seeks:
         # Known beforehand only where a neuron costs the same at every candidate: then wherever they all go.

@@ -35,7 +35,18 @@ def front_table(results: Results, rows: list[TrialRow] | None = None) -> Table:
 
 
 def _columns(results: Results) -> list[str]:
-    known = ["trial", "method", "layers", "neurons", "criterion", "regime", "rank", "last layers", "layers kept"]
+    known = [
+        "trial",
+        "method",
+        "layers",
+        "neurons",
+        "kernel",
+        "criterion",
+        "regime",
+        "rank",
+        "last layers",
+        "layers kept",
+    ]
     return [*known, *(column(one.metric) for one in results.objectives), "runs", "membership"]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
 from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
 
+UNREAD_BY_RINGS = ("init", "lateral", "criterion", "pool", "compensate")
+
 
 def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     """The same trial without settings that nothing reads; sites by depth, those without neurons left out."""
@@ -19,11 +21,17 @@ def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:
     changes["method"] = method
     if METHODS[method].placed:
         changes |= _growth(growth, order)
-        if not any(name.startswith("gru.") for name in growth):
+        if config.rings():
+            # It begins at zero, and the outer taps go first: nobody draws, and nobody scores.
+            changes |= {"neurons": 0} | {name: _default(name) for name in UNREAD_BY_RINGS}
+        else:
+            changes["kernel"] = _default("kernel")
+        if not any(name.startswith(("gru.", "lstm.")) for name in growth):
             changes["lateral"] = _default("lateral")
     if method == "lora" and config.rank and config.method == method:
         # Otherwise its rank follows from what the same growth would add.
-        changes |= {key: _default(key) for key in CHANGES["lora"].unranked_reads}
+        kept = ("operator", "kernel") if config.rings() else ()  # by which its sites are told, without neurons
+        changes |= {key: _default(key) for key in CHANGES["lora"].unranked_reads if key not in kept}
     changes |= {key: _default(key) for key in OWN_SETTINGS if not reads(method, key)}
     if config.model.activation == "own":
         unread = {key: ModelConfig.model_fields[key].default for key in SPIKING}

@@ -100,7 +100,7 @@ def _settings(config: TrialConfig, keys: Collection[str]) -> dict[str, JsonValue
     growth = config.growth()
     found: dict[str, JsonValue] = {key: value_at(config, key) for key in {*keys, "method"}}
     found["layers"] = [*growth]
-    if not growth:  # nothing grown has no width
+    if not growth or config.rings():  # nothing grown has no width, nor has a ring
         found.pop("neurons", None)
     return found
 

@@ -185,7 +185,7 @@ class Space:
         """Widths rounded to what a site can have, where the space asks for that."""
         domain = self.domains.get("neurons")
         growth = config.growth()
-        if not isinstance(domain, Choice | IntRange) or domain.fit != "snap" or not growth:
+        if not isinstance(domain, Choice | IntRange) or domain.fit != "snap" or not growth or config.rings():
             return config
         rows = self.rows(config.model)
         fitted = {name: snapped(count, rows[name].step) if name in rows else count for name, count in growth.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.config import WIDER_ALWAYS, TrialConfig
 from plastsearch.spec.constraints import SPIKES
 from plastsearch.spec.document import Place
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Subset
@@ -143,7 +143,7 @@ def _negative(value: object) -> bool:
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     expected = (first.get("ctx") or {}).get("expected")
-    return f"known: {str(expected).replace(' or ', ', ')}" if expected else first["msg"]
+    return f"known: {str(expected).replace(' or ', ', ')}" if expected else first["msg"].removeprefix("Value error, ")
 
 
 def _conditions(key: str, space: Mapping[str, Domain], dropped: Collection[str]) -> list[Mistake]:
@@ -173,14 +173,20 @@ def _growth(base: TrialConfig, space: Mapping[str, Domain], dropped: Collection[
     method = space.get("method")
     methods = list(method.of) if isinstance(method, Choice) else [base.method]
     growing = [name for name in methods if isinstance(name, str) and name in METHODS and METHODS[name].placed]
-    unread = {"method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(dropped)
+    unread = {"space", "method", "layers", "neurons", "base", "base.layers", "base.neurons", "base.method"} & set(
+        dropped
+    )
     if not growing or unread:
         return []
     found: list[Mistake] = []
-    layered = "layers" in space or base.layers or isinstance(base.neurons, dict)
+    operator = space.get("operator")
+    operators = list(operator.of) if isinstance(operator, Choice) else [base.operator]
+    rings = "ring" in operators and any(name not in WIDER_ALWAYS for name in growing)
+    widens = operators != ["ring"] or any(name in WIDER_ALWAYS for name in growing)
+    layered = "layers" in space or base.layers or (isinstance(base.neurons, dict) and not rings)
     if not layered:
         found.append((("space",), f"method {growing[0]} grows, but no sites are named; add 'layers' here or in base"))
-    if "neurons" not in space and not base.neurons:
+    if widens and "neurons" not in space and not base.neurons:
         found.append((("space",), f"method {growing[0]} grows, but by nothing; add 'neurons' here or in base"))
     return found
 

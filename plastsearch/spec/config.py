@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from plastsearch.spec.limits import (
     MOST_AMOUNT,
@@ -22,6 +22,7 @@ from plastsearch.spec.limits import (
     MOST_REPEATS,
     MOST_SAMPLES,
     MOST_SEED,
+    MOST_TAPS,
     MOST_WIDTH,
 )
 from plastsearch.spec.open_choices import normalise_of, stem_of, unlike_before
@@ -32,15 +33,27 @@ from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
-    "train.average_best", "train.checkpoint_layers", "data.score", "data.speech_s",
+    "train.average_best", "train.checkpoint_layers", "data.score", "data.speech_s", "kernel",
 )  # fmt: skip
 LATER_OF_DATA = {"score": "head", "speech_s": None}  # the same in the part that names a corpus
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
+WIDER_ALWAYS = ("stack", "adaptive")  # methods that add neurons, whatever `operator` says
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]
 SiteName = Annotated[str, Field(json_schema_extra={"pattern": SITE_PATTERN})]  # what a network has, preflight asks it
+
+
+def _with_a_middle(taps: int) -> int:
+    if taps % 2 == 0:
+        raise ValueError(f"a kernel of {taps} taps has no middle; give an odd number")
+    return taps
+
+
+Kernel = Annotated[
+    int, Field(ge=3, le=MOST_TAPS, json_schema_extra={"not": {"multipleOf": 2}}), AfterValidator(_with_a_middle)
+]
 
 
 class Closed(BaseModel):
@@ -62,7 +75,7 @@ class ModelConfig(Closed):
     from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr", "tiny-speech"])
     """A folder with weights, a hub name, or tiny-speech, which comes along; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
-    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18, lfcc for grnn)."""
+    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18 and cnn, lfcc for grnn)."""
     normalise: Literal["none", "corpus", "clip"] | None = None
     """What a front end's features are set against: nothing, statistics of the training clips, or the clip's own."""
     deltas: int | None = Field(None, ge=0, le=2)
@@ -272,8 +285,10 @@ class TrialConfig(Closed):
     """The sites that grow; `plastsearch sites MODEL` lists them."""
     neurons: Neurons | dict[str, Neurons] = Field(0, examples=[32, {"gru.0": 16, "gru.1": 8}])
     """How many neurons come in: one number for each of `layers`, or a number by site."""
-    operator: Literal["widen", "parallel", "stack"] = "widen"
-    """How a site grows: wider, by a branch beside it, or by a layer on top."""
+    operator: Literal["widen", "parallel", "stack", "ring"] = "widen"
+    """How a site grows: wider, by a branch beside it, by a layer on top, or by a ring of zeros around its kernels."""
+    kernel: Kernel = Field(5, examples=[5, 7])
+    """ring: taps of the grown kernels, an odd number, more than they have; `neurons` is not read then."""
     init: Literal["random", "orthogonal", "pairs", "copies", "net2net", "gradmax"] = "random"
     """Where the weights of new neurons start."""
     regime: Literal["frozen", "unfrozen"] = "frozen"
@@ -325,8 +340,14 @@ class TrialConfig(Closed):
             plain = {**plain, "model": {**model, **was}}
         return cls.model_validate(plain)
 
+    def rings(self) -> bool:
+        """Whether kernels grow, and no neurons come in."""
+        return self.method not in WIDER_ALWAYS and self.operator == "ring"
+
     def growth(self) -> dict[str, int]:
-        """Site name → neurons to add, sites in the order of `layers`."""
+        """Site name → neurons to add, or taps that its kernels grow to; sites in the order of `layers`."""
+        if self.rings():
+            return dict.fromkeys(self.layers, self.kernel)
         if isinstance(self.neurons, dict):
             return {site: n for site, n in self.neurons.items() if n}
         return dict.fromkeys(self.layers, self.neurons) if self.neurons else {}

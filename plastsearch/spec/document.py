@@ -127,7 +127,9 @@ def _convert(node: yaml.Node, place: Place, document: Document, above: frozenset
     document.lines.setdefault(place, node.start_mark.line + 1)
     document._nodes += 1
     if document._nodes > MOST_VALUES:
-        raise SpecError([f"{document.name}: unfolds into more than {MOST_VALUES} values; do not nest aliases"])
+        raise SpecError(
+            [f"{document.name}: more than {MOST_VALUES:,} values, aliases unfolded; is that the right file?"]
+        )
     if len(place) > MOST_DEPTH:
         raise SpecError([f"{document.where(place)}: values stand {MOST_DEPTH} deep in each other; write it flatter"])
     if id(node) in above:

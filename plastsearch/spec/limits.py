@@ -30,3 +30,4 @@ MOST_AMOUNT = 10**9  # of what has no natural end: rates, decays, gigabytes, hou
 
 MOST_LAYERS = 1_000
 MOST_WIDTH = 10**6  # neurons, channels, heads of one layer
+MOST_TAPS = 31  # of a kernel, along each axis

@@ -18,7 +18,8 @@ Learns = Literal["all", "regime", "new", "top", "survivors", "nothing"]
 Adds = Literal["nothing", "neurons", "layers", "adapters"]
 Control = Literal["baseline", "lora", "adalora", "random"]
 
-PLACES = ("layers", "neurons")  # where something is added, and how much of it
+WIDTHS = ("layers", "neurons")
+PLACES = (*WIDTHS, "kernel")  # where something is added, and how much of it
 CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # training clips and the loss on them
 
 
@@ -42,12 +43,14 @@ CHANGES: dict[Change, ChangeFacts] = {
     "neurons": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "regime"), CALIBRATION),
     # Neurons too, but gradients say where; they learn in the same regime, so that only the choice of sites differs.
     "seek": ChangeFacts(
-        "neurons", (*PLACES, "adaptive_steps", "adaptive_score", "init", "lateral", "regime", *CALIBRATION)
+        "neurons", (*WIDTHS, "adaptive_steps", "adaptive_score", "init", "lateral", "regime", *CALIBRATION)
     ),
-    "layers": ChangeFacts("layers", (*PLACES, "init", "lateral", "regime"), CALIBRATION),
-    "lora": ChangeFacts("adapters", (*PLACES, "rank", "lora_on"), unranked_reads=("operator", "lateral", "regime")),
+    "layers": ChangeFacts("layers", (*WIDTHS, "init", "lateral", "regime"), CALIBRATION),
+    "lora": ChangeFacts(
+        "adapters", (*WIDTHS, "rank", "lora_on"), unranked_reads=("operator", "kernel", "lateral", "regime")
+    ),
     "adalora": ChangeFacts("adapters", (*PLACES, "operator", "lateral", "regime")),
-    "lora_growth": ChangeFacts("neurons", (*PLACES, "operator", "init", "lateral", "lora_share"), CALIBRATION),
+    "lora_growth": ChangeFacts("neurons", (*WIDTHS, "operator", "init", "lateral", "lora_share"), CALIBRATION),
     "truncate": ChangeFacts(reads=("truncate_to",)),
     "remove": ChangeFacts(reads=("criterion", "pool", "keep", "compensate", *CALIBRATION)),
 }

@@ -151,7 +151,7 @@ def _domain(kind: str, path: str) -> Schema:
 def _together() -> list[object]:
     """What parts of a space must agree on, as far as it can be said without arithmetic."""
     searches = {name: {"required": ["space"], "properties": {"space": {"required": [name]}}} for name in (
-        "method", "layers", "neurons", "seed", "model.activation")}  # fmt: skip
+        "method", "layers", "neurons", "operator", "seed", "model.activation")}  # fmt: skip
 
     def in_base(name: str, value: Schema) -> Schema:
         return {"required": ["base"], "properties": {"base": {"required": [name], "properties": {name: value}}}}
@@ -167,8 +167,13 @@ def _together() -> list[object]:
         "anyOf": [searches["layers"], in_base("layers", {"minItems": 1}), by_site],
     }
     neurons: Schema = {
-        "description": "A method that grows needs `neurons`, in `space` or in `base`.",
-        "anyOf": [searches["neurons"], in_base("neurons", {"not": {"const": 0}})],
+        "description": "A method that grows needs `neurons`, in `space` or in `base`, unless kernels grow.",
+        "anyOf": [
+            searches["neurons"],
+            in_base("neurons", {"not": {"const": 0}}),
+            searches["operator"],
+            in_base("operator", {"const": "ring"}),
+        ],
     }
     repeats: Schema = {"required": ["search"], "properties": {"search": {
         "required": ["replicate"], "properties": {"replicate": {"not": {"const": "none"}}}}}}  # fmt: skip

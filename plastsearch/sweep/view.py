@@ -261,12 +261,15 @@ def describe(record: TrialRecord) -> str:
     elif facts(config.method).seeks:
         words.append(f"{sum(config.growth().values())} neurons among {', '.join(config.growth())}")
     elif facts(config.method).placed:
-        if isinstance(config.neurons, dict):
+        if config.rings():
+            words.append(f"{', '.join(config.layers)} kernel {config.kernel}")
+        elif isinstance(config.neurons, dict):
             words.append(added(config.growth()))
         else:
             words.append(f"{', '.join(config.layers)} +{config.neurons}")
     names = ("regime", "criterion", "rank", "lora_share", "last_k", "truncate_to")
-    shown = (getattr(config, name) for name in names if reads(config.method, name))
+    unread = ("criterion",) if config.rings() else ()
+    shown = (getattr(config, name) for name in names if reads(config.method, name) and name not in unread)
     return " ".join([*words, *(str(value) for value in shown if value is not None)])
 
 

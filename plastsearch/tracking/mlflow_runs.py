@@ -23,7 +23,9 @@ ENDED_TAG = "plastsearch.ended_at"  # the last thing written of a trial
 FORM_TAG, FORM = "plastsearch.form", "2"
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")
 # Of a configuration, what people filter and sort by; the whole of it is one tag.
-_SHOWN = ("method", "layers", "neurons", "operator", "init", "regime", "start", "criterion", "pool", "keep", "seed")
+_SHOWN = (
+    "method", "layers", "neurons", "operator", "kernel", "init", "regime", "start", "criterion", "pool", "keep", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from plastsearch.growth.criteria import score as score_units
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.halving import Halving
 from plastsearch.growth.initialise import Shares
+from plastsearch.growth.kernels.grow import Rings
 from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose
 from plastsearch.growth.site import Tap
@@ -96,6 +97,8 @@ def prune_(context: TrialContext, network: TrialNetwork) -> StageResult:
     """Fold, score every unit of the grown sites, remove the lowest; the dev set is scored right after."""
     config = context.config
     fold_(network.module, _example(context))
+    if network.rings:
+        return _cut_(context, network, network.rings)
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "prune"))
     found = score_units(
         network.module,
@@ -122,6 +125,24 @@ def prune_(context: TrialContext, network: TrialNetwork) -> StageResult:
     return StageResult(
         {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover, **spikes(context, network.module)},
         PruneDetails(widths, removed, new_gone, packed_scores(quality)),
+    )
+
+
+def _cut_(context: TrialContext, network: TrialNetwork, rings: Rings) -> StageResult:
+    """Take rings off kernels, the outer taps first; the dev set is scored right after."""
+    keep = context.config.keep
+    rings.cut_(network.module, keep)
+    quality = scoring.evaluate(context, network.module)
+    left = rings.left(keep)
+    sites = find_sites(network.module)
+    kernels = {
+        name: max(size for path in sites[name].parts.values() if path in left for size in left[path])
+        for name in network.grown
+    }
+    turnover = float(left != rings.after)  # all that goes is new
+    return StageResult(
+        {"dev_eer": quality.eer, "dev_loss": quality.loss, "turnover": turnover, **spikes(context, network.module)},
+        PruneDetails({}, {}, {}, packed_scores(quality), kernels),
     )
 
 

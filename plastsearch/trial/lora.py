@@ -16,7 +16,9 @@ from torch import nn
 from plastsearch.errors import GrowthError
 from plastsearch.growth.dropin import Mode, add_neurons_
 from plastsearch.growth.freeze import freeze_base_
+from plastsearch.growth.kernels.grow import grow_kernels_
 from plastsearch.growth.paths import at
+from plastsearch.growth.recurrent.cells import RECURRENT
 from plastsearch.growth.site import Site
 from plastsearch.growth.survey import find_sites
 from plastsearch.spec.config import TrialConfig
@@ -97,13 +99,20 @@ def dropin_parameters(module: nn.Module, config: TrialConfig, mode: Mode) -> int
     if not growth:
         raise GrowthError("lora without `rank` matches a dropin: give `layers` and `neurons`, or a `rank`")
     copy = deepcopy(module)
+    if config.operator == "ring":
+        grow_kernels_(copy, growth, mode=mode)
+        return count_parameters(copy) - count_parameters(module)
     # `init` is left out: the first values of new neurons do not change how many there are.
     add_neurons_(
         copy, growth, mode=mode, operator=config.operator, lateral=config.lateral,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (module, copy))
-    return after - before
+    return count_parameters(copy) - count_parameters(module)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """All parameters of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
@@ -114,10 +123,14 @@ def targets_of(module: nn.Module, sites: Sequence[Site]) -> list[Target]:
         for slot in site.slots:
             layer = at(module, slot.module)
             weight = getattr(layer, slot.tensor)
-            if isinstance(layer, nn.GRU) and site.parts.get("gru") == slot.module and weight.dim() == 2:
+            if isinstance(layer, RECURRENT) and site.parts.get("recurrent") == slot.module and weight.dim() == 2:
                 path = f"{slot.module}.{slot.tensor}"
                 found[path] = Target(path, weight.shape[0] + weight.shape[1], of_module=False)
-            elif site.kind != "hidden" and slot.tensor == "weight" and isinstance(layer, nn.Linear | nn.Conv2d):
+            elif (
+                site.kind != "hidden"
+                and slot.tensor == "weight"
+                and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)
+            ):
                 found[slot.module] = Target(real[id(layer)], weight.shape[0] + weight[0].numel(), of_module=True)
     return list(found.values())
 

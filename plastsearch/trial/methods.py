@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal
 
 from plastsearch.errors import TrialError
-from plastsearch.growth.rules import criterion_refused, growth_refused
+from plastsearch.growth.rules import criterion_refused, growth_refused, ring_refused
 from plastsearch.models.catalog import NOT_COMPILED
 from plastsearch.models.sites import SiteRow, site_table
 from plastsearch.models.widths import SitesUnknownError
@@ -112,7 +112,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config)
+    reason = _spiking_refused(config) or _cnn_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -120,8 +120,13 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"method {config.method}: {lacking}")
     if config.method == "adalora" and not growth:
         raise TrialError("method adalora matches a dropin: give `layers` and `neurons`")
-    if config.method == "lora_growth" and config.operator == "stack":
-        raise TrialError("operator stack adds whole layers, which lora_growth cannot share out: use widen or parallel")
+    if config.method == "lora_growth" and config.operator in ("stack", "ring"):
+        what = "adds whole layers" if config.operator == "stack" else "grows kernels"
+        raise TrialError(
+            f"operator {config.operator} {what}, which lora_growth cannot share out: use widen or parallel"
+        )
+    if facts.grows and config.rings() and not growth:
+        raise TrialError(f"method {config.method} with operator ring grows kernels, but at no site: give `layers`")
     if facts.grows and not growth:
         raise TrialError(f"method {config.method} adds neurons, but no site has any: give `layers` and `neurons`")
     if facts.prunes:
@@ -161,6 +166,18 @@ def _spiking_refused(config: TrialConfig) -> str | None:
     return None
 
 
+def _cnn_refused(config: TrialConfig) -> str | None:
+    """A layer or a branch beside a convolution would have to halve the picture as its block does."""
+    facts = METHODS[config.method]
+    if config.model.name == "cnn" and (
+        facts.adds == "layers" or (facts.grows and config.operator in ("parallel", "stack"))
+    ):
+        return (
+            "each block of a cnn halves the picture, so no layer goes on top or beside it; use operator widen or ring"
+        )
+    return None
+
+
 def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mapping[str, SiteRow]) -> str | None:
     """What growth, or the criterion after it, would refuse only once the baseline is trained."""
     facts = METHODS[config.method]
@@ -169,6 +186,11 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
     regime = config.regime if "regime" in facts.reads else "frozen"
     for name, neurons in growth.items():
         row = rows[name]
+        if config.rings():
+            reason = ring_refused(name, [] if row.kernel is None else [row.kernel], neurons)
+            if reason:
+                return f"kernel: {reason}"
+            continue
         if neurons < 0 or neurons % row.step:
             return f"site '{name}' cannot grow by {neurons}: neurons come in multiples of {row.step}, 1 or more of them"
         if config.method == "lora" and config.rank:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plastsearch.growth.dropin import Dropin, Mode, Operator, add_neurons_
 from plastsearch.growth.folding import fold_
 from plastsearch.growth.freeze import freeze_base_, train_sites_, unfreeze_
+from plastsearch.growth.kernels.grow import RING, Rings, grow_kernels_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
@@ -46,6 +47,14 @@ class NeuronsAdded:
 
 
 @dataclass(frozen=True)
+class KernelsGrown:
+    """To how many taps growth brought the kernels of each site."""
+
+    kernels: Mapping[str, int]
+    operator: str
+
+
+@dataclass(frozen=True)
 class NeuronsPlaced(NeuronsAdded):
     """What one insertion of several added, and why there."""
 
@@ -62,7 +71,7 @@ class BlocksKept:
     blocks: int
 
 
-Changed = NeuronsAdded | AdaptersAdded | BothAdded | BlocksKept  # what a `dropin` stage did to a network
+Changed = NeuronsAdded | KernelsGrown | AdaptersAdded | BothAdded | BlocksKept  # what a `dropin` stage did to a network
 
 
 @dataclass
@@ -71,6 +80,7 @@ class TrialNetwork:
 
     module: Detector
     added: dict[str, int] = field(default_factory=dict)  # site → units that dropin added
+    rings: Rings | None = None  # around kernels, instead of neurons
     grown: tuple[str, ...] = ()  # sites, or blocks, that dropin changed
     placed: list[dict[str, int]] = field(default_factory=list)  # neurons by site, for each insertion of several
     adapters: bool = False  # LoRA's, beside the weights of the sites
@@ -107,6 +117,8 @@ def blank(
     for stage in stages:
         if stage.change == "remove":
             fold_(network.module, verify=False)  # only the shapes are wanted here
+            if network.rings:
+                network.rings.cut_(network.module, config.keep)
             remove_(network, {name: _newest(network, name, to_remove(network, config, name)) for name in network.added})
         elif stage.change == "seek":
             place_(network, config, stage, next(left))
@@ -124,7 +136,12 @@ def change_(
     """
     seed = derive_seed(config.seed, "dropin")
     match stage.change:
+        case "neurons" if config.operator == RING:
+            network.rings = grow_kernels_(network.module, config.growth(), mode=config.regime)
+            network.grown = tuple(name for name in find_sites(network.module) if name in network.rings.kernels)
+            return KernelsGrown({name: network.rings.kernels[name] for name in network.grown}, RING)
         case "neurons":
+            assert config.operator != "ring"
             return _grow_(network, config, config.growth(), config.operator, config.regime, loss)
         case "layers":
             return _grow_(network, config, config.growth(), "stack", config.regime, loss)
@@ -206,6 +223,7 @@ def _grow_with_adapters_(network: TrialNetwork, config: TrialConfig, loss: Calla
     sites = find_sites(module)
     names = by_depth(sites, list(config.growth()))
     wanted = dropin_parameters(module, config, "frozen")
+    assert config.operator != "ring"  # refused before (trial/methods.py)
     neurons = neurons_beside(config, sites)
     grown = _grow_(network, config, neurons, config.operator, "frozen", loss) if neurons else None
     spent = sum(parameter.numel() for parameter in module.parameters()) - before

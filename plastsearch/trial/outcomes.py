@@ -50,6 +50,7 @@ class PruneDetails:
     removed: Mapping[str, int]
     removed_new: Mapping[str, int]  # of these the ones that the dropin had added
     dev_scores: str | None
+    kernels: Mapping[str, int] | None = None  # taps left at each site, where those had grown
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from plastsearch.trial.scoring import Scores, dev_scores, split_summary, unpacke
 
 FACTS = (
     "best_step", "steps_taken", "incoming_won", "insertion_error", "removed", "removed_new", "widths", "sites",
+    "kernels",
     "prefix", "blocks", "at_step", "gradients", "budget", "unspent", "matched_to", "residual", "ranks_left",
 )  # fmt: skip
 SPLIT_METRICS = ("eer", "eer_low", "eer_high", "eer_tie_safe", "min_dcf", "act_dcf", "cllr", "auc", "eer_smooth")

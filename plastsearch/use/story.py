@@ -17,6 +17,7 @@ class _StageTold(BaseModel):
     sites: dict[str, int] | None = None
     removed: dict[str, int] | None = None
     removed_new: dict[str, int] | None = None
+    kernels: dict[str, int] | None = None
 
 
 class _Story(BaseModel):

@@ -72,7 +72,7 @@ def test_the_words_in_the_file_are_those_of_the_models():
         ("plastsearch score plastsearch-runs/smoke:b", ["plastsearch-runs/smoke:best"]),
         ("plastsearch export smo", ["plastsearch-runs/smoke:"]),
         ("plastsearch data inspect asvspoof2019_", ["asvspoof2019_la", "asvspoof2019_pa"]),
-        ("plastsearch sites ", ["wav2vec2", "resnet18", "grnn"]),
+        ("plastsearch sites ", ["wav2vec2", "resnet18", "grnn", "cnn"]),
         ("plastsearch sites grnn --preset ", ["tiny", "small", "base", "large"]),
         ("plastsearch sweep mine.yaml --set base.cri", ["base.criterion="]),
         ("plastsearch sweep mine.yaml --set base.model.na", ["base.model.name="]),
@@ -119,20 +119,22 @@ def test_a_tab_imports_nothing_heavy_and_takes_little(place):
 
 
 @pytest.fixture
-def bash(place):
-    """An interactive bash in a terminal, with the completion script sourced as a person would."""
-    ours, theirs = pty.openpty()
+def on_path(place):
+    """A PATH with the command under its own name, as an installed one has it: the name is part of the protocol."""
     command = place / "bin" / "plastsearch"
     command.parent.mkdir()
-    # under its own name, as an installed one: the name is part of the protocol
     path = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
     command.write_text(f"#!{sys.executable}\n{path}from plastsearch.cli.main import main\nmain()\n")
     command.chmod(0o755)
-    environment = {"PATH": f"{command.parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb", "HOME": str(place)}
-    words = ["bash", "--norc", "--noprofile", "-i"]
-    shell = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=place, env=environment,
-                             start_new_session=True)  # fmt: skip
-    os.close(theirs)
+    return f"{command.parent}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def terminal(place, on_path):
+    """Starts an interactive shell in a terminal, with the completion script sourced as a person would."""
+    environment = {"PATH": on_path, "PS1": "$ ", "TERM": "dumb", "HOME": str(place)}
+    ours, theirs = pty.openpty()
+    shells = []
 
     def typed(keys, until, wait_s=30.0):
         os.write(ours, keys.encode())
@@ -143,14 +145,24 @@ def bash(place):
         assert until in shown, shown
         return shown
 
-    typed("bind 'set enable-bracketed-paste off'; source <(plastsearch completion bash); echo re''ady\n", "ready")
-    yield typed
+    def started(words, first):
+        shells.append(
+            subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=place, env=environment,
+                             start_new_session=True)
+        )  # fmt: skip
+        typed(f"{first}; source <(plastsearch completion {words[0]}); echo re''ady\n", "\nready")
+        return typed
+
+    yield started
     os.write(ours, b"\x03\x04")
+    os.close(theirs)
     os.close(ours)
-    shell.wait(30)
+    for shell in shells:
+        shell.wait(30)
 
 
-def test_a_real_bash_completes(bash):
+def test_a_real_bash_completes(terminal):
+    bash = terminal(["bash", "--norc", "--noprofile", "-i"], "bind 'set enable-bracketed-paste off'")
     assert "sweep mine.yaml " in bash("plastsearch swe\tmi\t", "mine.yaml ")
     bash("\x15", "")
     # breaks at `=` and `:` are not lost and not doubled
@@ -159,6 +171,33 @@ def test_a_real_bash_completes(bash):
     bash("plastsearch score plastsearch-runs/smoke:be\tX\x15", "score plastsearch-runs/smoke:best X")
     listed = bash("plastsearch sites grnn --preset \t\t", "large")
     assert all(word in listed for word in ("tiny", "small", "base"))
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_a_real_zsh_completes(terminal):
+    zsh = terminal(["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u")
+    zsh("plastsearch swe\t", "sweep ")
+    zsh("mi\t", "mine.yaml ")
+    zsh("--set base.criterion=magn\t", "--set base.criterion=magnitude")
+    listed = zsh("\x15plastsearch sites grnn --preset \t\t", "tiny")
+    assert all(word in listed for word in ("base", "large", "small"))
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("plastsearch sweep mi", ["mine.yaml"]),
+        ("plastsearch sites grnn --preset ", ["base", "large", "small", "tiny"]),
+        ("plastsearch sweep mine.yaml --set base.criterion=gradient_", [
+            "base.criterion=gradient_entropy", "base.criterion=gradient_norm"]),
+    ],
+)  # fmt: skip
+def test_a_real_fish_completes(place, on_path, line, wanted):
+    asked = f"plastsearch completion fish | source; complete -C {line!r}"
+    environment = {"PATH": on_path, "HOME": str(place), "TERM": "dumb"}
+    done = subprocess.run(["fish", "-c", asked], capture_output=True, text=True, cwd=place, env=environment, timeout=60)
+    assert done.stdout.split() == wanted, done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -42,6 +42,13 @@ def grown(detector: Detector, added: Mapping[str, int], operator: str = "widen",
     return stirred(detector, seed)
 
 
+def ringed(detector: Detector, kernels: Mapping[str, int]) -> Detector:
+    """The network with larger kernels, folded, every weight and statistic drawn anew."""
+    growth.grow_kernels_(detector, dict(kernels))
+    growth.fold_(detector, verify=False)
+    return stirred(detector)
+
+
 def stirred(detector: Detector, seed: int = 1) -> Detector:
     """Weights that no layer can hide: zeros and ones of a fresh network would let mistakes pass."""
     draws = torch.Generator().manual_seed(seed)

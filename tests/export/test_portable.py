@@ -18,7 +18,7 @@ from plastsearch.models.build import BUILDERS
 from plastsearch.models.catalog import SPEECH
 from plastsearch.models.detector import Detector
 from plastsearch.models.heads.table import HEADS
-from tests.export.made_models import built, clips_in, encoder, grown, model_of
+from tests.export.made_models import built, clips_in, encoder, grown, model_of, ringed
 
 LIF = {"activation": "lif"}
 CASES = {
@@ -33,8 +33,11 @@ CASES = {
     "grnn_parallel": lambda: grown(built("grnn", bidirectional=True), {"gru.0": 6, "gru.2": 2}, "parallel"),
     "grnn_spiking": lambda: grown(built("grnn", reset="hard", **LIF), {"gru.0": 5}),
     "resnet18": lambda: grown(built("resnet18"), {"layer1.1": 3, "layer3.0": 7}),
+    "resnet18_larger_kernels": lambda: ringed(built("resnet18"), {"layer1.1": 5, "layer3.0": 7}),
     "resnet18_truncated_linear": lambda: _truncated(built("resnet18", front_end="linear", pooling="mean_std"), 5),
     "resnet18_stacked": lambda: grown(built("resnet18", pooling="attention"), {"layer2.0": 4}, "stack"),
+    "cnn": lambda: grown(built("cnn"), {"conv.0": 3, "conv.1": 5}),
+    "cnn_truncated": lambda: _truncated(built("cnn", pooling="attention", normalise="corpus"), 2),
     "resnet18_spiking": lambda: grown(built("resnet18", **LIF), {"layer2.1": 3}),
     "wav2vec2_post_norm": lambda: grown(
         encoder("wav2vec2", pooling="mean_std"),
@@ -82,7 +85,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-QUICK = ("grnn_parallel", "resnet18", "wav2vec2_post_norm")
+QUICK = ("cnn", "grnn_parallel", "resnet18", "wav2vec2_post_norm")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch  # noqa: F401 - in the parent: what it takes of addresses is not a child's
 
 # Imported here once, so that each child need not.
 import plastsearch.cli.main
@@ -48,6 +49,9 @@ SPACES = [
     (SPACE.replace("gru.*", "gru.{0..99999999}"), "gru.{0..99999999}': 0..99999999 are 100,000,000 numbers"),
     (SPACE.replace("gru.*", "{a,b}" * 300), "site pattern"),
     (SPACE + "".join(f"key{n}: 1\n" for n in range(20_000)), "more such mistakes"),
+    (SPACE + "".join(f"key{n}: 1\n" for n in range(60_000)), "more than 50,000 values, aliases unfolded"),
+    ("base: {model: {name: grnn}, method: plasticity}\nspace:\n  neurons: {kind: choice, of: [8]}\n",
+     "error: in/space.yaml:2: space: method plasticity grows, but no sites are named; add 'layers' here or in base"),
     ("a: " + "[" * 300 + "]" * 300, "deep"),
     ("[" * 20_000, "not YAML"),
     (SPACE + 'question: "\\ud800"', "space.yaml:5: question: holds half a character"),

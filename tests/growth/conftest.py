@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from plastsearch.growth.site import conv_pair, declare_, hidden
+
 SPEECH = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -76,6 +78,112 @@ class ResNet(nn.Module):
         return self.fc(self.layer2(self.layer1(self.stem(x))).mean((2, 3)))
 
 
+class RawBlock(nn.Module):
+    """As RawNet2 has it: one dimension, norms first, a pooling behind the sum."""
+
+    def __init__(self, size: int, width: int, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        if not first:
+            self.bn1 = nn.BatchNorm1d(size)
+        self.lrelu = nn.LeakyReLU(0.3)
+        self.conv1 = nn.Conv1d(size, width, 3, padding=1)
+        self.bn2 = nn.BatchNorm1d(width)
+        self.conv2 = nn.Conv1d(width, width, 3, padding=1)
+        self.conv_downsample = nn.Conv1d(size, width, 1) if size != width else None
+        self.mp = nn.MaxPool1d(2)
+
+    def forward(self, x):
+        identity = x if self.conv_downsample is None else self.conv_downsample(x)
+        out = x if self.first else self.lrelu(self.bn1(x))
+        out = self.conv2(self.lrelu(self.bn2(self.conv1(out))))
+        return self.mp(out + identity)
+
+
+class Squeeze(nn.Module):
+    """As ECAPA has it: channels weighed by themselves, through two pointwise convolutions."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(channels, inner, 1)
+        self.relu = nn.ReLU()
+        self.bn = nn.BatchNorm1d(inner)
+        self.conv2 = nn.Conv1d(inner, channels, 1)
+
+    def forward(self, x):
+        return x * self.conv2(self.bn(self.relu(self.conv1(x.mean(-1, keepdim=True))))).sigmoid()
+
+
+class RawNet(nn.Module):
+    """Two blocks, squeeze and excitation, an LSTM behind a GRU, all layers of one level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block0 = nn.Sequential(RawBlock(2, 4, True))
+        self.block1 = nn.Sequential(RawBlock(4, 6, False))
+        self.squeeze = Squeeze(6, 4)
+        self.lstm = nn.LSTM(6, 4, batch_first=True)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        out = self.squeeze(self.block1(self.block0(x)))
+        return self.fc(self.lstm(out.transpose(1, 2))[0][:, -1])
+
+
+class MaxFeatureMap(nn.Module):
+    """The larger of two channels: one of the first half and one of the second."""
+
+    def forward(self, x):
+        return torch.maximum(*x.chunk(2, 1))
+
+
+class LightCNN(nn.Module):
+    """As an LCNN has it: maps in pairs of which the larger counts, norms behind that, poolings; then a BLSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 8, 5, padding=2), MaxFeatureMap(), nn.MaxPool2d(2), nn.Conv2d(4, 12, 1), MaxFeatureMap(),
+            nn.BatchNorm2d(6), nn.Conv2d(6, 8, 3, padding=1), MaxFeatureMap(),
+        )  # fmt: skip
+        self.lstm = nn.LSTM(16, 5, batch_first=True, bidirectional=True)
+        self.fc = nn.Linear(10, 2)
+        declare_(self, light_sites)
+
+    def forward(self, x):
+        maps = self.features(x)
+        return self.fc(self.lstm(maps.permute(0, 3, 1, 2).flatten(2))[0].mean(1))
+
+
+def light_sites(net: nn.Module):
+    """What nobody could recognise: which channels compete, and what lies between the layers of a row."""
+    at = "features.{}".format
+    return [
+        conv_pair(net, "conv.0", at(0), None, at(3), 0, act=at(1), dropout=at(2), maps=2),
+        conv_pair(net, "conv.1", at(3), at(5), at(6), 1, act=at(4), maps=2, act_first=True),
+        hidden(net, "lstm.0", "lstm", ["fc"], 2),
+    ]
+
+
+class LstmNet(nn.Module):
+    """Plain nn.LSTM layers, as GruNet has its GRUs; the second one is a GRU that reads an LSTM."""
+
+    def __init__(self, bidirectional: bool) -> None:
+        super().__init__()
+        d = 2 if bidirectional else 1
+        kinds = (nn.LSTM, nn.GRU, nn.LSTM)
+        self.layers = nn.ModuleList(
+            kind(size, width, batch_first=True, bidirectional=bidirectional)
+            for kind, size, width in zip(kinds, (5, 4 * d, 6 * d), (4, 6, 3), strict=True)
+        )
+        self.fc = nn.Linear(6 * d, 2)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x, _ = layer(x)
+        return self.fc(torch.cat([x.mean(1), x.std(1)], -1))
+
+
 class Speech(nn.Module):
     """A transformers encoder, mean over time, a linear head."""
 
@@ -103,6 +211,10 @@ NETS = {
     "resnet": (ResNet, (3, 1, 8, 8)),
     "gru": (lambda: GruNet(False), (3, 7, 5)),
     "bigru": (lambda: GruNet(True), (3, 7, 5)),
+    "lstm": (lambda: LstmNet(False), (3, 7, 5)),
+    "bilstm": (lambda: LstmNet(True), (3, 7, 5)),
+    "rawnet": (RawNet, (3, 2, 16)),
+    "lcnn": (LightCNN, (3, 1, 8, 8)),
     "wav2vec2": (_speech("Wav2Vec2"), (2, 600)),
     "wav2vec2_pre_norm": (_speech("Wav2Vec2", **PRE_NORM), (2, 600)),
     "wav2vec2_eager": (_speech("Wav2Vec2", attn_implementation="eager"), (2, 600)),
@@ -117,7 +229,7 @@ def build(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> Simpl
     make, shape = NETS[name]
     net = make().to(dtype)
     for part in net.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             part.running_mean.normal_()
             part.running_var.uniform_(0.5, 2)
             nn.init.uniform_(part.weight, 0.5, 1.5)

@@ -163,7 +163,7 @@ class Watched:
     def __init__(self, net: nn.Module, name: str, alone: list) -> None:
         site = find_sites(net)[name]
         self.units, recurrent = site.units, site.kind == "hidden"
-        row = net.get_submodule(site.parts["gru"] if recurrent else site.parts["out"])
+        row = net.get_submodule(site.parts["recurrent"] if recurrent else site.parts["out"])
         self.path = site.parts["reads.0"] if recurrent else site.parts["out"]
         self.reader = net.get_submodule(self.path)
         self.slopes, self.clips, self.read = [], [], []

@@ -54,7 +54,7 @@ def test_a_grown_feed_forward_costs_what_the_formula_says(nets):
             row = self.feed_forward
             return x + row.output_dense(row.intermediate_act_fn(row.intermediate_dense(x)))
 
-    from plastsearch.growth.families import encoder_sites
+    from plastsearch.growth.families.found import encoder_sites
     from plastsearch.growth.site import declare_
 
     Row.attention = property(lambda self: type("WavLM", (), {"gru_rel_pos_const": 1})())

@@ -16,7 +16,19 @@ from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same
 
-NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
+NAMES = (
+    "resnet",
+    "gru",
+    "bigru",
+    "lstm",
+    "bilstm",
+    "rawnet",
+    "lcnn",
+    "wav2vec2",
+    "wav2vec2_pre_norm",
+    "hubert",
+    "wavlm",
+)
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 99), st.sampled_from(("into_new", "both")), st.data())

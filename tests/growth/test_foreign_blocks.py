@@ -69,6 +69,11 @@ class ManySteps(Block):
         return self.conv2(x)
 
 
+class NormAfter(Block):
+    def between(self, x):
+        return self.conv2(self.bn1(self.relu(self.conv1(x))))
+
+
 class PreActivation(nn.Module):
     def __init__(self, size: int = 4, inner: int = 6, **parts: nn.Module) -> None:
         super().__init__()
@@ -103,6 +108,7 @@ RECOGNISED = {
     "kept_function": KeptFunction,
     "many_steps": lambda: ManySteps(act1=nn.SiLU(), skip=nn.Identity(), drop=nn.Dropout(0.4)),
     "pre_activation": PreActivation,
+    "norm_after": lambda: NormAfter(relu=nn.ReLU()),
     "excited_after": lambda: Excited(relu=nn.Tanh(), excite=excite(4)),
 }
 
@@ -188,9 +194,9 @@ class OtherFunction(Block):
         return self.conv2(functional.leaky_relu(self.bn1(self.conv1(x)), 0.3))
 
 
-class NormAfter(Block):
+class NormBehindDropout(Block):
     def between(self, x):
-        return self.conv2(self.bn1(self.relu(self.conv1(x))))
+        return self.conv2(self.bn1(self.drop(self.relu(self.conv1(x)))))
 
 
 class Linear(Block):
@@ -227,7 +233,10 @@ REFUSED = {
         "excite, a ChannelShuf",
     ),
     "function_of_more": (lambda: OtherFunction(), "leaky_relu is called on the channels"),
-    "norm_after": (lambda: NormAfter(relu=nn.ReLU()), "bn1 follows relu between conv1 and conv2"),
+    "norm_behind_dropout": (
+        lambda: NormBehindDropout(relu=nn.ReLU(), drop=nn.Dropout()),
+        "bn1 follows drop between conv1 and conv2",
+    ),
     "no_activation": (lambda: Linear(), "no activation between conv1 and conv2"),
     "dense": (lambda: Dense(relu=nn.ReLU()), "read in 2 places"),
     "repeated": (lambda: Repeated(relu=nn.ReLU()), "calls conv1 2 times, not once"),

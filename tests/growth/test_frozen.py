@@ -19,7 +19,19 @@ from plastsearch.growth.resize import entries
 from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same
 
-NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
+NAMES = (
+    "resnet",
+    "gru",
+    "bigru",
+    "lstm",
+    "bilstm",
+    "rawnet",
+    "lcnn",
+    "wav2vec2",
+    "wav2vec2_pre_norm",
+    "hubert",
+    "wavlm",
+)
 
 
 def tensors(net):
@@ -105,7 +117,12 @@ def test_gradient_stops_at_the_first_grown_layer(nets):
         assert not entered[0].requires_grad
 
 
-@given(st.sampled_from(("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert")), st.data())
+@given(
+    st.sampled_from(
+        ("resnet", "gru", "bigru", "lstm", "bilstm", "rawnet", "lcnn", "wav2vec2", "wav2vec2_pre_norm", "hubert")
+    ),
+    st.data(),
+)
 @settings(max_examples=40)
 def test_gradients_are_those_of_the_folded_network(nets, name, data):
     """In float64, for one-way GRUs with the old units' reads of new ones held at zero."""
@@ -128,10 +145,12 @@ def test_gradients_are_those_of_the_folded_network(nets, name, data):
         mask = counted.setdefault((slot.module, slot.tensor), torch.zeros_like(grad))
         index = entries(slot, found.units, new, slot.gates * found.units * slot.width)
         mask.index_fill_(slot.dim, index, 1.0)
-        if slot.role == "in" and slot.tensor.startswith("weight_hh") and lateral == "into_new":
+        one_way = slot.tensor.startswith("weight_hh") and lateral == "into_new"
+        if slot.role == "in" and one_way and isinstance(at(whole, slot.module), nn.GRU):
             mask.view(3, found.units, -1)[2, -2:, :-2] = 0  # the candidate gate does not see the old state
         if slot.role == "recurrent" and lateral == "into_new":
-            mask.view(3, found.units, -1)[:, :-2] = 0
+            gates = 4 if isinstance(at(whole, slot.module), nn.LSTM) else 3
+            mask.view(gates, found.units, -1)[:, :-2] = 0
     for (module, tensor), mask in counted.items():
         merged += float((getattr(at(whole, module), tensor).grad * mask).square().sum())
     assert split == pytest.approx(merged, rel=1e-9, abs=1e-24)

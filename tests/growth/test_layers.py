@@ -12,7 +12,7 @@ from plastsearch.growth import attach
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.site import declare_, ffn
-from plastsearch.growth.stack import GRUStack, restack_, unstack_
+from plastsearch.growth.stack import RecurrentStack, restack_, unstack_
 from plastsearch.growth.survey import find_sites, survey
 
 PLACES = {
@@ -163,6 +163,6 @@ def test_stacks_of_computed_weights_are_refused(name):
     nn.utils.parametrizations.weight_norm(net[1].layers[1], "weight_hh_l0")
     with pytest.raises(GrowthError, match=r"the weight_hh_l0 of 1\.layers\.1 is computed"):
         restack_(net)
-    assert isinstance(net[0], GRUStack)
-    with pytest.raises(GrowthError, match="put the GRUStack into a module first"):
+    assert isinstance(net[0], RecurrentStack)
+    with pytest.raises(GrowthError, match="put the RecurrentStack into a module first"):
         restack_(net[0])

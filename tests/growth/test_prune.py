@@ -17,7 +17,19 @@ from plastsearch.growth.prune import choose, remove_neurons_
 from plastsearch.growth.resize import entries, narrow_
 from plastsearch.growth.survey import find_sites
 
-NAMES = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
+NAMES = (
+    "resnet",
+    "gru",
+    "bigru",
+    "lstm",
+    "bilstm",
+    "rawnet",
+    "lcnn",
+    "wav2vec2",
+    "wav2vec2_pre_norm",
+    "hubert",
+    "wavlm",
+)
 
 
 def snapshot(net, optimizer=None):

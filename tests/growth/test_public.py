@@ -1,4 +1,4 @@
-"""What `plastsearch.growth` offers to the outside: a listed dozen, one call to shrink, one to undo, one example."""
+"""What `plastsearch.growth` offers to the outside: a listed handful, one call to shrink, one to undo, one example."""
 
 import subprocess
 import sys
@@ -17,8 +17,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "grow_your_own.py"
 
 def test_the_names_are_these_and_all_are_there():
     assert growth.__all__ == [
-        "Dropin", "Site", "add_neurons_", "choose", "declare_", "find_sites", "fold", "fold_", "load_grown_",
-        "remove_neurons_", "save_grown", "score", "shrink_", "trainable",
+        "Dropin", "Site", "add_neurons_", "choose", "declare_", "find_sites", "fold", "fold_", "grow_kernels_",
+        "load_grown_", "remove_neurons_", "save_grown", "score", "shrink_", "trainable",
     ]  # fmt: skip
     assert all(callable(getattr(growth, name)) for name in growth.__all__)
     with pytest.raises(AttributeError, match="has no 'grow'; it has Dropin, Site"):

@@ -67,7 +67,7 @@ def test_one_head_of_two_recurrent_layers_is_not_taken_for_the_reader_of_each():
     assert find_sites(net)["gru.0"].parts["reads.0"] == "fc"
 
 
-@pytest.mark.parametrize("between", [nn.Conv1d(4, 4, 3), nn.LSTM(4, 4), nn.RNN(4, 4), nn.GRUCell(4, 4)])
+@pytest.mark.parametrize("between", [nn.Conv1d(4, 4, 3), nn.RNN(4, 4), nn.GRUCell(4, 4)])
 def test_other_layers_that_read_a_recurrent_one_are_not_overlooked(between):
     net = nn.Sequential()
     net.gru, net.other, net.fc = nn.GRU(3, 4, batch_first=True), between, nn.Linear(4, 2)

@@ -101,11 +101,11 @@ def test_modules_of_another_kind_are_refused(nets):
     with pytest.raises(GrowthError, match=r"no module 'layer1\.7\.conv1'"):
         conv_pair(net, "layer1.7", "layer1.7.conv1", None, "layer1.0.conv2", 0)
     gru = nets.build("gru").net
-    with pytest.raises(GrowthError, match=r"only nn\.GRU and nn\.Linear can read a GRU"):
+    with pytest.raises(GrowthError, match=r"only nn\.GRU, nn\.LSTM and nn\.Linear can read"):
         hidden(gru, "gru.0", "layers.0", ["layers"], 0)
     with pytest.raises(GrowthError, match="no multiple of the layer's 4"):
         hidden(gru, "gru.0", "layers.0", ["layers.2"], 0)
-    net = nn.Sequential(nn.LSTM(3, 4))
+    net = nn.Sequential(nn.RNN(3, 4))
     with pytest.raises(GrowthError, match="no site that can grow"):
         find_sites(net)
     declare_(gru, lambda net: [hidden(net, "gru", "layers.0", ["layers.1"], 0)] * 2)

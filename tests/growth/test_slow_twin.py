@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.folding import fold
 from plastsearch.growth.prune import remove_neurons_
-from plastsearch.growth.recurrent import GrownGRU, WideInputGRU
+from plastsearch.growth.recurrent.layers import GrownRecurrent, WideInput
 from plastsearch.growth.site import declare_, hidden
 from plastsearch.growth.stack import unstack_
 from plastsearch.growth.survey import find_sites
@@ -46,7 +46,7 @@ def layers_of(module: nn.Module) -> list[tuple[nn.GRU, list[dict[str, Tensor]]]]
     """The ordinary layer under all blocks, and what each block adds, the oldest first."""
     added = []
     while not isinstance(module, nn.GRU):
-        assert isinstance(module, GrownGRU | WideInputGRU)
+        assert isinstance(module, GrownRecurrent | WideInput)
         added.append((module, dict(module.named_parameters(recurse=False))))
         module = module.base
     return module, added[::-1]
@@ -61,7 +61,7 @@ def slow_layer(module: nn.Module, x_TF: Tensor, first: Tensor | None, gone: list
         b_in, b_hid = getattr(base, f"bias_ih_l0{back}"), getattr(base, f"bias_hh_l0{back}")
         w = [list(u_in.chunk(3)), list(b_in.chunk(3)), list(u_hid.chunk(3)), list(b_hid.chunk(3))]
         for block, own in added:
-            if isinstance(block, WideInputGRU):
+            if isinstance(block, WideInput):
                 columns = own[f"weight_ih_l0{back}"].chunk(3)
                 for g in range(3):  # the reader's input lists, for each of its gates, old features and then new ones
                     old = w[0][g].unflatten(1, (block.gates, -1))

@@ -61,7 +61,7 @@ def test_what_yaml_allows_and_a_space_does_not_is_noted(read, text, words):
 def test_a_small_file_cannot_unfold_without_end(read):
     levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
-    with pytest.raises(SpecError, match=f"more than {MOST_VALUES} values"):
+    with pytest.raises(SpecError, match=f"more than {MOST_VALUES:,} values"):
         read("\n".join(levels))
 
 

@@ -25,7 +25,7 @@ UNUSUAL = {
     "layers": ("gru.0", "gru.1"), "neurons": 8, "operator": "parallel", "init": "orthogonal", "regime": "unfrozen",
     "lateral": "both", "criterion": "random", "pool": "added", "keep": 0.5, "compensate": "mean",
     "calibration_clips": 64, "rank": 3, "lora_on": "all", "lora_share": 0.25, "last_k": 1, "truncate_to": 1,
-    "adaptive_steps": 2, "adaptive_score": "natural",
+    "adaptive_steps": 2, "adaptive_score": "natural", "kernel": 7,
 }  # fmt: skip
 
 
@@ -56,7 +56,8 @@ def test_what_a_method_reads_changes_its_stages(method):
     whole |= {key: value for key, value in UNUSUAL.items() if key != "init"}
     unranked = {name for stage in METHODS[method].stages for name in CHANGES[stage.change].unranked_reads}
     for name in METHODS[method].reads:
-        config = TrialConfig.model_validate(whole | ({"rank": None} if name in unranked else {}))
+        rings = {"operator": "ring"} if name == "kernel" else {}
+        config = TrialConfig.model_validate(whole | rings | ({"rank": None} if name in unranked else {}))
         other = TrialConfig.model_validate(
             config.model_dump(by_alias=True) | {name: TrialConfig.model_fields[name].default}
         )

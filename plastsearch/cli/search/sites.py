@@ -9,7 +9,7 @@ from plastsearch.cli.output import console, print_json, print_listing
 from plastsearch.documents import Table
 from plastsearch.spec.vocabulary import Model
 
-COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "`neurons` counts")
+COLUMNS = ("site", "kind", "width", "in steps of", "parameters per neuron", "kernel", "`neurons` counts")
 
 
 def sites(
@@ -51,17 +51,21 @@ def sites(
                 "step": row.step,
                 "counts": UNITS[row.kind],
                 "parameters_per_neuron": row.parameters_per_neuron,
+                "kernel": row.kernel,
             }
             for row in found
         ]
         plain = config.model_dump(mode="json", by_alias=True)
         print_json({"model": plain, "sites": listed, "missing": missing})
         return
+    kernels = any(row.kernel for row in found)
     rows = tuple(
-        (row.name, row.kind, f"{row.neurons:,}", str(row.step), f"{row.parameters_per_neuron:,.0f}", UNITS[row.kind])
+        (row.name, row.kind, f"{row.neurons:,}", str(row.step), f"{row.parameters_per_neuron:,.0f}",
+         *([str(row.kernel or "-")] if kernels else []), UNITS[row.kind])
         for row in found
-    )
+    )  # fmt: skip
+    columns = COLUMNS if kernels else tuple(name for name in COLUMNS if name != "kernel")
     title = f"{model} from {source}" if source else f"{model}, preset {preset}"
-    print_listing(Table(COLUMNS, rows, frozenset({"site", "kind", "`neurons` counts"})), title)
+    print_listing(Table(columns, rows, frozenset({"site", "kind", "`neurons` counts"})), title)
     for reason in missing:
         console().print(f"Note: {reason}.")

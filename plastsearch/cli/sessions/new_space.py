@@ -59,6 +59,7 @@ _SITES = {
     "wav2vec2": ('"encoder.*.ffn"', "feed-forward layers; encoder.*.attention for whole heads"),
     "resnet18": ('"layer{1..4}.*"', "inner channels of its blocks"),
     "grnn": ('"gru.*"', "hidden units of its layers"),
+    "cnn": ('"conv.*"', "channels between its convolutions"),
 }
 _OBJECTIVES: dict[str, Sequence[str]] = {
     "all": ("backward_ratio", "params_total"), "training": ("backward_ratio",), "size": ("params_total",),
@@ -145,6 +146,7 @@ def _question(answers: Answers) -> str:
         "wav2vec2": "encoder layers of Wav2Vec 2.0",
         "resnet18": "stages of a ResNet18",
         "grnn": "layers of a GRNN",
+        "cnn": "convolutions of a small network",
     }
     where = "generated speech" if answers.corpus == "synthetic" else answers.corpus
     return f"On {where}, which {parts[answers.model]} should grow, by how many neurons, and what should be pruned?"

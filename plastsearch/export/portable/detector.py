@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from plastsearch.export.portable.clips import AGGREGATIONS, aggregate, cut, starts
+from plastsearch.export.portable.cnn import CNN
 from plastsearch.export.portable.conformer import Conformer
 from plastsearch.export.portable.encoder import Encoder
 from plastsearch.export.portable.grnn import GRNN
@@ -24,6 +25,7 @@ from plastsearch.export.portable.sound import at_rate, read_wave
 from plastsearch.export.portable.weights import read_tensors
 
 NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
+    "cnn": CNN,
     "conformer": Conformer,
     "encoder": Encoder,
     "grnn": GRNN,

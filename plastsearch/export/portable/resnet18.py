@@ -13,16 +13,17 @@ from plastsearch.export.portable.spiking import LIF
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut; a spiking one has its neurons before the sum, else behind it."""
+    """Two convolutions beside a shortcut; a spiking one has its neurons before the sum, else behind it."""
 
     def __init__(self, shape: dict[str, Any], spikes: dict[str, Any] | None) -> None:
         super().__init__()
         inputs, inner, outputs, stride = shape["inputs"], shape["inner"], shape["outputs"], shape["stride"]
+        first, second = shape.get("kernels", (3, 3))
         self.spiking = spikes is not None
         self.relu = nn.ReLU() if spikes is None else LIF(spikes)
-        self.conv1 = nn.Conv2d(inputs, inner, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, inner, first, stride, first // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, outputs, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(inner, outputs, second, 1, second // 2, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if shape["downsample"]:
