@@ -19,6 +19,7 @@ from plastsearch.report.front_section import WORDS, front_section, front_table
 from plastsearch.report.learnt import learnt
 from plastsearch.report.losses import losses, saved, took, warnings
 from plastsearch.report.methods import data_of, methods
+from plastsearch.report.newborns import newborns
 from plastsearch.report.paper_section import Gathered, attacks, criteria, gather, paper, placing, ranks_blocks
 from plastsearch.report.reproduced import reproduced
 from plastsearch.report.trust import trust
@@ -51,6 +52,7 @@ def report(results: Results, under: Sequence[tuple[str, float]] = (), gathered: 
         *trust(results),
         *foretelling(results),
         *_growth(results),
+        *newborns(results),
         *learnt(results),
         *finalist_blocks(results),
         *reproduced(results),

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
-from plastsearch.spec.methods import CHANGES, METHODS, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
+from plastsearch.spec.methods import CHANGES, METHODS, NEWBORN, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
 
-UNREAD_BY_RINGS = ("init", "lateral", "criterion", "pool", "compensate")
+UNREAD_BY_RINGS = ("init", "lateral", "criterion", "pool", "compensate", *NEWBORN)
 
 
 def canonical(config: TrialConfig, order: Sequence[str]) -> TrialConfig:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast
 
-from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.config import TrialConfig, usual
 from plastsearch.spec.vocabulary import Method, Model
 
 StageName = Literal["train", "dropin", "retrain", "prune", "consolidate"]
@@ -174,6 +174,12 @@ OWN_SETTINGS = tuple(name for name in TrialConfig.model_fields if any(name in on
 def reads(method: str, setting: str) -> bool:
     """Whether a method takes any notice of a setting."""
     return setting not in OWN_SETTINGS or setting in facts(method).reads
+
+
+def for_newborns(config: TrialConfig) -> list[str]:
+    """What new neurons get that they usually do not, in words."""
+    read = () if config.rings() else facts(config.method).newborn_reads
+    return [f"{name} {getattr(config, name)}" for name in read if getattr(config, name) != usual(name)]
 
 
 def facts(method: str) -> MethodFacts:

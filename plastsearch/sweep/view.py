@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 from plastsearch.execute.own_figures import GPU_USE
 from plastsearch.pareto.foretelling import words as halting_words
 from plastsearch.pareto.noise import Noise, words
-from plastsearch.spec.methods import UNTOUCHED, Runs, facts, reads
+from plastsearch.spec.methods import UNTOUCHED, Runs, facts, for_newborns, reads
 from plastsearch.spec.sweep import Halt
 from plastsearch.sweep.expected import Expected, expected
 from plastsearch.sweep.waiting import FirstStages
@@ -270,7 +270,8 @@ def describe(record: TrialRecord) -> str:
     names = ("regime", "criterion", "rank", "lora_share", "last_k", "truncate_to")
     unread = ("criterion",) if config.rings() else ()
     shown = (getattr(config, name) for name in names if reads(config.method, name) and name not in unread)
-    return " ".join([*words, *(str(value) for value in shown if value is not None)])
+    words += [str(value) for value in shown if value is not None]
+    return " ".join(words + for_newborns(config))
 
 
 def added(growth: Mapping[str, int]) -> str:

@@ -32,11 +32,23 @@ class _Spec(_Shape):
     halt: dict[str, JsonValue] | None = None
 
 
+class _Newborns(_Shape):
+    gradient: float | None
+    share: float
+    units: float
+
+
+class _Look(_Shape):
+    step: int
+    sites: dict[str, _Newborns] = {}
+
+
 class _Stage(_Shape):
     stage: str
     key: str
     source: str | None = Field(None, alias="from")
     seconds: float = 0.0
+    newborns: list[_Look] | None = None
 
 
 class _Insertion(_Shape):

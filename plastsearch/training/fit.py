@@ -220,7 +220,7 @@ def _watch(on: FitInputs, state: FitState) -> Mapping[str, Standing]:
         return {}
     began = time.monotonic()
     found = on.newborns()
-    state.newborns.append({"step": state.step, "sites": {name: [*vars(one).values()] for name, one in found.items()}})
+    state.newborns.append({"step": state.step, "sites": {name: {**vars(one)} for name, one in found.items()}})
     state.watched_s += time.monotonic() - began
     return found
 

@@ -49,6 +49,7 @@ class Standing:
 
     gradient: float | None  # root mean square gradient of a newborn over that of an incumbent; None: those have none
     share: float  # of the squared output that the layers behind it get from the site
+    units: float  # their share of the site's units
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,8 @@ def _standing(site: Site, new: int, gradients: _Gradients, outputs: list[tuple[T
     incumbents = float(sum(one for one, _ in outputs))
     newborns = float(sum(one for _, one in outputs))
     whole = incumbents + newborns
-    return Standing(float((born / old).sqrt()) if float(old) else None, newborns / whole if whole else 0.0)
+    ratio = float((born / old).sqrt()) if float(old) else None
+    return Standing(ratio, newborns / whole if whole else 0.0, new / site.units)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def stages_of(config: TrialConfig, n_clips: int) -> tuple[Stage, ...]:
     counts = [steps.get(part.stage, 0) for part in parts]
     made = [
         Stage(part.stage, part.change, _learns(part, config), count, config.train.lr * ratios.get(part.stage, 0.0),
-              first, newborn=METHODS[config.method].newborn_reads if part.stage == "retrain" else (),
+              first, newborn=_newborn_reads(config) if part.stage == "retrain" else (),
               beside=part.stage == "retrain" and shows_newborns(config))
         for part, count, first in zip(parts, counts, accumulate(counts, initial=0), strict=False)
     ]  # fmt: skip
@@ -173,7 +173,7 @@ def _spiking_refused(config: TrialConfig) -> str | None:
 
 def _newborns_refused(config: TrialConfig) -> str | None:
     """What cannot be done for the sake of new neurons."""
-    reads = METHODS[config.method].newborn_reads
+    reads = _newborn_reads(config)
     gated = "newborn_gate" in reads and config.newborn_gate == "learned"
     inherits = "newborn_state" in reads and config.newborn_state == "inherited"
     what = "newborn_gate: learned" if gated else "newborn_state: inherited"
@@ -187,11 +187,16 @@ def _newborns_refused(config: TrialConfig) -> str | None:
     return None
 
 
+def _newborn_reads(config: TrialConfig) -> tuple[str, ...]:
+    """Settings of new neurons that training reads; kernels grow without any."""
+    return () if config.rings() else METHODS[config.method].newborn_reads
+
+
 def shows_newborns(config: TrialConfig) -> bool:
     """Whether new neurons fold into the layers they stand beside, where they can be told from the old ones."""
     operator = METHODS[config.method].operator(config)
-    apart = operator == "stack" or (operator == "parallel" and config.model.name == "grnn")
-    return bool(METHODS[config.method].newborn_reads) and not apart
+    apart = operator in ("stack", "ring") or (operator == "parallel" and config.model.name == "grnn")
+    return bool(_newborn_reads(config)) and not apart
 
 
 def _cnn_refused(config: TrialConfig) -> str | None:

@@ -1,10 +1,11 @@
 """What a stage reports: its metrics, and what its record says beside them."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from plastsearch.training.newborns import Standing
 from plastsearch.training.state import Quality
 from plastsearch.trial import scoring
 from plastsearch.trial.networks import Changed
@@ -33,7 +34,7 @@ class TrainingDetails:
     unequal_budget: bool | None
     averaged: int | None = None  # best states whose mean the stage ended with, if it did
     ranks_left: Mapping[str, int] | None = None  # by layer, where AdaLoRA took ranks away
-    newborns: list[dict[str, Any]] | None = None  # step, and by site: ratio of gradients, share of the output
+    newborns: list[dict[str, Any]] | None = None  # step, and by site the fields of training.newborns.Standing
     newborn_seconds: float | None = None  # of `fit_seconds`, to find that out
 
 
@@ -75,11 +76,11 @@ class StageResult:
         return (vars(changed) if changed else {}) | facts
 
 
-def newborn_metrics(sites: Iterable[Sequence[float | None]]) -> dict[str, float]:
-    """Means over the sites of how newborns stand there, from their gradients' ratios and shares of the output."""
-    pairs = [tuple(site) for site in sites]
-    ratios = [ratio for ratio, _ in pairs if ratio is not None]
-    found = {"newborn_share": statistics.fmean(share or 0.0 for _, share in pairs)} if pairs else {}
+def newborn_metrics(sites: Iterable[Standing]) -> dict[str, float]:
+    """Means over the sites of how newborns stand there."""
+    every = list(sites)
+    ratios = [one.gradient for one in every if one.gradient is not None]
+    found = {"newborn_share": statistics.fmean(one.share for one in every)} if every else {}
     return ({"newborn_gradient": statistics.fmean(ratios)} if ratios else {}) | found
 
 

@@ -101,7 +101,7 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
             finished: StageResult = end.value
             break
         found = {"train_loss": progress.train_loss, "dev_eer": progress.quality.eer, "dev_loss": progress.quality.loss}
-        found |= newborn_metrics([one.gradient, one.share] for one in progress.newborns.values())
+        found |= newborn_metrics(progress.newborns.values())
         yield trial.report(stage.name, done + progress.step, found)
     seconds = max(time.monotonic() - began, finished.fit_seconds)
     gpus = trial.context.settings.gpu_share if trial.context.device.type == "cuda" else 0.0

@@ -82,7 +82,9 @@ def _train_(
         state = yield from fit(on, _fit_settings(context, stage), checkpoints, context.stop, _known(context, before))
     assert state.best is not None  # every stage evaluates before its first step and after its last
     metrics = {"dev_eer": state.best.eer, "dev_loss": state.best.loss, "train_loss": state.train_loss}
-    metrics |= newborn_metrics(state.newborns[-1]["sites"].values()) if state.newborns else {}
+    metrics |= (
+        newborn_metrics(Standing(**one) for one in state.newborns[-1]["sites"].values()) if state.newborns else {}
+    )
     metrics |= memory.metrics() | spikes(context, module)
     _, _, eer, loss = state.history[0]
     short = f"retried with {state.micro} micro-batches of the same effective batch" if state.halved else None

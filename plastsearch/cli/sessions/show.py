@@ -13,6 +13,7 @@ from plastsearch.choose.growth import Grown, grown_sites, growth
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.report.front_section import WORDS, front_table
+from plastsearch.report.newborns import of_trial
 from plastsearch.report.publish import report_json
 from plastsearch.report.sections import SPACE_FILE, finalist_blocks, opening
 from plastsearch.report.verdict import verdict
@@ -86,6 +87,7 @@ def trial_blocks(results: Results, row: TrialRow) -> list[Block]:
         *_growth_blocks(row),
         *_metric_blocks(results, row),
         *_stage_blocks(row),
+        *of_trial(row),
         *_further_blocks(results, row),
     ]
     warned = tuple(str(text) for text in record.details.get("warnings") or ())
