@@ -81,6 +81,28 @@ def dropin() -> Any:
     return figure
 
 
+def kernels() -> Any:
+    """A trained kernel of three by three taps, the ring of zeros around it, and what is left after the cut."""
+    figure, axes = canvas(8, 3.2)
+    for shift, size, words in (
+        (0.3, 3, "a trained kernel"),
+        (2.7, 5, "a ring of zeros, which learns"),
+        (5.9, 3, "cut back"),
+    ):
+        left, low = shift, 1.4 - 0.2 * size
+        for row in range(size):
+            for column in range(size):
+                old = size == 3 or (0 < row < 4 and 0 < column < 4)
+                place = (left + 0.4 * column, low + 0.4 * row)
+                axes.add_patch(Rectangle(place, 0.36, 0.36, fc=OLD if old else NEW, alpha=0.8 if old else 0.35))
+                if not old:
+                    axes.text(place[0] + 0.18, place[1] + 0.18, "0", ha="center", va="center", fontsize=9)
+        axes.text(left + 0.2 * size, 2.75, words, ha="center", weight="bold")
+    arrow(axes, (1.75, 1.4), (2.5, 1.4))
+    arrow(axes, (4.9, 1.4), (5.65, 1.4))
+    return figure
+
+
 def plasticity() -> Any:
     """Neurons of one site over the stages, old and new."""
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
@@ -240,6 +262,7 @@ def fairness() -> Any:
 
 DRAWINGS: dict[str, Callable[[], Any]] = {
     "dropin": dropin,
+    "kernels": kernels,
     "plasticity": plasticity,
     "frozen_prefix": frozen_prefix,
     "stage_sharing": stage_sharing,

@@ -10,6 +10,7 @@ import typer
 
 from plastsearch.cli import completing
 from plastsearch.files import folder_name, recordable
+from plastsearch.spec.limits import MOST_SEED
 from plastsearch.spec.vocabulary import Preset as PresetName
 
 
@@ -64,6 +65,10 @@ _DRIVER = "Where and how it runs"
 _OUTPUT = "Output"
 
 Trials = Annotated[int | None, typer.Option(min=1, help="How many, short for --set search.trials=N.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=MOST_SEED, help="Of search and trials, short for --set search.seed=N --set base.seed=N."),
+]
 Name = Annotated[
     str | None,
     typer.Option(callback=folder_name, help="The sweep's folder below --out; else the space's name."),

@@ -99,7 +99,16 @@ def _check_generated_attacks(layout: str, held_out: Collection[str]) -> None:
 
 def source_of(data: DataRequest) -> Source:
     """The part of a request that names files."""
-    return Source(data.corpus, data.root, data.variant, data.manifest, data.seed, data.clips, data.difficulty)
+    return Source(
+        data.corpus,
+        data.root,
+        data.variant,
+        data.manifest,
+        data.seed,
+        data.clips,
+        data.difficulty,
+        data.speech_s,
+    )
 
 
 def _second(data: DataRequest, decoder: Decoder) -> Manifest:

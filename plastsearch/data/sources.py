@@ -58,6 +58,8 @@ class DataRequest(FilesRequest, Protocol):
     @property
     def difficulty(self) -> float: ...
     @property
+    def speech_s(self) -> float | None: ...
+    @property
     def search_dev(self) -> SearchDevRequest: ...
     @property
     def rate_hz(self) -> int: ...
@@ -77,6 +79,7 @@ class SyntheticCorpus:
     seed: int
     difficulty: float
     train: int
+    speech_s: float | None = None  # of every clip; None: drawn
 
     @property
     def scored(self) -> int:
@@ -88,9 +91,16 @@ class SyntheticCorpus:
         """Of all splits."""
         return self.train + 2 * self.scored
 
+    @property
+    def length_s(self) -> tuple[float, float]:
+        """The shortest and the longest clip."""
+        return (self.speech_s, self.speech_s) if self.speech_s is not None else DRAWN_S
+
     def name(self, version: int) -> str:
         """Of its folder, for a version of the generator."""
-        content = [version, self.layout, self.seed, self.train, self.scored, self.difficulty]
+        content: list[object] = [version, self.layout, self.seed, self.train, self.scored, self.difficulty]
+        if self.speech_s is not None:
+            content.append(self.speech_s)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -105,6 +115,7 @@ class Source:
     seed: int = 0
     clips: int | None = None
     difficulty: float = 0.5
+    speech_s: float | None = None
 
 
 # synthetic layout → the corpus it is read as, and the folder inside
@@ -114,6 +125,7 @@ LAYOUTS = {
     "for": ("fake_or_real", ""),
     "itw": ("in_the_wild", ""),
 }
+DRAWN_S = (1.0, 2.0)  # how long clips are, if the configuration does not say
 FEWEST_TO_SCORE = 64  # in dev and in evaluation: an EER needs some of both classes
 SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
 WRITING = "writing the synthetic corpus"
@@ -148,7 +160,8 @@ def generate(source: Source, layout: str, decoder: Decoder) -> Path:
     """The folder of a generated corpus, written once however many processes ask."""
     from plastsearch.synth.corpus import VERSION
 
-    wanted = SyntheticCorpus(layout, source.seed, source.difficulty, source.clips or SYNTHETIC_CLIPS)
+    train = source.clips or SYNTHETIC_CLIPS
+    wanted = SyntheticCorpus(layout, source.seed, source.difficulty, train, source.speech_s)
     name = wanted.name(VERSION)
     folder = decoder.cache / "synthetic" / name
     if not folder.is_dir():  # it appears complete or not at all
@@ -171,13 +184,14 @@ def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
         from plastsearch.synth.corpus import write_corpus
 
         write_corpus(
-            folder, wanted.layout, wanted.seed, difficulty=wanted.difficulty,
+            folder, wanted.layout, wanted.seed, difficulty=wanted.difficulty, length_s=wanted.length_s,
             train=wanted.train, dev=wanted.scored, eval_=wanted.scored, advance=advance,
         )  # fmt: skip
         return
     ask = {
         "folder": str(folder), "workers": workers, "layout": wanted.layout, "seed": wanted.seed,
-        "difficulty": wanted.difficulty, "train": wanted.train, "dev": wanted.scored, "eval_": wanted.scored,
+        "difficulty": wanted.difficulty, "length_s": wanted.length_s,
+        "train": wanted.train, "dev": wanted.scored, "eval_": wanted.scored,
     }  # fmt: skip
     # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
     with (

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from plastsearch.errors import PlastsearchError
 from plastsearch.export.card import PICTURE, Told, card
 from plastsearch.export.card_picture import grown_picture
-from plastsearch.export.grown import grown_sites
+from plastsearch.export.grown import pictured
 from plastsearch.export.join import joined
 from plastsearch.export.place import files_in, whole_export
 from plastsearch.export.shape import Shape, shape_of
@@ -78,7 +78,7 @@ def export(model: Model, folder: Path, asked: Asked, more: Sequence[Part] = ()) 
 def write_card(model: Model, facts: Facts, told_of_it: Told, folder: Path) -> None:
     """The card and its drawing; it names every file that was there before it."""
     with told(folder):
-        grown_picture(grown_sites(facts), facts.name, folder / PICTURE)
+        grown_picture(pictured(facts), facts.name, folder / PICTURE)
         parameters = sum(parameter.numel() for parameter in model.detector.parameters())
         (folder / CARD).write_text(card(facts, parameters, folder, told_of_it), encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Where a found model grew, site by site: neurons before, added, taken away again; for the card and its drawing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from plastsearch.models.catalog import Widths
@@ -46,6 +46,13 @@ def grown_sites(facts: Facts) -> list[GrownSite]:
         )
         for row in table_of(cast("Widths", facts.network))
     ]  # fmt: skip
+
+
+def pictured(facts: Facts) -> list[GrownSite]:
+    """The sites as a drawing of their neurons names them: larger kernels stand in the name."""
+    kernels = grown_kernels(facts)
+    taps = {name: f"{name}, kernel {left}" for name, (_, left) in kernels.items()}
+    return [replace(one, name=taps.get(one.name, one.name)) for one in grown_sites(facts)]
 
 
 def grown_kernels(facts: Facts) -> dict[str, tuple[int, int]]:

@@ -24,7 +24,9 @@ from plastsearch.models.written import read_widths
 from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.open_choices import FORMERLY, normalise_of, stem_of, unlike_before
 from plastsearch.spec.places import looks_like_path
+from plastsearch.spec.starts import STARTS
 
+COME_ALONG = Path(__file__).parent / "starts"  # a folder for each name of spec/starts.py
 # What transformers takes for keys that a config.json leaves out.
 _LEFT_OUT: Widths = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
 _LEFT_OUT_OF_CONFORMERS: Widths = {
@@ -184,18 +186,23 @@ def published(source: str | None) -> Widths | None:
 
 
 def local_folder(source: str) -> Path | None:
-    """The folder itself, or where a hub name's finished download lies here; `name@revision` asks for that revision.
+    """The folder itself, that of a start that comes along, or where a hub name's finished download lies here.
+
+    `name@revision` asks the hub for that revision.
 
     A path without a folder is an error: no hub is asked for what lies on somebody's disk.
     """
     folder = typed_path(source)
     if folder.is_dir():
         return folder
+    if source in STARTS:
+        return COME_ALONG / source
     if looks_like_path(source) or folder.exists():
         reason = "is no folder" if folder.exists() else "does not exist"
         raise PlastsearchError(
             f"model.from: {folder} {reason} on {socket.gethostname()}; name a folder with config.json and "
-            "model.safetensors that every node sees under this path, or a hub name (owner/name)"
+            "model.safetensors that every node sees under this path, a hub name (owner/name), or what comes along: "
+            f"{', '.join(STARTS)}"
         )
     name, _, revision = source.partition("@")
     download = hub_cache() / f"models--{name.replace('/', '--')}"

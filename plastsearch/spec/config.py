@@ -27,14 +27,16 @@ from plastsearch.spec.limits import (
 )
 from plastsearch.spec.open_choices import normalise_of, stem_of, unlike_before
 from plastsearch.spec.patterns import SITE_PATTERN
+from plastsearch.spec.starts import STARTS
 from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, Preset
 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
-    "train.average_best", "train.checkpoint_layers", "data.score", "kernel", "train.grow_at",
+    "train.average_best", "train.checkpoint_layers", "train.grow_at", "data.score", "data.speech_s", "kernel",
     "newborn_lr_ratio", "newborn_state", "newborn_gate",
 )  # fmt: skip
+LATER_OF_DATA = {"score": "head", "speech_s": None}  # the same in the part that names a corpus
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
 OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
@@ -71,8 +73,8 @@ class ModelConfig(Closed):
     """The network; wav2vec2 also stands for HuBERT, WavLM and W2V-BERT, whose weights `from` names."""
     preset: Preset = "tiny"
     """How large it is where `from` names no weights."""
-    from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr"])
-    """A folder with weights, or a hub name; null: random weights."""
+    from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr", "tiny-speech"])
+    """A folder with weights, a hub name, or tiny-speech, which comes along; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
     """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18 and cnn, lfcc for grnn)."""
     normalise: Literal["none", "corpus", "clip"] | None = None
@@ -126,6 +128,8 @@ class ModelConfig(Closed):
             settings["stem"] = stem_of(self.name, self.preset, self.activation, self.stem)
         else:
             settings |= {"normalise": self.normalise, "stem": self.stem}
+        if self.from_ is not None and self.from_ in STARTS:
+            plain["weights"] = STARTS[self.from_]
         return plain | unlike_before(settings)
 
 
@@ -163,6 +167,8 @@ class DataConfig(Closed):
     """synthetic: training clips; elsewhere at most so many, in equal shares of classes and attacks. null: all."""
     difficulty: float = Field(0.5, ge=0, le=1)
     """synthetic: how hard it is to tell the classes apart."""
+    speech_s: float | None = Field(None, ge=0.2, le=60)
+    """synthetic: seconds that every clip lasts; null: one to two, drawn (for-2sec and for-rerec: two)."""
     search_dev: SearchDev = SearchDev()
     """What the search may score on: never the evaluation split."""
     rate_hz: int = Field(16_000, ge=1, le=MOST_RATE_HZ)
@@ -185,7 +191,7 @@ class DataConfig(Closed):
     def identity(self) -> dict[str, object]:
         """Plain data for hashes: settings that came later are left out at their defaults."""
         plain = self.model_dump(mode="json", by_alias=True)
-        return {name: value for name, value in plain.items() if name != "score" or value != "head"}
+        return {name: value for name, value in plain.items() if LATER_OF_DATA.get(name, ...) != value}
 
     @field_validator("crops", mode="before")
     @classmethod

@@ -18,9 +18,9 @@ Learns = Literal["all", "regime", "new", "top", "survivors", "nothing"]
 Adds = Literal["nothing", "neurons", "layers", "adapters"]
 Control = Literal["baseline", "lora", "adalora", "random"]
 
-NEWBORN = ("newborn_lr_ratio", "newborn_state", "newborn_gate")
 WIDTHS = ("layers", "neurons")
 PLACES = (*WIDTHS, "kernel")  # where something is added, and how much of it
+NEWBORN = ("newborn_lr_ratio", "newborn_state", "newborn_gate")
 CALIBRATION = ("calibration_clips", "train.loss", "data.balance")  # training clips and the loss on them
 
 

@@ -6,7 +6,7 @@ The signals live in speech.py, attacks.py and rooms.py, the layouts in layouts.p
 """
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -18,13 +18,14 @@ from plastsearch.audio import write_audio
 from plastsearch.errors import DataError
 from plastsearch.files import whole_folder
 from plastsearch.synth import rooms
-from plastsearch.synth.attacks import KNOWN, UNKNOWN, Material
+from plastsearch.synth.attacks import KNOWN, UNKNOWN, Attack, Material
 from plastsearch.synth.layouts import LAYOUTS, ClipRecipe, Counts
 from plastsearch.synth.speech import draw_speaker, speak
 
 Floats = NDArray[np.float64]
 VERSION = 5  # part of every cache key: raised whenever a generated sample changes
 RATE_HZ = 16_000
+ATTACKS = KNOWN | UNKNOWN
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
 T60_S = {"a": (0.05, 0.2), "b": (0.2, 0.6), "c": (0.6, 1.0)}
 DISTANCE_M = {"a": (0.1, 0.5), "b": (0.5, 1.0), "c": (1.0, 1.5)}
@@ -68,7 +69,13 @@ def write_corpus(
                 advance(done)
 
 
-def render(recipe: ClipRecipe, seed: int, difficulty: float, length_s: tuple[float, float]) -> NDArray[np.float32]:
+def render(
+    recipe: ClipRecipe,
+    seed: int,
+    difficulty: float,
+    length_s: tuple[float, float],
+    attacks: Mapping[str, Attack] = ATTACKS,
+) -> NDArray[np.float32]:
     """The waveform of one planned clip, from its own random stream."""
     rng = np.random.default_rng([seed, 1, recipe.number])
     n_samples = round((recipe.length_s or rng.uniform(*length_s)) * RATE_HZ)
@@ -85,14 +92,14 @@ def render(recipe: ClipRecipe, seed: int, difficulty: float, length_s: tuple[flo
         if recipe.attack != "-":
             other = partial(speak, speaker, other_rng, n_samples, RATE_HZ)
             material = Material(target, other, speaker, RATE_HZ, attack_rng)
-            wave_T = _spoofed(material, recipe.attack, strength)
+            wave_T = _spoofed(material, attacks[recipe.attack], strength)
         wave_T = rooms.reverberate(wave_T, _booth(room_rng))
     wave_T = rooms.channel(wave_T, channel_rng, RATE_HZ, snr_db)
     return rooms.at_level(wave_T, level_db).astype(np.float32)
 
 
-def _spoofed(material: Material, attack: str, strength: float) -> Floats:
-    made = np.asarray((KNOWN | UNKNOWN)[attack](material, strength), np.float64)
+def _spoofed(material: Material, attack: Attack, strength: float) -> Floats:
+    made = np.asarray(attack(material, strength), np.float64)
     return rooms.like(made, material.target.wave, RATE_HZ)
 
 

@@ -113,14 +113,15 @@ def _einsum(out: Tensor, equation: str, *operands: Any) -> int:
     return total * _learning(*both)
 
 
-def _gru(_: object, input: Tensor, *rest: Any) -> int:
+def _recurrent(_: object, input: Tensor, *rest: Any) -> int:
     """Input and hidden products of every frame and direction; the state before the first frame rarely learns."""
-    if isinstance(rest[1], Tensor):  # packed: rows of all frames, and how many clips each frame has
-        counts, hx, weights, _, layers, _, _, both_ways = rest
+    if isinstance(rest[0], Tensor) and not rest[0].is_floating_point():  # packed: how many clips each frame has
+        counts, given, weights, _, layers, _, _, both_ways = rest
         rows, clips = input.shape[0], int(counts[0])
     else:
-        hx, weights, _, layers, _, _, both_ways, batch_first = rest
+        given, weights, _, layers, _, _, both_ways, batch_first = rest
         rows, clips = input.shape[0] * input.shape[1], input.shape[0 if batch_first else 1]
+    hx = given if isinstance(given, Tensor) else given[0]  # of an LSTM: what its cells hold meets no weight
     runs = layers * (1 + both_ways)
     each = [weights[at : at + len(weights) // runs] for at in range(0, len(weights), len(weights) // runs)]
     total = 0
@@ -146,10 +147,10 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     functional.scaled_dot_product_attention: _attention,
     functional.multi_head_attention_forward: _attention_with_projections,
     torch.functional.einsum: _einsum,
-    torch.gru: _gru,
+    **dict.fromkeys((torch.gru, torch.lstm), _recurrent),
 }
 # Products that no network here computes: better an error than a figure without them.
 UNKNOWN = frozenset({
     functional.conv3d, functional.conv_transpose1d, functional.conv_transpose2d, functional.bilinear,
-    torch.functional.tensordot, torch.lstm, torch.rnn_tanh, torch.rnn_relu,
+    torch.functional.tensordot, torch.rnn_tanh, torch.rnn_relu,
 })  # fmt: skip

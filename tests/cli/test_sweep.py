@@ -102,7 +102,7 @@ def test_an_unknown_executor_is_refused(sweep):
 
 
 def test_overrides_are_kept_with_the_results(sweep, tmp_path):
-    sweep("--trials", "2", "--no-finalists", "--set", "space.neurons.high=32", "--name", "other")
+    sweep("--trials", "2", "--no-finalists", "--set", "space.neurons.high=32", "--seed", "7", "--name", "other")
     head = json.loads((tmp_path / "runs" / "other" / "trials.jsonl").read_text().splitlines()[0])
-    assert head["overrides"] == ["space.neurons.high=32", "search.trials=2"]
+    assert head["overrides"] == ["space.neurons.high=32", "search.trials=2", "search.seed=7", "base.seed=7"]
     assert head["spec"]["space"]["neurons"]["high"] == 32

@@ -15,8 +15,9 @@ from plastsearch.export.arena import Submission, slug, write_arena
 from plastsearch.export.arena_scores import Entry
 from plastsearch.export.attack_intervals import with_attack_intervals
 from plastsearch.export.card import Told, card
-from plastsearch.export.grown import grown_sites
+from plastsearch.export.grown import grown_sites, pictured
 from plastsearch.use.references import parse
+from tests.export.made_models import built, model_of
 
 
 @pytest.mark.parametrize("network", ["grnn", "resnet18", "wav2vec2"])
@@ -44,6 +45,17 @@ def test_a_card_has_a_front_matter_that_yaml_reads_and_rates_with_intervals(foun
         low, high = facts.found["attack_intervals"]["dev"][attack]
         assert low <= high
         assert f"| {attack} | {rate:.2f} [{low:.2f}, {high:.2f}] |" in body
+
+
+def test_larger_kernels_stand_in_card_and_drawing(tmp_path):
+    stages = [{"stage": "dropin", "kernels": {"layer1.1": 5, "layer3.0": 7}},
+              {"stage": "prune", "kernels": {"layer1.1": 3, "layer3.0": 5}}]  # fmt: skip
+    facts = model_of(built("resnet18"), found={"stages": stages}).facts
+    text = card(facts, 1, tmp_path)
+    assert "| layer1.1 | 5 | 3 |" in text
+    assert "| layer3.0 | 7 | 5 |" in text
+    names = [one.name for one in pictured(facts)]
+    assert names[:2] == ["layer1.0", "layer1.1, kernel 3"]
 
 
 def test_the_hubs_own_reader_takes_the_card(found_root, tmp_path):

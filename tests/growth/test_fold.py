@@ -1,6 +1,7 @@
 """A folded network is an ordinary one that computes the same; pruned to its old widths it is the old architecture."""
 
 import copy
+from itertools import permutations
 
 import pytest
 import torch
@@ -121,3 +122,18 @@ def test_a_folded_network_has_no_blocks_and_learns(nets):
     assert not outermost(folded)
     assert all(parameter.requires_grad for parameter in folded.parameters())
     nn.functional.cross_entropy(folded(case.x), case.labels).backward()
+
+
+@pytest.mark.parametrize("order", list(permutations(("conv.0", "conv.1", "lstm.0"))))
+def test_rows_one_behind_the_other_fold_whatever_grew_first(nets, order):
+    """A convolution that one row's neurons leave is the one that another's enter: blocks of both stand around it."""
+    case = nets.build("lcnn")
+    before = case.net(case.x)
+    for name in order:
+        add_neurons_(case.net, {name: 2}, mode="frozen")
+    add_neurons_(case.net, dict.fromkeys(order, 1), mode="frozen")
+    close(case.net(case.x), before)
+    nets.stir_(case.net)
+    whole = fold(case.net, case.x)
+    close(whole(case.x), case.net(case.x))
+    assert [site.units for site in find_sites(whole).values()] == [7, 9, 8]

@@ -155,6 +155,7 @@ def test_the_command_needs_no_torch_and_gives_one_document() -> None:
         "name": "encoder.0.ffn",
         "kind": "ffn",
         "neurons": 3072,
+        "kernel": None,
         "units": 3072,
         "step": 1,
         "counts": "intermediate units",

@@ -71,7 +71,7 @@ def test_no_hub_is_asked_for_what_looks_like_a_path(source: str, monkeypatch: py
     monkeypatch.setattr("huggingface_hub.snapshot_download", asked)
     for look in (fetch, weights_id, lambda name: site_table(ModelConfig.model_validate({"from": name}))):
         with pytest.raises(
-            PlastsearchError, match=r"model\.from: .* does not exist on .*; name a folder .* or a hub name"
+            PlastsearchError, match=r"model\.from: .* does not exist on .*; name a folder .*, a hub name"
         ):
             look(source)
     with pytest.raises(PlastsearchError, match="does not exist on"):

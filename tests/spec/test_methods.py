@@ -25,8 +25,9 @@ UNUSUAL = {
     "layers": ("gru.0", "gru.1"), "neurons": 8, "operator": "parallel", "init": "orthogonal", "regime": "unfrozen",
     "lateral": "both", "criterion": "random", "pool": "added", "keep": 0.5, "compensate": "mean",
     "calibration_clips": 64, "rank": 3, "lora_on": "all", "lora_share": 0.25, "last_k": 1, "truncate_to": 1,
-    "adaptive_steps": 2, "adaptive_score": "natural", "newborn_lr_ratio": 2.0, "newborn_state": "inherited",
-    "newborn_gate": "learned", "kernel": 7,
+    "adaptive_steps": 2, "adaptive_score": "natural", "kernel": 7,
+    "newborn_lr_ratio": 2.0, "newborn_state": "inherited",
+    "newborn_gate": "learned",
 }  # fmt: skip
 
 

@@ -90,6 +90,27 @@ def test_recurrent_layers(kind: str, ways: tuple[bool, ...]) -> None:
 
 
 @pytest.mark.parametrize("ways", variants(4))
+@pytest.mark.parametrize("kind", ["batch_first", "both ways", "two layers", "packed"])
+def test_layers_of_lstm_cost_four_thirds_of_those_of_gru(kind: str, ways: tuple[bool, ...]) -> None:
+    """Four gates instead of three, the same products for each; what the cells hold meets no weight."""
+    settings = {"batch_first": kind == "batch_first", "bidirectional": kind == "both ways"}
+    layers = [cell(5, 4, 2 if kind == "two layers" else 1, **settings) for cell in (nn.GRU, nn.LSTM)]
+    for layer in layers:
+        for name, parameter in layer.named_parameters():
+            parameter.requires_grad_(ways[0] if "_ih" in name else ways[1])
+    state = torch.zeros(2 if kind in ("both ways", "two layers") else 1, 3, 4, requires_grad=ways[2])
+    x = torch.randn(*((3, 7) if kind == "batch_first" else (7, 3)), 5, requires_grad=ways[3])
+    clips = [torch.randn(length, 5, requires_grad=ways[3]) for length in (7, 4, 2)]
+    read = pack_sequence(clips) if kind == "packed" else x
+    gru, lstm = (
+        backward_gflop(lambda layer=layer, first=first: layer(read, first)[0])
+        for layer, first in zip(layers, (state, (state, torch.zeros_like(state))), strict=True)
+    )
+    assert lstm == pytest.approx(4 / 3 * gru)
+    assert (lstm > 0) == any(ways)
+
+
+@pytest.mark.parametrize("ways", variants(4))
 def test_attention_fused_or_not(ways: tuple[bool, ...]) -> None:
     q, k, v = (torch.randn(2, 3, frames, 8, requires_grad=way) for frames, way in zip((9, 7, 7), ways[:3], strict=True))
     mask = torch.randn(2, 3, 9, 7, requires_grad=ways[3])
@@ -192,6 +213,6 @@ def test_one_forward_pass_is_all_it_takes() -> None:
 
 
 def test_what_has_no_formula_is_said_rather_than_left_out() -> None:
-    lstm = nn.LSTM(3, 4)
-    with pytest.raises(TrialError, match="no formula for lstm; add one to trial/operations"):
-        backward_gflop(lambda: lstm(torch.ones(5, 2, 3))[0].sum())
+    rnn = nn.RNN(3, 4)
+    with pytest.raises(TrialError, match="no formula for rnn_tanh; add one to trial/operations"):
+        backward_gflop(lambda: rnn(torch.ones(5, 2, 3))[0].sum())

@@ -15,6 +15,7 @@ def sweep(
     space: options.Space,
     sets: options.Sets = None,
     trials: options.Trials = None,
+    seed: options.Seed = None,
     name: options.Name = None,
     out: options.Out = Path("plastsearch-runs"),
     resume: options.Resume = False,
@@ -50,7 +51,7 @@ def sweep(
         address_of(mlflow)  # a variable that is not set shows before anything runs
     if price and not dry_run:
         raise PlastsearchError("--price: tells what a dry run would cost; add --dry-run, or leave it out")
-    short = {"search.trials": trials, "search.parallel": parallel}
+    short = {"search.trials": trials, "search.seed": seed, "base.seed": seed, "search.parallel": parallel}
     overrides = [*(sets or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     from plastsearch.preflight.machine import check_limits
 
