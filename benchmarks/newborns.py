@@ -89,7 +89,7 @@ def run(config: TrialConfig, settings: RunSettings) -> End:
 
 
 def configured(arm: Mapping[str, Any], regime: str, seed: int, steps: int, corpus: Path) -> TrialConfig:
-    """One trial of a small network: a third as many new neurons as old ones at three sites."""
+    """One trial of a small network: 16 new neurons at each of three sites."""
     own = {name: value for name, value in arm.items() if name != "grow_at"}
     shares = {"train": 0.5, "retrain": 0.5, "consolidate": 0.0}
     return TrialConfig.model_validate({
