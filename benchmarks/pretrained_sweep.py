@@ -1,8 +1,8 @@
-"""Whether the default sweep answers its question: how far its trials differ by configuration, and how far by luck.
+"""Whether w2v_start.yaml answers its question: how far its trials differ by configuration, and how far by luck.
 
-    for seed in 0 1 2; do plastsearch sweep search_spaces/w2v_layers.yaml --name seed$seed --set search.seed=$seed; done
-    plastsearch noise search_spaces/w2v_layers.yaml --name within -k 16 --seeds 3
-    python benchmarks/default_sweep.py plastsearch-runs/seed{0,1,2} --noise plastsearch-runs/within
+    for seed in 0 1 2; do plastsearch sweep search_spaces/w2v_start.yaml --name seed$seed --seed $seed; done
+    plastsearch noise search_spaces/w2v_start.yaml --name within -k 16 --seeds 3
+    python benchmarks/pretrained_sweep.py plastsearch-runs/seed{0,1,2} --noise plastsearch-runs/within
 
 Reads folders of sweeps, and runs nothing. Reliability of a sweep is the one that the tool prints: finalists are further
 seeds of their trials. Within one regime too few trials of a sweep run twice, so that is read off the runs of `noise`.
@@ -27,7 +27,7 @@ REGIMES = ("frozen", "unfrozen")
 def main() -> None:
     """Print the tables and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of the default sweep, run with other seeds")
+    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of its sweeps, run with other seeds")
     parser.add_argument("--noise", type=Path, help="folder of `plastsearch noise` over the same space")
     given = parser.parse_args()
     found = {folder.name: records_of(folder) for folder in given.sweeps}
@@ -36,7 +36,7 @@ def main() -> None:
         tables["within"] = within(records_of(given.noise))
     for table in tables.values():
         print(f"{table.markdown()}\n")
-    write("default_sweep", tables)
+    write("pretrained_sweep", tables)
 
 
 def records_of(folder: Path) -> list[TrialRecord]:
