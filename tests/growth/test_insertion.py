@@ -115,11 +115,14 @@ def test_padding_masks_reach_what_is_new(nets, name, kind):
     )
 
 
-@given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:4]), st.integers(0, 9))
+@given(st.sampled_from(NAMES), st.sampled_from(("frozen", "unfrozen")), st.sampled_from(INITS[:3]), st.integers(0, 9))
 @settings(max_examples=20)
 @pytest.mark.slow
 def test_no_new_unit_is_dead(nets, name, mode, init, seed):
-    """One backward gives each new unit a gradient on one side; after two steps each has moved on both."""
+    """One backward gives each new unit a gradient on one side; after two steps each has moved on both.
+
+    Not asked of copies: that of an old unit which never fires never fires either.
+    """
     case = nets.build(name, seed)
     sites = find_sites(case.net)
     names = [site for site in sites if not site.endswith("head_width")][:3]
