@@ -47,6 +47,7 @@ def test_every_mistake_is_said_at_once() -> None:
         read_trial(None, ["method=foo", "train.stepz=3"])
 
 
+@pytest.mark.slow
 def test_a_trial_prints_one_document_and_its_stages_can_be_listed_and_dropped(space: Path, tmp_path: Path) -> None:
     words = ["trial", str(space), "--set", "layers=[gru.1]", "--set", "neurons=4", "--out", str(tmp_path), "--json"]
     done = RUN.invoke(app, words, catch_exceptions=False)

@@ -105,6 +105,7 @@ def test_all_files_are_written_and_tell_the_same(tmp_path):
     assert files["det.svg"].read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_trials_of_a_sweep_are_compared_on_what_they_kept(found_root):
     names = [f"{found_root}/grnn:0", f"{found_root}/grnn:1"]
     clips, arms = gather(names, None, None)

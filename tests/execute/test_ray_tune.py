@@ -67,6 +67,7 @@ def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):
     assert records[2].metrics["waited_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_session_that_finds_nothing_left_to_run_ends_in_order(rig, cluster):
     """As after an interrupt that came while the last trials ended."""
     first = run(rig, cluster, limits=Limits(trials=2))

@@ -132,8 +132,15 @@ def test_what_it_cannot_do_is_said(changes, words):
         check(TrialConfig.model_validate({**plain, **changes}))
 
 
-@pytest.mark.parametrize("operator", ["widen", "ring"])
-@pytest.mark.parametrize("regime", ["frozen", "unfrozen"])
+@pytest.mark.parametrize(
+    ("operator", "regime"),
+    [
+        ("widen", "frozen"),
+        pytest.param("ring", "frozen", marks=pytest.mark.slow),
+        pytest.param("widen", "unfrozen", marks=pytest.mark.slow),
+        pytest.param("ring", "unfrozen", marks=pytest.mark.slow),
+    ],
+)
 def test_a_trial_grows_prunes_and_ends_at_its_first_size(tmp_path, regime, operator):
     config = TrialConfig.model_validate({
         "model": {"name": "cnn", "pooling": "mean_std", "masks": 1},

@@ -23,6 +23,7 @@ def test_the_driver_imports_no_drawing_library(folder):
     assert subprocess.run([sys.executable, "-c", code, str(folder)], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_there_is_said_here(tmp_path):
     with pytest.raises(PlastsearchError, match=r"could not be drawn .*no sweep here"):
         apart.render(tmp_path)

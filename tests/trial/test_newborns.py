@@ -45,7 +45,7 @@ def test_a_trial_is_the_same_to_the_bit_whether_newborns_are_looked_at_or_not(re
     (retrain,) = [one for one in looked.details["stages"] if one["stage"] == "retrain"]
     assert [one["step"] for one in retrain["newborns"]] == [0, 2, 3]
     assert next(one["sites"]["gru.1"]["share"] for one in retrain["newborns"]) == 0  # they begin without effect
-    assert retrain["newborns"][-1]["sites"] == {"gru.1": {"gradient": ratio, "share": share, "units": 4 / 20}}
+    assert retrain["newborns"][-1]["sites"] == {"gru.1": {"gradient": ratio, "share": share, "units": 4 / 52}}
     assert retrain["newborn_seconds"] > 0
 
 
