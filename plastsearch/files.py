@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from plastsearch.errors import PlastsearchError
 
@@ -143,12 +144,19 @@ def folder_name(name: str | None) -> str | None:
     )
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file to read. A pipe that nobody writes to is empty, and no wait; one with a writer is read to its end."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    os.set_blocking(file.fileno(), True)
+    return file
+
+
 def text_of(path: Path, most_bytes: int, what: str = "it should be a text in UTF-8") -> str:
     """The text of a file that somebody else may have written, up to a limit; one that is missing stays an OSError."""
     try:
         if path.is_dir():
             raise PlastsearchError(f"{path}: is a folder; name the file")
-        with path.open("rb") as file:
+        with opened(path) as file:
             found = file.read(most_bytes + 1)
         if len(found) > most_bytes:
             raise PlastsearchError(f"{path}: longer than {most_bytes >> 20} MB; is that the right file?")

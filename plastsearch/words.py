@@ -1,5 +1,8 @@
 """Numbers in words: durations and sizes; and words from files, made fit for a terminal."""
 
+import shlex
+from collections.abc import Iterable
+
 
 def duration(seconds: float, units_from: float = 1.0) -> str:
     """A duration in two units; minutes and hours are used from so many of them on."""
@@ -30,6 +33,24 @@ def sized(size: float) -> str:
 def halved(text: str) -> bool:
     """Whether it holds half a character (a surrogate without its partner), which no file and no database takes."""
     return not text.isascii() and any("\ud800" <= mark <= "\udfff" for mark in text)
+
+
+def typed_again(words: Iterable[str]) -> str:
+    """A command line that a shell takes back as these words, without what a terminal would obey."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _ansi_c(word) for word in words)
+
+
+def _ansi_c(word: str) -> str:
+    """The word in `$'…'`: whatever cannot be shown by the numbers of its bytes."""
+    shown = []
+    for mark in word:
+        if mark in "\\'":
+            shown.append(f"\\{mark}")
+        elif mark.isprintable():
+            shown.append(mark)
+        else:
+            shown += [f"\\x{byte:02x}" for byte in mark.encode("utf-8", "surrogateescape")]
+    return f"$'{''.join(shown)}'"
 
 
 def printable(text: str) -> str:

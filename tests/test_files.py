@@ -3,11 +3,13 @@
 import json
 import math
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from plastsearch.files import drafts_of, plain, whole_file, whole_folder
+from plastsearch.files import drafts_of, opened, plain, text_of, whole_file, whole_folder
 
 
 def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -55,6 +57,23 @@ def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path: Path) -> None:
         draft.write_text("new")
     assert refused.value.filename == str(full)
     assert full.is_symlink()
+
+
+def test_a_pipe_is_read_to_its_end_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert text_of(pipe, 100) == ""
+    kept, out = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), os.open(pipe, os.O_WRONLY)
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(text_of, pipe, 100)
+        os.write(out, b"word\n")
+        time.sleep(0.1)
+        os.write(out, b"more\n")
+        os.close(out)
+        assert found.result(timeout=20) == "word\nmore\n"
+    os.close(kept)
+    with pytest.raises(IsADirectoryError), opened(tmp_path):
+        pass
 
 
 def test_a_folder_appears_at_once_and_never_over_another(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Durations and sizes are written in one way."""
 
+import os
+import subprocess
+
 import pytest
 
-from plastsearch.words import duration, printable, roughly, sized
+from plastsearch.words import duration, printable, roughly, sized, typed_again
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,20 @@ def test_sizes(size: float, words: str) -> None:
 )
 def test_a_terminal_is_shown_control_characters_and_does_not_obey_them(given, shown):
     assert printable(given) == shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plastsearch", "--out", "a b"],
+        ["x", ""],
+        ["out/\x1b[31m", "it's \\ so\n"],
+        ["\udcff", "a\u202eb"],
+        ["\x01f"],
+    ],
+)
+def test_a_command_is_taken_back_by_a_shell_and_shows_nothing_that_a_terminal_obeys(words):
+    line = typed_again(words)
+    assert line.isprintable()
+    told = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
+    assert [os.fsdecode(word) for word in told.split(b"\0")[:-1]] == words

@@ -4,7 +4,6 @@
                           ever meets these runs; stages are those of the sweep, from its store
 """
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from plastsearch.sweep.state import Closing
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import TrialRecord, trials
+from plastsearch.words import typed_again
 
 BEST, KNEE = "best", "knee"
 
@@ -80,7 +80,7 @@ class AblationOptions(Options):
             "--store": self.store, "--cache": self.cache, "--clips": self.clips, "--mlflow": mlflow,
         }  # fmt: skip
         words += [word for key, value in given.items() if value for word in (key, str(value))]
-        return shlex.join([*words, *(["--deterministic"] if self.deterministic else [])])
+        return typed_again([*words, *(["--deterministic"] if self.deterministic else [])])
 
 
 def ask(results: Results, trial: str = BEST, *, seeds: int = 1, metric: str | None = None, most: int | None = None

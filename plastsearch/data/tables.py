@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from plastsearch.data.manifest import ANY_SPLIT, KEPT, Manifest, Problem, Problems, keep, label_of, note_rows, rows
 from plastsearch.errors import DataError
+from plastsearch.files import opened
 from plastsearch.scores.columns import NONE, ColumnOrder
 
 SPLIT_WORDS = {
@@ -138,7 +139,8 @@ def _read_csv(path: Path, problems: Problems) -> tuple[pa.Table, np.ndarray]:
         problems.add(Problem(ANY_SPLIT, str(path), row.number, row.text.strip()[:80], "wrong column count", detail))
         return "skip"
 
-    raw = path.read_bytes()
+    with opened(path) as file:
+        raw = file.read()
     _check_text(path, raw)
     head = raw[:MOST_HEAD].partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
     delimiter = max(",;\t", key=head.count)  # spreadsheets of many countries write semicolons
@@ -212,7 +214,8 @@ def read_columns(
 ) -> tuple[pa.Table, np.ndarray]:
     """The wanted ones of the columns `c0`, `c1`, … of a file as strings, and the line number of each row."""
     try:
-        raw = path.read_bytes()
+        with opened(path) as file:
+            raw = file.read()
     except FileNotFoundError:
         raise DataError(f"{path}: no such protocol file") from None
     except OSError as error:

@@ -98,7 +98,9 @@ class Columns:
 
 
 def first_words(path: Path) -> list[str]:
-    """The words of the first line; none if it is not one of plain words."""
+    """The words of the first line; none if it is not one of plain words, or of a pipe, which is read only once."""
+    if not path.is_file():
+        return []
     try:
         with path.open("rb") as file:
             line = file.readline(_LONGEST).removeprefix(_MARK)

@@ -1,6 +1,5 @@
 """Where and how a sweep's session runs, the command that goes on with it, and how it ended."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from plastsearch.execute import worker
 from plastsearch.execute.plain_metrics import HOST
 from plastsearch.sweep.notify import typed as typed_target
 from plastsearch.tracking.events import Status
+from plastsearch.words import typed_again
 
 EXIT: dict[Status, int] = {"done": 0, "budget": 0, "failures": 4, "interrupted": 130}
 
@@ -75,7 +75,7 @@ class Options:
             words.append("--deterministic")
         if not self.finalists:
             words.append("--no-finalists")
-        return shlex.join(words)
+        return typed_again(words)
 
 
 @dataclass

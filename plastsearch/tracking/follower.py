@@ -5,7 +5,6 @@ what was lost are then one and the same thing.
 """
 
 import queue
-import shlex
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from plastsearch.addresses import without_secrets
 from plastsearch.tracking.events import Ended, Event, Finished, Opened, SessionBegun, Started, parse
 from plastsearch.tracking.journal import FILE
 from plastsearch.tracking.records import TrialRecord, apply
+from plastsearch.words import typed_again
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 300.0
 
@@ -97,7 +97,7 @@ class Follower(ABC):
 
     def remedy(self) -> str:
         """What to type to catch up."""
-        return shlex.join(["plastsearch", "sync", str(self.folder)])
+        return typed_again(["plastsearch", "sync", str(self.folder)])
 
     def _work(self) -> None:
         going = True

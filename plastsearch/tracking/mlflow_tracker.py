@@ -3,7 +3,6 @@
 Runs are found again by tags and every timestamp comes from the journal, so that replaying changes nothing.
 """
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from plastsearch.tracking.mlflow_pages import Renderer, Rendering
 from plastsearch.tracking.mlflow_store import Store, experiment_of, file_of, mlflow_uri, open_store, runs_of
 from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.records import TrialRecord
+from plastsearch.words import typed_again
 
 AT_ONCE = 6  # requests to a server: it answers one while it waits for its database with another
 
@@ -73,7 +73,7 @@ class MlflowTracker(Follower):
 
     def remedy(self) -> str:
         """What to type to catch up; a server has to be named again."""
-        return f"{super().remedy()} {shlex.join(['--mlflow', self._typed])}" if self._typed else super().remedy()
+        return f"{super().remedy()} {typed_again(['--mlflow', self._typed])}" if self._typed else super().remedy()
 
     def disconnect(self) -> None:
         """Forget the open store, so that everything is looked up again next time."""

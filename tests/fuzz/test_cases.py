@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,9 @@ WORDS = [
     (["evaluate", "in/space.yaml", "--seed", "-1"], "'--seed'"),
     (["evaluate", "in/space.yaml", "--replicates", "100000000000"], "'--replicates'"),
     (["evaluate", "in"], "in: is a folder; name the file"),
+    (["score", "in/model", "in/clips", "--hop", "inf"], "'--hop'"),
+    (["evaluate", "in/pipe"], "in/pipe: no scores in it"),
+    (["check", "in/pipe"], "in/pipe: the file is empty"),
     (["evaluate", "in/loop"], "in/loop: cannot be read (Too many levels of symbolic links)"),
     (["pretrain", "in/space.yaml/x"], "in/space.yaml"),
     (["pretrain", "in"], "in exists and is not empty: name a new folder"),
@@ -92,6 +96,7 @@ def box(folder: Path, **files: str) -> Path:
     (folder / "in").mkdir()
     (folder / "out").mkdir()
     (folder / "in" / "loop").symlink_to("loop")
+    os.mkfifo(folder / "in" / "pipe")
     for name, text in files.items():
         (folder / "in" / name.replace("__", ".")).write_text(text)
     return folder

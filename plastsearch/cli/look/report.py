@@ -12,6 +12,7 @@ from plastsearch.cli import completing, options
 from plastsearch.cli.output import console, print_blocks, print_error, print_json
 from plastsearch.documents import Block, Heading
 from plastsearch.errors import PlastsearchError
+from plastsearch.files import typed_path
 from plastsearch.words import shown
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def report(
 
     Several sweeps (seeds, machines, corpora) stand side by side, with means over them; --out keeps that as files.
     """
+    out = None if out is None else typed_path(str(out))  # one place for `~` in it, whoever writes there
     if len(folders) > 1:
         if under or mlflow is not None or skip_bad_lines:
             raise PlastsearchError("--under, --mlflow and --skip-bad-lines are of one sweep; name a single folder")

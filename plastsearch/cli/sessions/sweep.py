@@ -38,6 +38,7 @@ from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
 from plastsearch.tracking.records import trials
+from plastsearch.words import typed_again
 
 TRACKER_S = 120.0  # for the mirror to catch up at the end
 
@@ -219,7 +220,7 @@ def _resume(outcome: Outcome) -> str | None:
 def _ui_command(folder: Path, mlflow: str | None) -> str | None:
     if mlflow == "none":
         return None
-    return shlex.join(["plastsearch", "ui", str(folder), *(["--mlflow", typed(mlflow)] if mlflow else [])])
+    return typed_again(["plastsearch", "ui", str(folder), *(["--mlflow", typed(mlflow)] if mlflow else [])])
 
 
 def _print_tables(results: Results, quiet: bool) -> None:

@@ -30,7 +30,7 @@ def score(
     window: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Length of a window; else that of the model's training.")
     ] = None,
-    hop: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="From window to window.")] = 1.0,
+    hop: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, max=3600, help="From window to window.")] = 1.0,
     aggregation: Annotated[
         str, typer.Option(help="One score out of a clip's windows: mean, median, min, max or first.")
     ] = "mean",
