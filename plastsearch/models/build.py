@@ -215,69 +215,15 @@ def _build_wav2vec2(plain: Widths) -> Detector:
     return wav2vec2.from_widths(encoder, _judged(plain), normalize=plain.get("normalize", True))
 
 
-def _build_resnet18(plain: Widths) -> Detector:
-    return ResNet18(
-        _front_end(plain),
-        plain["channels"],
-        pooling=plain["pooling"],
-        dropout=plain["dropout"],
-        front_end_name=plain["front_end"],
-        rate_hz=plain["rate_hz"],
-        spikes=plain.get("spikes"),
-        spectral=_spectral(plain),
-        stem=plain.get("stem", "quarter"),
-    )
-
-
 def _front_end(plain: Widths) -> FilterBank:
     kind = plain["front_end"]
     normalise, deltas = plain.get("normalise", "clip"), plain.get("deltas", 0)
     return build_front_end(kind, plain["rate_hz"], bins=BINS[kind], normalise=normalise, deltas=deltas)
 
 
-def _spectral(plain: Widths) -> Widths:
-    """What a network keeps of its front end's choices for its own config."""
-    found: Widths = {}
-    if "normalise" in plain:
-        found["normalise"] = plain["normalise"]
-    if "deltas" in plain:
-        found["deltas"] = plain["deltas"]
-    if "masks" in plain:
-        found["masks"] = plain["masks"]
-    return found
-
-
-def _build_grnn(plain: Widths) -> Detector:
-    front_end = _front_end(plain)
-    return GRNN(
-        front_end,
-        front_end.n_bins,
-        plain["hidden"],
-        bidirectional=plain["bidirectional"],
-        pooling=plain["pooling"],
-        dropout=plain["dropout"],
-        front_end_name=plain["front_end"],
-        rate_hz=plain["rate_hz"],
-        spikes=plain.get("spikes"),
-        spectral=_spectral(plain),
-    )
-
-
-def _build_cnn(plain: Widths) -> Detector:
-    return CNN(
-        _front_end(plain),
-        plain["channels"],
-        pooling=plain["pooling"],
-        dropout=plain["dropout"],
-        front_end_name=plain["front_end"],
-        rate_hz=plain["rate_hz"],
-        spectral=_spectral(plain),
-    )
-
-
 BUILDERS: dict[str, Callable[[Widths], Detector]] = {
     "wav2vec2": _build_wav2vec2,
-    "resnet18": _build_resnet18,
-    "grnn": _build_grnn,
-    "cnn": _build_cnn,
+    "resnet18": lambda plain: ResNet18(_front_end(plain), plain),
+    "grnn": lambda plain: GRNN(_front_end(plain), plain),
+    "cnn": lambda plain: CNN(_front_end(plain), plain),
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plastsearch.growth.site import Refusal, Site, conv_pair
 from plastsearch.models.catalog import Widths
-from plastsearch.models.detector import Detector, Masks
+from plastsearch.models.detector import SpectralDetector
 
 TOP = (
     "its channels are read by pooling and head, whose means and deviations would be those of new channels too; "
@@ -39,35 +39,21 @@ class ConvBlock(nn.Module):
         return output
 
 
-class CNN(Detector):
+class CNN(SpectralDetector):
     """Blocks of one convolution each, mean over rows, pooling over frames."""
 
-    def __init__(
-        self,
-        front_end: nn.Module,
-        channels: list[int],
-        *,
-        pooling: str,
-        dropout: float,
-        front_end_name: str,
-        rate_hz: int,
-        spectral: Widths | None = None,
-    ) -> None:
-        super().__init__(channels[-1], pooling, dropout)
-        self.front_end = front_end
-        self._plain: Widths = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
-        self._plain |= spectral or {}
+    family = "cnn"
+    own = ("channels",)
+
+    def __init__(self, front_end: nn.Module, plain: Widths) -> None:
+        channels = plain["channels"]
+        super().__init__(front_end, plain, channels[-1])
         self.norm = nn.BatchNorm2d(1)
-        self.masks = Masks(self._plain.get("masks", 0))
         inputs = [1, *channels[:-1]]
         self.conv = nn.ModuleList(ConvBlock(before, width) for before, width in zip(inputs, channels, strict=True))
 
-    def stem(self, wave_BT: Tensor) -> Tensor:
-        """The picture that the first convolution sees."""
-        return self.read(self.front_end(wave_BT))
-
     def read(self, feature_BFL: Tensor) -> Tensor:
-        """The same from a spectrogram."""
+        """The picture that the first convolution sees."""
         image_BCFL: Tensor = self.masks(self.norm(feature_BFL[:, None]))
         return image_BCFL
 
@@ -101,15 +87,4 @@ class CNN(Detector):
         self.conv = self.conv[:count]
         block: Any = self.conv[-1]
         features = block.norm.num_features
-        if features != self.head.in_features // self._copies():
-            self._new_head_(features)
-
-    def plain_config(self) -> Widths:
-        """Plain values that make the same architecture."""
-        return {
-            "model_type": "cnn",
-            **self._plain,
-            "pooling": self.pooling,
-            "dropout": self.head_dropout.p,
-            "blocks": len(self.conv),
-        }
+        self._head_reads_(features)

@@ -8,6 +8,7 @@ Axes: B clips, T samples or frames, D features, C classes (0 spoof, 1 bona fide)
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -171,6 +172,39 @@ class Detector(nn.Module):
         device, dtype = weight.device, weight.dtype
         self.pool = build_pool(self.pooling, features).to(device, dtype)
         self.head = nn.Linear(features * self._copies(), CLASSES, dtype=dtype).to(device)
+
+
+class SpectralDetector(Detector):
+    """A network that reads what a front end computes, and whose config is plain values of ours."""
+
+    family: str  # its name in a config
+    own: tuple[str, ...]  # what a config says of this family beside front end and neurons
+
+    def __init__(self, front_end: nn.Module, plain: Widths, features: int) -> None:
+        super().__init__(features, plain["pooling"], plain["dropout"])
+        self.front_end = front_end
+        kept = ("front_end", "rate_hz", *self.own, "normalise", "deltas", "masks", "spikes")
+        self._plain = cast("Widths", {key: value for key, value in plain.items() if key in kept})
+        self.masks = Masks(plain.get("masks", 0))
+
+    def stem(self, wave_BT: Tensor) -> Tensor:
+        """What the first block reads of a waveform."""
+        return self.read(self.front_end(wave_BT))
+
+    def plain_config(self) -> Widths:
+        """Plain values that make the same architecture."""
+        return {
+            "model_type": self.family,
+            **self._plain,
+            "pooling": self.pooling,
+            "dropout": self.head_dropout.p,
+            "blocks": len(self.blocks()),
+        }
+
+    def _head_reads_(self, features: int) -> None:
+        """A new head where the last block has another width than the head reads."""
+        if features != self.head.in_features // self._copies():
+            self._new_head_(features)
 
 
 def _inside(site: str, block: str) -> bool:

@@ -17,42 +17,24 @@ from torch import Tensor, nn
 
 from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Site, Tap, hidden
-from plastsearch.models.catalog import Spikes, Widths
-from plastsearch.models.detector import Detector, Masks
+from plastsearch.models.catalog import Widths
+from plastsearch.models.detector import SpectralDetector
+from plastsearch.models.frontend import FilterBank
 from plastsearch.models.lif import LIF
 
 
-class GRNN(Detector):
+class GRNN(SpectralDetector):
     """Front end, normalisation of each row, GRU layers, pooling over frames."""
 
-    def __init__(
-        self,
-        front_end: nn.Module,
-        bins: int,
-        widths: list[int],
-        *,
-        bidirectional: bool,
-        pooling: str,
-        dropout: float,
-        front_end_name: str,
-        rate_hz: int,
-        spikes: Spikes | None = None,
-        spectral: Widths | None = None,
-    ) -> None:
+    family = "grnn"
+    own = ("bidirectional", "hidden")
+
+    def __init__(self, front_end: FilterBank, plain: Widths) -> None:
+        bidirectional, widths, spikes = plain["bidirectional"], plain["hidden"], plain.get("spikes")
         directions = 2 if bidirectional else 1
-        super().__init__(widths[-1] * directions, pooling, dropout)
-        self.front_end = front_end
-        self._plain: Widths = {
-            "front_end": front_end_name,
-            "rate_hz": rate_hz,
-            "bidirectional": bidirectional,
-            "hidden": list(widths),
-        }
-        self._plain |= spectral or {}
-        if spikes is not None:
-            self._plain["spikes"] = spikes
+        super().__init__(front_end, plain, widths[-1] * directions)
+        bins = front_end.n_bins
         self.norm = nn.BatchNorm1d(bins)
-        self.masks = Masks(self._plain.get("masks", 0))
         inputs = [bins, *(width * directions for width in widths[:-1])]
         self.gru = nn.ModuleList(
             nn.GRU(before, width, batch_first=True, bidirectional=bidirectional)
@@ -61,12 +43,8 @@ class GRNN(Detector):
         # One for each layer, though they are alike: what a layer's neurons do is read at its own.
         self.spikes = None if spikes is None else nn.ModuleList(LIF(spikes) for _ in widths)
 
-    def stem(self, wave_BT: Tensor) -> Tensor:
-        """Frames of the front end, each row with mean 0 and variance 1 over the training clips."""
-        return self.read(self.front_end(wave_BT))
-
     def read(self, feature_BFL: Tensor) -> Tensor:
-        """The same from a front end's features."""
+        """Frames of the front end, each row with mean 0 and variance 1 over the training clips."""
         frames_BTD: Tensor = self.masks(self.norm(feature_BFL)).transpose(1, 2)
         return frames_BTD
 
@@ -125,15 +103,4 @@ class GRNN(Detector):
             self.spikes = self.spikes[:count]
         layer: Any = self.gru[-1]
         features = layer.hidden_size * (2 if layer.bidirectional else 1)
-        if features != self.head.in_features // self._copies():
-            self._new_head_(features)
-
-    def plain_config(self) -> Widths:
-        """Plain values that make the same architecture."""
-        return {
-            "model_type": "grnn",
-            **self._plain,
-            "pooling": self.pooling,
-            "dropout": self.head_dropout.p,
-            "blocks": len(self.gru),
-        }
+        self._head_reads_(features)

@@ -19,7 +19,7 @@ from plastsearch.growth.families.found import resnet_sites
 from plastsearch.growth.resize import unflatten
 from plastsearch.growth.site import Refusal, Site
 from plastsearch.models.catalog import STEMS, Spikes, Widths
-from plastsearch.models.detector import Detector, Masks
+from plastsearch.models.detector import SpectralDetector
 from plastsearch.models.lif import LIF
 
 BLOCKS_PER_STAGE = 2
@@ -57,35 +57,19 @@ def _activation(spikes: Spikes | None) -> nn.Module:
     return nn.ReLU() if spikes is None else LIF(spikes)
 
 
-class ResNet18(Detector):
+class ResNet18(SpectralDetector):
     """A stem, four stages of two blocks, mean over rows, pooling over frames."""
 
-    def __init__(
-        self,
-        front_end: nn.Module,
-        channels: list[int],
-        *,
-        pooling: str,
-        dropout: float,
-        front_end_name: str,
-        rate_hz: int,
-        spikes: Spikes | None = None,
-        spectral: Widths | None = None,
-        stem: str = "quarter",
-    ) -> None:
-        super().__init__(channels[-1], pooling, dropout)
-        self.front_end = front_end
-        self._plain: Widths = {"front_end": front_end_name, "rate_hz": rate_hz, "channels": list(channels)}
+    family = "resnet18"
+    own = ("channels", "stem")
+
+    def __init__(self, front_end: nn.Module, plain: Widths) -> None:
+        channels, spikes = plain["channels"], plain.get("spikes")
+        super().__init__(front_end, plain, channels[-1])
         self.steps = 1 if spikes is None else spikes["time_steps"]
         self.spiking = spikes is not None
-        self._plain |= spectral or {}
-        if stem != "quarter":
-            self._plain["stem"] = stem
-        if spikes is not None:
-            self._plain["spikes"] = spikes
         self.norm = nn.BatchNorm2d(1)  # front ends differ in scale by orders of magnitude
-        self.masks = Masks(self._plain.get("masks", 0))
-        window, pooled = STEMS[stem]
+        window, pooled = STEMS[plain.get("stem", "quarter")]
         self.conv1 = nn.Conv2d(1, channels[0], *window, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = _activation(spikes)
@@ -99,12 +83,8 @@ class ResNet18(Detector):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def stem(self, wave_BT: Tensor) -> Tensor:
-        """Spectrogram, convolution and perhaps max pooling: a quarter, half or all of the rows and frames."""
-        return self.read(self.front_end(wave_BT))
-
     def read(self, feature_BFL: Tensor) -> Tensor:
-        """The same from a spectrogram."""
+        """Convolution and perhaps max pooling of a spectrogram: a quarter, half or all of its rows and frames."""
         image_BCFT = self.masks(self.norm(feature_BFL[:, None]))
         current_BCFT: Tensor = self.bn1(self.conv1(image_BCFT))
         if not self.spiking:
@@ -152,18 +132,7 @@ class ResNet18(Detector):
             else:
                 delattr(self, stage)
         features = self._block_width()
-        if features != self.head.in_features // self._copies():
-            self._new_head_(features)
-
-    def plain_config(self) -> Widths:
-        """Plain values that make the same architecture."""
-        return {
-            "model_type": "resnet18",
-            **self._plain,
-            "pooling": self.pooling,
-            "dropout": self.head_dropout.p,
-            "blocks": len(self.blocks()),
-        }
+        self._head_reads_(features)
 
     def _block_width(self) -> int:
         block: Any = self.blocks()[-1][1]

@@ -15,24 +15,10 @@ from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.folding import fold, fold_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
-from tests.exactness import close, same
-
-NAMES = (
-    "resnet",
-    "gru",
-    "bigru",
-    "lstm",
-    "bilstm",
-    "rawnet",
-    "lcnn",
-    "wav2vec2",
-    "wav2vec2_pre_norm",
-    "hubert",
-    "wavlm",
-)
+from tests.exactness import FAMILIES, close, same
 
 
-@given(st.sampled_from(NAMES), st.integers(0, 99), st.sampled_from(("into_new", "both")), st.data())
+@given(st.sampled_from(FAMILIES), st.integers(0, 99), st.sampled_from(("into_new", "both")), st.data())
 @settings(max_examples=40)
 def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, data):
     """Three rounds of growth, at any sites, the same ones again included; to 1e-12 in float64."""
@@ -59,7 +45,7 @@ def test_folding_keeps_the_function_and_the_names(nets, name, seed, lateral, dat
     same(fold(folded).state_dict(), folded.state_dict())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_grow_fold_prune_the_newest_is_the_identity(nets, name):
     """Grown, trained beside a frozen base, folded and pruned of the newest: bit for bit what it was, attributes too."""
     case = nets.build(name)

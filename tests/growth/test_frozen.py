@@ -17,21 +17,7 @@ from plastsearch.growth.freeze import freeze_base_, learn_only_, logical_names, 
 from plastsearch.growth.paths import at
 from plastsearch.growth.resize import entries
 from plastsearch.growth.survey import find_sites
-from tests.exactness import close, same
-
-NAMES = (
-    "resnet",
-    "gru",
-    "bigru",
-    "lstm",
-    "bilstm",
-    "rawnet",
-    "lcnn",
-    "wav2vec2",
-    "wav2vec2_pre_norm",
-    "hubert",
-    "wavlm",
-)
+from tests.exactness import FAMILIES, close, same
 
 
 def tensors(net):
@@ -40,7 +26,7 @@ def tensors(net):
     return {name: named[name].detach().clone() for name in named}
 
 
-@given(st.sampled_from(NAMES), st.sampled_from(("widen", "parallel", "stack")), st.booleans(), st.data())
+@given(st.sampled_from(FAMILIES), st.sampled_from(("widen", "parallel", "stack")), st.booleans(), st.data())
 @settings(max_examples=25)
 def test_the_original_is_bit_identical_after_training(nets, name, operator, head, data):
     case = nets.build(name)

@@ -16,22 +16,9 @@ from plastsearch.growth.freeze import freeze_base_
 from plastsearch.growth.paths import at
 from plastsearch.growth.resize import entries
 from plastsearch.growth.survey import find_sites
-from tests.exactness import adding_nothing, close
+from tests.exactness import FAMILIES, adding_nothing, close
 
-NAMES = (
-    "resnet",
-    "gru",
-    "bigru",
-    "lstm",
-    "bilstm",
-    "rawnet",
-    "lcnn",
-    "wav2vec2",
-    "wav2vec2_pre_norm",
-    "wav2vec2_eager",
-    "hubert",
-    "wavlm",
-)
+NAMES = (*FAMILIES, "wav2vec2_eager")
 INITS = ("random", "orthogonal", "pairs", "copies", "net2net", "gradmax")
 REFUSALS = ("net2net shares", "no branch can", "nothing to stack", "gradmax", "carry blocks", "layer on top")
 cases = st.tuples(

@@ -16,20 +16,7 @@ from plastsearch.growth.paths import at
 from plastsearch.growth.prune import choose, remove_neurons_
 from plastsearch.growth.resize import entries, narrow_
 from plastsearch.growth.survey import find_sites
-
-NAMES = (
-    "resnet",
-    "gru",
-    "bigru",
-    "lstm",
-    "bilstm",
-    "rawnet",
-    "lcnn",
-    "wav2vec2",
-    "wav2vec2_pre_norm",
-    "hubert",
-    "wavlm",
-)
+from tests.exactness import FAMILIES
 
 
 def snapshot(net, optimizer=None):
@@ -47,7 +34,7 @@ def same(first, second):
 
 
 @given(
-    st.sampled_from(NAMES),
+    st.sampled_from(FAMILIES),
     st.sampled_from(("random", "orthogonal", "pairs", "copies")),
     st.sampled_from(("adamw", "sgd")),
     st.data(),
@@ -83,7 +70,7 @@ def one_place_each(net, optimizer):
         assert all(v.shape == parameter.shape for v in entry.values() if isinstance(v, torch.Tensor) and v.dim())
 
 
-@given(st.sampled_from(NAMES), st.integers(0, 99), st.data())
+@given(st.sampled_from(FAMILIES), st.integers(0, 99), st.data())
 @settings(max_examples=25)
 def test_a_pruned_network_equals_the_masked_one(nets, name, seed, data):
     """Removing units is setting what reads them to zero, to 1e-12; two prunes are one."""
@@ -106,7 +93,7 @@ def test_a_pruned_network_equals_the_masked_one(nets, name, seed, data):
     same(snapshot(twice), snapshot(case.net))
 
 
-@given(st.sampled_from(NAMES), st.integers(0, 99), st.data())
+@given(st.sampled_from(FAMILIES), st.integers(0, 99), st.data())
 @settings(max_examples=20)
 def test_reordering_units_keeps_the_function(nets, name, seed, data):
     case = nets.build(name, seed)

@@ -44,9 +44,9 @@ def logits(net, picture):
 def test_it_halves_the_picture_block_by_block_and_ends_in_frames(picture):
     net = lively(pooling="mean_std")
     hidden = net.read(picture)
-    for size in (32, 16, 8, 4):
-        hidden = net.run_block(net.blocks()[{32: 0, 16: 1, 8: 2, 4: 3}[size]][1], hidden)
-        assert hidden.shape[2] == size
+    for (_, block), rows in zip(net.blocks(), (32, 16, 8, 4), strict=True):
+        hidden = net.run_block(block, hidden)
+        assert hidden.shape[2] == rows
     assert net.frames(hidden).shape[2] == 64
     assert net.head.in_features == 128
     assert logits(net, picture[..., :3]).shape == (4, 2)  # the shortest clip leaves a frame

@@ -5,6 +5,7 @@ and stay so; a ring around an even number would move what each output looks at. 
 dilation for each tap, so that outputs keep their number and their places, whatever the stride.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ class GrownKernel(nn.Module):
         self.base: Any = base
         self.kernel = kernel
         old = base.weight
-        around = _ring(_sizes(base), kernel)
+        around = _ring(kernel_of(base), kernel)
         # The taps of the ring alone, not a whole kernel with a mask: weight decay and momentum have nothing to undo.
         self.ring = nn.Parameter(old.new_zeros(*old.shape[:2], len(around)))
         self.taps: Tensor
@@ -42,7 +43,7 @@ class GrownKernel(nn.Module):
     def weight(self) -> Tensor:
         """A kernel of the new size in which the trained taps are zero."""
         shape = self.ring.shape[:2]
-        whole = self.ring.new_zeros(*shape, _count(self.kernel)).index_copy(2, self.taps, self.ring)
+        whole = self.ring.new_zeros(*shape, math.prod(self.kernel)).index_copy(2, self.taps, self.ring)
         return whole.view(*shape, *self.kernel)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class GrownKernel(nn.Module):
 def kernels_of(root: nn.Module, site: Site) -> dict[str, Kernel]:
     """The kernels that a ring can grow at a site, by the paths of their convolutions."""
     layers = {site.parts[key]: at(root, site.parts[key]) for key in ("in", "out") if key in site.parts}
-    found = {path: _sizes(layer) for path, layer in layers.items() if isinstance(layer, CONVOLUTIONS)}
+    found = {path: kernel_of(layer) for path, layer in layers.items() if isinstance(layer, CONVOLUTIONS)}
     return {path: sizes for path, sizes in found.items() if any(_grows(size) for size in sizes)}
 
 
@@ -68,9 +69,9 @@ def wider(kernel: Kernel, taps: int) -> Kernel:
     return tuple(taps if _grows(size) else size for size in kernel)
 
 
-def kernel_of(layer: nn.Module) -> Kernel:
+def kernel_of(layer: Any) -> Kernel:
     """A convolution's kernel."""
-    return _sizes(layer)
+    return tuple(int(size) for size in layer.kernel_size)
 
 
 def resize_kernel_(
@@ -78,7 +79,7 @@ def resize_kernel_(
 ) -> None:
     """Puts taps around a convolution's kernel, zeros or those of a block beside it, or takes its outer ones away."""
     convolution: Any = layer
-    old = _sizes(layer)
+    old = kernel_of(layer)
     padding = wider_padding(convolution, kernel)
 
     def change(tensor: Tensor, fill: float | None) -> Tensor:
@@ -103,7 +104,7 @@ def wider_padding(layer: Any, kernel: Kernel) -> Any:
     if layer.padding == "same":
         return "same"
     own = (0,) * len(kernel) if layer.padding == "valid" else layer.padding
-    each = zip(own, _sizes(layer), kernel, layer.dilation, strict=True)
+    each = zip(own, kernel_of(layer), kernel, layer.dilation, strict=True)
     return tuple(pad + (after - before) // 2 * dilation for pad, before, after, dilation in each)
 
 
@@ -124,18 +125,7 @@ def _ring(inner: Kernel, outer: Kernel) -> Tensor:
 
 def ring_taps(inner: Sequence[int], outer: Sequence[int]) -> int:
     """How many taps the ring between two kernels has."""
-    return _count(outer) - _count(inner)
-
-
-def _count(kernel: Sequence[int]) -> int:
-    total = 1
-    for size in kernel:
-        total *= size
-    return total
-
-
-def _sizes(layer: Any) -> Kernel:
-    return tuple(int(size) for size in layer.kernel_size)
+    return math.prod(outer) - math.prod(inner)
 
 
 def _grows(size: int) -> bool:
