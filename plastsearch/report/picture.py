@@ -139,7 +139,7 @@ def sites_png(panels: Sequence[SitePanel], path: Path) -> None:
     every[0].set_ylabel(SITES_AXIS)
     every[0].set_ylim(0, top(panels))
     handles, names = every[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(panels)), frameon=False, fontsize=9)
     _save(figure, path)
 
 
