@@ -1,7 +1,7 @@
-"""Whether w2v_start.yaml answers its question: how far its trials differ by configuration, and how far by luck.
+"""Whether w2v_layers.yaml answers its question: how far its trials differ by configuration, and how far by luck.
 
-    for seed in 0 1 2; do plastsearch sweep search_spaces/w2v_start.yaml --name seed$seed --seed $seed; done
-    plastsearch noise search_spaces/w2v_start.yaml --name within -k 16 --seeds 3
+    for seed in 0 1 2; do plastsearch sweep search_spaces/w2v_layers.yaml --name seed$seed --seed $seed; done
+    plastsearch noise search_spaces/w2v_layers.yaml --name within -k 16 --seeds 3
     python benchmarks/pretrained_sweep.py plastsearch-runs/seed{0,1,2} --noise plastsearch-runs/within
 
 Reads folders of sweeps, and runs nothing. Reliability of a sweep is the one that the tool prints: finalists are further

@@ -133,7 +133,7 @@ WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
 GENERATE = (
     "import json, sys; from pathlib import Path; from plastsearch.synth.corpus import write_corpus; "
     "ask = json.load(sys.stdin); "
-    "write_corpus(Path(ask.pop('folder')), **ask, advance=lambda done: print(done, flush=True))"
+    "write_corpus(Path(ask.pop('folder')), **ask, alone=True, advance=lambda done: print(done, flush=True))"
 )
 
 

@@ -33,8 +33,8 @@ from plastsearch.spec.vocabulary import Corpus, Criterion, Head, Method, Model, 
 # Settings that came after the first journals: at their defaults no part of an id, so that older ids still hold.
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
-    "train.average_best", "train.checkpoint_layers", "train.grow_at", "data.score", "data.speech_s", "kernel",
-    "newborn_lr_ratio", "newborn_state", "newborn_gate",
+    "train.average_best", "train.checkpoint_layers", "train.grow_at", "train.train_stem", "data.score", "data.speech_s",
+    "kernel", "newborn_lr_ratio", "newborn_state", "newborn_gate",
 )  # fmt: skip
 LATER_OF_DATA = {"score": "head", "speech_s": None}  # the same in the part that names a corpus
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
@@ -248,6 +248,8 @@ class TrainConfig(Closed):
     """A stage ends after so many evaluations without gain; 0: never (else marked 'unequal budget')."""
     train_head: bool = True
     """Whether the head goes on learning after growth, in every arm alike."""
+    train_stem: bool = True
+    """Whether what lies below the first block learns where everything does; an encoder's convolutions seldom do."""
     encoder_lr_ratio: float = Field(1.0, gt=0, le=MOST_AMOUNT)
     """Learning rate of all below the head, new neurons too, over that of the head."""
     layer_decay: float = Field(1.0, gt=0, le=1)

@@ -6,6 +6,7 @@ The signals live in speech.py, attacks.py and rooms.py, the layouts in layouts.p
 """
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -46,11 +47,13 @@ def write_corpus(
     speakers: int = 8,
     variant: str | None = None,
     workers: int = 1,
+    alone: bool = False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Fill `folder`, which must be missing or empty, with a corpus; it appears complete or not at all.
 
-    `advance` hears how many clips are written.
+    `advance` hears how many clips are written. `alone`: the calling process runs no threads, so that others may be
+    forked off it, which start in no time.
     """
     _check(folder, layout, difficulty, length_s, bona_fide_share)
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
@@ -59,8 +62,8 @@ def write_corpus(
         _write_texts(draft, {recipe.path.parent for recipe in recipes}, texts)
         write = partial(_write_clip, draft, seed, difficulty, length_s)
         if workers > 1:
-            # Spawned, not forked: the caller may run threads.
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as processes:
+            context = multiprocessing.get_context("fork" if alone and sys.platform == "linux" else "spawn")
+            with ProcessPoolExecutor(workers, mp_context=context) as processes:
                 for done, _ in enumerate(processes.map(write, recipes, chunksize=8), 1):
                     advance(done)
         else:

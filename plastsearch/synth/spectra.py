@@ -1,5 +1,7 @@
 """Short-time spectra, mel bands and linear prediction in numpy, free of BLAS so that thread counts change no bit."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
@@ -40,6 +42,7 @@ def griffin_lim(
     return istft(magnitude * phase, size, hop, n_samples)
 
 
+@cache  # a corpus asks for some forty of them, thousands of times
 def triangles(n_bins: int, n_bands: int, rate_hz: int, mel: bool = True) -> csr_array:
     """Triangular bands x bins, equally spaced in mel (or hertz), each of unit sum."""
     top = rate_hz / 2

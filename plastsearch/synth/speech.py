@@ -4,6 +4,7 @@ Plain numpy and scipy, one clip at a time, so that a clip depends on its own gen
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +93,13 @@ def speak(speaker: Speaker, rng: np.random.Generator, n_samples: int, rate_hz: i
     wave_T = filter_by_formants(source_T, tracks.formants, rate_hz)
     wave_T += _hiss(tracks, rng, n_samples, rate_hz)
     # No microphone hears the slow movement of air.
-    wave_T = np.asarray(sosfilt(butter(3, 70, "highpass", fs=rate_hz, output="sos"), wave_T))
+    wave_T = np.asarray(sosfilt(_microphone(rate_hz), wave_T))
     return Utterance(wave_T, f0_T, voicing_T)
+
+
+@cache
+def _microphone(rate_hz: int) -> Floats:
+    return np.asarray(butter(3, 70, "highpass", fs=rate_hz, output="sos"))
 
 
 def glottal_pulses(

@@ -27,7 +27,7 @@ from plastsearch.training.feeds import Reading
 from plastsearch.training.losses import Reduction, build_loss
 from plastsearch.trial.device import computes_bf16, pick_device, repeatable
 from plastsearch.trial.front_ends import measure_
-from plastsearch.trial.keys import Environment, StageKey, base_key, derive_seed, weights_id
+from plastsearch.trial.keys import Environment, StageKey, base_key, derive_seed, start_key, weights_id
 from plastsearch.trial.methods import Stage
 from plastsearch.trial.networks import TrialNetwork, blank, load_weights
 from plastsearch.trial.waits import Waits
@@ -204,6 +204,12 @@ class TrialRun:
     @property
     def base(self) -> str:
         return base_key(self.context.config, self.stages, self.keys, self.context.environment)
+
+    def unmoved(self, stage: Stage) -> str:
+        """The name of the weights below the lowest place that moves in a stage."""
+        if stage.learns == "all":  # nothing, or a stem that never learns
+            return start_key(self.context.config, self.context.environment)
+        return self.base
 
     @property
     def placed(self) -> list[dict[str, int]]:

@@ -46,11 +46,13 @@ def costs(trial: TrialRun) -> Costs:
     measured = blank(config, trial.stages[:at], context.device, trial.placed)
     cut = learn_(measured, config, retrain)
     plain = blank(config, (), context.device)
-    learn_(plain, config, _WHOLE)
+    whole_cut = learn_(plain, config, _WHOLE)
     found = Costs(metrics=_parameters(trial, measured.module, plain.module), device=device_facts(context))
     if "peak_memory_mb" in trial.records[at].metrics:
         found.metrics["peak_memory_mb"] = trial.records[at].metrics["peak_memory_mb"]
-    Halving()(lambda parts: _time_(found, context, measured, retrain, cut, plain, parts), config.timing_batch)
+    Halving()(
+        lambda parts: _time_(found, context, measured, retrain, cut, plain, whole_cut, parts), config.timing_batch
+    )
     return found
 
 
@@ -61,12 +63,13 @@ def _time_(
     stage: Stage,
     cut: str | None,
     plain: TrialNetwork,
+    whole_cut: str | None,
     parts: int,
 ) -> None:
     """Operations, memory and times of a step on this share of the timing batch; operations scaled to all of it."""
     config = context.config
     clips = math.ceil(config.timing_batch / parts)
-    step, reference = _step(context, measured, stage, cut, clips), _step(context, plain, _WHOLE, None, clips)
+    step, reference = _step(context, measured, stage, cut, clips), _step(context, plain, _WHOLE, whole_cut, clips)
     counted = backward_gflop(step.forward) * config.timing_batch / clips
     memory = {"peak_memory_mb": _memory(measured.module, step) / 1e6} if context.device.type == "cpu" else {}
     with turn(context.device, context.settings.exclusive_timing, context.end_if_asked) as mine:

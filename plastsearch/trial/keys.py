@@ -109,7 +109,7 @@ def fields_read(config: TrialConfig, stage: Stage) -> tuple[str, ...]:
         found += ("layers",)  # with a rank they need no neurons
     if stage.steps:
         found += TRAINING
-        found += () if stage.learns == "all" else ("train.train_head",)
+        found += ("train.train_stem",) if stage.learns == "all" else ("train.train_head",)
         found += ("last_k",) if stage.learns == "top" else ()
         found += stage.newborn
         # Moments come from these clips; the loss on them is in TRAINING.

@@ -270,8 +270,7 @@ def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | No
     module = network.module
     module.checkpoint_layers = config.train.checkpoint_layers
     if stage.learns == "all":
-        unfreeze_(module)
-        return None
+        return learn_all_(module, config.train.train_stem)
     head = head_of(module) if config.train.train_head else []
     match stage.learns:
         case "new":
@@ -286,11 +285,25 @@ def learn_(network: TrialNetwork, config: TrialConfig, stage: Stage) -> str | No
         case "top":
             count = config.last_k or LAST_K
             top = module.layers()[-count:]
-            paths = {id(part): path for path, part in module.named_modules()}
-            freeze_base_(module, [*(paths[id(block)] for _, block in top), *head])
+            freeze_base_(module, [*_paths(module, top), *head])
             return top[0][0]
         case _:
             raise ValueError(f"{stage.name} does not train")
+
+
+def learn_all_(module: Detector, stem: bool) -> str | None:
+    """All that is there learns, or all from the first block on."""
+    if stem:
+        unfreeze_(module)
+        return None
+    blocks = module.blocks()
+    freeze_base_(module, [*_paths(module, blocks), *module.top_modules(), *head_of(module)])
+    return blocks[0][0]
+
+
+def _paths(module: Detector, blocks: Sequence[tuple[str, nn.Module]]) -> list[str]:
+    paths = {id(part): path for path, part in module.named_modules()}
+    return [paths[id(block)] for _, block in blocks]
 
 
 def lr_factors(module: Detector, config: TrialConfig, stage: Stage) -> dict[str, float]:

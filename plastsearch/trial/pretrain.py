@@ -23,6 +23,7 @@ from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.spec.config import ModelConfig
 from plastsearch.training.losses import build_loss
 from plastsearch.trial.front_ends import measure_
+from plastsearch.trial.networks import learn_all_
 
 Objective = Literal["contrastive", "supervised"]
 RECORD_FILE = "pretraining.json"
@@ -42,6 +43,7 @@ class Pretraining:
     warmup: float = 0.1  # share of the steps
     rate_hz: int = 16_000
     seed: int = 0
+    train_stem: bool = True  # supervised: whether what lies below the first block learns
 
 
 @dataclass
@@ -82,7 +84,8 @@ def known_objective(name: str) -> Objective:
 
 
 def _fit(learner: Learner, clips: ClipSet, settings: Pretraining, device: torch.device) -> Iterator[dict[str, float]]:
-    optimizer = torch.optim.AdamW(learner.module.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    learning = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
     learner.module.train()
     seen: list[dict[str, float]] = []
@@ -92,7 +95,7 @@ def _fit(learner: Learner, clips: ClipSet, settings: Pretraining, device: torch.
             raise TrialError(f"pretraining: the loss is {loss.item()} at step {step}; a smaller --lr may help")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learner.module.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         schedule.step()
         seen.append({"loss": loss.item(), **figures})
@@ -141,6 +144,7 @@ def _supervised(model: ModelConfig, clips: ClipSet, settings: Pretraining, devic
     detector = _network(model, settings).to(device)
     if model.from_ is None:
         measure_(detector, clips, settings.length_samples, device)
+    learn_all_(detector, settings.train_stem)
     counts = np.bincount(clips.labels, minlength=2)
     if counts.min() == 0:
         raise PlastsearchError("supervised pretraining needs clips of both classes")

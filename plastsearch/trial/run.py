@@ -93,7 +93,7 @@ def _compute(trial: TrialRun, stage: Stage, key: StageKey) -> Generator[Report, 
     done = trial.steps_done
     began = time.monotonic()
     before = trial.records[-1] if trial.records else None
-    stage_run = run_stage(trial.context, network, stage, key.key, trial.base, before)
+    stage_run = run_stage(trial.context, network, stage, key.key, trial.unmoved(stage), before)
     while True:
         try:
             progress = next(stage_run)

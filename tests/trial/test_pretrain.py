@@ -54,6 +54,16 @@ def test_the_same_seed_gives_the_same_start(clips: ClipSet, tmp_path: Path) -> N
     assert apart(weights["a"], weights["c"]) > 0.01
 
 
+def test_a_stem_can_stay_as_it_came(clips: ClipSet, tmp_path: Path) -> None:
+    list(pretrain(ModelConfig(), clips, Pretraining("supervised", **SHORT), tmp_path / "first", CPU))
+    again = ModelConfig.model_validate({"name": "wav2vec2", "from": str(tmp_path / "first")})
+    list(pretrain(again, clips, Pretraining("supervised", **SHORT, train_stem=False), tmp_path / "next", CPU))
+    first, after = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "next"))
+    moved = {name for name in first if not torch.equal(first[name], after[name])}
+    assert any(name.startswith("encoder.layers.0.") for name in moved)
+    assert not {name for name in moved if not name.startswith(("encoder.layers.", "encoder.layer_norm"))}
+
+
 def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     """The largest difference of two weights; softmax ignores a key's bias, whose gradient is rounding alone."""
     assert one.keys() == other.keys()

@@ -161,9 +161,9 @@ def test_each_setting_names_a_stage_anew_and_the_usual_ones_name_it_as_before() 
 
     plain = keys()
     usual = TrainConfig()
-    names = ("encoder_lr_ratio", "layer_decay", "average_best", "checkpoint_layers")
+    names = ("encoder_lr_ratio", "layer_decay", "average_best", "checkpoint_layers", "train_stem")
     assert keys(**{name: getattr(usual, name) for name in names}) == plain
-    changed = [keys(**{name: value}) for name, value in zip(names, (0.1, 0.5, 2, True), strict=True)]
+    changed = [keys(**{name: value}) for name, value in zip(names, (0.1, 0.5, 2, True, False), strict=True)]
     firsts = {one[0] for one in changed}
     assert len(firsts | {plain[0]}) == len(names) + 1
 

@@ -47,6 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
     "pairs": {"method": "plasticity", "init": "pairs", "keep": 0.5},
     "means": {"method": "plasticity", "compensate": "mean", "pool": "added"},
     "headless": {"method": "plasticity", "train": {"train_head": False, "early_stop": 2}},
+    "stem": {"method": "plasticity", "regime": "unfrozen", "model": {"name": "wav2vec2"}, "layers": ("encoder.2.ffn",),
+             "train": {"train_stem": False}, "lateral": "into_new"},
     "lora-rank": {"method": "lora", "rank": 2},
     "lora-layers": {"method": "lora", "rank": 2, "neurons": 0},
     "lora-all": {"method": "lora", "lora_on": "all"},
