@@ -4,6 +4,7 @@ A live table asks from a thread of its own while the driver adds records: whatev
 first, since a dictionary that grows meanwhile raises.
 """
 
+import math
 import os
 import re
 import time
@@ -61,6 +62,7 @@ class SweepView:
     drawn: bool = False  # by a live table
     last_hint: str = ""
     likely_gain: tuple[float, float, float] | None = None  # and its interval, as of the last drawing
+    drawn_gain: float | None = None  # as measured, of the same drawing
     mirrors: Sequence[Lagging] = ()
     _known: tuple[int, list[TrialRecord], float | None] | None = None
     _noise: tuple[int, Noise | None] | None = None
@@ -92,6 +94,7 @@ class SweepView:
         # and a process apart does it for the mirror anyway.
         found = [summary[name] for name in LIKELY if name in summary]
         self.likely_gain = (found[0], found[1], found[2]) if len(found) == len(LIKELY) else None
+        self.drawn_gain = summary.get("gain")
 
     def _standing(self) -> tuple[int, list[TrialRecord], float | None]:
         # A table redraws twice a second, and a hypervolume over hundreds of trials is not free.
@@ -133,7 +136,7 @@ class SweepView:
         parts = [progress, states] if progress else [states]
         gain = self.gain()
         if gain is not None:
-            parts.append(f"gain {100 * gain:.1f} %{self._likely()}")
+            parts.append(f"gain {100 * gain:.1f} %{self._likely(gain)}")
         known_noise = self.noise()
         if known_noise is not None:
             parts.append(reliability(known_noise, self.ranking.objectives[0].metric))
@@ -170,8 +173,9 @@ class SweepView:
         """Events of the journal that MLflow has not got yet."""
         return sum(one.lag for one in self.mirrors)
 
-    def _likely(self) -> str:
-        if self.likely_gain is None:
+    def _likely(self, gain: float) -> str:
+        """Of the same front, or nothing: an interval beside a gain that has moved on would contradict it."""
+        if self.likely_gain is None or self.drawn_gain is None or not math.isclose(self.drawn_gain, gain, abs_tol=5e-4):
             return ""
         middle, low, high = (f"{100 * value:.1f}" for value in self.likely_gain)
         return f", likely {middle} [{low}, {high}]"

@@ -82,12 +82,15 @@ def test_the_interval_of_the_gain_is_the_one_last_drawn(rig, tmp_path):
     it = rig()
     sweep = it.run()
     view = SweepView(sweep.records, sweep._ranking, Runs(6, 0, 0))
-    view.drawn_with({"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.35, "hypervolume": 3.0})
+    likely = {"gain_likely": 0.2, "gain_low": 0.1, "gain_high": 0.35, "hypervolume": 3.0}
+    view.drawn_with({**likely, "gain": view.gain()})
     meters = Meters()
     assert Exporter(meters, "night", view, tmp_path, None, print).close() is None
     sweep_tag = ("sweep", "night")
     assert [meters.found[name, sweep_tag] for name in ("gain_likely", "gain_low", "gain_high")] == [0.2, 0.1, 0.35]
     assert f"gain {100 * view.gain():.1f} %, likely 20.0 [10.0, 35.0] · " in view.summary()
+    view.drawn_with({**likely, "gain": view.gain() - 0.1})  # trials have ended since, and the front is another
+    assert "likely" not in view.summary()
     view.drawn_with({"hypervolume": 3.0})  # what is drawn later may know none: the old one is not kept
     assert "likely" not in view.summary()
 
