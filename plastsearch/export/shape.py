@@ -13,6 +13,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
 from plastsearch.models.heads.back_end import BackEnd
+from plastsearch.models.lcnn import LCNN, MAPS
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.wav2vec2 import ConformerEncoder, SpeechEncoder
 
@@ -25,6 +26,7 @@ def shape_of(detector: Detector) -> Shape:
         (GRNN, _grnn),
         (ResNet18, _resnet18),
         (CNN, _cnn),
+        (LCNN, _lcnn),
         (ConformerEncoder, _conformer),
         (SpeechEncoder, _encoder),
     ):
@@ -122,6 +124,20 @@ def _cnn(detector: Any) -> Shape:
     kernels = [block.conv.kernel_size[0] for _, block in detector.blocks()]
     front_end = _front_end(detector.front_end)
     return {"network": "cnn", "front_end": front_end, "channels": channels, "kernels": kernels}
+
+
+def _lcnn(detector: Any) -> Shape:
+    layers = [
+        {
+            "inputs": block.conv.in_channels, "channels": block.conv.out_channels // MAPS,
+            "kernel": block.conv.kernel_size[0], "halves": isinstance(block.act, nn.Sequential),
+            "normed": block.norm is not None,
+        }
+        for block in detector.conv
+    ]  # fmt: skip
+    recurrent = [] if detector.lstm is None else [[one.input_size, one.hidden_size] for one in detector.lstm]
+    front_end = _front_end(detector.front_end)
+    return {"network": "lcnn", "front_end": front_end, "layers": layers, "recurrent": recurrent}
 
 
 def _encoder(detector: Any) -> Shape:

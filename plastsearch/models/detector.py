@@ -183,7 +183,7 @@ class SpectralDetector(Detector):
     def __init__(self, front_end: nn.Module, plain: Widths, features: int) -> None:
         super().__init__(features, plain["pooling"], plain["dropout"])
         self.front_end = front_end
-        kept = ("front_end", "rate_hz", *self.own, "normalise", "deltas", "masks", "spikes")
+        kept = ("front_end", "rate_hz", *self.own, "normalise", "bins", "deltas", "masks", "spikes")
         self._plain = cast("Widths", {key: value for key, value in plain.items() if key in kept})
         self.masks = Masks(plain.get("masks", 0))
 
