@@ -12,6 +12,7 @@ from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
+from plastsearch.models.heads.aasist import AASIST
 from plastsearch.models.heads.back_end import BackEnd
 from plastsearch.models.lcnn import LCNN, MAPS
 from plastsearch.models.resnet18 import ResNet18
@@ -54,11 +55,24 @@ def _head(detector: Detector) -> Shape:
             "kind": detector.judged.head, "mixed": detector.pool.mix is not None, "pooling": detector.pooling,
             "every_layer": detector.judged.every_layer, "features": config.hidden_size, "inputs": inputs,
             "states": len(detector.blocks()) + 1, "attention_hidden": ATTENTION_POOL_HIDDEN,
+            "grown": _grown_head(detector.pool.net),
         }  # fmt: skip
     features = inputs // 2 if detector.pooling == "mean_std" else inputs
     return {
         "pooling": detector.pooling, "features": features, "inputs": inputs, "attention_hidden": ATTENTION_POOL_HIDDEN,
     }  # fmt: skip
+
+
+def _grown_head(net: Any) -> Shape:
+    """The widths of a head that may grow, by its keywords."""
+    if not isinstance(net, AASIST):
+        return {}
+    blocks: list[Any] = list(net.blocks)
+    return {
+        "inner": [block.conv1.out_channels for block in blocks],
+        "taps": [block.conv1.kernel_size[1] for block in blocks],
+        "gate": net.attention[0].out_channels,
+    }
 
 
 def _front_end(front_end: Any) -> Shape:

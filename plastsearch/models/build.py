@@ -196,9 +196,8 @@ def _check_regular(detector: Detector, plain: Widths) -> None:
     said = {row.name: row.neurons for row in rows}
     taps = {row.name: row.kernel for row in rows}
     for name, site in find_sites(detector).items():
-        grown = [
-            size for kernel in kernels_of(detector, site).values() for size in kernel if size > 1 and size != taps[name]
-        ]
+        kernels = kernels_of(detector, site).values()
+        grown = [size for kernel in kernels for size in kernel if size % 2 and size not in (1, taps[name])]
         if grown and taps[name]:
             raise PlastsearchError(
                 f"site '{name}' has kernels of {grown[0]} taps where the network's config says {taps[name]}; "

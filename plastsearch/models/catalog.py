@@ -141,6 +141,10 @@ PUBLISHED: dict[str, Widths] = {
 }
 CONFIG_FILE = "config.json"
 
+# AASIST as a head: channels of its residual blocks, of a picture behind them, and of the gate over that.
+AASIST_CHANNELS = (32, 32, 64, 64, 64, 64)
+AASIST_GATE = 128
+
 # Rows of each front end; a recurrent network's first layer reads that many numbers per frame.
 BINS = {"log_mel": 64, "linear": 64, "lfcc": 40, "mfcc": 40}
 # A ResNet's first convolution (kernel, stride, padding) and the pooling after it: the share of rows and frames that is

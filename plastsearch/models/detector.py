@@ -142,6 +142,7 @@ class Detector(nn.Module):
     def cut_below(self, sites: list[str] | tuple[str, ...]) -> str:
         """The highest cut below all of these sites; with none, everything under the head is below."""
         blocks = [name for name, _ in self.blocks()]
+        sites = [site for site in sites if not _inside(site, HEAD_CUT)]
         found = [i for i, block in enumerate(blocks) for site in sites if _inside(site, block)]
         lost = [site for site in sites if not any(_inside(site, block) for block in blocks)]
         if lost:

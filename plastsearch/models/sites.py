@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from plastsearch.models.catalog import (
+    AASIST_CHANNELS,
+    AASIST_GATE,
     ATTENTION_POOL_HIDDEN,
     CONFORMERS,
     LIGHT_HALVES,
@@ -102,6 +104,17 @@ def _transformer_table(widths: Widths) -> list[SiteRow]:
             rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
             rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))
         rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, directions=hidden))
+    return [*rows, *(_aasist_rows() if widths.get("head") == "aasist" else ())]
+
+
+def _aasist_rows() -> list[SiteRow]:
+    """What may grow in the head itself: channels within its residual blocks, and of the gate over its picture."""
+    rows, before = [], 1
+    for block, channels in enumerate(AASIST_CHANNELS):
+        cost = 6 * before + 1 + 2 + 6 * channels  # filters of two by three, a bias, BatchNorm's pair
+        rows.append(SiteRow(f"head.block.{block}", "channels", channels, 1, cost, kernel=3))
+        before = channels
+    rows.append(SiteRow("head.gate", "channels", AASIST_GATE, 1, 2 * before + 1 + 2))
     return rows
 
 

@@ -117,7 +117,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config) or _halving_refused(config) or _newborns_refused(config)
+    reason = _spiking_refused(config) or _halving_refused(config) or _head_refused(config) or _newborns_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -207,6 +207,15 @@ def _halving_refused(config: TrialConfig) -> str | None:
     ):
         does = {"cnn": "each block of a cnn halves", "lcnn": "blocks of an lcnn halve"}[config.model.name]
         return f"{does} the picture, so no layer goes on top or beside it; use operator widen or ring"
+    return None
+
+
+def _head_refused(config: TrialConfig) -> str | None:
+    """A block of a head is no layer on which another one could stand."""
+    facts = METHODS[config.method]
+    own = [name for name in config.growth() if name.startswith("head.")]
+    if own and (facts.adds == "layers" or (facts.grows and config.operator == "stack")):
+        return f"site '{own[0]}': no layer goes on top of a part of a head; use operator widen or ring"
     return None
 
 

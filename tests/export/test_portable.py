@@ -53,6 +53,9 @@ CASES = {
     "hubert": lambda: grown(encoder("hubert", pooling="attention"), {"encoder.1.ffn": 9}),
     "hubert_without_norms": lambda: grown(encoder("hubert", feat_proj_layer_norm=False, conv_pos_batch_norm=True), {}),
     "wav2vec2_aasist": lambda: grown(encoder("wav2vec2", head="aasist"), {"encoder.0.ffn": 5}),
+    "wav2vec2_aasist_grown": lambda: grown(
+        ringed(encoder("wav2vec2", head="aasist"), {"head.block.2": 5}), {"head.block.1": 5, "head.gate": 3}
+    ),
     "wav2vec2_nes2net_of_all_layers": lambda: grown(
         encoder("wav2vec2", head="nes2net_x", layers_in="weighted_sum", do_stable_layer_norm=True), {}
     ),
