@@ -17,7 +17,8 @@ ULPS = 64  # float32: units in the last place of the largest value that is compa
 
 # Networks of tests/growth/conftest.py, one for each family whose laws are the same.
 FAMILIES = (
-    "resnet", "gru", "bigru", "lstm", "bilstm", "rawnet", "lcnn", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm",
+    "resnet", "gru", "bigru", "lstm", "bilstm", "rawnet", "lcnn", "ecapa", "wav2vec2", "wav2vec2_pre_norm", "hubert",
+    "wavlm",
 )  # fmt: skip
 
 # What each grown block adds to its base, and what it calls it; recurrent layers run as one, and add no tensor.

@@ -16,7 +16,7 @@ from plastsearch.analysis.causes import causes
 from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.choose.details import Details, details, plain_number
-from plastsearch.choose.growth import Growth, grown_sites, growth
+from plastsearch.choose.growth import Growth, grown_rings, grown_sites, growth
 from plastsearch.spec.constraints import METRICS
 from plastsearch.spec.methods import reads
 from plastsearch.tracking.mlflow_links import Links, read_links
@@ -263,7 +263,7 @@ def at_path(config: Mapping[str, JsonValue], path: str) -> JsonValue:
 def _grown(rows: Sequence[TrialRow]) -> list[Column]:
     """Sums over the sites that a trial grew."""
     sites = [grown_sites(row) for row in rows]
-    counts: list[Number] = [len(of) for of in sites]
+    counts: list[Number] = [len(of) + len(grown_rings(row)) for of, row in zip(sites, rows, strict=True)]
     sums: list[Number] = [sum(one.added for one in of.values()) for of in sites]
     kept: list[Number] = [sum(one.kept for one in of.values()) for of in sites]
     found = [

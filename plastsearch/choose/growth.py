@@ -1,4 +1,4 @@
-"""Where each trial grew: site by site how many neurons came in, and how many of these and of the old ones stayed."""
+"""Where each trial grew: site by site how many neurons came in and stayed, or how far kernels grew and were cut."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,20 @@ class Grown:
 
 
 @dataclass(frozen=True)
+class Ring:
+    """Taps of the kernels of one site of one trial, along an axis."""
+
+    before: int  # 0: not known
+    grown: int
+    left: int
+
+
+@dataclass(frozen=True)
 class Growth:
-    """Sites in order of depth; of each trial the sites that it grew as [site, added, kept, lost]."""
+    """Sites in order of depth; of each trial the sites that it grew as [site, added, kept, lost].
+
+    Where kernels grew instead, they are [site, taps before, grown to, left] in `rings`.
+    """
 
     sites: list[str]
     widths: list[list[int]]  # of each kind of network, by site; 0: it has no such site, or its width is not known
@@ -31,6 +43,7 @@ class Growth:
     adds: list[str]  # what kinds of growth there are
     kind: list[int]  # of each trial, a place in `adds`
     grown: list[list[list[int]]]
+    rings: list[list[list[int]]]
 
 
 def growth(rows: Sequence[TrialRow]) -> Growth:
@@ -45,8 +58,10 @@ def growth(rows: Sequence[TrialRow]) -> Growth:
             tables.append(_widths(row))
         network.append(models.index(model))
     each = [grown_sites(row) for row in rows]
+    kernels = [grown_rings(row) for row in rows]
     sites = list(dict.fromkeys([site for table in tables for site in table]))
-    sites += sorted({site for of in each for site in of} - set(sites))  # of a network whose table is not known
+    named = {site for of in each for site in of} | {site for of in kernels for site in of}
+    sites += sorted(named - set(sites))  # of a network whose table is not known
     adds = list(dict.fromkeys(METHODS[row.config.method].adds for row in rows))
     at = {site: n for n, site in enumerate(sites)}
     return Growth(
@@ -56,6 +71,7 @@ def growth(rows: Sequence[TrialRow]) -> Growth:
         [str(kind) for kind in adds],
         [adds.index(METHODS[row.config.method].adds) for row in rows],
         [[[at[site], one.added, one.kept, one.lost] for site, one in of.items()] for of in each],
+        [[[at[site], one.before, one.grown, one.left] for site, one in of.items()] for of in kernels],
     )
 
 
@@ -76,6 +92,19 @@ def grown_sites(row: TrialRow) -> dict[str, Grown]:
         site: Grown(count, count - removed_new.get(site, 0), removed.get(site, 0) - removed_new.get(site, 0))
         for site, count in added.items()
     }
+
+
+def grown_rings(row: TrialRow) -> dict[str, Ring]:
+    """Sites whose kernels a trial grew, or was to grow."""
+    if not row.config.rings() or not METHODS[row.config.method].placed:
+        return {}
+    try:
+        before = {site.name: site.kernel or 0 for site in site_table(row.config.model)}
+    except (PlastsearchError, OSError):  # as above
+        before = {}
+    left = _of_stage(row, "prune", "kernels")
+    grown = _of_stage(row, "dropin", "kernels") or row.config.growth()
+    return {site: Ring(before.get(site, 0), taps, left.get(site, taps)) for site, taps in grown.items()}
 
 
 def _of_stage(row: TrialRow, stage: str, key: str) -> dict[str, int]:

@@ -13,13 +13,17 @@ HEADS_ROOM = MODELS_ROOM / "heads"
 # In the order in which they stand in the file; what a network does not need is left out.
 NEEDED = {
     "cnn": ("weights", "sound", "clips", "pooling", "spectrum", "cnn", "detector"),
+    "lcnn": ("weights", "sound", "clips", "pooling", "spectrum", "lcnn", "detector"),
     "grnn": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "grnn", "detector"),
     "resnet18": ("weights", "sound", "clips", "pooling", "spectrum", "spiking", "resnet18", "detector"),
     "conformer": ("weights", "sound", "clips", "pooling", "*head", "*bank", "conformer", "detector"),
     "encoder": ("weights", "sound", "clips", "pooling", "*head", "encoder", "detector"),
 }
 REMOTE = ("pooling", "*head", "encoder", "hub")
-CLASSES = {"cnn": "CNN", "conformer": "Conformer", "grnn": "GRNN", "resnet18": "ResNet18", "encoder": "Encoder"}
+CLASSES = {
+    "cnn": "CNN", "conformer": "Conformer", "grnn": "GRNN", "lcnn": "LCNN", "resnet18": "ResNet18",
+    "encoder": "Encoder",
+}  # fmt: skip
 
 
 def joined(shape: dict[str, Any]) -> str:

@@ -12,29 +12,30 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.models.frontend import FilterBank
 
 
-class ExportedGRU(nn.Module):
-    """A one-layer nn.GRU as ONNX's operator of that name; it has values in an exported graph alone.
+class ExportedRecurrent(nn.Module):
+    """A one-layer nn.GRU or nn.LSTM as ONNX's operator of that name; it has values in an exported graph alone.
 
-    torch.export knows nn.GRU only unrolled over time, which freezes the length of clips. ONNX lists the gates as
-    update, reset, candidate where torch has reset, update, candidate; and torch applies the reset gate after the
-    candidate's hidden side was multiplied, which `linear_before_reset` says.
+    torch.export knows them only unrolled over time, which freezes the length of clips. ONNX lists gates in another
+    order than torch; and torch applies the reset gate of a GRU after the candidate's hidden side was multiplied, which
+    `linear_before_reset` says.
     """
 
     weight: Tensor
     recurrence: Tensor
     bias: Tensor
 
-    def __init__(self, gru: nn.GRU) -> None:
+    def __init__(self, layer: nn.GRU | nn.LSTM) -> None:
         super().__init__()
-        if gru.num_layers != 1 or not gru.batch_first or not gru.bias:
+        self.kind = "LSTM" if isinstance(layer, nn.LSTM) else "GRU"
+        if layer.num_layers != 1 or not layer.batch_first or not layer.bias:
             raise PlastsearchError(
-                f"a GRU of {gru.num_layers} layers, batch_first={gru.batch_first}, bias={gru.bias} has no form for "
-                "ONNX here; one layer, batch first and with biases has"
+                f"a {self.kind} of {layer.num_layers} layers, batch_first={layer.batch_first}, bias={layer.bias} has "
+                "no form for ONNX here; one layer, batch first and with biases has"
             )
-        self.hidden_size = gru.hidden_size
-        self.bidirectional = gru.bidirectional
+        self.hidden_size = layer.hidden_size
+        self.bidirectional = layer.bidirectional
         # Each direction as torch lists it: input weights, recurrent ones, their biases.
-        rows = [[_reordered(one.detach()) for one in direction] for direction in gru.all_weights]
+        rows = [[_reordered(self.kind, one.detach()) for one in direction] for direction in layer.all_weights]
         self.register_buffer("weight", torch.stack([row[0] for row in rows]))
         self.register_buffer("recurrence", torch.stack([row[1] for row in rows]))
         self.register_buffer("bias", torch.stack([torch.cat(row[2:]) for row in rows]))
@@ -42,15 +43,15 @@ class ExportedGRU(nn.Module):
     def forward(self, frames_BTD: Tensor, state: Tensor | None = None) -> tuple[Tensor, None]:
         """The outputs of all frames, and no last state: nobody here reads it."""
         if state is not None:
-            raise PlastsearchError("a GRU with a first state of its own has no form for ONNX here")
+            raise PlastsearchError(f"a {self.kind} with a first state of its own has no form for ONNX here")
         clips, frames, _ = frames_BTD.shape
         out_TWBH = torch.onnx.ops.symbolic(
-            "GRU",
+            self.kind,
             (frames_BTD.transpose(0, 1), self.weight, self.recurrence, self.bias),
             {
                 "hidden_size": self.hidden_size,
-                "linear_before_reset": 1,
                 "direction": "bidirectional" if self.bidirectional else "forward",
+                **({"linear_before_reset": 1} if self.kind == "GRU" else {}),
             },
             dtype=frames_BTD.dtype,
             shape=(frames, len(self.weight), clips, self.hidden_size),
@@ -69,7 +70,10 @@ class ExportedFilterBank(FilterBank):
         return super()._power(wave_BT.double()).float()
 
 
-def _reordered(gates_G: Tensor) -> Tensor:
+def _reordered(kind: str, gates_G: Tensor) -> Tensor:
+    if kind == "LSTM":
+        enter, forget, candidate, leave = gates_G.chunk(4)
+        return torch.cat([enter, leave, forget, candidate])
     reset, update, candidate = gates_G.chunk(3)
     return torch.cat([update, reset, candidate])
 
@@ -90,8 +94,8 @@ def exportable(module: nn.Module) -> nn.Module:
     """The same, and each of its recurrent layers in the exporter's form."""
     made = exact(module)
     for path, part in list(made.named_modules()):
-        if isinstance(part, nn.GRU):
-            _put_(made, path, ExportedGRU(part))
+        if isinstance(part, nn.GRU | nn.LSTM):
+            _put_(made, path, ExportedRecurrent(part))
     return made
 
 

@@ -12,7 +12,9 @@ from plastsearch.models.cnn import CNN
 from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank
 from plastsearch.models.gru import GRNN
+from plastsearch.models.heads.aasist import AASIST
 from plastsearch.models.heads.back_end import BackEnd
+from plastsearch.models.lcnn import LCNN, MAPS
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.wav2vec2 import ConformerEncoder, SpeechEncoder
 
@@ -25,6 +27,7 @@ def shape_of(detector: Detector) -> Shape:
         (GRNN, _grnn),
         (ResNet18, _resnet18),
         (CNN, _cnn),
+        (LCNN, _lcnn),
         (ConformerEncoder, _conformer),
         (SpeechEncoder, _encoder),
     ):
@@ -52,11 +55,24 @@ def _head(detector: Detector) -> Shape:
             "kind": detector.judged.head, "mixed": detector.pool.mix is not None, "pooling": detector.pooling,
             "every_layer": detector.judged.every_layer, "features": config.hidden_size, "inputs": inputs,
             "states": len(detector.blocks()) + 1, "attention_hidden": ATTENTION_POOL_HIDDEN,
+            "grown": _grown_head(detector.pool.net),
         }  # fmt: skip
     features = inputs // 2 if detector.pooling == "mean_std" else inputs
     return {
         "pooling": detector.pooling, "features": features, "inputs": inputs, "attention_hidden": ATTENTION_POOL_HIDDEN,
     }  # fmt: skip
+
+
+def _grown_head(net: Any) -> Shape:
+    """The widths of a head that may grow, by its keywords."""
+    if not isinstance(net, AASIST):
+        return {}
+    blocks: list[Any] = list(net.blocks)
+    return {
+        "inner": [block.conv1.out_channels for block in blocks],
+        "taps": [block.conv1.kernel_size[1] for block in blocks],
+        "gate": net.attention[0].out_channels,
+    }
 
 
 def _front_end(front_end: Any) -> Shape:
@@ -122,6 +138,20 @@ def _cnn(detector: Any) -> Shape:
     kernels = [block.conv.kernel_size[0] for _, block in detector.blocks()]
     front_end = _front_end(detector.front_end)
     return {"network": "cnn", "front_end": front_end, "channels": channels, "kernels": kernels}
+
+
+def _lcnn(detector: Any) -> Shape:
+    layers = [
+        {
+            "inputs": block.conv.in_channels, "channels": block.conv.out_channels // MAPS,
+            "kernel": block.conv.kernel_size[0], "halves": isinstance(block.act, nn.Sequential),
+            "normed": block.norm is not None,
+        }
+        for block in detector.conv
+    ]  # fmt: skip
+    recurrent = [] if detector.lstm is None else [[one.input_size, one.hidden_size] for one in detector.lstm]
+    front_end = _front_end(detector.front_end)
+    return {"network": "lcnn", "front_end": front_end, "layers": layers, "recurrent": recurrent}
 
 
 def _encoder(detector: Any) -> Shape:

@@ -22,6 +22,7 @@ from plastsearch.growth.blocks import (
     Wire,
     same_attention,
 )
+from plastsearch.growth.chunked import ChunkBranch, chunk_paths
 from plastsearch.growth.initialise import he_normal
 from plastsearch.growth.paths import at, holder, outer
 from plastsearch.growth.recurrent.cells import cell_of, kind_of
@@ -58,7 +59,7 @@ def _beside(root: nn.Module, site: Site, count: int, values: Values, _: bool) ->
     """Channels and feed-forward units: a fork and a join around the row."""
     # Around the two layers, not around what lies between them: a forward may do anything there, also call functions.
     wire = Wire()
-    branch = _row(root, site, count, values)
+    branch = (_chunks if "chunk.0" in site.parts else _row)(root, site, count, values)
     _wrap_(root, site.parts["in"], lambda base: Fork(base, branch, wire, count))
     _wrap_(root, site.parts["out"], lambda base: Join(base, wire))
 
@@ -143,19 +144,43 @@ def _row(root: nn.Module, site: Site, count: int, values: Values) -> Branch:
     return branch.train(at(root, site.parts["in"]).training)
 
 
+def _chunks(root: nn.Module, site: Site, count: int, values: Values) -> ChunkBranch:
+    """The new channels of a Res2Net block: narrower chunks, whose convolutions read each other's new channels alone."""
+    first, second, norm = site.parts["in"], site.parts["out"], site.parts.get("norm") or site.parts[LATE_NORM]
+    convs, norms = [], []
+    for path, norm_path in chunk_paths(site):
+        layer = at(root, path)
+        own = {slot.tensor: new for slot, new in values.items() if slot.module == path and slot.role == "in"}
+        (among,) = (new for slot, new in values.items() if slot.module == path and slot.role == "recurrent")
+        convs.append(_like(layer, count, "in", {**own, "weight": among[-count:]}, inputs=count))
+        norms.append(_norm_like(at(root, norm_path), count, _at(norm_path, values)))
+    branch = ChunkBranch(
+        _like(at(root, first), count, "in", _at(first, values)),
+        _norm_like(at(root, norm), site.step * count, _at(norm, values)),
+        convs,
+        norms,
+        _like(at(root, second), site.step * count, "out", _at(second, values)),
+        at(root, site.parts["act"]) if "act" in site.parts else nn.ReLU(),
+        act_first=LATE_NORM in site.parts,
+    )
+    return branch.train(at(root, first).training)
+
+
 def _at(path: str, values: Values) -> dict[str, Tensor]:
     """The new entries of one layer's tensors."""
     return {slot.tensor: tensor for slot, tensor in values.items() if slot.module == path}
 
 
-def _like(layer: nn.Linear | nn.Conv1d | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor]) -> nn.Module:
+def _like(
+    layer: nn.Linear | nn.Conv1d | nn.Conv2d, count: int, end: str, tensors: dict[str, Tensor], inputs: int = 0
+) -> nn.Module:
     """A layer of the same kind with `count` outputs (end: in) or inputs (end: out, which has no bias of its own)."""
     bias = end == "in" and layer.bias is not None
     if isinstance(layer, nn.Linear):
         sizes = (layer.in_features, count) if end == "in" else (count, layer.out_features)
         return _made(nn.Linear, *sizes, bias=bias, tensors=tensors)
     rows = tensors["weight"].shape[0]  # several for each unit, where the activation chooses among them
-    sizes = (layer.in_channels, rows) if end == "in" else (count, layer.out_channels)
+    sizes = (inputs or layer.in_channels, rows) if end == "in" else (count, layer.out_channels)
     kind: type[nn.Conv1d | nn.Conv2d] = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
     return _made(
         kind,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from plastsearch.errors import GrowthError
+from plastsearch.growth.chunked import ChunkBranch
 from plastsearch.growth.paths import is_grown, ordinary
 from plastsearch.growth.recurrent.cells import Frames, RecurrentLayer, data_of, with_data
 from plastsearch.growth.recurrent.layers import AroundRecurrent
@@ -90,7 +91,7 @@ class Fork(nn.Module):
 
     wraps_base = True
 
-    def __init__(self, base: nn.Module, branch: Branch, wire: Wire, new_units: int) -> None:
+    def __init__(self, base: nn.Module, branch: Branch | ChunkBranch, wire: Wire, new_units: int) -> None:
         super().__init__()
         self.base = base
         self.branch = branch

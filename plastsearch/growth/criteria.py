@@ -142,7 +142,7 @@ def _magnitude(e: Evidence) -> Tensor:
 def _bn_gamma(e: Evidence) -> Tensor:
     gamma = _gamma(e)
     if gamma is None:
-        reason = criterion_refused(e.site.name, "without a norm", "bn_gamma")
+        reason = criterion_refused(e.site.name, e.site.kind, "bn_gamma", scaled=False)
         raise GrowthError(reason)
     return gamma
 

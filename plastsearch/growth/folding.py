@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from plastsearch.errors import GrowthError
 from plastsearch.growth.blocks import Fork, GrownHeads, GrownReader, Join, ParallelRecurrent, Stacked, outermost
+from plastsearch.growth.chunked import ChunkBranch, folded_tensor
 from plastsearch.growth.freeze import unfreeze_
 from plastsearch.growth.kernels.rings import GrownKernel, resize_kernel_
 from plastsearch.growth.paths import at, chain, holder, is_grown, outer
@@ -219,6 +220,8 @@ def _fold_one_(module: nn.Module, site: Site, block: nn.Module) -> None:
 
 
 def _branch_tensor(module: nn.Module, block: Fork, site: Site, slot: Slot) -> Tensor:
+    if isinstance(block.branch, ChunkBranch):
+        return folded_tensor(module, block.branch, site, slot)
     roles = {site.parts["in"]: block.branch.enter, site.parts["out"]: block.branch.leave}
     owner: Any = roles.get(slot.module, block.branch.norm)
     tensor: Tensor = getattr(owner, slot.tensor).detach()

@@ -119,6 +119,10 @@ def _check_means(module: nn.Module, site: Site, means: Tensor, removed: Mapping[
             f"site '{site.name}': its means are {size} finite numbers, one for each feature at {site.tap.module}, not "
             f"a tensor of shape {tuple(means.shape)}"
         )
+    if "chunk.0" in site.parts:
+        raise GrowthError(
+            f"site '{site.name}': a chunk hears the sum of two others, whose means are not known; remove without means"
+        )
     other = site.name.replace("head_width", "attention")
     if site.kind == "head_width" and other in removed:
         raise GrowthError(

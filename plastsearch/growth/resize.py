@@ -79,6 +79,9 @@ def sync_(root: nn.Module, site: Site) -> None:
     """Sets the attributes that repeat the widths, as a module built at this size would have them."""
     for path in {slot.module: None for slot in site.slots}:
         sync_module_(at(root, path))
+    if "chunk_width" in site.parts:
+        owner, _, attribute = site.parts["chunk_width"].rpartition(".")
+        setattr(at(root, owner), attribute, at(root, site.parts["chunk.0"]).weight.shape[0])
     if "attention" in site.parts:
         attention = at(root, site.parts["attention"])
         rows = at(root, f"{site.parts['attention']}.q_proj").weight.shape[0]

@@ -48,10 +48,10 @@ def growth_refused(
     return None
 
 
-def criterion_refused(name: str, kind: str, criterion: str) -> str | None:
-    """Why a criterion cannot score a site's units."""
-    if criterion == "bn_gamma" and kind != "channels":
-        return f"criterion 'bn_gamma' needs BatchNorm; site '{name}' has none: use 'magnitude' there"
+def criterion_refused(name: str, kind: str, criterion: str, *, scaled: bool = True) -> str | None:
+    """Why a criterion cannot score a site's units; `scaled`: whether a norm between its layers has weights, if any."""
+    if criterion == "bn_gamma" and not (kind == "channels" and scaled):
+        return f"criterion 'bn_gamma' needs BatchNorm with weights; site '{name}' has none: use 'magnitude' there"
     return None
 
 

@@ -19,6 +19,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.frontend import FilterBank, build_front_end
 from plastsearch.models.gru import GRNN
 from plastsearch.models.heads.back_end import BackEnd
+from plastsearch.models.lcnn import LCNN
 from plastsearch.models.resnet18 import ResNet18
 from plastsearch.models.seeding import seeded
 from plastsearch.models.sites import table_of
@@ -47,6 +48,7 @@ def build(
     source: str | None = None,
     front_end: str | None = None,
     normalise: str | None = None,
+    bins: int | None = None,
     deltas: int | None = None,
     stem: str | None = None,
     masks: int = 0,
@@ -70,7 +72,7 @@ def build(
     spikes = spikes_of(name, activation, asked)
     judged = judged_by(name, head, layers_in)
     choices: Widths = {"pooling": pooling, "dropout": dropout, "rate_hz": rate_hz, **judged}
-    asked_of_spectra = Spectral(normalise, deltas, stem, masks)
+    asked_of_spectra = Spectral(normalise, bins, deltas, stem, masks)
     with seeded(seed):
         if source is not None:
             return _from_source(name, source, front_end, choices, spikes, asked_of_spectra)
@@ -194,7 +196,8 @@ def _check_regular(detector: Detector, plain: Widths) -> None:
     said = {row.name: row.neurons for row in rows}
     taps = {row.name: row.kernel for row in rows}
     for name, site in find_sites(detector).items():
-        grown = [size for kernel in kernels_of(detector, site).values() for size in kernel if size != taps[name]]
+        kernels = kernels_of(detector, site).values()
+        grown = [size for kernel in kernels for size in kernel if size % 2 and size not in (1, taps[name])]
         if grown and taps[name]:
             raise PlastsearchError(
                 f"site '{name}' has kernels of {grown[0]} taps where the network's config says {taps[name]}; "
@@ -218,7 +221,8 @@ def _build_wav2vec2(plain: Widths) -> Detector:
 def _front_end(plain: Widths) -> FilterBank:
     kind = plain["front_end"]
     normalise, deltas = plain.get("normalise", "clip"), plain.get("deltas", 0)
-    return build_front_end(kind, plain["rate_hz"], bins=BINS[kind], normalise=normalise, deltas=deltas)
+    bins = plain.get("bins", BINS[kind])
+    return build_front_end(kind, plain["rate_hz"], bins=bins, normalise=normalise, deltas=deltas)
 
 
 BUILDERS: dict[str, Callable[[Widths], Detector]] = {
@@ -226,4 +230,5 @@ BUILDERS: dict[str, Callable[[Widths], Detector]] = {
     "resnet18": lambda plain: ResNet18(_front_end(plain), plain),
     "grnn": lambda plain: GRNN(_front_end(plain), plain),
     "cnn": lambda plain: CNN(_front_end(plain), plain),
+    "lcnn": lambda plain: LCNN(_front_end(plain), plain),
 }

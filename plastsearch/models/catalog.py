@@ -36,11 +36,12 @@ class Widths(TypedDict, total=False):
     num_conv_pos_embedding_groups: int
     normalize: bool  # of the waveform, before the encoder
     # Our own networks'.
-    channels: list[int]  # resnet18: of each stage; cnn: of each convolution
+    channels: list[int]  # resnet18: of each stage; cnn and lcnn: of each convolution
     hidden: list[int]  # grnn: of each layer
     bidirectional: bool
     blocks: int  # that are left after truncation
     front_end: str
+    bins: int  # of a front end, without slopes; absent: as many as BINS says
     normalise: str  # of a front end's bins; absent: clip
     deltas: int  # slopes beside its bins; absent: 0
     stem: str  # resnet18; absent: quarter
@@ -103,9 +104,19 @@ PRESETS: dict[str, dict[str, Widths]] = {
         "base": {"channels": [64, 128, 256, 256, 256]},
         "large": {"channels": [96, 192, 384, 512, 512]},
     },
+    # `base` is the published one; of each two maps one counts, so its convolutions give 64, 64, 96, … maps.
+    "lcnn": {
+        "tiny": {"channels": [8, 8, 12, 12, 16, 16, 8, 8, 8]},
+        "small": {"channels": [16, 16, 24, 24, 32, 32, 16, 16, 16]},
+        "base": {"channels": [32, 32, 48, 48, 64, 64, 32, 32, 32]},
+        "large": {"channels": [64, 64, 96, 96, 128, 128, 64, 64, 64]},
+    },
 }
-FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc", "cnn": "log_mel"}
-NOT_COMPILED = {"grnn": "grnn has nothing to compile: torch.compile runs recurrent layers as they are; set it to false"}
+FRONT_ENDS = {"wav2vec2": "waveform", "resnet18": "log_mel", "grnn": "lfcc", "cnn": "log_mel", "lcnn": "lfcc"}
+NOT_COMPILED = {
+    "grnn": "grnn has nothing to compile: torch.compile runs recurrent layers as they are; set it to false",
+    "lcnn": "lcnn is not compiled, since torch.compile runs its recurrent layers as they are; set it to false",
+}
 TRANSFORMERS = ("wav2vec2", "hubert", "wavlm")
 CONFORMERS = ("wav2vec2-bert",)
 SPEECH = TRANSFORMERS + CONFORMERS  # model types that `model.name: wav2vec2` stands for
@@ -130,6 +141,10 @@ PUBLISHED: dict[str, Widths] = {
 }
 CONFIG_FILE = "config.json"
 
+# AASIST as a head: channels of its residual blocks, of a picture behind them, and of the gate over that.
+AASIST_CHANNELS = (32, 32, 64, 64, 64, 64)
+AASIST_GATE = 128
+
 # Rows of each front end; a recurrent network's first layer reads that many numbers per frame.
 BINS = {"log_mel": 64, "linear": 64, "lfcc": 40, "mfcc": 40}
 # A ResNet's first convolution (kernel, stride, padding) and the pooling after it: the share of rows and frames that is
@@ -139,9 +154,18 @@ STEMS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int] | None]] = {
     "half": ((3, 1, 1), (2, 2, 0)),
     "whole": ((3, 1, 1), None),
 }
+# An LCNN, convolution by convolution: kernels, after which ones half of rows and frames go, which ones a norm follows.
+LIGHT_KERNELS = (5, 1, 3, 1, 3, 1, 3, 1, 3)
+LIGHT_HALVES = (0, 2, 4, 8)
+LIGHT_NORMED = (1, 2, 3, 5, 6, 7)
 # How many numbers per channel the head reads from each pooling.
 POOLED = {"mean": 1, "attention": 1, "mean_std": 2}
 ATTENTION_POOL_HIDDEN = 32
+
+
+def rows_read(widths: Widths) -> int:
+    """Rows that a network's front end gives, slopes among them."""
+    return widths.get("bins", BINS[widths["front_end"]]) * (1 + widths.get("deltas", 0))
 
 
 def known_model(name: str) -> str:

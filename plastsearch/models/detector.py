@@ -142,6 +142,7 @@ class Detector(nn.Module):
     def cut_below(self, sites: list[str] | tuple[str, ...]) -> str:
         """The highest cut below all of these sites; with none, everything under the head is below."""
         blocks = [name for name, _ in self.blocks()]
+        sites = [site for site in sites if not _inside(site, HEAD_CUT)]
         found = [i for i, block in enumerate(blocks) for site in sites if _inside(site, block)]
         lost = [site for site in sites if not any(_inside(site, block) for block in blocks)]
         if lost:
@@ -183,7 +184,7 @@ class SpectralDetector(Detector):
     def __init__(self, front_end: nn.Module, plain: Widths, features: int) -> None:
         super().__init__(features, plain["pooling"], plain["dropout"])
         self.front_end = front_end
-        kept = ("front_end", "rate_hz", *self.own, "normalise", "deltas", "masks", "spikes")
+        kept = ("front_end", "rate_hz", *self.own, "normalise", "bins", "deltas", "masks", "spikes")
         self._plain = cast("Widths", {key: value for key, value in plain.items() if key in kept})
         self.masks = Masks(plain.get("masks", 0))
 

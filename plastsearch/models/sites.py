@@ -4,7 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from plastsearch.models.catalog import ATTENTION_POOL_HIDDEN, BINS, CONFORMERS, POOLED, SPEECH, Widths
+from plastsearch.models.catalog import (
+    AASIST_CHANNELS,
+    AASIST_GATE,
+    ATTENTION_POOL_HIDDEN,
+    CONFORMERS,
+    LIGHT_HALVES,
+    LIGHT_KERNELS,
+    POOLED,
+    SPEECH,
+    Widths,
+    rows_read,
+)
 from plastsearch.models.widths import widths_of
 from plastsearch.spec.config import ModelConfig
 
@@ -27,6 +38,7 @@ class SiteRow:
     step: int  # neurons per unit
     parameters_per_neuron: float  # of the next unit, over its neurons; grows with the width in a recurrent layer
     kernel: int | None = None  # taps of its convolutions along each axis, where a ring could grow around them
+    scaled: bool = True  # of a convolutional site, whether a norm has a weight for each of its channels
     directions: int | None = None  # of a feed-forward site's output, as many as gradmax can steer units along
 
     @property
@@ -92,6 +104,17 @@ def _transformer_table(widths: Widths) -> list[SiteRow]:
             rows.append(SiteRow(f"encoder.{layer}.attention", "attention", heads, head_width, attention))
             rows.append(SiteRow(f"encoder.{layer}.head_width", "head_width", head_width, heads, attention))
         rows.append(SiteRow(f"encoder.{layer}.ffn", "ffn", widths["intermediate_size"], 1, ffn, directions=hidden))
+    return [*rows, *(_aasist_rows() if widths.get("head") == "aasist" else ())]
+
+
+def _aasist_rows() -> list[SiteRow]:
+    """What may grow in the head itself: channels within its residual blocks, and of the gate over its picture."""
+    rows, before = [], 1
+    for block, channels in enumerate(AASIST_CHANNELS):
+        cost = 6 * before + 1 + 2 + 6 * channels  # filters of two by three, a bias, BatchNorm's pair
+        rows.append(SiteRow(f"head.block.{block}", "channels", channels, 1, cost, kernel=3))
+        before = channels
+    rows.append(SiteRow("head.gate", "channels", AASIST_GATE, 1, 2 * before + 1 + 2))
     return rows
 
 
@@ -115,11 +138,32 @@ def _cnn_table(widths: Widths) -> list[SiteRow]:
     return rows
 
 
+def _lcnn_table(widths: Widths) -> list[SiteRow]:
+    channels = widths["channels"]
+    left = channels[: widths.get("blocks", len(channels) + 1)]
+    before, rows = 1, []
+    for layer, (width, after) in enumerate(pairwise(left)):
+        here, there = LIGHT_KERNELS[layer], LIGHT_KERNELS[layer + 1]
+        # Two maps of the convolution, with a bias each, and what both maps of each next channel read of one more.
+        cost = 2 * (here**2 * before + 1) + 2 * there**2 * after
+        # One of the two has a single tap, around which no ring goes.
+        rows.append(SiteRow(f"conv.{layer}", "channels", width, 1, cost, kernel=max(here, there), scaled=False))
+        before = width
+    if widths.get("blocks", len(channels) + 1) > len(channels):
+        features = channels[-1] * (rows_read(widths) >> len(LIGHT_HALVES))
+        half = features // 2
+        # In each of two directions four gates, with a row of inputs, two biases, the new row and column of the
+        # recurrent square, and in the upper layer the columns of both directions for each of its rows.
+        cost = 2 * 4 * (features + 2 + 2 * half + 1) + 2 * (2 * 4 * half)
+        rows.append(SiteRow("lstm.0", "hidden", half, 1, cost))
+    return rows
+
+
 def _gru_table(widths: Widths) -> list[SiteRow]:
     directions = 2 if widths["bidirectional"] else 1
     layers = widths["hidden"][: widths.get("blocks", len(widths["hidden"]))]
     rows = []
-    before = BINS[widths["front_end"]] * (1 + widths.get("deltas", 0))
+    before = rows_read(widths)
     for layer, hidden in enumerate(layers):
         # Three gates, each: a row of inputs, two biases, and the recurrent square's new row and column.
         own = 3 * (before + 2 + 2 * hidden + 1)
@@ -140,4 +184,5 @@ _TABLES: dict[str, Callable[[Widths], list[SiteRow]]] = {
     "resnet18": _resnet_table,
     "grnn": _gru_table,
     "cnn": _cnn_table,
+    "lcnn": _lcnn_table,
 }

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
 from plastsearch.growth.families.found import conformer_sites, encoder_sites
-from plastsearch.growth.site import Refusal, Site
+from plastsearch.growth.site import Refusal, Site, conv_pair
 from plastsearch.models.catalog import CONFIG_FILE, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.detector import CLASSES, Detector, build_pool
 from plastsearch.models.heads.back_end import BackEnd, LayerMix
@@ -148,8 +148,32 @@ class SpeechEncoder(Detector):
         return ("backbone.encoder.layer_norm",) if self.final_norm_last else ()
 
     def declare_sites(self) -> list[Site | Refusal]:
-        """Attention heads, head width and feed-forward units of each layer."""
-        return [*encoder_sites(self), *conformer_sites(self)]
+        """Attention heads, head width and feed-forward units of each layer; channels of a head that has such."""
+        above = 3 * len(self.blocks())
+        return [*encoder_sites(self), *conformer_sites(self), *self._head_sites(above)]
+
+    def _head_sites(self, order: int) -> list[Site | Refusal]:
+        """Of AASIST the channels within its residual blocks, and those of the gate over what they give."""
+        if self.judged.head != "aasist":
+            return []
+        sites: list[Site | Refusal] = []
+        blocks: Any = self.pool.net.blocks  # type: ignore[union-attr]
+        for k in range(len(blocks)):
+            own = f"pool.net.blocks.{k}"
+            sites.append(
+                conv_pair(
+                    self, f"head.block.{k}", f"{own}.conv1", f"{own}.norm2", f"{own}.conv2", order + k,
+                    act=f"{own}.act",
+                )
+            )  # fmt: skip
+        gate = "pool.net.attention"
+        sites.append(
+            conv_pair(
+                self, "head.gate", f"{gate}.0", f"{gate}.2", f"{gate}.3", order + len(blocks),
+                act=f"{gate}.1", act_first=True,
+            )
+        )  # fmt: skip
+        return sites
 
     def truncate_(self, count: int) -> None:
         """Keep the first `count` transformer layers."""

@@ -13,12 +13,15 @@ from plastsearch.models.catalog import (
     CONFIG_FILE,
     CONFORMERS,
     FRONT_ENDS,
+    LIGHT_HALVES,
+    LIGHT_KERNELS,
     PUBLISHED,
     SPEECH,
     Spikes,
     Widths,
     known_model,
     preset_widths,
+    rows_read,
 )
 from plastsearch.models.written import read_widths
 from plastsearch.spec.config import ModelConfig
@@ -37,6 +40,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "resnet18": ("channels",),
     "grnn": ("hidden", "bidirectional", "front_end"),
     "cnn": ("channels",),
+    "lcnn": ("channels",),
 }
 
 
@@ -51,7 +55,7 @@ def widths_of(model: ModelConfig) -> Widths:
         widths |= {"bidirectional": model.bidirectional, "front_end": front_end_of(model.name, model.front_end)}
     else:
         widths = folder_widths(model.name, model.from_, model.front_end)
-    asked = Spectral(model.normalise, model.deltas, model.stem, model.masks)
+    asked = Spectral(model.normalise, model.bins, model.deltas, model.stem, model.masks)
     widths = with_spectral(widths, asked, model.name, model.preset, model.activation, model.from_)
     spikes = spikes_of(
         model.name, model.activation, Spikes(
@@ -79,6 +83,7 @@ class Spectral:
     """What a configuration says of a front end's features and of the network's first look at them; None: left open."""
 
     normalise: str | None = None
+    bins: int | None = None
     deltas: int | None = None
     stem: str | None = None
     masks: int = 0
@@ -88,22 +93,25 @@ def with_spectral(
     widths: Widths, asked: Spectral, name: str, preset: str, activation: str, source: str | None
 ) -> Widths:
     """A network's widths with these choices; refused where it has no such thing, or where a folder has another one."""
-    wanted = {"normalise": asked.normalise, "deltas": asked.deltas, "stem": asked.stem, "masks": asked.masks or None}
+    wanted = {
+        "normalise": asked.normalise, "bins": asked.bins, "deltas": asked.deltas, "stem": asked.stem,
+        "masks": asked.masks or None,
+    }  # fmt: skip
     for setting, value in wanted.items():
         if value is not None and (name == "wav2vec2" or (setting == "stem" and name != "resnet18")):
-            reads = "resnet18 alone" if setting == "stem" else "networks with a front end: resnet18, grnn and cnn"
+            reads = "resnet18 alone" if setting == "stem" else "networks with a front end: resnet18, grnn, cnn and lcnn"
             raise PlastsearchError(
                 f"model.{setting}: {name} has nothing that {value!r} could be said of; it is for {reads}"
             )
     if source is None:
         settings: dict[str, str | int | None] = {
-            "normalise": normalise_of(name, asked.normalise), "deltas": asked.deltas,
+            "normalise": normalise_of(name, asked.normalise), "bins": asked.bins, "deltas": asked.deltas,
             "stem": stem_of(name, preset, activation, asked.stem),
         }  # fmt: skip
     else:
         settings = {
             "normalise": widths.get("normalise", "clip"), "deltas": widths.get("deltas", 0),
-            "stem": widths.get("stem", "quarter"),
+            "stem": widths.get("stem", "quarter"), "bins": widths.get("bins", BINS.get(widths.get("front_end", ""))),
         }  # fmt: skip
         for setting, value in settings.items():
             if wanted[setting] not in (None, value):
@@ -111,7 +119,29 @@ def with_spectral(
                     f"model.{setting}: the weights in {source} were trained with {value!r}, not {wanted[setting]!r}"
                 )
     left = {key: value for key, value in widths.items() if key not in FORMERLY}
-    return cast("Widths", left | unlike_before({**settings, "masks": asked.masks}))
+    if name != "wav2vec2" and settings["bins"] == BINS[widths["front_end"]]:
+        settings["bins"] = None  # what it always was
+    found = cast("Widths", left | unlike_before({**settings, "masks": asked.masks}))
+    if name == "lcnn":
+        _light_refused(found, source)
+    return found
+
+
+def _light_refused(widths: Widths, source: str | None) -> None:
+    """An LCNN of another depth, or one whose picture is used up before its last convolution."""
+    where = "" if source is None else f"{source}: "
+    if len(widths["channels"]) != len(LIGHT_KERNELS):
+        raise PlastsearchError(
+            f"{where}an lcnn has {len(LIGHT_KERNELS)} convolutions, not {len(widths['channels'])}: is its config whole?"
+        )
+    rows = rows_read(widths)
+    if not rows >> len(LIGHT_HALVES):
+        raise PlastsearchError(
+            f"model.bins: {where}an lcnn halves its rows {len(LIGHT_HALVES)} times, so it needs "
+            f"{1 << len(LIGHT_HALVES)} of them, and the front end gives {rows}; give more bins or deltas"
+        )
+    if widths["channels"][-1] * (rows >> len(LIGHT_HALVES)) % 2:
+        raise PlastsearchError(f"{where}the last convolution of an lcnn needs an even number of channels")
 
 
 def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:
@@ -123,8 +153,8 @@ def spikes_of(name: str, activation: str, spikes: Spikes) -> Spikes | None:
             "model.activation: wav2vec2 has no spiking variant: softmax, LayerNorm and GELU work on real values, and "
             "a pretrained encoder would lose what it knows; lif is for resnet18 and grnn"
         )
-    if name == "cnn":
-        raise PlastsearchError("model.activation: cnn has no spiking variant; lif is for resnet18 and grnn")
+    if name in ("cnn", "lcnn"):
+        raise PlastsearchError(f"model.activation: {name} has no spiking variant; lif is for resnet18 and grnn")
     return spikes
 
 

@@ -56,6 +56,7 @@ class _Written(BaseModel):
     blocks: int = Field(1, ge=1, le=MOST_LAYERS)
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] = "waveform"
     normalise: Literal["none", "corpus", "clip"] = "clip"
+    bins: int = Field(64, ge=4, le=128)
     deltas: int = Field(0, ge=0, le=2)
     stem: Literal["quarter", "half", "whole"] = "quarter"
     masks: int = Field(0, ge=0, le=8)

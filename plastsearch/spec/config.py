@@ -38,7 +38,13 @@ LATER = (
 )  # fmt: skip
 LATER_OF_DATA = {"score": "head", "speech_s": None}  # the same in the part that names a corpus
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
-OF_SPECTRA = ("normalise", "deltas", "stem", "masks")  # of a model; in an id where they are not as they were before
+OF_SPECTRA = (
+    "normalise",
+    "bins",
+    "deltas",
+    "stem",
+    "masks",
+)  # of a model; in an id where they are not as they were before
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 WIDER_ALWAYS = ("stack", "adaptive")  # methods that add neurons, whatever `operator` says
@@ -76,9 +82,11 @@ class ModelConfig(Closed):
     from_: str | None = Field(None, alias="from", examples=["facebook/wav2vec2-base", "weights/xlsr", "tiny-speech"])
     """A folder with weights, a hub name, or tiny-speech, which comes along; null: random weights."""
     front_end: Literal["waveform", "log_mel", "linear", "lfcc", "mfcc"] | None = None
-    """What the network reads; null: its own (waveform for wav2vec2, log_mel for resnet18 and cnn, lfcc for grnn)."""
+    """What the network reads; null: its own (wav2vec2: waveform; resnet18, cnn: log_mel; grnn, lcnn: lfcc)."""
     normalise: Literal["none", "corpus", "clip"] | None = None
     """What a front end's features are set against: nothing, statistics of the training clips, or the clip's own."""
+    bins: int | None = Field(None, ge=4, le=128)
+    """Rows of a front end, without slopes; null: 64 bands or 40 coefficients, or what the folder says."""
     deltas: int | None = Field(None, ge=0, le=2)
     """Slopes of these features, and slopes of the slopes; null: 0, or what the folder says."""
     stem: Literal["quarter", "half", "whole"] | None = None
@@ -122,7 +130,7 @@ class ModelConfig(Closed):
         if self.layers_in == "last" or self.head in EVERY_LAYER:
             unread |= {"layers_in"}
         plain = self.model_dump(mode="json", by_alias=True, exclude={*unread, *OF_SPECTRA})
-        settings: dict[str, object] = {"deltas": self.deltas, "masks": self.masks}
+        settings: dict[str, object] = {"bins": self.bins, "deltas": self.deltas, "masks": self.masks}
         if self.from_ is None:
             settings["normalise"] = normalise_of(self.name, self.normalise)
             settings["stem"] = stem_of(self.name, self.preset, self.activation, self.stem)

@@ -149,11 +149,15 @@ METHODS: dict[Method, MethodFacts] = {
 UNFIT: dict[Method, dict[Model, str]] = {
     "adalora": {
         "grnn": "AdaLoRA adapts linear and convolution layers, and grnn has neither at its sites; use lora there, "
-        "which also adapts the weights of recurrent layers"
+        "which also adapts the weights of recurrent layers",
+        "lcnn": "AdaLoRA adapts linear and convolution layers, and a site of lcnn is a recurrent one; use lora there, "
+        "which also adapts the weights of recurrent layers",
     },
     "lora_growth": {
         "grnn": "grown recurrent layers read the weights of the layer they stand around by themselves and would not "
-        "hear its adapters; use lora or dropin there"
+        "hear its adapters; use lora or dropin there",
+        "lcnn": "a grown recurrent layer, as lstm.0 may be, reads the weights of the layer it stands around by itself "
+        "and would not hear its adapters; use lora or dropin there",
     },
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 # What each meant before it was a setting. At that meaning it is no part of an id or of a saved config, so that those
 # from before still hold.
-FORMERLY: Mapping[str, object] = {"normalise": "clip", "stem": "quarter", "deltas": 0, "masks": 0}
+FORMERLY: Mapping[str, object] = {"normalise": "clip", "stem": "quarter", "bins": None, "deltas": 0, "masks": 0}
 NORMALISE = "corpus"  # docs/small_networks.md says on what evidence
 STEM_OF_PRESET = {"tiny": "half", "small": "half"}  # larger ones are torchvision's
 

@@ -17,7 +17,7 @@ _ANY = r"(?:[^.{}]|\{[^{}]*\})*"
 _WILD = rf"(?=[^.]*[*{{]){_ANY}"
 SITE_PATTERN = (
     rf"^(?:encoder\.(?:[0-9]+|{_WILD})\.(?:attention|head_width|ffn|{_WILD})|layer[0-9]+\.(?:[0-9]+|{_WILD})"
-    rf"|(?:gru|conv)\.(?:[0-9]+|{_WILD})|{_WILD}(?:\.{_ANY}){{0,2}})$"
+    rf"|head\.(?:gate|block\.(?:[0-9]+|{_WILD}))|(?:gru|conv|lstm)\.(?:[0-9]+|{_WILD})|{_WILD}(?:\.{_ANY}){{0,2}})$"
 )
 
 

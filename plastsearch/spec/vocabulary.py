@@ -6,7 +6,7 @@ Apart from those because what is read before a sweep imports no torch, and from 
 
 from typing import Literal
 
-Model = Literal["wav2vec2", "resnet18", "grnn", "cnn"]
+Model = Literal["wav2vec2", "resnet18", "grnn", "cnn", "lcnn"]
 Head = Literal["linear", "mhfa", "sls", "aasist", "nes2net_x"]
 Preset = Literal["tiny", "small", "base", "large"]
 Method = Literal[

@@ -117,7 +117,7 @@ def check(config: TrialConfig) -> None:
         raise TrialError(f"train.{refused[0]}: {refused[1]}")
     growth = config.growth()
     facts = METHODS[config.method]
-    reason = _spiking_refused(config) or _cnn_refused(config) or _newborns_refused(config)
+    reason = _spiking_refused(config) or _halving_refused(config) or _head_refused(config) or _newborns_refused(config)
     if reason:
         raise TrialError(reason)
     lacking = unfit(config.method, config.model.name)
@@ -199,15 +199,23 @@ def shows_newborns(config: TrialConfig) -> bool:
     return bool(_newborn_reads(config)) and not apart
 
 
-def _cnn_refused(config: TrialConfig) -> str | None:
+def _halving_refused(config: TrialConfig) -> str | None:
     """A layer or a branch beside a convolution would have to halve the picture as its block does."""
     facts = METHODS[config.method]
-    if config.model.name == "cnn" and (
+    if config.model.name in ("cnn", "lcnn") and (
         facts.adds == "layers" or (facts.grows and config.operator in ("parallel", "stack"))
     ):
-        return (
-            "each block of a cnn halves the picture, so no layer goes on top or beside it; use operator widen or ring"
-        )
+        does = {"cnn": "each block of a cnn halves", "lcnn": "blocks of an lcnn halve"}[config.model.name]
+        return f"{does} the picture, so no layer goes on top or beside it; use operator widen or ring"
+    return None
+
+
+def _head_refused(config: TrialConfig) -> str | None:
+    """A block of a head is no layer on which another one could stand."""
+    facts = METHODS[config.method]
+    own = [name for name in config.growth() if name.startswith("head.")]
+    if own and (facts.adds == "layers" or (facts.grows and config.operator == "stack")):
+        return f"site '{own[0]}': no layer goes on top of a part of a head; use operator widen or ring"
     return None
 
 
@@ -234,7 +242,7 @@ def _growth_refused(config: TrialConfig, growth: Mapping[str, int], rows: Mappin
             operator=facts.operator(config), directions=row.directions,
         )  # fmt: skip
         if facts.prunes:
-            reason = reason or criterion_refused(name, row.kind, config.criterion)
+            reason = reason or criterion_refused(name, row.kind, config.criterion, scaled=row.scaled)
         if reason:
             return reason
     return None

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from plastsearch.analysis.results import Results, load_results
+from plastsearch.analysis.rows import TrialRow
 from plastsearch.choose.page import FILE, choose_html
+from plastsearch.spec.config import TrialConfig
 from tests.browser import Browser
 from tests.made_sweep import make_sweep
 
@@ -28,6 +30,18 @@ def data_of(page: str) -> dict[str, Any]:
     assert packed is not None
     found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed[1])))
     return found
+
+
+def ringed_(row: TrialRow) -> None:
+    """Make a row that of a trial whose kernels grew and were cut again, one of them all the way."""
+    plain = {"model": {"name": "cnn"}, "method": "plasticity", "operator": "ring", "kernel": 7, "keep": 0.5}
+    config = TrialConfig.model_validate({**plain, "layers": ["conv.0", "conv.2"]})
+    row.record.config = config.model_dump(mode="json", by_alias=True)
+    vars(row).pop("config", None)  # it may have been asked for
+    row.record.details["stages"] = [
+        {"stage": "dropin", "kernels": {"conv.0": 7, "conv.2": 7}, "from": "computed", "seconds": 0.1, "key": "d"},
+        {"stage": "prune", "kernels": {"conv.0": 5, "conv.2": 3}, "from": "computed", "seconds": 0.2, "key": "p"},
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ import pytest
 
 from plastsearch.analysis.results import Results, load_results
 from plastsearch.choose.data import page_data
+from plastsearch.choose.growth import Ring, grown_rings, grown_sites, growth
 from plastsearch.report.publish import caption, publish, report_json
 from plastsearch.report.verdict import verdict
 from plastsearch.spec.constraints import METRICS
-from tests.choose.conftest import data_of, page_of
+from tests.choose.conftest import data_of, page_of, ringed_
 from tests.made_sweep import make_sweep
 
 
@@ -108,6 +109,24 @@ def test_growth_is_what_stages_recorded(results):
     at = next(n for n, one in enumerate(results.rows) if one is row)
     assert [[growth.sites[site], *rest] for site, *rest in growth.grown[at]] == [["encoder.1.ffn", 32, 20, 8]]
     assert growth.widths[growth.network[at]][growth.sites.index("encoder.1.ffn")] == 128
+
+
+def test_kernels_that_grew_are_rings_from_and_to_so_many_taps(tmp_path):
+    results = load_results(make_sweep(tmp_path / "rings", search=4))
+    first, second = [row for row in results.rows if row.record.role == "search" and row.record.state == "done"][:2]
+    assert grown_rings(first) == {}
+    ringed_(first)
+    assert grown_sites(first) == {}
+    assert grown_rings(first) == {"conv.0": Ring(3, 7, 5), "conv.2": Ring(3, 7, 3)}
+    found = growth([first, second])
+    assert [[found.sites[site], *rest] for site, *rest in found.rings[0]] == [["conv.0", 3, 7, 5], ["conv.2", 3, 7, 3]]
+    assert found.grown[0] == found.rings[1] == []
+    assert found.grown[1]
+    said = page_data(results, [], "", "space.yaml")
+    column = next(one for one in said.columns if one.key == "grown.sites")
+    assert column.values[[row.number for row in results.rows].index(first.number)] == 2
+    del first.record.details["stages"]
+    assert grown_rings(first) == dict.fromkeys(("conv.0", "conv.2"), Ring(3, 7, 7))  # what it was to grow
 
 
 def test_failures_are_listed_by_cause(said):

@@ -11,7 +11,7 @@ from plastsearch.choose.commands import commands
 from plastsearch.choose.page import FILE
 from plastsearch.spec.load import read_trial
 from tests.browser import Browser
-from tests.choose.conftest import Opened, chosen, in_view, look, page_of, rows, texts
+from tests.choose.conftest import Opened, chosen, in_view, look, page_of, ringed_, rows, texts
 from tests.made_sweep import SPEC, make_sweep
 
 pytestmark = pytest.mark.browser
@@ -127,6 +127,32 @@ def test_a_click_tells_a_trials_whole_story(browser, shown: Opened, page, result
     assert said[2].startswith("EER by attack: A01 ")
     held = results.finalists[0].values("eval_eer")
     assert all(f"{value:.2f}" in " ".join(texts(browser, "#detail td")) for value in held)
+
+
+def test_kernels_that_grew_are_drawn_as_rings(browser, shown: Opened, tmp_path, screenshots):
+    results = load_results(make_sweep(tmp_path / "rings", search=4))
+    row = next(row for row in results.rows if row.record.role == "search" and row.record.state == "done")
+    ringed_(row)
+    path = tmp_path / FILE
+    path.write_text(page_of(results), encoding="utf-8")
+    shown(path, f"#trial={row.number}")
+    assert chosen(browser) == f"Trial {row.number}"
+    drawing = "#detail svg[role=img]"
+    said = browser.run(f"document.querySelector('{drawing}').ariaLabel")
+    assert said == "Kernels that grew: conv.0 3 → 7 taps, cut to 5; conv.2 3 → 7 taps, cut back."
+    shapes = browser.run(
+        f"[...document.querySelector('{drawing}').querySelectorAll(':scope > rect')]"
+        ".map(one => [one.classList.value, one.width.baseVal.value])"
+    )
+    tap = shapes[0][1] / 7
+    expected = [("new gone", 7), ("new", 5), ("tap", 3), ("new gone", 7), ("tap", 3)]
+    assert [(name, pytest.approx(taps * tap)) for name, taps in expected] == [tuple(one) for one in shapes]
+    assert [text for text in texts(browser, "#sites .strip button span") if text.startswith("conv.")] == [
+        "conv.0",
+        "conv.2",
+    ]
+    assert browser.run(UNNAMED) == 0
+    browser.picture(screenshots / "rings.png")
 
 
 def test_the_commands_bring_the_very_trial_back(browser, shown: Opened, page, results: Results, tmp_path):

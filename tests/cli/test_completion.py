@@ -72,7 +72,7 @@ def test_the_words_in_the_file_are_those_of_the_models():
         ("plastsearch score plastsearch-runs/smoke:b", ["plastsearch-runs/smoke:best"]),
         ("plastsearch export smo", ["plastsearch-runs/smoke:"]),
         ("plastsearch data inspect asvspoof2019_", ["asvspoof2019_la", "asvspoof2019_pa"]),
-        ("plastsearch sites ", ["wav2vec2", "resnet18", "grnn", "cnn"]),
+        ("plastsearch sites ", ["wav2vec2", "resnet18", "grnn", "cnn", "lcnn"]),
         ("plastsearch sites grnn --preset ", ["tiny", "small", "base", "large"]),
         ("plastsearch sweep mine.yaml --set base.cri", ["base.criterion="]),
         ("plastsearch sweep mine.yaml --set base.model.na", ["base.model.name="]),

@@ -20,6 +20,7 @@ from plastsearch.report.front_section import front_table
 from plastsearch.report.publish import report_json
 from plastsearch.report.sections import SPACE_FILE
 from plastsearch.spec.load import read_trial
+from tests.choose.conftest import ringed_
 from tests.made_sweep import make_sweep
 
 
@@ -149,3 +150,14 @@ def test_nothing_is_written(sweep):
     assert trial_blocks(results, results.winner)
     show(sweep)
     assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
+
+
+def test_kernels_that_grew_are_told_in_taps(tmp_path):
+    results = load_results(make_sweep(tmp_path / "rings", search=4))
+    row = next(row for row in results.rows if row.record.role == "search" and row.record.state == "done")
+    ringed_(row)
+    blocks = trial_blocks(results, row)
+    at = next(n for n, block in enumerate(blocks) if getattr(block, "text", None) == "Where it grew")
+    assert blocks[at + 1].text == "Kernels, in taps along an axis."
+    assert blocks[at + 2].text == "conv.0  3 → 7, cut to 5\nconv.2  3 → 7, cut to 3"
+    assert trial_json(results, row, [])["growth"]["conv.0"] == {"before": 3, "grown": 7, "left": 5}

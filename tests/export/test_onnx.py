@@ -162,6 +162,7 @@ MADE = {
     "ResNet18, nothing set off, whole picture": lambda: build("resnet18", normalise="none", stem="whole", masks=1),
     "spiking GRNN": lambda: build("grnn", activation="lif"),
     "CNN, mean and deviation": lambda: build("cnn", pooling="mean_std", normalise="none"),
+    "LCNN, slopes": lambda: build("lcnn", bins=20, deltas=2),
     "ResNet18, attention": lambda: build("resnet18", pooling="attention", front_end="linear"),
     "ResNet18, mean and deviation": lambda: build("resnet18", pooling="mean_std", front_end="lfcc"),
     "wav2vec2, attention": lambda: build("wav2vec2", pooling="attention"),

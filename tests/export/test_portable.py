@@ -38,6 +38,8 @@ CASES = {
     "resnet18_stacked": lambda: grown(built("resnet18", pooling="attention"), {"layer2.0": 4}, "stack"),
     "cnn": lambda: grown(built("cnn"), {"conv.0": 3, "conv.1": 5}),
     "cnn_truncated": lambda: _truncated(built("cnn", pooling="attention", normalise="corpus"), 2),
+    "lcnn": lambda: grown(built("lcnn", bins=20, deltas=2), {"conv.0": 3, "conv.4": 5, "lstm.0": 2}),
+    "lcnn_truncated": lambda: _truncated(built("lcnn", pooling="mean_std", normalise="none"), 6),
     "resnet18_spiking": lambda: grown(built("resnet18", **LIF), {"layer2.1": 3}),
     "wav2vec2_post_norm": lambda: grown(
         encoder("wav2vec2", pooling="mean_std"),
@@ -51,6 +53,9 @@ CASES = {
     "hubert": lambda: grown(encoder("hubert", pooling="attention"), {"encoder.1.ffn": 9}),
     "hubert_without_norms": lambda: grown(encoder("hubert", feat_proj_layer_norm=False, conv_pos_batch_norm=True), {}),
     "wav2vec2_aasist": lambda: grown(encoder("wav2vec2", head="aasist"), {"encoder.0.ffn": 5}),
+    "wav2vec2_aasist_grown": lambda: grown(
+        ringed(encoder("wav2vec2", head="aasist"), {"head.block.2": 5}), {"head.block.1": 5, "head.gate": 3}
+    ),
     "wav2vec2_nes2net_of_all_layers": lambda: grown(
         encoder("wav2vec2", head="nes2net_x", layers_in="weighted_sum", do_stable_layer_norm=True), {}
     ),
@@ -85,7 +90,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-QUICK = ("cnn", "grnn_parallel", "resnet18", "wav2vec2_post_norm")
+QUICK = ("cnn", "grnn_parallel", "lcnn", "resnet18", "wav2vec2_post_norm")
 
 
 @pytest.mark.parametrize(

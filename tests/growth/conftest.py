@@ -130,6 +130,46 @@ class RawNet(nn.Module):
         return self.fc(self.lstm(out.transpose(1, 2))[0][:, -1])
 
 
+class Res2Block(nn.Module):
+    """As ECAPA has it: chunks that hear each other, then squeeze and excitation written as a sequence."""
+
+    def __init__(self, channels: int, width: int, scale: int) -> None:
+        super().__init__()
+        self.width, self.nums = width, scale - 1
+        self.conv1, self.bn1 = nn.Conv1d(channels, width * scale, 1), nn.BatchNorm1d(width * scale)
+        self.convs = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=2, padding=2) for _ in range(self.nums))
+        self.bns = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(self.nums))
+        self.conv3, self.bn3 = nn.Conv1d(width * scale, channels, 1), nn.BatchNorm1d(channels)
+        self.relu = nn.ReLU()
+        # Smooth, where ECAPA has a ReLU: it sees one value of each clip, and three clips leave many a ReLU dead.
+        self.se = nn.Sequential(
+            nn.AdaptiveAvgPool1d(1), nn.Conv1d(channels, 4, 1), nn.SiLU(), nn.BatchNorm1d(4), nn.Conv1d(4, channels, 1),
+            nn.Sigmoid(),
+        )  # fmt: skip
+
+    def forward(self, x):
+        out = self.bn1(self.relu(self.conv1(x)))
+        parts = torch.split(out, self.width, 1)
+        for i in range(self.nums):
+            heard = parts[i] if i == 0 else heard + parts[i]  # noqa: F821
+            heard = self.bns[i](self.relu(self.convs[i](heard)))
+            out = heard if i == 0 else torch.cat((out, heard), 1)
+        out = self.bn3(self.relu(self.conv3(torch.cat((out, parts[self.nums]), 1))))
+        return out * self.se(out) + x
+
+
+class Ecapa(nn.Module):
+    """Two blocks of different widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer0, self.layer1 = Res2Block(6, 3, 2), Res2Block(6, 2, 4)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.fc(self.layer1(self.layer0(x)).mean(-1))
+
+
 class MaxFeatureMap(nn.Module):
     """The larger of two channels: one of the first half and one of the second."""
 
@@ -215,6 +255,7 @@ NETS = {
     "bilstm": (lambda: LstmNet(True), (3, 7, 5)),
     "rawnet": (RawNet, (3, 2, 16)),
     "lcnn": (LightCNN, (3, 1, 8, 8)),
+    "ecapa": (Ecapa, (3, 6, 16)),
     "wav2vec2": (_speech("Wav2Vec2"), (2, 600)),
     "wav2vec2_pre_norm": (_speech("Wav2Vec2", **PRE_NORM), (2, 600)),
     "wav2vec2_eager": (_speech("Wav2Vec2", attn_implementation="eager"), (2, 600)),

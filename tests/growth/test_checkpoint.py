@@ -20,7 +20,19 @@ from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same, train_alike_
 
-NAMES = ("resnet", "gru", "bigru", "lstm", "bilstm", "rawnet", "lcnn", "wav2vec2", "wav2vec2_pre_norm", "wavlm")
+NAMES = (
+    "resnet",
+    "gru",
+    "bigru",
+    "lstm",
+    "bilstm",
+    "rawnet",
+    "lcnn",
+    "ecapa",
+    "wav2vec2",
+    "wav2vec2_pre_norm",
+    "wavlm",
+)
 
 
 @given(st.sampled_from(NAMES), st.data())

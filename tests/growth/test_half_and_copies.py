@@ -19,7 +19,7 @@ from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.site import declare_, ffn, heads
 from plastsearch.growth.survey import find_sites
 
-NAMES = ("resnet", "bigru", "bilstm", "rawnet", "lcnn", "wav2vec2", "wavlm")
+NAMES = ("resnet", "bigru", "bilstm", "rawnet", "lcnn", "ecapa", "wav2vec2", "wavlm")
 WHOLE = ("resnet", "gru", "bigru", "wav2vec2", "wav2vec2_pre_norm", "hubert", "wavlm")
 
 

@@ -26,13 +26,22 @@ VARIANTS = [
     {"name": "grnn", "bidirectional": True, "pooling": "mean_std"},
     {"name": "grnn", "bidirectional": True, "pooling": "attention", "front_end": "log_mel"},
     {"name": "grnn", "preset": "small"},
+    {"name": "cnn", "preset": "small"},
+    {"name": "lcnn"},
+    {"name": "lcnn", "bins": 20, "deltas": 2, "preset": "base"},
 ]
 ALL_PRESETS = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
 
 
 def built(model: ModelConfig) -> torch.nn.Module:
     return build(
-        model.name, model.preset, front_end=model.front_end, pooling=model.pooling, bidirectional=model.bidirectional
+        model.name,
+        model.preset,
+        front_end=model.front_end,
+        pooling=model.pooling,
+        bidirectional=model.bidirectional,
+        bins=model.bins,
+        deltas=model.deltas,
     )
 
 

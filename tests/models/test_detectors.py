@@ -20,7 +20,7 @@ from plastsearch.models.catalog import TRANSFORMERS
 from plastsearch.models.detector import build_pool
 from tests.exactness import adding_nothing, close, same
 
-NAMES = ["wav2vec2", "resnet18", "grnn"]
+NAMES = ["wav2vec2", "resnet18", "grnn", "lcnn"]
 POOLINGS = ["mean", "attention", "mean_std"]
 
 

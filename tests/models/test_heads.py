@@ -1,5 +1,8 @@
 """Laws of the heads of speech encoders: published sizes, every cut, lengths, growth below them, and that they learn."""
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch import nn
 from plastsearch.errors import PlastsearchError
 from plastsearch.growth.dropin import add_neurons_
 from plastsearch.growth.folding import fold_
+from plastsearch.growth.kernels.grow import grow_kernels_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config, save_pretrained
@@ -14,7 +18,9 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.heads.sls import ROWS, resampling
 from plastsearch.models.heads.table import HEADS
 from plastsearch.models.sites import site_table
-from plastsearch.spec.config import EVERY_LAYER, ModelConfig, TrialConfig
+from plastsearch.spec.config import EVERY_LAYER, ModelConfig, RunSettings, TrialConfig
+from plastsearch.trial.methods import check
+from plastsearch.trial.run import run_trial
 from tests.exactness import adding_nothing, close, same
 from tests.models.test_detectors import waves
 
@@ -119,7 +125,7 @@ def test_growth_below_a_head_keeps_every_law_of_the_core(head: str, layers_in: s
     remove_neurons_(network, {name: torch.tensor(list(dropin.new_units(name))) for name in dropin.units})
     same({name: network.state_dict()[name] for name in body}, body)
     assert {name: site.width for name, site in find_sites(network).items()} == {
-        row.name: row.neurons for row in site_table(ModelConfig())
+        row.name: row.neurons for row in site_table(ModelConfig.model_validate({"head": head}))
     }
 
 
@@ -258,3 +264,89 @@ def test_ids_tell_heads_apart_and_leave_out_what_a_head_does_not_read() -> None:
     assert named(head="mhfa", layers_in="weighted_sum") == named(head="mhfa")
     assert named(head="aasist", pooling="attention") == named(head="aasist")
     assert named(head="aasist", layers_in="weighted_sum") != named(head="aasist")
+
+
+AASIST_SITES = {f"head.block.{k}": width for k, width in enumerate((32, 32, 64, 64, 64, 64))} | {"head.gate": 128}
+INSIDE = {"head.block.0": 3, "head.block.2": 5, "head.gate": 4, "encoder.5.ffn": 6}
+
+
+def test_the_table_has_the_sites_of_a_head_and_what_they_cost() -> None:
+    rows = [row for row in site_table(ModelConfig(name="wav2vec2", head="aasist")) if row.name.startswith("head.")]
+    assert {row.name: row.neurons for row in rows} == AASIST_SITES
+    network = made("aasist")
+    found = {name: site.width for name, site in find_sites(network).items() if name.startswith("head.")}
+    assert found == AASIST_SITES
+    before = sum(one.numel() for one in network.parameters())
+    for row in rows:
+        grown = copy.deepcopy(network)
+        add_neurons_(grown, {row.name: 1}, mode="unfrozen", generator=torch.Generator().manual_seed(0))
+        assert sum(one.numel() for one in grown.parameters()) - before == row.parameters_per_neuron
+    assert not [row for row in site_table(ModelConfig(name="wav2vec2")) if row.name.startswith("head.")]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_growth_inside_a_head_keeps_every_law_of_the_core(training: bool) -> None:
+    network = made("aasist").double().eval()
+    original = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    wave = waves().double()
+    logits = network(wave)
+    dropin = add_neurons_(network, INSIDE, mode="frozen", also="head", generator=torch.Generator().manual_seed(0))
+    with adding_nothing(network):
+        close(network(wave), logits)
+    assert network.cut_below(["head.gate"]) == network.cut_below([]) == "head"
+    assert network.cut_below(list(INSIDE)) == "encoder.5"
+    network.train(training)
+    optimizer = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(wave), torch.tensor([0, 1, 1])).backward()
+        optimizer.step()
+    network.eval()
+    kept = {name: tensor for name, tensor in original.items() if not name.startswith("head.")}
+    plain = {name.replace(".base", ""): tensor for name, tensor in network.state_dict().items()}
+    same({name: plain[name] for name in kept}, kept)
+    trained = network(wave)
+    assert float((trained - logits).detach().abs().max()) > 1e-3
+    fold_(network, wave)
+    close(network(wave), trained)
+    remove_neurons_(network, {name: torch.tensor(list(dropin.new_units(name))) for name in dropin.units})
+    same({name: network.state_dict()[name] for name in kept}, kept)
+
+
+def test_kernels_of_a_head_grow_along_frames_and_are_cut_back() -> None:
+    network = made("aasist").double().eval()
+    original = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    logits = network(waves().double())
+    rings = grow_kernels_(network, {"head.block.1": 5}, mode="frozen")
+    assert set(rings.after.values()) == {(2, 5)}
+    close(network(waves().double()), logits)
+    rings.undo_(network)
+    same(network.state_dict(), original)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layers": ["head.block.6"]}, "no site 'head.block.6' in wav2vec2; its sites: .*head.block.5, head.gate"),
+        ({"operator": "stack"}, "no layer goes on top of a part of a head"),
+        ({"operator": "ring", "kernel": 5, "layers": ["head.gate"]}, "no kernel that a ring could grow"),
+    ],
+)
+def test_what_a_head_cannot_grow_is_said(changes: dict[str, object], words: str) -> None:
+    plain = {"model": {"head": "aasist"}, "method": "dropin", "layers": ["head.block.1"], "neurons": 4}
+    with pytest.raises(PlastsearchError, match=words):
+        check(TrialConfig.model_validate({**plain, **changes}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["frozen", "unfrozen"])
+def test_a_trial_grows_a_head_prunes_it_and_ends_at_its_first_size(tmp_path: Path, regime: str) -> None:
+    config = TrialConfig.model_validate({
+        "model": {"head": "aasist"}, "data": {"clips": 40, "length_samples": 6000},
+        "train": {"steps": 8, "batch_size": 8}, "method": "plasticity", "regime": regime,
+        "layers": ["head.block.1", "head.gate"], "neurons": 8, "calibration_clips": 8, "timing_steps": 3,
+        "timing_batch": 2,
+    })  # fmt: skip
+    *_, final = run_trial(config, RunSettings(store=tmp_path / "store", cache=tmp_path / "cache"))
+    assert final.metrics["params_final"] == final.metrics["params_baseline"]
+    assert final.metrics["params_total"] == final.metrics["params_baseline"] + 8 * (6 * 32 + 3 + 6 * 32) + 8 * 131

@@ -48,7 +48,7 @@ def test_a_forecast_is_what_a_trial_takes(tmp_path):
     assert held == round(expected.gb["gru.1"] * 1e9)
 
 
-@pytest.mark.parametrize(("name", "length"), [("wav2vec2", 8000), ("resnet18", 8000), ("grnn", 6000)])
+@pytest.mark.parametrize(("name", "length"), [("wav2vec2", 8000), ("resnet18", 8000), ("grnn", 6000), ("lcnn", 8000)])
 def test_sizes_at_every_cut_are_those_of_the_network(name, length):
     import torch
 

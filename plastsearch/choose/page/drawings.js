@@ -14,6 +14,7 @@ function drawing(width, height, label, ...inside) {
 // Each site of the network is a bar as long as its width: grey what was there, coloured what came; hatched what went again.
 function growthDrawing(at) {
   const growth = data.growth, kind = growth.adds[growth.kind[at]], widths = growth.widths[growth.network[at]] ?? [];
+  if (growth.rings[at].length) return ringDrawing(growth.rings[at].map(([site, ...rest]) => [growth.sites[site], ...rest]));
   const of = new Map(growth.grown[at].map(([site, ...rest]) => [site, rest]));
   if (!of.size) return made("p", { className: "help" }, kind === "nothing" ? "It grew nowhere: the network keeps its shape." : "Nothing is recorded of where it grew.");
   let sites = growth.sites.map((_, site) => site).filter(site => widths[site] || of.has(site));
@@ -43,6 +44,27 @@ function growthDrawing(at) {
   });
   const legend = adapters ? [["old", "width"], ["adapter", "with adapters"]] : [["old", "was there"], ["new", "added, kept"], ["new gone", "added, pruned"], ...([...of.values()].some(one => one[2]) ? [["old gone", "old, pruned"]] : [])];
   return made("div", {}, drawing(right, high, `Where it grew: ${said.join("; ")}.`, pattern(), ...found),
+    made("p", { className: "keys" }, ...legend.map(([look, text]) => made("span", {}, svg("svg", { viewBox: "0 0 14 12", class: "key", "aria-hidden": "true" }, svg("rect", { x: 1, y: 1, width: 12, height: 10, class: look })), text))));
+}
+
+// Each site's kernel as it looks from above: the trained taps in the middle, the ring around them; hatched what was cut again.
+function ringDrawing(sites) {
+  const tap = Math.min(5, 38 / Math.max(...sites.map(([, , grown]) => grown))), left = 12 + 6.6 * Math.max(...sites.map(([name]) => name.length));
+  const said = [], found = [];
+  let y = 4;
+  for (const [name, before, grown, kept] of sites) {
+    const side = grown * tap, text = `${before || "?"} → ${grown} taps${kept === grown ? "" : kept === before ? ", cut back" : `, cut to ${kept}`}`;
+    const square = (taps, look) => { if (taps > 0) found.push(svg("rect", { x: left + (side - taps * tap) / 2, y: y + (side - taps * tap) / 2, width: taps * tap, height: taps * tap, class: look })); };
+    square(grown, kept < grown ? "new gone" : "new");
+    if (kept < grown && kept > before) square(kept, "new");
+    square(before, "tap");
+    for (let n = 1; n < grown; n++) for (const [x1, y1, x2, y2] of [[n, 0, n, grown], [0, n, grown, n]]) found.push(svg("line", { x1: left + x1 * tap, y1: y + y1 * tap, x2: left + x2 * tap, y2: y + y2 * tap, class: "tap-edge" }));
+    found.push(svg("text", { x: left - 6, y: y + side / 2 + 4, "text-anchor": "end", class: "strong" }, name), svg("text", { x: left + side + 8, y: y + side / 2 + 4, class: "strong" }, text));
+    said.push(`${name} ${text}`);
+    y += Math.max(19, side + 6);
+  }
+  const gone = sites.some(([, , grown, kept]) => kept < grown), legend = [["tap", "trained taps"], ["new", "ring"], ...(gone ? [["new gone", "ring, cut again"]] : [])];
+  return made("div", {}, drawing(420, y, `Kernels that grew: ${said.join("; ")}.`, pattern(), ...found),
     made("p", { className: "keys" }, ...legend.map(([look, text]) => made("span", {}, svg("svg", { viewBox: "0 0 14 12", class: "key", "aria-hidden": "true" }, svg("rect", { x: 1, y: 1, width: 12, height: 10, class: look })), text))));
 }
 

@@ -28,7 +28,7 @@ function take(found) {
   data.groups = data.looks.map((_, n) => Int32Array.from(numbers.map((_, at) => at).filter(at => data.look[at] === n)));
   data.broken = new Set(data.refused.map(number => placeOf.get(number)));
   data.controls = numbers.map((_, at) => at).filter(at => data.looks[data.look[at]]?.kind === "control");
-  grownAt = data.growth.grown.map(sites => new Set(sites.map(([site]) => site)));
+  grownAt = data.growth.grown.map((sites, at) => new Set([...sites, ...data.growth.rings[at]].map(([site]) => site)));
   const settings = columns.filter(column => column.of === "setting");
   words = numbers.map((number, at) => [
     nameOf(at), data.ids[at], ...settings.map(column => written(column, column.values[at])), ...badges(at).map(([text]) => text),

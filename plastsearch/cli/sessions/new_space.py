@@ -60,6 +60,7 @@ _SITES = {
     "resnet18": ('"layer{1..4}.*"', "inner channels of its blocks"),
     "grnn": ('"gru.*"', "hidden units of its layers"),
     "cnn": ('"conv.*"', "channels between its convolutions"),
+    "lcnn": ('["conv.*", "lstm.*"]', "channels between its convolutions, hidden units of the lower LSTM layer"),
 }
 _OBJECTIVES: dict[str, Sequence[str]] = {
     "all": ("backward_ratio", "params_total"), "training": ("backward_ratio",), "size": ("params_total",),
@@ -147,6 +148,7 @@ def _question(answers: Answers) -> str:
         "resnet18": "stages of a ResNet18",
         "grnn": "layers of a GRNN",
         "cnn": "convolutions of a small network",
+        "lcnn": "layers of an LCNN",
     }
     where = "generated speech" if answers.corpus == "synthetic" else answers.corpus
     return f"On {where}, which {parts[answers.model]} should grow, by how many neurons, and what should be pruned?"

@@ -9,7 +9,7 @@ from plastsearch.analysis.results import Results, results_of
 from plastsearch.analysis.rows import TrialRow
 from plastsearch.choose.commands import base_of, commands
 from plastsearch.choose.details import changes
-from plastsearch.choose.growth import Grown, grown_sites, growth
+from plastsearch.choose.growth import Grown, Ring, grown_rings, grown_sites, growth
 from plastsearch.documents import Block, Code, Heading, Points, Table, Text
 from plastsearch.errors import PlastsearchError
 from plastsearch.report.front_section import WORDS, front_table
@@ -130,7 +130,7 @@ def _run(row: TrialRow) -> dict[str, object]:
 
 
 def _plain(row: TrialRow) -> dict[str, dict[str, int]]:
-    return {site: asdict(one) for site, one in grown_sites(row).items()}
+    return {site: asdict(one) for site, one in (grown_rings(row) or grown_sites(row)).items()}
 
 
 def _space(results: Results) -> Path:
@@ -169,7 +169,20 @@ def _drawing(sites: dict[str, Grown], widest: int, widths: dict[str, int] | None
     return "\n".join(lines)
 
 
+def _taps(rings: dict[str, Ring]) -> str:
+    """A line for each site whose kernels grew."""
+    longest = max(map(len, rings))
+    return "\n".join(
+        f"{site:{longest}}  {one.before or '?'} → {one.grown}"
+        + ("" if one.left == one.grown else f", cut to {one.left}")
+        for site, one in rings.items()
+    )
+
+
 def _growth_blocks(row: TrialRow) -> list[Block]:
+    rings = grown_rings(row)
+    if rings:
+        return [Heading("Where it grew"), Text("Kernels, in taps along an axis."), Code(_taps(rings))]
     sites = grown_sites(row)
     if not sites:
         return []

@@ -11,7 +11,9 @@ from plastsearch.cli import completing, options
 from plastsearch.words import shown
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The space to write, e.g. my_space.yaml.")]
-Model = Annotated[str | None, typer.Option(help="wav2vec2, resnet18, grnn or cnn.", autocompletion=completing.models)]
+Model = Annotated[
+    str | None, typer.Option(help="wav2vec2, resnet18, grnn, cnn or lcnn.", autocompletion=completing.models)
+]
 Preset = Annotated[str | None, typer.Option(help="tiny, small, base or large.", autocompletion=completing.presets)]
 Source = Annotated[str | None, typer.Option("--from", help="A folder or hub name with weights to start from.")]
 Corpus = Annotated[

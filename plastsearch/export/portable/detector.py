@@ -20,6 +20,7 @@ from plastsearch.export.portable.cnn import CNN
 from plastsearch.export.portable.conformer import Conformer
 from plastsearch.export.portable.encoder import Encoder
 from plastsearch.export.portable.grnn import GRNN
+from plastsearch.export.portable.lcnn import LCNN
 from plastsearch.export.portable.resnet18 import ResNet18
 from plastsearch.export.portable.sound import at_rate, read_wave
 from plastsearch.export.portable.weights import read_tensors
@@ -29,6 +30,7 @@ NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "conformer": Conformer,
     "encoder": Encoder,
     "grnn": GRNN,
+    "lcnn": LCNN,
     "resnet18": ResNet18,
 }
 BATCH = 32  # windows

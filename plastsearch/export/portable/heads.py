@@ -18,7 +18,8 @@ class Judged(Pooled):
         if kind == "linear" and not mixed:
             return
         mix = LayerMix(head["states"]) if mixed else None
-        net: nn.Module = self.pool if kind == "linear" else HEADS[kind](head["features"], head["states"])
+        grown = head.get("grown", {})
+        net: nn.Module = self.pool if kind == "linear" else HEADS[kind](head["features"], head["states"], **grown)
         self.pool = BackEnd(net, mix)
 
     def classify(self, frames_BTD: Tensor) -> Tensor:

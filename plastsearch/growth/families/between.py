@@ -41,8 +41,8 @@ def between(block: nn.Module, first: str, second: str) -> Between:
 
     Anything else on the way, or another reader of those channels, is an error that says what it is.
     """
-    graph = _graph(block)
-    start, end = (_only_call(graph, name) for name in (first, second))
+    graph = traced(block)
+    start, end = (only_call(graph, name) for name in (first, second))
     found: dict[str, str | None] = {}
     node = start
     while node is not end:
@@ -61,13 +61,14 @@ def between(block: nn.Module, first: str, second: str) -> Between:
     is_norm = (
         after is not None
         and after.op == "call_module"
-        and isinstance(_part(block, after), nn.BatchNorm1d | nn.BatchNorm2d)
+        and isinstance(part_of(block, after), nn.BatchNorm1d | nn.BatchNorm2d)
     )
     late = [kind for kind in found if kind != "dropout"] == ["act", "norm"]
     return Between(**found, act_first=late, out_norm=str(after.target) if after is not None and is_norm else None)
 
 
-def _graph(block: nn.Module) -> fx.Graph:
+def traced(block: nn.Module) -> fx.Graph:
+    """The steps of a block's forward, with its parts as they are called."""
     try:
         return _ForwardTracer().trace(block)
     except Exception as error:
@@ -82,7 +83,8 @@ class _ForwardTracer(fx.Tracer):
         return True
 
 
-def _only_call(graph: fx.Graph, name: str) -> fx.Node:
+def only_call(graph: fx.Graph, name: str) -> fx.Node:
+    """The one call of a part."""
     calls: list[fx.Node] = [node for node in graph.nodes if node.op == "call_module" and node.target == name]
     if len(calls) != 1:
         raise GrowthError(f"its forward calls {name} {len(calls)} times, not once")
@@ -101,13 +103,13 @@ def _step(block: nn.Module, graph: fx.Graph, node: fx.Node) -> tuple[str, str | 
             f"{_called(node)} is called on the channels, which may treat new ones otherwise than old ones"
         )
     name = str(node.target)
-    part = _part(block, node)
+    part = part_of(block, node)
     if type(part) is nn.Identity:
         return "nothing", name
     if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-        _only_call(graph, name)
+        only_call(graph, name)
         return "norm", name
-    if type(part) in _ACTIVATIONS or (type(part) is nn.PReLU and part.num_parameters == 1):
+    if activation(part):
         return "act", name
     if type(part) in _LAST:
         return "dropout", name
@@ -116,6 +118,17 @@ def _step(block: nn.Module, graph: fx.Graph, node: fx.Node) -> tuple[str, str | 
     raise GrowthError(
         f"{name}, a {type(part).__name__}, reads the channels and may treat new ones otherwise than old ones"
     )
+
+
+def activation(part: nn.Module) -> bool:
+    """Whether a part acts on every entry alike."""
+    return type(part) in _ACTIVATIONS or (type(part) is nn.PReLU and part.num_parameters == 1)
+
+
+def passable(part: nn.Module) -> bool:
+    """Whether channels may pass a part each by itself."""
+    known = isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) or type(part) in (nn.Identity, *_LAST)
+    return known or activation(part)
 
 
 def _by_default(node: fx.Node) -> bool:
@@ -127,7 +140,8 @@ def _by_default(node: fx.Node) -> bool:
     return all(key in known and known[key].default == value for key, value in settings.items())
 
 
-def _part(block: nn.Module, node: fx.Node) -> Any:
+def part_of(block: nn.Module, node: fx.Node) -> Any:
+    """The part that a step calls, without what grew around it."""
     return ordinary(block.get_submodule(str(node.target)))
 
 

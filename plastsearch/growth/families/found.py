@@ -1,12 +1,14 @@
 """Recognises the sites of networks that declare none: speech encoders, ResNets, blocks of two convolutions, GRUs."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
 
 from plastsearch.errors import GrowthError
-from plastsearch.growth.families.between import Between, between
+from plastsearch.growth.families.between import Between, between, passable
+from plastsearch.growth.families.chunks import chunk_sites
 from plastsearch.growth.families.recurrent import recurrent_sites
 from plastsearch.growth.families.walk import walk
 from plastsearch.growth.paths import at, ordinary
@@ -19,11 +21,12 @@ _STAGE = re.compile(r"layer[1-9]")
 def recognise(module: nn.Module) -> list[Site | Refusal]:
     """Sites of every known family inside a network; none is an error that says what is known."""
     sites = [*encoder_sites(module), *conformer_sites(module), *resnet_sites(module), *pair_sites(module)]
-    sites += recurrent_sites(module)
+    sites += [*sequence_sites(module), *chunk_sites(module), *recurrent_sites(module)]
     if not sites:
         raise GrowthError(
             f"{type(module).__name__} has no site that can grow: known are encoder layers of transformers' Wav2Vec2, "
             "HuBERT, WavLM and W2V-BERT, ResNet basic blocks in layer1, layer2, …, other blocks with conv1 and conv2, "
+            "Res2Net blocks as ECAPA has them "
             "and one-layer nn.GRU and nn.LSTM; declare others with growth.site.declare_(module, factory)"
         )
     return sites
@@ -101,12 +104,33 @@ def pair_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
     return sites
 
 
-def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool) -> Site:
+def sequence_sites(module: nn.Module, order: int = 0) -> list[Site | Refusal]:
+    """The channels between two convolutions in an nn.Sequential, by the path of the first one.
+
+    As squeeze-and-excitation in ECAPA is mostly written. What other things lie between is left to its author.
+    """
+    sites: list[Site | Refusal] = []
+    for path, part in walk(module):
+        row = ordinary(part)
+        if type(row) is not nn.Sequential:
+            continue
+        steps = {name: ordinary(step) for name, step in row.named_children()}
+        names = list(steps)
+        convs = [k for k, step in enumerate(steps.values()) if isinstance(step, nn.Conv1d | nn.Conv2d)]
+        for first, second in pairwise(convs):
+            if all(passable(steps[name]) for name in names[first + 1 : second]):
+                pair = (names[first], names[second])
+                own = f"{path}.{pair[0]}"
+                sites.append(attempt(_basic, module, own, path, order + len(sites), read=True, pair=pair))
+    return sites
+
+
+def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool, pair: tuple[str, str] = _PAIR) -> Site:
     """The channels between the two convolutions of one block."""
     found = Between("bn1", "relu", out_norm="bn2")
     if read:
         try:
-            found = between(at(module, where), "conv1", "conv2")
+            found = between(at(module, where), *pair)
         except GrowthError as error:
             raise GrowthError(
                 f"site '{name}': {where}, a {type(at(module, where)).__name__}, is no basic block: {error}; if its "
@@ -114,7 +138,7 @@ def _basic(module: nn.Module, name: str, where: str, order: int, *, read: bool) 
             ) from error
     paths = {part: _under(where, getattr(found, part)) for part in ("norm", "act", "dropout", "out_norm")}
     return conv_pair(
-        module, name, f"{where}.conv1", paths["norm"], f"{where}.conv2", order, act=paths["act"],
+        module, name, f"{where}.{pair[0]}", paths["norm"], f"{where}.{pair[1]}", order, act=paths["act"],
         dropout=paths["dropout"], out_norm=paths["out_norm"], act_first=found.act_first,
     )  # fmt: skip
 

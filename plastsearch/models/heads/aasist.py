@@ -6,6 +6,8 @@ of two kinds of nodes with a master node that hears all; two such branches compe
 Axes: B clips, T frames, D features of a frame, C channels, S bands, N nodes, E features of a node.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,25 +15,30 @@ from torch.nn import functional
 REDUCED = 128  # features of a frame after the first layer
 POOLED = 3  # of the picture, along both sides
 CHANNELS = (32, 32, 64, 64, 64, 64)
+TAPS = 3  # of a kernel, along frames
 NODE = 64  # features of a node in the first graphs
 JOINED = 32  # and in the joined ones
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut, each behind norm and SELU; the first block begins with a plain one."""
+    """Two convolutions beside a shortcut, each behind norm and SELU; the first block begins with a plain one.
 
-    def __init__(self, inputs: int, outputs: int, first: bool) -> None:
+    Channels and taps of the way through them are the block's own, so that both may grow.
+    """
+
+    def __init__(self, inputs: int, outputs: int, inner: int, taps: int, *, first: bool) -> None:
         super().__init__()
         self.norm1 = None if first else nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, (2, 3), padding=(1, 1))
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, (2, 3), padding=(0, 1))
+        self.conv1 = nn.Conv2d(inputs, inner, (2, taps), padding=(1, taps // 2))
+        self.norm2 = nn.BatchNorm2d(inner)
+        self.act = nn.SELU()
+        self.conv2 = nn.Conv2d(inner, outputs, (2, taps), padding=(0, taps // 2))
         self.shortcut = None if inputs == outputs else nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1))
 
     def forward(self, picture_BCST: Tensor) -> Tensor:
         """A picture of the same sides."""
         within = picture_BCST if self.norm1 is None else functional.selu(self.norm1(picture_BCST))
-        within = self.conv2(functional.selu(self.norm2(self.conv1(within))))
+        within = self.conv2(self.act(self.norm2(self.conv1(within))))
         beside: Tensor = picture_BCST if self.shortcut is None else self.shortcut(picture_BCST)
         both: Tensor = within + beside
         return both
@@ -144,18 +151,25 @@ class AASIST(nn.Module):
     outputs = 5 * JOINED
     least = POOLED  # frames
 
-    def __init__(self, features: int, states: int) -> None:
+    def __init__(
+        self,
+        features: int,
+        states: int,
+        inner: Sequence[int] = CHANNELS,
+        taps: Sequence[int] = (TAPS,) * len(CHANNELS),
+        gate: int = 2 * NODE,
+    ) -> None:
         super().__init__()
         del states  # it reads one row of frames
         self.reduce = nn.Linear(features, REDUCED)
         self.first_norm = nn.BatchNorm2d(1)
         inputs = (1, *CHANNELS)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(inputs[k], outputs, first=k == 0) for k, outputs in enumerate(CHANNELS))
+            *(ResidualBlock(inputs[k], outputs, inner[k], taps[k], first=k == 0) for k, outputs in enumerate(CHANNELS))
         )
         self.last_norm = nn.BatchNorm2d(NODE)
         self.attention = nn.Sequential(
-            nn.Conv2d(NODE, 2 * NODE, 1), nn.SELU(), nn.BatchNorm2d(2 * NODE), nn.Conv2d(2 * NODE, NODE, 1)
+            nn.Conv2d(NODE, gate, 1), nn.SELU(), nn.BatchNorm2d(gate), nn.Conv2d(gate, NODE, 1)
         )
         self.places = nn.Parameter(torch.randn(1, REDUCED // POOLED, NODE))  # of bands, which have an order
         self.band_graph, self.frame_graph = GraphAttention(NODE, NODE, 2.0), GraphAttention(NODE, NODE, 2.0)

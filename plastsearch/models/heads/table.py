@@ -14,7 +14,8 @@ from plastsearch.models.heads.sls import SLS
 
 # Name → the network for so many features of a frame and so many states of the encoder. It says `outputs`, the width
 # of its row, and may say `least`, the fewest frames it can read, and `multiple`, of what the features are to be one.
-HEADS: dict[str, Callable[[int, int], nn.Module]] = {
+# What may grow in it has a keyword, for exports build it again.
+HEADS: dict[str, Callable[..., nn.Module]] = {
     "aasist": AASIST,
     "mhfa": MHFA,
     "nes2net_x": Nes2NetX,
