@@ -2,8 +2,8 @@
 
     python benchmarks/probe_start.py search_spaces/w2v_layers.yaml     # the encoder and the clips of its trials
 
-Read by a linear layer, and by new units for each frame, of which mean and deviation over frames are judged: what neurons
-could find there. Training and dev alone are read; three seeds.
+Read by a linear layer, and by new units for each frame, of which mean and deviation over frames are judged: what
+neurons could find there. Training and dev alone are read; three seeds.
 """
 
 import argparse
