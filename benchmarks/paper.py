@@ -100,8 +100,7 @@ def main() -> None:
     sites_png(panels, options.out / "eer_by_layer.png")
     (options.out / "eer_by_layer.html").write_text(sites_html(panels, "EER by dropin layer"))
     print(text)
-    tables = {"arms": arms_table(found), "paired": paired_table(found), "sites": sites_table(found)}
-    write(options.name, tables)
+    write(options.name, tables_of(found))
 
 
 def starts(options: argparse.Namespace, settings: RunSettings) -> dict[str, dict[str, Any]]:
@@ -195,7 +194,9 @@ def note(into: dict[str, list[float]], values: dict[str, float]) -> None:
 
 
 def described(options: argparse.Namespace) -> str:
-    return " ".join((f"{options.seeds} seeds, preset {options.preset},", *(options.sets or ["default budget"])))
+    start = f"start of {options.start_steps} steps, " if options.start_on else ""
+    plan = f"{options.seeds} seeds, preset {options.preset}, {start}{options.share:g} of a site's width,"
+    return " ".join((plan, *(options.sets or ["default budget"])))
 
 
 def render(found: dict[str, Found]) -> str:
@@ -216,6 +217,21 @@ def render(found: dict[str, Found]) -> str:
             ]
         )
         + "\n"
+    )
+
+
+def tables_of(found: dict[str, Found]) -> dict[str, Table]:
+    """All of them: what RESULTS.md can show."""
+    return {
+        "settings": settings_table(found), "arms": arms_table(found), "paired": paired_table(found),
+        "sites": sites_table(found),
+    }  # fmt: skip
+
+
+def settings_table(found: dict[str, Found]) -> Table:
+    """With what each network was run: the command in the file is that of the last one."""
+    return Table(
+        [("network", ""), ("settings", "")], [[network, f"`{one['settings']}`"] for network, one in found.items()]
     )
 
 
@@ -254,7 +270,8 @@ def paired_table(found: dict[str, Found]) -> Table:
             for name in arms
         ]  # fmt: skip
     columns = [("network", ""), ("arm less longer training", ""), ("dev, points", ""), ("p", ".3f"),
-               ("evaluation, points", ""), ("p ", ".3f"), ("training loss", ".3f"), ("of unfrozen's fall", ".0%")]  # fmt: skip
+               ("evaluation, points", ""), ("p ", ".3f"), ("training loss", ".3f"),
+               ("of unfrozen's fall", ".0%")]  # fmt: skip
     return Table(columns, rows)
 
 
@@ -267,8 +284,8 @@ def sites_table(found: dict[str, Found]) -> Table:
 def fall(one: Found, name: str) -> float | None:
     """How far an arm's training loss falls from the baseline's, over the fall with unfrozen dropin: did it learn?"""
     before, after, most = (mean_of(one["arms"][arm], "train_loss") for arm in (BASELINE, name, UNFROZEN))
-    if before is None or after is None or most is None or name == BASELINE:
-        return None
+    if before is None or after is None or most is None or name == BASELINE or most >= before:
+        return None  # nothing to compare with: an older run of no such figure, or unfrozen growth that did not fall
     return (before - after) / (before - most)
 
 
