@@ -42,7 +42,7 @@ LENGTH = 16_000
 MODEL: dict[str, dict[str, Any]] = {
     "cnn": {"pooling": "mean_std", "masks": 1},
     "resnet18": {"stem": "quarter", "pooling": "mean_std"},
-    "grnn": {"pooling": "mean_std"},
+    "grnn": {"front_end": "log_mel", "pooling": "mean_std"},  # from cepstra it stays near chance on dev
 }  # of starts made here
 SITES = {
     "resnet18": ("layer2.0", "layer3.0"),
@@ -51,11 +51,11 @@ SITES = {
     "cnn": ("conv.1", "conv.2"),
 }
 FIGURE = {"resnet18": "layer", "grnn": "gru.", "wav2vec2": "ffn", "cnn": "conv."}  # the sites along the figure's axis
-BASELINE, LONGER = "baseline", "longer training"
+BASELINE, LONGER, UNFROZEN = "baseline", "longer training", "dropin, unfrozen"
 ARMS: dict[str, dict[str, Any]] = {
     LONGER: {"method": "baseline"},
     "dropin, frozen": {"method": "dropin", "regime": "frozen"},
-    "dropin, unfrozen": {"method": "dropin", "regime": "unfrozen"},
+    UNFROZEN: {"method": "dropin", "regime": "unfrozen"},
     "plasticity": {"method": "plasticity", "regime": "unfrozen"},
     "LoRA, same sites": {"method": "lora"},
     "LoRA, all sites": {"method": "lora", "lora_on": "all"},
@@ -100,8 +100,7 @@ def main() -> None:
     sites_png(panels, options.out / "eer_by_layer.png")
     (options.out / "eer_by_layer.html").write_text(sites_html(panels, "EER by dropin layer"))
     print(text)
-    tables = {"arms": arms_table(found), "paired": paired_table(found), "sites": sites_table(found)}
-    write(options.name, tables)
+    write(options.name, tables_of(found))
 
 
 def starts(options: argparse.Namespace, settings: RunSettings) -> dict[str, dict[str, Any]]:
@@ -153,10 +152,12 @@ def compare(network: str, options: argparse.Namespace, settings: RunSettings) ->
         found[name] = {}
         for seed in range(options.seeds):
             config = configure(network, options, seed, SITES[network], **arm)
-            metrics = last(run_finalist(config, settings, baseline=name == LONGER))
+            reports = list(run_finalist(config, settings, baseline=name == LONGER))
+            metrics = dict(reports[-1].metrics)
             note(found[name], {column: metrics[column] for column in (*COLUMNS, *INTERVALS)})
             if name == LONGER:
-                note(found[BASELINE], baseline_of(metrics))
+                trained = next(one for one in reports if one.stage == "train" and one.details.get("boundary"))
+                note(found[BASELINE], baseline_of(metrics) | {"train_loss": trained.metrics["train_loss"]})
             errors = f"dev {metrics['dev_eer']:.2f} %, eval {metrics['eval_eer']:.2f} %"
             print(f"{network:9} {name:17} seed {seed}: {errors}, backward {metrics['backward_ratio']:.3f}", flush=True)
     return found
@@ -193,7 +194,9 @@ def note(into: dict[str, list[float]], values: dict[str, float]) -> None:
 
 
 def described(options: argparse.Namespace) -> str:
-    return " ".join((f"{options.seeds} seeds, preset {options.preset},", *(options.sets or ["default budget"])))
+    start = f"start of {options.start_steps} steps, " if options.start_on else ""
+    plan = f"{options.seeds} seeds, preset {options.preset}, {start}{options.share:g} of a site's width,"
+    return " ".join((plan, *(options.sets or ["default budget"])))
 
 
 def render(found: dict[str, Found]) -> str:
@@ -214,6 +217,21 @@ def render(found: dict[str, Found]) -> str:
             ]
         )
         + "\n"
+    )
+
+
+def tables_of(found: dict[str, Found]) -> dict[str, Table]:
+    """All of them: what RESULTS.md can show."""
+    return {
+        "settings": settings_table(found), "arms": arms_table(found), "paired": paired_table(found),
+        "sites": sites_table(found),
+    }  # fmt: skip
+
+
+def settings_table(found: dict[str, Found]) -> Table:
+    """With what each network was run: the command in the file is that of the last one."""
+    return Table(
+        [("network", ""), ("settings", "")], [[network, f"`{one['settings']}`"] for network, one in found.items()]
     )
 
 
@@ -248,11 +266,12 @@ def paired_table(found: dict[str, Found]) -> Table:
                 )  # fmt: skip
         rows += [
             [network, name, *cells[name, "dev_eer"], *cells[name, "eval_eer"],
-             mean_of(one["arms"][name], "train_loss")]
+             mean_of(one["arms"][name], "train_loss"), fall(one, name)]
             for name in arms
         ]  # fmt: skip
     columns = [("network", ""), ("arm less longer training", ""), ("dev, points", ""), ("p", ".3f"),
-               ("evaluation, points", ""), ("p ", ".3f"), ("training loss", ".3f")]  # fmt: skip
+               ("evaluation, points", ""), ("p ", ".3f"), ("training loss", ".3f"),
+               ("of unfrozen's fall", ".0%")]  # fmt: skip
     return Table(columns, rows)
 
 
@@ -260,6 +279,14 @@ def sites_table(found: dict[str, Found]) -> Table:
     """Frozen dropin at each single site."""
     rows = [[network, site, spread(v)] for network, one in found.items() for site, v in one["sites"].items()]
     return Table([("network", ""), ("frozen dropin at", ""), ("dev EER %", "")], rows)
+
+
+def fall(one: Found, name: str) -> float | None:
+    """How far an arm's training loss falls from the baseline's, over the fall with unfrozen dropin: did it learn?"""
+    before, after, most = (mean_of(one["arms"][arm], "train_loss") for arm in (BASELINE, name, UNFROZEN))
+    if before is None or after is None or most is None or name == BASELINE or most >= before:
+        return None  # nothing to compare with: an older run of no such figure, or unfrozen growth that did not fall
+    return (before - after) / (before - most)
 
 
 def mean_of(values: dict[str, list[float]], name: str) -> float | None:
