@@ -245,7 +245,10 @@ def _error(per_seed: Floats, drawn: Floats, units: _Units) -> _Error:
     common = float(covariance.sum() - np.trace(covariance)) / (count * (count - 1))
     variance = of_clips + max(0.0, between - (own - common)) / count
     spread = of_clips**2 / freedom + (between / count) ** 2 / (count - 1)  # Satterthwaite
-    return _Error(math.sqrt(variance), variance**2 / spread if spread else freedom)
+    # His rule is for sums. Where the clips' part is taken off it can end below one degree, and an interval with it at
+    # 100 points; the poorer of the two sources is what there is at the least.
+    least = min(freedom, count - 1)
+    return _Error(math.sqrt(variance), max(variance**2 / spread, least) if spread else freedom)
 
 
 def _student(ratio: float, freedom: float) -> tuple[float, float]:

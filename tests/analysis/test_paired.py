@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plastsearch.analysis.comparing import NoAnswerError, _columns
-from plastsearch.analysis.paired import Pair, difference, holm
+from plastsearch.analysis.paired import Pair, _error, _units, difference, holm
 from plastsearch.scores.bootstrap import bootstrap_eer
 from plastsearch.scores.clip_scores import ClipScores
 from plastsearch.scores.metrics import eer
@@ -95,6 +95,16 @@ def test_seeds_that_disagree_widen_the_interval():
     widths = [found.high - found.low for found in (difference(*alike), difference(*apart))]
     assert widths[1] > 1.5 * widths[0]
     assert difference(*alike).seeds == 3
+
+
+def test_seeds_whose_scatter_is_the_clips_own_still_tell_something():
+    """Where one source is taken off the other, Satterthwaite's rule ends below what either of them knows."""
+    drawn = np.random.default_rng(7).normal(size=(3, 500))
+    units = _units(np.repeat([True, False], 40), np.tile([f"{n}" for n in range(8)], 10))
+    for apart in (0.0, 1.0, 1.1, 1.2, 3.0):
+        per_seed = apart * np.array([1.0, 0.0, -1.0])  # variance: apart squared, of which the clips explain about 1
+        assert _error(per_seed, drawn / 2, units).freedom >= 2
+        assert _error(per_seed, drawn, units).freedom >= 2
 
 
 def test_an_interval_ends_where_error_rates_end():
