@@ -1,4 +1,4 @@
-"""Makes `tiny-speech`, the pretrained encoder that comes along: five minutes of one core, nothing downloaded.
+"""Makes `tiny-speech`, the pretrained encoder that comes along: three minutes of one core, nothing downloaded.
 
     python benchmarks/make_start.py --out start --seed 0     # plastsearch/models/starts/tiny-speech was made so
 

@@ -38,13 +38,8 @@ LATER = (
 )  # fmt: skip
 LATER_OF_DATA = {"score": "head", "speech_s": None}  # the same in the part that names a corpus
 EVERY_LAYER = ("mhfa", "sls")  # heads that read every layer whatever `layers_in` says
-OF_SPECTRA = (
-    "normalise",
-    "bins",
-    "deltas",
-    "stem",
-    "masks",
-)  # of a model; in an id where they are not as they were before
+# Of a model; in an id where they are not as they were before.
+OF_SPECTRA = ("normalise", "bins", "deltas", "stem", "masks")
 SPIKING = ("time_steps", "leak", "threshold", "reset", "surrogate")  # settings of a model that `lif` alone reads
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 WIDER_ALWAYS = ("stack", "adaptive")  # methods that add neurons, whatever `operator` says
