@@ -1,17 +1,22 @@
 """Small networks on recorded speech at equal CPU time: what of a recipe helps, and what the recipe reaches.
 
-    python benchmarks/small_networks.py LA --what each --seconds 40             # one change at a time, dev alone
+    python benchmarks/small_networks.py LA --what unseen --seconds 60           # one change at a time, dev alone
     python benchmarks/small_networks.py LA --what recipe --seconds 240 --seeds 3 --evaluation
 
 LA is a corpus that real_speech.py made. Each arm gets as many steps as fit into the CPU seconds, told from short runs.
-Processor time of this process counts, features and evaluations on dev included, decoding of the clips not. With
-`--evaluation` the evaluation split is opened once for each run; nothing is chosen by it.
+Processor time of this process counts, features and evaluations on dev included, decoding of the clips not.
+
+`unseen` asks what recipes are chosen by: attacks that a network never heard, spoken by speakers it never heard. For
+each attack of training in turn a network learns from the other ones and is scored on dev, whose spoofs are those of
+the attack left out. `each` scores dev as it is, where attacks are those of training. With `--evaluation` the evaluation
+split is opened once for each run; nothing is chosen by it.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -28,6 +33,7 @@ from plastsearch.trial.finalist import evaluated
 from plastsearch.trial.result import result
 from plastsearch.trial.run import run_stages, start
 
+PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
 RECIPE = Path(__file__).parents[1] / "search_spaces" / "small_cnn.yaml"
 SHORT, LONGER = (
     40,
@@ -57,6 +63,18 @@ EACH: Mapping[str, Mapping[str, Any]] = {
     "linear bands": {"model.front_end": "linear"},
     "LFCC and slopes": {"model.front_end": "lfcc", "model.deltas": 1},
 }
+UNHEARD: Mapping[str, Mapping[str, Any]] = {
+    **EACH,
+    "RawBoost 4": {"data.augment": ["rawboost4"]},
+    "bands of the waveform limited": {"data.augment": ["band_limit"]},
+    "codecs": {"data.augment": ["codec"]},
+    "four masks": {"model.masks": 4},
+    "dropout 0.5": {"model.dropout": 0.5},
+    "OC-Softmax": {"train.loss": "oc_softmax"},
+    "clips of 3 s": {"data.length_samples": 48_000},
+    "mean of the three best states": {"train.average_best": 3},
+    "weight decay 0.1": {"train.weight_decay": 0.1},
+}
 WHOLE: Mapping[str, Mapping[str, Any]] = {
     "ResNet18 as it was before": BEFORE,
     "recipe with a ResNet18": RESNET,
@@ -67,7 +85,7 @@ WHOLE: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="a folder that real_speech.py made")
-    parser.add_argument("--what", choices=["each", "recipe"], default="recipe")
+    parser.add_argument("--what", choices=["each", "unseen", "recipe"], default="recipe")
     parser.add_argument("--seconds", type=float, default=240.0, help="CPU seconds of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="these arms alone")
@@ -75,69 +93,134 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for decoded clips that later runs find again")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.evaluation and options.what == "unseen":
+        parser.error("--evaluation: what recipes are chosen by never sees the evaluation split")
     base = load_sweep(RECIPE).base.model_copy(update={"method": "baseline"})
     base = set_at(base, {"data.root": str(options.corpus.absolute())})
-    known = EACH if options.what == "each" else WHOLE
+    known = {"each": EACH, "unseen": UNHEARD, "recipe": WHOLE}[options.what]
     arms = {name: changes for name, changes in known.items() if name in (options.only or known)}
-    rows: list[list[float | str | None]] = []
     with tempfile.TemporaryDirectory() as folder:
-        place = options.keep or Path(folder)
-        for name, changes in arms.items():
-            found = [
-                measured(
-                    set_at(base, {**changes, "seed": seed}), options.seconds, place, Path(folder), options.evaluation
-                )
-                for seed in range(options.seeds)
-            ]
-            rows.append(row(name, found))
-            print(Table(COLUMNS, rows[-1:]).markdown().splitlines()[-1], flush=True)
+        work = Work(options.seconds, options.keep or Path(folder, "clips"), Path(folder))
+        if options.what == "unseen":
+            columns, found = unseen(base, arms, options.corpus, work, options.seeds)
+        else:
+            columns, found = COLUMNS, whole(base, arms, work, options.seeds, options.evaluation)
+        rows = []
+        for one in found:
+            rows.append(one)
+            print(Table(columns, rows[-1:]).markdown().splitlines()[-1], flush=True)
             # After each arm, so that what was measured is kept when the machine is wanted for other things.
-            write("small_networks", {options.what: Table(COLUMNS, rows)})
+            write("small_networks", {options.what: Table(columns, rows)})
 
 
+Row = list[float | str | None]
 COLUMNS = [
     ("arm", ""), ("dev EER %", ".2f"), ("deviation", ".2f"), ("evaluation EER %", ".2f"), ("seeds", ""),
     ("steps", ",.0f"), ("CPU s", ".0f"),
 ]  # fmt: skip
 
 
-def row(name: str, found: Sequence[tuple[float, float | None, int, float]]) -> list[float | str | None]:
-    """An arm's line: means over its seeds."""
-    dev = [one[0] for one in found]
-    held = [one[1] for one in found if one[1] is not None]
-    return [
-        name, mean(dev), stdev(dev) if len(dev) > 1 else None, mean(held) if held else None, len(found),
-        mean(one[2] for one in found), mean(one[3] for one in found),
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Work:
+    """What every run of an arm has: its CPU seconds, where decoded clips are kept, and a folder for all else."""
+
+    seconds: float
+    clips: Path
+    folder: Path
+
+    def cached(self) -> "tempfile.TemporaryDirectory[str]":
+        """A place for features that runs of one arm share."""
+        return tempfile.TemporaryDirectory(dir=self.folder)
 
 
-def measured(
-    config: TrialConfig, seconds: float, clips: Path, folder: Path, evaluation: bool
-) -> tuple[float, float | None, int, float]:
-    """Dev EER, that of evaluation if it is opened, steps, and the CPU seconds that they took."""
-    with tempfile.TemporaryDirectory(dir=folder) as kept:
+def whole(
+    base: TrialConfig, arms: Mapping[str, Mapping[str, Any]], work: Work, seeds: int, evaluation: bool
+) -> Iterator[Row]:
+    """A line for each arm: means over its seeds."""
+    for name, changes in arms.items():
+        found = []
+        for seed in range(seeds):
+            config = set_at(base, {**changes, "seed": seed})
+            config = set_at(config, {"train.steps": steps_within(config, work)})
+            with work.cached() as kept:
+                used, dev, held = spent(config, work, Path(kept), evaluation)
+            found.append((dev, held, config.train.steps or 0, used))
+        dev_eers = [one[0] for one in found]
+        held_eers = [one[1] for one in found if one[1] is not None]
+        yield [
+            name, mean(dev_eers), stdev(dev_eers) if seeds > 1 else None, mean(held_eers) if held_eers else None, seeds,
+            mean(one[2] for one in found), mean(one[3] for one in found),
+        ]  # fmt: skip
+
+
+def unseen(
+    base: TrialConfig, arms: Mapping[str, Mapping[str, Any]], corpus: Path, work: Work, seeds: int
+) -> tuple[list[tuple[str, str]], Iterator[Row]]:
+    """Columns, and a line for each arm: EER on dev of each attack of training, learnt without it."""
+    attacks = sorted({line.split()[3] for line in lines_of(corpus, "train.trn")} - {"-"})
+    places = {attack: without(attack, corpus, work.folder / attack) for attack in attacks}
+
+    def rows() -> Iterator[Row]:
+        for name, changes in arms.items():
+            config = set_at(base, {**changes, "data.root": str(places[attacks[0]])})
+            steps = steps_within(config, work)
+            found: dict[str, list[float]] = {attack: [] for attack in attacks}
+            used_s = []
+            for attack in attacks:
+                for seed in range(seeds):
+                    config = set_at(
+                        base, {**changes, "data.root": str(places[attack]), "train.steps": steps, "seed": seed}
+                    )
+                    with work.cached() as kept:
+                        used, dev, _ = spent(config, work, Path(kept), evaluation=False)
+                    found[attack].append(dev)
+                    used_s.append(used)
+            means = [mean(eers) for eers in found.values()]
+            yield [name, *means, mean(means), seeds, steps, mean(used_s)]
+
+    columns = [("arm", ""), *((f"without {attack}", ".1f") for attack in attacks), ("mean EER %", ".2f")]
+    return [*columns, ("seeds", ""), ("steps", ",.0f"), ("CPU s", ".0f")], rows()
+
+
+def lines_of(corpus: Path, split: str) -> list[str]:
+    """The lines of a protocol of the corpus."""
+    return (corpus / PROTOCOLS / f"ASVspoof2019.LA.cm.{split}.txt").read_text("utf-8").splitlines()
+
+
+def without(attack: str, corpus: Path, place: Path) -> Path:
+    """The same corpus, whose training lacks an attack that is the only one of its dev split."""
+    (place / PROTOCOLS).mkdir(parents=True)
+    for split in ("train", "dev", "eval"):
+        name = f"ASVspoof2019_LA_{split}"
+        (place / name).symlink_to((corpus / name).absolute())
+    kept = {
+        "train.trn": [line for line in lines_of(corpus, "train.trn") if line.split()[3] != attack],
+        "dev.trl": [line for line in lines_of(corpus, "dev.trl") if line.split()[3] in ("-", attack)],
+        "eval.trl": lines_of(corpus, "eval.trl"),
+    }
+    for split, lines in kept.items():
+        (place / PROTOCOLS / f"ASVspoof2019.LA.cm.{split}.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    return place
+
+
+def steps_within(config: TrialConfig, work: Work) -> int:
+    """How many steps fit into the CPU seconds, told from short runs."""
+    with work.cached() as kept:
         first, short, looking, longer = (
-            spent(set_at(config, {"train.steps": steps, "train.evaluations": looks}), clips, Path(kept), folder)[0]
+            spent(set_at(config, {"train.steps": steps, "train.evaluations": looks}), work, Path(kept))[0]
             for steps, looks in ((SHORT, 1), (SHORT, 1), (SHORT, 3), (LONGER, 1))
         )
-    step = max(1e-4, (longer - short) / (LONGER - SHORT))
+    step_s = max(1e-4, (longer - short) / (LONGER - SHORT))
     looks_s = (looking - short) / 2 * (config.train.evaluations - 1)
-    steps = max(
-        LONGER, int((seconds - first - looks_s) / step) + SHORT
-    )  # the first computed features, as this one will
-    config = set_at(config, {"train.steps": steps})
-    with tempfile.TemporaryDirectory(dir=folder) as kept:
-        used, dev, held = spent(config, clips, Path(kept), folder, evaluation)
-    return dev, held, steps, used
+    # The first of them computed features, as the run itself will.
+    return max(LONGER, int((work.seconds - first - looks_s) / step_s) + SHORT)
 
 
-def spent(
-    config: TrialConfig, clips: Path, cache: Path, folder: Path, evaluation: bool = False
-) -> tuple[float, float, float | None]:
+def spent(config: TrialConfig, work: Work, cache: Path, evaluation: bool = False) -> tuple[float, float, float | None]:
     """CPU seconds of a training from nothing, and its EERs; decoding and the evaluation split are not counted."""
-    with tempfile.TemporaryDirectory(dir=folder) as store:
-        settings = RunSettings(store=Path(store), cache=cache, clips=clips, device="cpu", exclusive_timing=False)
-        open_corpus(config.data, clips)
+    with tempfile.TemporaryDirectory(dir=work.folder) as store:
+        settings = RunSettings(store=Path(store), cache=cache, clips=work.clips, device="cpu", exclusive_timing=False)
+        open_corpus(config.data, work.clips)
         began = time.process_time()
         trial = start(config, settings, lambda: False)
         for _ in run_stages(trial):

@@ -87,11 +87,6 @@ class SyntheticCorpus:
         return scored_clips(self.train)
 
     @property
-    def clips(self) -> int:
-        """Of all splits."""
-        return self.train + 2 * self.scored
-
-    @property
     def length_s(self) -> tuple[float, float]:
         """The shortest and the longest clip."""
         return (self.speech_s, self.speech_s) if self.speech_s is not None else DRAWN_S
@@ -130,10 +125,11 @@ FEWEST_TO_SCORE = 64  # in dev and in evaluation: an EER needs some of both clas
 SYNTHETIC_CLIPS = 240  # for training, if the configuration does not say
 WRITING = "writing the synthetic corpus"
 WORTH_A_CHILD = 100  # clips from which on starting more interpreters pays
+WHOLE = ".evaluation"  # in a generated corpus whose evaluation split is there, too
 GENERATE = (
     "import json, sys; from pathlib import Path; from plastsearch.synth.corpus import write_corpus; "
     "ask = json.load(sys.stdin); "
-    "write_corpus(Path(ask.pop('folder')), **ask, alone=True, advance=lambda done: print(done, flush=True))"
+    "write_corpus(Path(ask.pop('folder')), **ask, alone=True, advance=lambda *told: print(*told, flush=True))"
 )
 
 
@@ -145,7 +141,7 @@ def read_source(source: Source, decoder: Decoder, *, needed: Collection[str] = S
     if layout not in LAYOUTS:
         raise DataError(f"synthetic: unknown `data.variant` '{layout}'; known layouts: {', '.join(LAYOUTS)}")
     corpus, inner = LAYOUTS[layout]
-    folder = generate(source, layout, decoder)
+    folder = generate(source, layout, decoder, evaluation=not needed or "eval" in needed)
     manifest = read_corpus(corpus, folder / inner, needed=needed)
     manifest.corpus, manifest.variant = "synthetic", f"{layout}-{folder.name}"
     return manifest
@@ -156,42 +152,51 @@ def scored_clips(train: int) -> int:
     return max(FEWEST_TO_SCORE, -(-train * 2 // 3))
 
 
-def generate(source: Source, layout: str, decoder: Decoder) -> Path:
-    """The folder of a generated corpus, written once however many processes ask."""
-    from plastsearch.synth.corpus import VERSION
+def generate(source: Source, layout: str, decoder: Decoder, *, evaluation: bool = True) -> Path:
+    """The folder of a generated corpus, written once however many processes ask.
+
+    The evaluation split, which a sweep's first trial would wait for in vain, is written once somebody asks for it.
+    """
+    from plastsearch.synth import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
     wanted = SyntheticCorpus(layout, source.seed, source.difficulty, train, source.speech_s)
     name = wanted.name(VERSION)
     folder = decoder.cache / "synthetic" / name
-    if not folder.is_dir():  # it appears complete or not at all
+    whole = folder / WHOLE
+    if not folder.is_dir() or (evaluation and not whole.exists()):
         with decoder.hold(decoder.cache / "synthetic" / f".{name}.lock", WRITING):
-            if not folder.is_dir():
-                _write(folder, wanted, decoder)
+            if not folder.is_dir():  # it appears complete or not at all
+                _write(folder, wanted, "search", decoder)
+            if evaluation and not whole.exists():
+                _write(folder, wanted, "evaluation", decoder)
+                whole.touch()
     return folder
 
 
-def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
+def _write(folder: Path, wanted: SyntheticCorpus, part: Literal["search", "evaluation"], decoder: Decoder) -> None:
     workers = decoder.workers or usable_cores()
+    clips = wanted.scored if part == "evaluation" else wanted.train + wanted.scored
 
-    def advance(done: int) -> None:
-        decoder.say(WRITING, done, wanted.clips)
+    def advance(done: int, total: int) -> None:
+        decoder.say(WRITING, done, total)
         decoder.go_on()
 
     _clear_unfinished(folder)
-    advance(0)
-    if workers == 1 or wanted.clips < WORTH_A_CHILD:
+    advance(0, clips)
+    if workers == 1 or clips < WORTH_A_CHILD:
         from plastsearch.synth.corpus import write_corpus
 
         write_corpus(
             folder, wanted.layout, wanted.seed, difficulty=wanted.difficulty, length_s=wanted.length_s,
-            train=wanted.train, dev=wanted.scored, eval_=wanted.scored, advance=advance,
+            train=wanted.train, dev=wanted.scored, eval_=wanted.scored, part=part, advance=advance,
         )  # fmt: skip
         return
     ask = {
         "folder": str(folder), "workers": workers, "layout": wanted.layout, "seed": wanted.seed,
         "difficulty": wanted.difficulty, "length_s": wanted.length_s,
         "train": wanted.train, "dev": wanted.scored, "eval_": wanted.scored,
+        "part": part,
     }  # fmt: skip
     # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
     with (
@@ -207,7 +212,8 @@ def _write(folder: Path, wanted: SyntheticCorpus, decoder: Decoder) -> None:
             with child.stdin:
                 json.dump(ask, child.stdin)
             for line in child.stdout:
-                advance(int(line))
+                done, total = map(int, line.split())
+                advance(done, total)
             status = child.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):

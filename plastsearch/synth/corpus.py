@@ -9,8 +9,10 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from plastsearch.synth.layouts import LAYOUTS, ClipRecipe, Counts
 from plastsearch.synth.speech import draw_speaker, speak
 
 Floats = NDArray[np.float64]
-VERSION = 5  # part of every cache key: raised whenever a generated sample changes
+Part = Literal["all", "search", "evaluation"]
 RATE_HZ = 16_000
 ATTACKS = KNOWN | UNKNOWN
 ROOM_M2 = {"a": (2, 5), "b": (5, 10), "c": (10, 20)}
@@ -46,30 +48,34 @@ def write_corpus(
     bona_fide_share: float = 0.4,
     speakers: int = 8,
     variant: str | None = None,
+    part: Part = "all",
     workers: int = 1,
     alone: bool = False,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Fill `folder`, which must be missing or empty, with a corpus; it appears complete or not at all.
 
-    `advance` hears how many clips are written. `alone`: the calling process runs no threads, so that others may be
-    forked off it, which start in no time.
+    `part`: "search" leaves out the clips of the evaluation split, which alone "evaluation" adds to such a folder.
+    `advance` hears how many clips of how many are written. `alone`: the calling process runs no threads, so that others
+    may be forked off it, which start in no time.
     """
-    _check(folder, layout, difficulty, length_s, bona_fide_share)
+    _check(folder, layout, difficulty, length_s, bona_fide_share, empty=part != "evaluation")
     counts = Counts(train, dev, eval_, bona_fide_share, speakers)
     recipes, texts = LAYOUTS[layout](counts, np.random.default_rng([seed, 0]), variant)
-    with whole_folder(folder) as draft:
-        _write_texts(draft, {recipe.path.parent for recipe in recipes}, texts)
-        write = partial(_write_clip, draft, seed, difficulty, length_s)
+    chosen = [recipe for recipe in recipes if part == "all" or recipe.evaluation == (part == "evaluation")]
+    with nullcontext(folder) if part == "evaluation" else whole_folder(folder) as place:
+        if part != "evaluation":
+            _write_texts(place, {recipe.path.parent for recipe in recipes}, texts)
+        write = partial(_write_clip, place, seed, difficulty, length_s)
         if workers > 1:
             context = multiprocessing.get_context("fork" if alone and sys.platform == "linux" else "spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as processes:
-                for done, _ in enumerate(processes.map(write, recipes, chunksize=8), 1):
-                    advance(done)
+                for done, _ in enumerate(processes.map(write, chosen, chunksize=8), 1):
+                    advance(done, len(chosen))
         else:
-            for done, recipe in enumerate(recipes, 1):
+            for done, recipe in enumerate(chosen, 1):
                 write(recipe)
-                advance(done)
+                advance(done, len(chosen))
 
 
 def render(
@@ -136,10 +142,12 @@ def _write_texts(part: Path, folders: set[PurePosixPath], texts: dict[PurePosixP
         (part / path).write_text(text, encoding="utf-8")
 
 
-def _check(folder: Path, layout: str, difficulty: float, length_s: tuple[float, float], share: float) -> None:
+def _check(
+    folder: Path, layout: str, difficulty: float, length_s: tuple[float, float], share: float, *, empty: bool
+) -> None:
     if layout not in LAYOUTS:
         raise DataError(f"unknown layout {layout!r} of the synthetic corpus; known: {', '.join(LAYOUTS)}")
-    if folder.exists() and any(folder.iterdir()):
+    if empty and folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; a synthetic corpus is written into a new folder")
     if not 0 <= difficulty <= 1:
         raise DataError(f"difficulty {difficulty} of the synthetic corpus must lie in 0..1")

@@ -45,6 +45,7 @@ class ClipRecipe:
     attack: str = BONA_FIDE
     environment: str = ""  # physical access
     length_s: float | None = None  # None: drawn
+    evaluation: bool = False  # read by nobody but finalists, so it may be written when they come
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def fake_or_real(counts: Counts, rng: np.random.Generator, variant: str | None) 
             used[label] += 1
             source = "mp3" if rng.random() < 0.2 and suffix else "wav"
             path = PurePosixPath(variant, inner, split, label, f"file{used[label]}.{source}{suffix}")
-            clips.append(ClipRecipe(len(clips), row.voice, path, row.attack, length_s=length_s))
+            evaluation = split == "testing"
+            clips.append(ClipRecipe(len(clips), row.voice, path, row.attack, length_s=length_s, evaluation=evaluation))
     return clips, {}
 
 
@@ -138,6 +140,7 @@ def _asvspoof2019(task: str, splits: dict[str, list[_Row]], surplus: int, rng: n
     clips: list[ClipRecipe] = []
     texts: dict[PurePosixPath, str] = {}
     for split, rows in splits.items():
+        evaluation = split == "eval"
         letter = {"train": "T", "dev": "D", "eval": "E"}[split]
         audio = PurePosixPath(task, f"ASVspoof2019_{task}_{split}", "flac")
         extra = surplus if rows and split != "train" else 0
@@ -145,11 +148,15 @@ def _asvspoof2019(task: str, splits: dict[str, list[_Row]], surplus: int, rng: n
         lines = []
         for row, number in zip(rows, numbers, strict=False):
             name = f"{task}_{letter}_{number}"
-            clips.append(ClipRecipe(len(clips), row.voice, audio / f"{name}.flac", row.attack, row.environment))
+            path = audio / f"{name}.flac"
+            clips.append(ClipRecipe(len(clips), row.voice, path, row.attack, row.environment, evaluation=evaluation))
             lines.append(_line(task, name, row))
         for number in numbers[len(rows) :]:  # enrolment audio: in the folder, in no protocol of ours
             path = audio / f"{task}_{letter}_{number}.flac"
-            clips.append(ClipRecipe(len(clips), rows[0].voice, path, environment=rows[0].environment))
+            first = rows[0]
+            clips.append(
+                ClipRecipe(len(clips), first.voice, path, environment=first.environment, evaluation=evaluation)
+            )
         kind = "trn" if split == "train" else "trl"
         protocol = f"ASVspoof2019.{task}.cm.{split}.{kind}.txt"
         texts[PurePosixPath(task, f"ASVspoof2019_{task}_cm_protocols", protocol)] = "".join(lines)

@@ -68,9 +68,25 @@ def channel(wave_T: Floats, rng: np.random.Generator, rate_hz: int, snr_db: floa
     noise *= np.sqrt(np.mean(wave_T**2)) / np.sqrt(np.mean(noise**2)) * 10 ** (-snr_db / 20)
     wave_T = wave_T + noise
     low_hz, high_hz = rng.uniform(60, 140), rng.uniform(0.75, 0.97) * top
-    wave_T = np.asarray(sosfilt(butter(4, low_hz, "highpass", fs=rate_hz, output="sos"), wave_T))
-    wave_T = np.asarray(sosfilt(butter(4, high_hz, "lowpass", fs=rate_hz, output="sos"), wave_T))
+    band = np.concatenate([steep(low_hz, rate_hz, highpass=True), steep(high_hz, rate_hz, highpass=False)])
+    wave_T = np.asarray(sosfilt(band, wave_T))
     return limited(wave_T, rng.uniform(3.2, 4.2), rate_hz)
+
+
+def steep(hz: float, rate_hz: int, *, highpass: bool) -> Floats:
+    """Two second-order sections of a Butterworth filter of order 4: scipy's `butter`, of which it is a special case.
+
+    That one looks for poles and pairs them, which takes a tenth of a clip's time.
+    """
+    warped = np.tan(np.pi * hz / rate_hz)
+    middle = -2.0 if highpass else 2.0
+    sections = []
+    for damping in (2 * np.sin(np.pi / 8), 2 * np.cos(np.pi / 8)):
+        top = 1 + damping * warped + warped**2
+        gain = (1.0 if highpass else warped**2) / top
+        ends = (2 * (warped**2 - 1) / top, (1 - damping * warped + warped**2) / top)
+        sections.append([gain, middle * gain, gain, 1.0, *ends])
+    return np.array(sections)
 
 
 def limited(wave_T: Floats, crest: float, rate_hz: int) -> Floats:

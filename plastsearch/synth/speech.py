@@ -4,12 +4,13 @@ Plain numpy and scipy, one clip at a time, so that a clip depends on its own gen
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 from scipy.signal import butter, lfilter, sosfilt
+from scipy.signal._sigtools import _linear_filter
 
 Floats = NDArray[np.float64]
 
@@ -138,7 +139,8 @@ def filter_by_blocks(source_T: Floats, poles: Floats, gain: Floats, hop: int) ->
     starts = [0, *(np.flatnonzero(fresh) + 1).tolist()]
     for b, end in zip(starts, [*(hop * b for b in starts[1:]), len(source_T)], strict=True):
         part = slice(b * hop, end)
-        wave_T[part], state = lfilter([gain[b]], poles[b], source_T[part], zi=state)
+        # lfilter without its looking at what it is given, which takes longer than ten milliseconds of sound.
+        wave_T[part], state = _linear_filter(gain[b : b + 1], poles[b], source_T[part], -1, state)
     return wave_T
 
 
@@ -208,7 +210,12 @@ def _hiss(tracks: _Tracks, rng: np.random.Generator, n_samples: int, rate_hz: in
 
 
 def _to_samples(track: Floats, n_samples: int) -> Floats:
-    return np.interp(np.linspace(0, len(track) - 1, n_samples), np.arange(len(track)), track)
+    return np.interp(*_places(len(track), n_samples), track)
+
+
+@lru_cache(maxsize=64)  # where clips differ in length, few are met again
+def _places(points: int, n_samples: int) -> tuple[Floats, Floats]:
+    return np.linspace(0, points - 1, n_samples), np.arange(points, dtype=np.float64)
 
 
 def _wobble(rng: np.random.Generator, n_samples: int, rate_hz: int) -> Floats:

@@ -1,5 +1,6 @@
 """Generated corpora open like real ones, once for all processes; what can be checked beforehand is."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 
 from plastsearch.data import sources
+from plastsearch.data.cache import Decoder
 from plastsearch.data.choice import check_data
-from plastsearch.data.corpus import open_corpus
+from plastsearch.data.corpus import open_corpus, open_evaluation
+from plastsearch.data.evaluation_key import issue
+from plastsearch.data.sources import WHOLE, Source, generate
 from plastsearch.errors import DataError
 from plastsearch.spec.config import DataConfig, SearchDev
+from plastsearch.synth.corpus import write_corpus
 
 SCRIPT = """
 import sys
@@ -47,6 +52,46 @@ def test_the_same_parameters_are_written_once(tmp_path, monkeypatch):
     monkeypatch.setattr("plastsearch.synth.corpus.write_corpus", lambda *_, **__: pytest.fail("written again"))
     assert open_corpus(DataConfig(clips=12), tmp_path).fingerprint == first.fingerprint
     assert len(list((tmp_path / "synthetic").glob("[!.]*"))) == 1
+
+
+@pytest.mark.parametrize("layout", ["la", "pa", "for", "itw"])
+def test_the_evaluation_split_is_written_when_it_is_asked_for_and_is_the_same(tmp_path, layout):
+    source, decoder = Source("synthetic", seed=1, clips=12, speech_s=0.3), Decoder(tmp_path / "parts", 1)
+    folder = generate(source, layout, decoder, evaluation=False)
+    before = digests(folder)
+    assert generate(source, layout, decoder) == folder
+    after = digests(folder)
+    assert before.items() <= after.items()
+    assert len(after) - len(before) == {"la": 11, "pa": 19, "for": 11, "itw": 1}[layout]  # the mark of a whole one, too
+    write_corpus(
+        tmp_path / "whole", layout, 1, difficulty=0.5, length_s=(0.3, 0.3), train=12, dev=10, eval_=10
+    )  # fmt: skip
+    assert digests(tmp_path / "whole") == {name: text for name, text in after.items() if name != WHOLE}
+
+
+def test_what_a_killed_process_left_of_the_evaluation_split_is_written_again(tmp_path, monkeypatch):
+    source, decoder = Source("synthetic", clips=12), Decoder(tmp_path, 1)
+    folder = generate(source, "la", decoder)
+    before = digests(folder)
+    (folder / WHOLE).unlink()
+    clip = next((folder / "LA/ASVspoof2019_LA_eval/flac").iterdir())
+    clip.write_bytes(clip.read_bytes()[:40])
+    generate(source, "la", decoder)
+    assert digests(folder) == before
+    monkeypatch.setattr("plastsearch.synth.corpus.write_corpus", lambda *_, **__: pytest.fail("written again"))
+    generate(source, "la", decoder)
+
+
+def test_training_and_search_write_no_evaluation_clip(tmp_path):
+    open_corpus(DataConfig(clips=12), tmp_path, workers=1)
+    (folder,) = (tmp_path / "synthetic").glob("[!.]*")
+    assert not list((folder / "LA/ASVspoof2019_LA_eval/flac").iterdir())
+    assert open_evaluation(DataConfig(clips=12), tmp_path, issue("a test"), workers=1).labels.any()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.slow
