@@ -33,6 +33,7 @@ from plastsearch.lock import hold
 
 CLIPS_PER_SHARD = 1024  # one job of one worker; an interruption loses at most this much per worker
 SMALLEST_JOB = 32
+WORTH_A_CHILD = 16e6  # bytes of files: another interpreter takes longer to start than fewer take to decode
 STAT_THREADS = 16  # network file systems answer many questions at once
 
 Progress = Callable[[str, int, int], None]  # what, done, total
@@ -145,11 +146,11 @@ def _fill(
     lacking: npt.NDArray[np.int64],
 ) -> None:
     folder = shards.folder(decoder.cache)
-    workers = decoder.workers or usable_cores()
     # left by a killed process or machine: we hold the lock, so nobody writes them
     for rest in (*drafts_of(folder), *read_clip_index(folder).broken):
         rest.unlink(missing_ok=True)
-    _check_space(folder, root, paths, lacking, shards)
+    mean_bytes = _check_space(folder, root, paths, lacking, shards)
+    workers = min(decoder.workers or usable_cores(), 1 + int(mean_bytes * len(lacking) / WORTH_A_CHILD))
     # four jobs for each worker: none of them waits long for the last one, and shards do not get too small
     size = max(SMALLEST_JOB, min(CLIPS_PER_SHARD, -(-len(lacking) // (4 * workers))))
     jobs = [_job(shards, folder, root, paths, keys, lacking[i : i + size]) for i in range(0, len(lacking), size)]
@@ -175,17 +176,19 @@ def _job(
 
 def _check_space(
     folder: Path, root: Path, paths: pa.ChunkedArray, lacking: npt.NDArray[np.int64], shards: Shards
-) -> None:
-    """Refuse early what cannot fit: FLAC of speech is at least a quarter of its 16-bit samples."""
+) -> float:
+    """The mean size of a file; refuses what cannot fit, for FLAC of speech is at least a quarter of its samples."""
     # some 256 files tell the mean well enough, also where a file server is slow to answer
     sizes, _ = stat_all(root, paths.take(pa.array(lacking[:: max(1, len(lacking) // 256)])))
-    need = float(np.maximum(sizes, 0).mean()) * len(lacking) * (1.5 if shards.storage == "int16" else 3.0)
+    mean_bytes = float(np.maximum(sizes, 0).mean())
+    need = mean_bytes * len(lacking) * (1.5 if shards.storage == "int16" else 3.0)
     free = shutil.disk_usage(folder).free
     if need > free:
         raise DataError(
             f"{folder}: {len(lacking):,} clips of {shards.corpus} need about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB "
             "are free; name another cache folder, or set `data.clips` to a smaller number"
         )
+    return mean_bytes
 
 
 def shards_of(manifest: Manifest, split: str, rate_hz: int, storage: Storage) -> Shards:

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
-from plastsearch.synth.spectra import banded, istft, stft, triangles, unbanded
+from plastsearch.synth.spectra import Singles, Spectrum, banded, istft, stft, triangles, unbanded
 
 Floats = NDArray[np.float64]
 SOUND_M_S = 343.0
+LONG = (1024, 256)  # frames and hops by which long-term spectra are compared
 
 
 def impulse_response(rng: np.random.Generator, size_m2: float, t60_s: float, distance_m: float, rate_hz: int) -> Floats:
@@ -51,9 +52,10 @@ def loudspeaker(wave_T: Floats, quality: str, strength: float, rng: np.random.Ge
 
 def like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
     """The wave with the loudness contour and long-term spectrum of another: their fine structure is what differs."""
+    contour_T, bands = _contour(model_T, rate_hz), _bands(stft(model_T, *LONG), rate_hz)
     for _ in range(2):
-        wave_T = _contour_like(wave_T, model_T, rate_hz)
-        wave_T = _spectrum_like(wave_T, model_T, rate_hz)
+        wave_T = _contour_like(wave_T, contour_T, rate_hz)
+        wave_T = _spectrum_like(wave_T, bands, rate_hz)
     return wave_T
 
 
@@ -105,21 +107,31 @@ def at_level(wave_T: Floats, rms_db: float) -> Floats:
     return np.asarray(wave_T * min(1.0, 0.98 / (np.abs(wave_T).max() + 1e-12)))
 
 
-def _contour_like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
-    width = int(0.02 * rate_hz)
-    have, want = (np.sqrt(np.maximum(uniform_filter1d(x**2, width), 0)) for x in (wave_T, model_T))
-    floor = 1e-4 * want.max() + 1e-12
-    return np.asarray(wave_T * (want + floor) / (have + floor))
+def _contour(wave_T: Floats, rate_hz: int) -> Floats:
+    return np.sqrt(np.maximum(uniform_filter1d(wave_T**2, int(0.02 * rate_hz)), 0))
 
 
-def _spectrum_like(wave_T: Floats, model_T: Floats, rate_hz: int) -> Floats:
-    size, hop = 1024, 256
-    bank = triangles(size // 2 + 1, 40, rate_hz)
-    have, want = (banded((np.abs(stft(x, size, hop)) ** 2).mean(axis=0)[None], bank) for x in (wave_T, model_T))
+def _contour_like(wave_T: Floats, want_T: Floats, rate_hz: int) -> Floats:
+    floor = 1e-4 * want_T.max() + 1e-12
+    return np.asarray(wave_T * (want_T + floor) / (_contour(wave_T, rate_hz) + floor))
+
+
+def _bands(spectrum: Spectrum, rate_hz: int) -> Singles:
+    """The long-term spectrum, in few bands."""
+    return banded((np.abs(spectrum) ** 2).mean(axis=0)[None], triangles(spectrum.shape[1], 40, rate_hz))
+
+
+def _spectrum_like(wave_T: Floats, want: Singles, rate_hz: int) -> Floats:
+    spectrum = stft(wave_T, *LONG)
+    have = _bands(spectrum, rate_hz)
     floor = 1e-7 * want.max() + 1e-12
-    gain = unbanded(np.sqrt((want + floor) / (have + floor)), bank)
-    return _filtered(wave_T, np.clip(gain, 0.05, 20), size, hop)
+    gain = unbanded(np.sqrt((want + floor) / (have + floor)), triangles(spectrum.shape[1], 40, rate_hz))
+    return _shaped(spectrum, np.clip(gain, 0.05, 20), *LONG, len(wave_T))
 
 
 def _filtered(wave_T: Floats, gain: Floats, size: int, hop: int) -> Floats:
-    return istft(stft(wave_T, size, hop) * gain.astype(np.float32), size, hop, len(wave_T)).astype(np.float64)
+    return _shaped(stft(wave_T, size, hop), gain, size, hop, len(wave_T))
+
+
+def _shaped(spectrum: Spectrum, gain: Floats | Singles, size: int, hop: int, n_samples: int) -> Floats:
+    return istft(spectrum * gain.astype(np.float32), size, hop, n_samples).astype(np.float64)

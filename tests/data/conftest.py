@@ -57,3 +57,9 @@ def la_protocol(root: Path, split: str) -> Path:
 def protocol_of() -> Callable[[Path, str], Path]:
     """Where the protocol of a split of LA lies."""
     return la_protocol
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes decode, however little there is."""
+    monkeypatch.setattr("plastsearch.data.cache.WORTH_A_CHILD", 1.0)

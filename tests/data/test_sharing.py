@@ -54,6 +54,7 @@ def test_processes_that_open_at_once_decode_once(la_tree, tmp_path):
     assert len(shards) == 2
 
 
+@pytest.mark.usefixtures("children")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_change_nothing_but_the_number_of_shards(tmp_path, workers):
     paths = write_noise(tmp_path / "audio", 200)
@@ -98,6 +99,7 @@ def test_a_killed_preparation_resumes_and_leaves_no_half_shard(tmp_path):
     assert set(finished) < {path.name for path in folder.glob("*.arrow")}
 
 
+@pytest.mark.usefixtures("children")
 def test_a_decoding_process_that_dies_is_reported(tmp_path, monkeypatch):
     from plastsearch.data import decoding
 

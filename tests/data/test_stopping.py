@@ -90,6 +90,7 @@ def test_a_process_that_waits_ends_on_sigterm(la_tree, tmp_path, command, status
         assert said.count("\n") == 1
 
 
+@pytest.mark.usefixtures("children")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_decoding_that_is_stopped_keeps_whole_shards_and_goes_on(tmp_path, write_clip, workers):
     lines = ["path,label,split"]
