@@ -108,7 +108,7 @@ def at_level(wave_T: Floats, rms_db: float) -> Floats:
 
 
 def _contour(wave_T: Floats, rate_hz: int) -> Floats:
-    return np.sqrt(np.maximum(uniform_filter1d(wave_T**2, int(0.02 * rate_hz)), 0))
+    return np.asarray(np.sqrt(np.maximum(uniform_filter1d(wave_T**2, int(0.02 * rate_hz)), 0)))
 
 
 def _contour_like(wave_T: Floats, want_T: Floats, rate_hz: int) -> Floats:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plastsearch.cli.main import app
-from plastsearch.cli.sessions.sweep import _print_openings
+from plastsearch.cli.sessions.sweep_end import print_openings
 from plastsearch.store.openings import FILE, note_opening
 from plastsearch.tracking.events import Ended, Proposed
 from plastsearch.tracking.journal import Journal
@@ -79,5 +79,5 @@ def test_a_sweep_says_the_last_count_at_its_end(tmp_path, capsys) -> None:
         journal.append(Proposed(trial=number, id="x", role="finalist", params={}, config={}))
         journal.append(Ended(trial=number, attempt=1, state="done", metrics={}, details=said))
     journal.close()
-    _print_openings(tmp_path)
+    print_openings(tmp_path)
     assert capsys.readouterr().out == "This evaluation split has been opened 8 times\n"

@@ -1,27 +1,18 @@
-"""A sweep as a terminal sees it: what is said before, who listens while it runs, and how it ends.
+"""A sweep as a terminal sees it: what is said before, and who listens while it runs. Its end: sweep_end.py.
 
 `plastsearch sweep` loads this when it runs: these imports take ten times as long as all that `--help` needs.
 """
 
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from plastsearch.addresses import typed
-from plastsearch.analysis.importance import refresh
-from plastsearch.analysis.results import Results, load_results
-from plastsearch.cli.output import console, print_blocks, print_error, print_json
-from plastsearch.documents import Text
+from plastsearch.cli.output import console
 from plastsearch.errors import PlastsearchError, SpecError, StorageError
 from plastsearch.preflight.checks import preflight
 from plastsearch.report.apart import render
-from plastsearch.report.front_section import brackets, front_table, gain_words
-from plastsearch.report.sections import opening
-from plastsearch.report.verdict import verdict
 from plastsearch.spec.load import read_sweep
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.sweep import display
@@ -34,11 +25,8 @@ from plastsearch.sweep.submission import submission_of
 from plastsearch.sweep.view import SweepView
 from plastsearch.tracking.earlier import FILE as KEPT
 from plastsearch.tracking.events import note
-from plastsearch.tracking.journal import read
 from plastsearch.tracking.mlflow_pages import Rendering
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
-from plastsearch.tracking.records import trials
-from plastsearch.words import typed_again
 
 TRACKER_S = 120.0  # for the mirror to catch up at the end
 
@@ -85,7 +73,9 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     except PlastsearchError as error:
         append(folder, f"Error: {error}")
         if isinstance(error, StorageError) and showing.tables and not (showing.as_json or showing.json_lines):
-            _show_finished(folder, showing)
+            from plastsearch.cli.sessions.sweep_end import show_finished
+
+            show_finished(folder, showing)
         if submission is not None and error.permanent:
             _note(submission.judge(error.exit_code, str(error)))
         raise
@@ -97,12 +87,6 @@ def attempt(space: Path, options: Options, showing: Showing) -> Outcome:
     if submission is not None and outcome.status == "failures":
         _note(submission.judge(outcome.exit_code, outcome.reason or "too many trials failed"))
     return outcome
-
-
-def _show_finished(folder: Path, showing: Showing) -> None:
-    """What there is of a sweep whose folder cannot be written any more."""
-    with suppress(PlastsearchError):  # nothing, if it had not begun
-        _print_tables(load_results(folder), showing.quiet)
 
 
 def _note(texts: Sequence[str]) -> None:
@@ -118,7 +102,9 @@ def run(spec: SweepSpec, options: Options, notes: Sequence[str], showing: Showin
         _note(notes)
 
     def tell(outcome: Outcome) -> None:
-        _report(outcome, options.mlflow, showing)
+        from plastsearch.cli.sessions.sweep_end import tell_end
+
+        tell_end(outcome, options.mlflow, showing)
         sys.stdout.flush()
         sys.stderr.flush()
 
@@ -178,78 +164,3 @@ class _Mirror:
 
     def close(self) -> str | None:
         return self._tracker.close(TRACKER_S)
-
-
-def _report(outcome: Outcome, mlflow: str | None, showing: Showing) -> None:
-    """Write the report's files and show what was found."""
-    from plastsearch.report.publish import publish, report_json  # with both drawing libraries, some 60 MB
-
-    results = load_results(outcome.folder)
-    files: dict[str, str] = {}
-    try:
-        if trouble := refresh(results):
-            print_error(trouble)
-        files = {name: str(path) for name, path in publish(results).items()}
-    except OSError as error:  # a full disk: what was found is in the journal, and shown
-        print_error(
-            f"{error.filename or outcome.folder}: the report cannot be written ({error.strerror or error}); once there "
-            f"is room, `plastsearch report {shlex.quote(str(outcome.folder))}` writes it"
-        )
-    show = _ui_command(outcome.folder, mlflow)
-    if showing.as_json:
-        ending = {"status": outcome.status, "reason": outcome.reason, "folder": str(outcome.folder), "ui": show}
-        print_json(report_json(results) | ending | {"files": files, "resume": _resume(outcome)})
-    elif showing.tables and not showing.json_lines:
-        _print_tables(results, showing.quiet)
-        _print_openings(outcome.folder)
-        _print_places(outcome, files, show)
-    for text in outcome.notes:
-        print_error(text)
-    if outcome.status == "failures":
-        print_error(f"{outcome.reason}\nmend that and run the same command again: finished stages are kept")
-    if outcome.status == "interrupted" and outcome.reason:
-        print_error(f"{outcome.reason}\nno trial was lost: it runs again with the command below")
-    if outcome.status == "interrupted" and not showing.as_json:
-        sys.stderr.write(f"go on with: {outcome.command}\n")
-
-
-def _resume(outcome: Outcome) -> str | None:
-    return outcome.command if outcome.status == "interrupted" else None
-
-
-def _ui_command(folder: Path, mlflow: str | None) -> str | None:
-    if mlflow == "none":
-        return None
-    return typed_again(["plastsearch", "ui", str(folder), *(["--mlflow", typed(mlflow)] if mlflow else [])])
-
-
-def _print_tables(results: Results, quiet: bool) -> None:
-    out = console()
-    around = [Text(text) for text in (brackets(results), gain_words(results)) if text and results.front]
-    print_blocks(out, [front_table(results)] if quiet else [*opening(results), front_table(results), *around])
-    if not quiet:
-        for line in verdict(results):
-            out.print(line, markup=False)
-
-
-def _print_openings(folder: Path) -> None:
-    """How often the evaluation split has been looked at, as the last finalist counted."""
-    said = [
-        (record.details["eval_openings"], record.details["eval_openings_said"])
-        for record in trials(read(folder)).values()
-        if "eval_openings" in record.details
-    ]
-    if said:
-        text = max(said)[1]  # counted on: the largest is the last
-        console().print(text[0].upper() + text[1:], markup=False, soft_wrap=True)
-
-
-def _print_places(outcome: Outcome, files: dict[str, str], show: str | None) -> None:
-    out = console()
-    if outcome.status == "budget":
-        out.print(f"Ended early: {outcome.reason}", markup=False)
-    rows = {"Results": str(outcome.folder)}
-    named = {"Report": "report.md", "Figure": "pareto.html", "Choose": "choose.html"}
-    rows |= {name: files[file] for name, file in named.items()} if files else {}
-    for name, text in {**rows, **({"MLflow": show} if show else {})}.items():
-        out.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
