@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from results import Cell, Table, write
 
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_trial
 
 START = Path(__file__).resolve().parent / "recorded_start"

@@ -16,8 +16,9 @@ from statistics import mean, stdev
 import torch
 from results import Table, write
 
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_stages, start
 
 POLICIES: tuple[int | str, ...] = (1, 2, 3, 4, 8, "fresh")

@@ -18,7 +18,7 @@ from results import Table, cpu_model, write
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import open_corpus
 from plastsearch.data.dataset import batches, order
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 RATE_HZ = 16_000
 LENGTH = 64_600
@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 from plastsearch.data.corpus import open_corpus
 from plastsearch.data.dataset import batches
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 def private_mb():
     # written pages anywhere, and pages of the shards that no other process shares; code of libraries does not count

@@ -43,7 +43,7 @@ def metrics(layers: int, neurons: int, seed: object) -> dict[str, float]:
 
 def trial(config: Any, settings: Any) -> Iterator[Any]:  # noqa: ARG001 - the signature of every trial
     """Ours: one report and a result."""
-    from plastsearch.spec.config import Report
+    from plastsearch.spec.running import Report
 
     values = metrics(len(config.layers), max(config.growth().values()), config.trial_id())
     yield Report("retrain", 1, 2, {"dev_eer": values["dev_eer"]})

@@ -180,7 +180,8 @@ def compiled(where: Where) -> Iterator[Row]:
 
 def loading(where: Where) -> Iterator[Row]:
     """How long a step lasts whose clips are augmented, by how many threads prepare them."""
-    from plastsearch.spec.config import RunSettings, TrialConfig
+    from plastsearch.spec.config import TrialConfig
+    from plastsearch.spec.running import RunSettings
     from plastsearch.training.feeds import WaveFeed
     from plastsearch.trial.context import open_context
 
@@ -207,7 +208,8 @@ def loading(where: Where) -> Iterator[Row]:
 
 def trials(where: Where) -> Iterator[Row]:
     """Whole trials on the generated corpus: what they take, and their own ratio of backward times."""
-    from plastsearch.spec.config import RunSettings, TrialConfig
+    from plastsearch.spec.config import TrialConfig
+    from plastsearch.spec.running import RunSettings
     from plastsearch.trial.run import run_trial
 
     for name in ["grnn"] if where.quick else list(SITES):

@@ -28,7 +28,8 @@ from plastsearch.models.build import from_config, save_pretrained
 from plastsearch.models.catalog import Widths
 from plastsearch.models.seeding import seeded
 from plastsearch.models.wav2vec2 import SpeechEncoder
-from plastsearch.spec.config import DataConfig, ModelConfig
+from plastsearch.spec.data import DataConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.synth.attacks import HOP as SYNTH_HOP
 from plastsearch.synth.attacks import SIZE, Attack, Material, upsampled
 from plastsearch.synth.corpus import RATE_HZ, render

@@ -19,7 +19,8 @@ import torch
 from results import Cell, Table, write
 
 from plastsearch.analysis.paired import holm, over_seeds
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_stages, start
 
 PLAIN = "plain"

@@ -27,7 +27,8 @@ from plastsearch.growth.folding import fold_
 from plastsearch.models.build import from_config
 from plastsearch.models.catalog import preset_widths
 from plastsearch.models.detector import Detector
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_stages, start
 from plastsearch.use.facts import Facts
 from plastsearch.use.model import Model

@@ -29,9 +29,12 @@ from plastsearch.analysis.site_panels import SitePanel
 from plastsearch.models.sites import site_table
 from plastsearch.report.picture import sites_png
 from plastsearch.report.sites_page import sites_html
-from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.spec.document import Document, override
 from plastsearch.spec.load import parse_trial
+from plastsearch.spec.model import ModelConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.finalist import run_finalist
 from plastsearch.trial.pretrain import Pretraining
 from plastsearch.trial.run import run_trial

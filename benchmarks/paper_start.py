@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from plastsearch.data.corpus import open_corpus
-from plastsearch.spec.config import DataConfig, ModelConfig
+from plastsearch.spec.data import DataConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.pretrain import Pretraining, pretrain
 
 SPLITS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}

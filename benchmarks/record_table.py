@@ -30,7 +30,10 @@ from plastsearch.models.build import from_config, save_pretrained
 from plastsearch.models.catalog import Widths
 from plastsearch.models.seeding import seeded
 from plastsearch.search.space import open_space
-from plastsearch.spec.config import DataConfig, ModelConfig, RunSettings, SearchDev, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig, SearchDev
+from plastsearch.spec.model import ModelConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.pretrain import Pretraining, pretrain
 from plastsearch.trial.run import run_trial, start
 

@@ -21,7 +21,8 @@ import torch
 from results import Cell, Table, write
 from torch.utils.flop_counter import FlopCounterMode
 
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import Costs
 from plastsearch.trial.methods import Stage

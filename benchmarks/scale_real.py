@@ -22,7 +22,7 @@ REPORTS = 8
 
 def trial(config: Any, settings: Any) -> Iterator[Any]:  # noqa: ARG001 - the signature of every trial
     """Eight reports and a result, and nothing but sleep between them."""
-    from plastsearch.spec.config import Report
+    from plastsearch.spec.running import Report
 
     values = metrics(len(config.layers), max(config.growth().values()), config.trial_id())
     for at in range(1, REPORTS + 1):

@@ -26,8 +26,9 @@ from results import Table, write
 
 from plastsearch.data.corpus import open_corpus
 from plastsearch.spec.coherence import set_at
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.load import load_sweep
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.cost import costs
 from plastsearch.trial.finalist import evaluated
 from plastsearch.trial.result import result

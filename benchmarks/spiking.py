@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from results import Cell, Table, write
 
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_stages, start
 
 SITES = {"grnn": ("gru.0", "gru.1"), "resnet18": ("layer2.0", "layer3.0")}

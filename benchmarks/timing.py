@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from results import Cell, Table, write
 
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.context import TrialRun
 from plastsearch.trial.cost import costs
 from plastsearch.trial.run import run_stages, start

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.events import Ended, Finished, Opened, Proposed, SessionBegun, Started
 from plastsearch.tracking.journal import Journal

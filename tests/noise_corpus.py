@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 
 def noise_corpus(folder: Path) -> DataConfig:

@@ -13,7 +13,7 @@ from plastsearch.analysis.results import Results
 from plastsearch.analysis.rows import Finalist
 from plastsearch.data.counts import ALL, published
 from plastsearch.spec.aims import Aim
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "not known yet"]
 

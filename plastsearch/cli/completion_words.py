@@ -12,7 +12,7 @@ from typing import cast
 from plastsearch.models.catalog import PRESETS
 from plastsearch.models.sites import site_table
 from plastsearch.spec.coherence import paths
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.schema import Schema, schema
 from plastsearch.spec.sweep import SweepSpec
 

@@ -19,7 +19,8 @@ from plastsearch.errors import (
 )
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.execute.own_figures import OwnFigures
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.trial.waits import waited_s
 
 TRIAL = "plastsearch.trial.run:run_trial"

@@ -17,7 +17,7 @@ from plastsearch.models.catalog import (
     rows_read,
 )
 from plastsearch.models.widths import widths_of
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 
 UNITS = {
     "channels": "inner channels of the block, or those between two convolutions",

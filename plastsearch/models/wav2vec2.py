@@ -27,7 +27,7 @@ from plastsearch.models.heads.table import HEADS
 from plastsearch.models.kaldi import BANDS, STRIDE, StackedBank
 from plastsearch.models.widths import hub_cache, local_folder, weights_in
 from plastsearch.models.written import MOST_BYTES
-from plastsearch.spec.config import EVERY_LAYER
+from plastsearch.spec.model import EVERY_LAYER
 
 # Masks and layer drop would make two passes over one clip differ, and a cached prefix wrong.
 _NEVER = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}

@@ -24,7 +24,7 @@ from plastsearch.models.catalog import (
     rows_read,
 )
 from plastsearch.models.written import read_widths
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.open_choices import FORMERLY, normalise_of, stem_of, unlike_before
 from plastsearch.spec.places import looks_like_path
 from plastsearch.spec.starts import STARTS

@@ -16,12 +16,13 @@ from plastsearch.search.replication import explored_first
 from plastsearch.search.space import Space
 from plastsearch.search.warm_start import earlier_of, sweeps_of
 from plastsearch.spec.coherence import Mistake, set_at
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import TIMES
 from plastsearch.spec.document import Document, Place
 from plastsearch.spec.domains import Choice, Domain, IntRange, Subset
 from plastsearch.spec.limits import MOST_TOLD
 from plastsearch.spec.methods import CONTROLS, facts, reads, unfit
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.tracking.earlier import LEARNING

@@ -6,7 +6,7 @@ from itertools import islice, product
 from plastsearch.errors import PlastsearchError
 from plastsearch.files import typed_path
 from plastsearch.spec.coherence import Mistake, set_at
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.spec.domains import Choice
 from plastsearch.spec.sweep import SweepSpec
 

@@ -26,8 +26,9 @@ from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.models.widths import SitesUnknownError, widths_of
 from plastsearch.preflight.demand import demand
 from plastsearch.preflight.forecast import NO_ROOM, Activations, ForecastAnswer, ForecastRequest, Parameters
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import METHODS
+from plastsearch.spec.model import ModelConfig
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.trial.networks import LAST_K
 

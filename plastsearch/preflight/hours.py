@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plastsearch.preflight.forecast import Demand
-from plastsearch.spec.config import TrainConfig
+from plastsearch.spec.training import TrainConfig
 
 # Peak of dense products in half precision, in 10¹² operations a second, as makers state it.
 GPUS = {"T4": 65.0, "RTX 4090": 165.0, "A100": 312.0, "H100": 990.0}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plastsearch.errors import DataError, StorageError
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 MODULE = "plastsearch.preflight.preparing"  # run as a program, see `main`
 MAY_PASS = 75  # a file server did not answer, say; so may be whatever kills the child

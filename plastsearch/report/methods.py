@@ -10,7 +10,8 @@ from plastsearch.analysis.figure import title
 from plastsearch.analysis.paired import REPLICATES
 from plastsearch.analysis.results import Results
 from plastsearch.documents import Block, Heading, Text
-from plastsearch.spec.config import DataConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.spec.methods import CONTROLS
 from plastsearch.tracking.events import Opened, SessionBegun
 from plastsearch.words import duration

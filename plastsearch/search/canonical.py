@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import CHANGES, METHODS, NEWBORN, OWN_SETTINGS, SHARE_ENDS, UNTOUCHED, reads
+from plastsearch.spec.model import SPIKING, ModelConfig
 
 UNREAD_BY_RINGS = ("init", "lateral", "criterion", "pool", "compensate", *NEWBORN)
 

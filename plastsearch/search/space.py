@@ -14,9 +14,10 @@ from plastsearch.search.parameters import Parameter, meets, names, parameter, un
 from plastsearch.search.subsets import Encoding, encoding
 from plastsearch.search.values import MutatedValues, PointValues, RandomValues, RecordedValues, ValueSource
 from plastsearch.spec.coherence import set_at, value_at
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.domains import Choice, Domain, FloatRange, IntRange, Params, Point, Subset, Value
 from plastsearch.spec.methods import reads
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.patterns import match_sites
 from plastsearch.spec.sweep import SweepSpec
 

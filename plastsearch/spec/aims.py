@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from plastsearch.spec.config import Closed
+from plastsearch.spec.closed import Closed
 from plastsearch.spec.vocabulary import Corpus
 
 Percent = Annotated[float, Field(ge=0, le=100)]

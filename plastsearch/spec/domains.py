@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from plastsearch.spec.config import Closed, SiteName
+from plastsearch.spec.closed import Closed
+from plastsearch.spec.config import SiteName
 from plastsearch.spec.limits import MOST_BOUND, MOST_CHOICES, MOST_STEPS_OF_A_RANGE
 
 Value = None | bool | int | float | str  # of one flat parameter

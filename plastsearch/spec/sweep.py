@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, model_validator
 
 from plastsearch.spec.aims import Aim
+from plastsearch.spec.closed import Closed
 from plastsearch.spec.coherence import Mistake, Mistakes, incoherent, spike_metrics
-from plastsearch.spec.config import Closed, TrialConfig, content_id
+from plastsearch.spec.config import TrialConfig, content_id
 from plastsearch.spec.constraints import CONSTRAINT_PATTERN, METRICS, Constraint, Goal, known_metric, parse_constraint
 from plastsearch.spec.domains import Domain
 from plastsearch.spec.limits import (

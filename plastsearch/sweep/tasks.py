@@ -6,7 +6,8 @@ from pathlib import Path
 
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.messages import Task
-from plastsearch.spec.config import RunSettings, content_id
+from plastsearch.spec.config import content_id
+from plastsearch.spec.running import RunSettings
 from plastsearch.sweep.driver_log import output_of
 from plastsearch.sweep.options import Options
 from plastsearch.tracking.records import TrialRecord

@@ -18,7 +18,8 @@ from plastsearch.data.corpus import OpenCorpus, open_corpus
 from plastsearch.data.dataset import Augment
 from plastsearch.data.preparing import check_evaluation, progress_lines
 from plastsearch.files import typed_path
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.store.prefix import PrefixCache
 from plastsearch.store.records import StageRecord
 from plastsearch.store.stages import StageStore

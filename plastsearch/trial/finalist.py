@@ -14,7 +14,8 @@ from plastsearch.models.detector import Detector
 from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.keys import read_verifier
 from plastsearch.scores.tdcf import min_tdcf_2019
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.store.openings import note_opening
 from plastsearch.training.checkpoint import stop_on_sigterm
 from plastsearch.trial import scoring

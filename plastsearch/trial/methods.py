@@ -17,8 +17,9 @@ from plastsearch.growth.rules import criterion_refused, growth_refused, ring_ref
 from plastsearch.models.catalog import NOT_COMPILED
 from plastsearch.models.sites import SiteRow, site_table
 from plastsearch.models.widths import SitesUnknownError
-from plastsearch.spec.config import StageValues, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import METHODS, Change, MethodStage, StageName, unfit
+from plastsearch.spec.training import StageValues
 
 Learned = Literal["all", "new", "top", "sites", "nothing"]
 

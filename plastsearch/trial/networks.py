@@ -17,7 +17,8 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
 from plastsearch.models.detector import HEAD_CUT, Detector
 from plastsearch.models.seeding import seeded
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.adapters import BothAdded, neurons_beside
 from plastsearch.trial.keys import derive_seed, weights_id
 from plastsearch.trial.lora import (

@@ -20,7 +20,7 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.masked import MaskedPretraining
 from plastsearch.models.seeding import seeded
 from plastsearch.models.wav2vec2 import SpeechEncoder
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.training.losses import build_loss
 from plastsearch.trial.front_ends import measure_
 from plastsearch.trial.networks import learn_all_

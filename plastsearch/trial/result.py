@@ -5,8 +5,8 @@ import time
 from plastsearch.data.clips import ClipSet
 from plastsearch.scores.clip_scores import keep_scores
 from plastsearch.scores.summary import Summary
-from plastsearch.spec.config import Report
 from plastsearch.spec.constraints import NEWBORNS, SPIKES
+from plastsearch.spec.running import Report
 from plastsearch.store.records import StageRecord
 from plastsearch.trial.adaptive import growth_plan
 from plastsearch.trial.context import TrialRun

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterator
 from plastsearch.errors import TrialError
 from plastsearch.models.wav2vec2 import fetch
 from plastsearch.private_folder import private_folder
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.store.records import StageRecord
 from plastsearch.store.room import excess
 from plastsearch.store.stages import DamagedStageError

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.spec.config import Closed
+from plastsearch.spec.closed import Closed
 from plastsearch.use.story import check_story
 
 MOST_BYTES = 8 << 20  # of a facts file: one that is longer was not written here

@@ -6,7 +6,8 @@ from plastsearch.ablation.fields import Contrast
 from plastsearch.ablation.greedy import Walk, Walker
 from plastsearch.errors import TrialError
 from plastsearch.search.space import Space, open_space
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.spec.sweep import SweepSpec
 from plastsearch.trial.methods import check
 from tests.made_sweep import SPEC

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import plastsearch.sweep.options
 from plastsearch.cli.main import app
 from plastsearch.execute.messages import Task
-from plastsearch.spec.config import Report, RunSettings
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.sweep import tasks as parts
 from plastsearch.sweep.options import Options
 from tests.sweep.fake_trials import FUNCTION

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plastsearch.data.clips import fixed_starts
 from plastsearch.data.corpus import open_corpus
 from plastsearch.data.dataset import batches, clip_seeds, crop_numbers, order, starts
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from plastsearch.data.evaluation import EvaluationKey, require
 from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import prepare_evaluation
 from plastsearch.errors import DataError, EvaluationClosedError
-from plastsearch.spec.config import DataConfig, SearchDev
+from plastsearch.spec.data import DataConfig, SearchDev
 
 PACKAGE = Path(plastsearch.__file__).parent
 

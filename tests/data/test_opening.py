@@ -10,7 +10,7 @@ import soundfile
 from plastsearch.data import shards
 from plastsearch.data.corpus import forget_corpora, open_corpus
 from plastsearch.errors import DataError
-from plastsearch.spec.config import DataConfig, SearchDev
+from plastsearch.spec.data import DataConfig, SearchDev
 
 
 def config(root: Path, **changes) -> DataConfig:

@@ -8,7 +8,7 @@ from plastsearch.data.corpus import Remembered, forget_corpora, open_corpus, ope
 from plastsearch.data.evaluation_key import issue
 from plastsearch.data.preparing import check_evaluation
 from plastsearch.errors import DataError, EvaluationClosedError
-from plastsearch.spec.config import DataConfig, SearchDev
+from plastsearch.spec.data import DataConfig, SearchDev
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from plastsearch.data.corpus import open_corpus
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 said = []
 view = open_corpus(DataConfig(corpus="asvspoof2019_la", root=sys.argv[1]), Path(sys.argv[2]), workers=1,
                    progress=lambda what, done, total: said.append(done))

@@ -15,7 +15,7 @@ from plastsearch.data.corpus import open_corpus, open_evaluation
 from plastsearch.data.evaluation_key import issue
 from plastsearch.data.sources import WHOLE, Source, generate
 from plastsearch.errors import DataError
-from plastsearch.spec.config import DataConfig, SearchDev
+from plastsearch.spec.data import DataConfig, SearchDev
 from plastsearch.synth.corpus import write_corpus
 
 SCRIPT = """
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from plastsearch.data import sources
 from plastsearch.data.corpus import open_corpus
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 sources.FEWEST_TO_SCORE, sources.WORTH_A_CHILD = 8, 10
 print(open_corpus(DataConfig(clips=12), Path(sys.argv[1]), workers=2).fingerprint)
 """

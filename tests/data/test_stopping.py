@@ -14,12 +14,13 @@ from plastsearch.data.corpus import open_corpus
 from plastsearch.data.index import read_clip_index
 from plastsearch.data.preparing import prepare_splits
 from plastsearch.data.sources import WRITING, Source, generate
-from plastsearch.spec.config import DataConfig
+from plastsearch.spec.data import DataConfig
 
 TRIAL = """
 import sys
 from pathlib import Path
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_trial
 config = TrialConfig.model_validate({"method": "baseline", "data": {"corpus": "asvspoof2019_la", "root": sys.argv[1]}})
 settings = RunSettings(store=Path(sys.argv[2]) / "store", cache=Path(sys.argv[2]) / "cache", data_progress=True)

@@ -10,7 +10,8 @@ from plastsearch.execute import worker
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.execute.messages import Task
 from plastsearch.execute.ray_tune import RayExecutor
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.sweep.options import Options
 from plastsearch.sweep.tasks import task_of
 from plastsearch.tracking.records import TrialRecord

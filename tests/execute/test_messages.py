@@ -5,7 +5,8 @@ import math
 import pytest
 
 from plastsearch.execute.messages import Busy, Done, Failed, Progress, Task, message_as_text, message_from, task_from
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 
 ODD = {"nan": math.nan, "inf": math.inf, "less": -math.inf, "one": 1.0}
 

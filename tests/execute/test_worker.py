@@ -8,7 +8,8 @@ import torch
 from plastsearch.errors import TrialError
 from plastsearch.execute import worker
 from plastsearch.execute.messages import Task
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 
 
 def end_of(monkeypatch, error):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plastsearch.files import whole_file
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.training.checkpoint import Stopped, stop_on_sigterm
 from tests.sweep.fake_trials import quality
 

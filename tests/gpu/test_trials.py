@@ -13,7 +13,8 @@ for _name in ("pydantic", "soundfile", "cryptography", "scipy", "pyarrow"):
     pytest.importorskip(_name, reason=f"whole trials need {_name}")
 
 from plastsearch.execute.messages import Failed, message_from
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.trial import scoring
 from plastsearch.trial.run import run_trial
 from tests.gpu.conftest import DEVICE, SITES
@@ -86,7 +87,8 @@ def test_bfloat16_is_taken_where_it_is_fast(gpu: torch.device, run: Callable[...
 
 REPEATED = """
 import hashlib, json, sys
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.run import run_trial
 from plastsearch.store.stages import StageStore
 config, settings = TrialConfig.model_validate_json(sys.argv[1]), RunSettings.model_validate_json(sys.argv[2])
@@ -138,7 +140,8 @@ import sys
 import torch
 from plastsearch.execute import worker
 from plastsearch.execute.messages import Task, message_as_text
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 
 def trial(config, settings):
     there = torch.zeros(3, device="cuda")

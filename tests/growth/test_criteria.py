@@ -18,7 +18,7 @@ from plastsearch.growth.paths import at
 from plastsearch.growth.site import conv_pair, declare_, ffn, hidden
 from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build
-from plastsearch.spec.config import Criterion
+from plastsearch.spec.vocabulary import Criterion
 
 SAMPLES = 3200
 

@@ -16,7 +16,7 @@ from plastsearch.models.catalog import BINS, PRESETS
 from plastsearch.models.frontend import build_front_end
 from plastsearch.models.sites import layer_sites, missing_sites, site_table, table_of
 from plastsearch.models.widths import SitesUnknownError, widths_of
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 
 VARIANTS = [
     {"name": "wav2vec2"},

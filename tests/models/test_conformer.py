@@ -16,7 +16,7 @@ from plastsearch.models.build import build, from_config, save_pretrained
 from plastsearch.models.catalog import PUBLISHED, SPEECH
 from plastsearch.models.kaldi import StackedBank
 from plastsearch.models.sites import missing_sites, site_table
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.operations import backward_gflop
 from tests.exactness import adding_nothing, close, same
 from tests.models.test_detectors import waves

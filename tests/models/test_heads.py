@@ -18,7 +18,9 @@ from plastsearch.models.detector import Detector
 from plastsearch.models.heads.sls import ROWS, resampling
 from plastsearch.models.heads.table import HEADS
 from plastsearch.models.sites import site_table
-from plastsearch.spec.config import EVERY_LAYER, ModelConfig, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import EVERY_LAYER, ModelConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.methods import check
 from plastsearch.trial.run import run_trial
 from tests.exactness import adding_nothing, close, same

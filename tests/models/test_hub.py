@@ -12,7 +12,7 @@ from plastsearch.models.build import build, save_pretrained
 from plastsearch.models.sites import site_table
 from plastsearch.models.wav2vec2 import fetch
 from plastsearch.models.widths import local_folder
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.keys import weights_id
 
 NAME = "someone/tiny-encoder"

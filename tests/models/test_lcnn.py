@@ -13,7 +13,9 @@ from plastsearch.growth.site import Refusal
 from plastsearch.models.build import build, from_config, save_pretrained
 from plastsearch.models.sites import site_table
 from plastsearch.models.widths import widths_of
-from plastsearch.spec.config import ModelConfig, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import ModelConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial.methods import check
 from plastsearch.trial.run import run_trial
 from tests.exactness import adding_nothing, close, same

@@ -13,7 +13,7 @@ from plastsearch.models.detector import FEATURES, Masks
 from plastsearch.models.frontend import build_front_end, slopes
 from plastsearch.models.sites import site_table
 from plastsearch.models.widths import widths_of
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from tests.exactness import close
 
 

@@ -11,7 +11,8 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.models.build import build
 from plastsearch.models.sites import site_table
 from plastsearch.models.widths import COME_ALONG, local_folder
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.starts import STARTS
 from plastsearch.trial.keys import weights_id
 

@@ -9,7 +9,9 @@ from plastsearch.preflight.dry_run import _steps
 from plastsearch.preflight.forecast import Demand, ForecastRequest
 from plastsearch.preflight.forecast_child import _unfilled, answer
 from plastsearch.preflight.hours import needs
-from plastsearch.spec.config import DataConfig, TrainConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
+from plastsearch.spec.training import TrainConfig
 from plastsearch.trial.operations import backward_gflop
 
 

@@ -33,7 +33,7 @@ def test_counts_equal_a_grown_network(name, growth, mode, lateral):
 
 def test_the_catalog_agrees_where_costs_are_linear():
     from plastsearch.models.sites import site_table
-    from plastsearch.spec.config import ModelConfig
+    from plastsearch.spec.model import ModelConfig
 
     module = build("wav2vec2", "tiny")
     untouched = sum(one.numel() for one in module.parameters())

@@ -13,7 +13,8 @@ from plastsearch.data.corpus import open_corpus
 from plastsearch.models.build import build
 from plastsearch.preflight.forecast import Activations, ForecastAnswer, ForecastRequest, kept
 from plastsearch.preflight.forecast_child import answer, cut_of, item_bytes
-from plastsearch.spec.config import DataConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.trial.run import run_trial
 
 SPACE = """
@@ -38,7 +39,7 @@ def forecast(*configs: TrialConfig, cache: Path, most: float | None = 1.0):
 
 @pytest.mark.slow
 def test_a_forecast_is_what_a_trial_takes(tmp_path):
-    from plastsearch.spec.config import RunSettings
+    from plastsearch.spec.running import RunSettings
 
     one = config(data={"clips": 48, "length_samples": 8000, "crops": 1})
     expected = forecast(one, cache=tmp_path)

@@ -11,7 +11,7 @@ from plastsearch.search.anchors import anchors, designs_for
 from plastsearch.search.parameters import Parameter
 from plastsearch.search.space import open_space, snapped
 from plastsearch.search.subsets import Blocks, encoding
-from plastsearch.spec.config import ModelConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.sweep import SweepSpec
 
 LAYERS = {"kind": "subset", "of": "encoder.*.ffn", "min": 1, "max": 3}

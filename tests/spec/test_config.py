@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from plastsearch.spec.coherence import paths, set_at, value_at
-from plastsearch.spec.config import CROPS, LATER, DataConfig, ModelConfig, TrialConfig, content_id
+from plastsearch.spec.config import LATER, TrialConfig, content_id
+from plastsearch.spec.data import CROPS, DataConfig
+from plastsearch.spec.model import ModelConfig
 
 
 @given(st.randoms(use_true_random=False))

@@ -10,10 +10,11 @@ import pytest
 from plastsearch.errors import SpecError
 from plastsearch.models.catalog import PRESETS
 from plastsearch.models.sites import site_table
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import METRICS, parse_constraint
 from plastsearch.spec.document import read_document
 from plastsearch.spec.load import load_sweep
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.schema import FILE, as_text, schema
 from plastsearch.spec.sweep import SweepSpec
 from tests.cli import test_check

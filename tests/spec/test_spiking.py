@@ -9,7 +9,8 @@ from plastsearch.cli.main import app
 from plastsearch.errors import PlastsearchError
 from plastsearch.models.sites import site_table
 from plastsearch.search.canonical import canonical
-from plastsearch.spec.config import SPIKING, ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import SPIKING, ModelConfig
 from plastsearch.trial.keys import foreseen, start_key
 from plastsearch.trial.methods import check as check_trial
 

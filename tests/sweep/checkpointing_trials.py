@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.store.stages import StageStore
 from plastsearch.training.checkpoint import Checkpoints
 from tests.sweep import fake_trials

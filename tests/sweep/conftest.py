@@ -9,7 +9,8 @@ import pytest
 
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.execute.messages import Task
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.spec.sweep import Objective
 from plastsearch.sweep.budget import Limits, Spent, exhausted
 from plastsearch.sweep.phases import ListedPhase, Phase, SearchPhase

@@ -15,7 +15,9 @@ from typing import Any
 
 from plastsearch.errors import TrialError
 from plastsearch.search.proposer import Proposal
-from plastsearch.spec.config import ModelConfig, Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import ModelConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.tracking.records import TrialRecord
 
 FUNCTION = "tests.sweep.fake_trials:trial"

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from plastsearch.cli.main import app
 from plastsearch.execute.messages import Done, Failed, Task, message_from
 from plastsearch.execute.worker_output import Output
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.sweep.driver_log import DriverLog, append
 from plastsearch.tracking.events import note
 

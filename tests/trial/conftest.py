@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.methods import UNFIT
+from plastsearch.spec.running import Report, RunSettings
 
 TINY: dict[str, Any] = {
     "model": {"name": "grnn"}, "data": {"clips": 48, "length_samples": 8000}, "layers": ("gru.1",), "neurons": 4,

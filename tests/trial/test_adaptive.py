@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from plastsearch.models.detector import Detector
-from plastsearch.spec.config import Report, RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import Report, RunSettings
 from plastsearch.store.stages import StageStore
 from plastsearch.sweep.planned import adapted
 from plastsearch.sweep.view import describe

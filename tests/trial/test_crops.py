@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from plastsearch.data import dataset
 from plastsearch.errors import SpecError
-from plastsearch.spec.config import DataConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.spec.load import load_sweep
 from plastsearch.store.activations import PrefixOf
 from plastsearch.training import fit

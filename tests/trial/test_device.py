@@ -14,7 +14,7 @@ import torch
 
 from plastsearch.errors import DeviceError
 from plastsearch.models.build import build
-from plastsearch.spec.config import RunSettings
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial import device as device_of
 from plastsearch.trial import scoring, stages, timing
 from plastsearch.trial.context import TrialContext, open_context

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastsearch.errors import TrialError
-from plastsearch.spec.config import DataConfig, StageValues, TrainConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.data import DataConfig
 from plastsearch.spec.methods import METHODS
+from plastsearch.spec.training import StageValues, TrainConfig
 from plastsearch.trial.keys import Environment, stage_keys
 from plastsearch.trial.methods import stages_of
 

@@ -15,7 +15,8 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.models.build import build
 from plastsearch.models.masked import MaskedPretraining, _others, _spans
 from plastsearch.models.sites import site_table
-from plastsearch.spec.config import DataConfig, ModelConfig
+from plastsearch.spec.data import DataConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.pretrain import Pretraining, pretrain
 from tests.trial.conftest import AS_TRAINED
 

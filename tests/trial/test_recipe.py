@@ -9,8 +9,8 @@ from torch import nn
 
 from plastsearch.models.build import build
 from plastsearch.search.space import open_space
-from plastsearch.spec.config import TrainConfig
 from plastsearch.spec.load import load_sweep
+from plastsearch.spec.training import TrainConfig
 from plastsearch.training.checkpoint import Checkpoints, Stopped
 from plastsearch.training.fit import fit, make_optimizer
 from plastsearch.training.losses import build_loss
@@ -149,7 +149,7 @@ def test_a_trial_with_all_of_it_has_the_numbers_of_one_that_keeps_its_layers(set
         *_, last = run_trial(config, settings(store=settings().store / str(again)))
         found.append(last)
     one, other = found
-    for name in ("dev_loss", "params_total", "params_trainable"):
+    for name in ("train_loss", "dev_eer", "dev_cllr", "params_total", "params_trainable"):
         assert other.metrics[name] == pytest.approx(one.metrics[name], rel=1e-5)
 
 

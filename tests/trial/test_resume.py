@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from plastsearch.errors import TrialError
-from plastsearch.spec.config import RunSettings, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.running import RunSettings
 from plastsearch.store.stages import StageStore
 from plastsearch.training import fit
 from plastsearch.trial import context

@@ -12,8 +12,8 @@ from plastsearch.data import corpus
 from plastsearch.data.clips import ClipSet
 from plastsearch.data.corpus import verifier_scores
 from plastsearch.errors import EvaluationClosedError, PlastsearchError, StageBusyError
-from plastsearch.spec.config import Report
 from plastsearch.spec.methods import METHODS
+from plastsearch.spec.running import Report
 from plastsearch.store.stages import StageStore
 from plastsearch.training import fit
 from plastsearch.trial import scoring

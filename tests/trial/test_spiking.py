@@ -14,7 +14,8 @@ from plastsearch.growth.survey import find_sites
 from plastsearch.models.build import build, from_config, save_pretrained
 from plastsearch.models.detector import Detector
 from plastsearch.models.lif import LIF
-from plastsearch.spec.config import ModelConfig, TrialConfig
+from plastsearch.spec.config import TrialConfig
+from plastsearch.spec.model import ModelConfig
 from plastsearch.trial.lora import add_lora_, merge_lora_
 from plastsearch.trial.methods import stages_of
 from plastsearch.trial.networks import blank, learn_, logits_from_wave, train_mode_

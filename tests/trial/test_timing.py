@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.spec.config import RunSettings
+from plastsearch.spec.running import RunSettings
 from plastsearch.trial import cost, timing
 from plastsearch.trial.run import run_trial
 from plastsearch.trial.timing import (

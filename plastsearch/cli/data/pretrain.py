@@ -67,7 +67,8 @@ def pretrain(
 
     from plastsearch.files import new_folder
     from plastsearch.models.catalog import known_model, preset_widths
-    from plastsearch.spec.config import DataConfig, ModelConfig
+    from plastsearch.spec.data import DataConfig
+    from plastsearch.spec.model import ModelConfig
 
     preset_widths(known_model(model), preset)  # for its messages, which name what is known
     given = {"corpus": corpus, "root": root, "variant": variant, "manifest": manifest, "clips": most}

@@ -30,7 +30,7 @@ def sites(
     """
     from plastsearch.models.catalog import known_model, preset_widths
     from plastsearch.models.sites import UNITS, missing_sites, site_table
-    from plastsearch.spec.config import ModelConfig
+    from plastsearch.spec.model import ModelConfig
 
     preset_widths(known_model(model), preset)  # for its messages, which name what is known
     config = ModelConfig.model_validate(

@@ -58,8 +58,8 @@ def trial(
     Example: plastsearch trial search_spaces/smoke.yaml --set method=dropin --set neurons=8
     """
     from plastsearch.errors import TrialError
-    from plastsearch.spec.config import RunSettings
     from plastsearch.spec.load import read_trial
+    from plastsearch.spec.running import RunSettings
 
     config = read_trial(source, sets or [])
     from plastsearch.trial.finalist import run_finalist  # torch takes seconds: a mistake is told before

@@ -12,8 +12,8 @@ from plastsearch.files import told, whole_file
 from plastsearch.models.catalog import suggestion
 from plastsearch.models.sites import SiteRow
 from plastsearch.preflight.checks import examine, sites_of
-from plastsearch.spec.config import ModelConfig
 from plastsearch.spec.load import read_sweep
+from plastsearch.spec.model import ModelConfig
 from plastsearch.spec.schema import FILE as SCHEMA
 from plastsearch.spec.vocabulary import Corpus, Model, Preset
 
