@@ -52,7 +52,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         text = text_of(Path(path), MOST_BYTES)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file; check its name and folder") from None
     except PlastsearchError as error:
         raise DataError(str(error)) from None
     return [(number, words) for number, line in enumerate(text.splitlines(), 1) if (words := line.split())]
