@@ -264,6 +264,9 @@ NETS = {
 }
 
 
+ONE_OF_EACH = tuple(name for name in NETS if name != "wav2vec2_eager")  # attention of another kind changes no law
+
+
 def build(name: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> SimpleNamespace:
     """A network with lively BatchNorm statistics, an input, and labels."""
     torch.manual_seed(seed)

@@ -19,23 +19,10 @@ from plastsearch.growth.optimizer import load_state_
 from plastsearch.growth.prune import remove_neurons_
 from plastsearch.growth.survey import find_sites
 from tests.exactness import close, same, train_alike_
-
-NAMES = (
-    "resnet",
-    "gru",
-    "bigru",
-    "lstm",
-    "bilstm",
-    "rawnet",
-    "lcnn",
-    "ecapa",
-    "wav2vec2",
-    "wav2vec2_pre_norm",
-    "wavlm",
-)
+from tests.growth.conftest import ONE_OF_EACH
 
 
-@given(st.sampled_from(NAMES), st.data())
+@given(st.sampled_from(ONE_OF_EACH), st.data())
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_save_load_continue_is_never_having_stopped(nets, tmp_path, name, data):
     """After any history of growth, folding and pruning; optimiser included: the same gradients give the same bits."""

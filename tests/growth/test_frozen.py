@@ -19,6 +19,7 @@ from plastsearch.growth.paths import at
 from plastsearch.growth.resize import entries
 from plastsearch.growth.survey import find_sites
 from tests.exactness import FAMILIES, close, same
+from tests.growth.conftest import ONE_OF_EACH
 
 
 def tensors(net):
@@ -105,21 +106,7 @@ def test_gradient_stops_at_the_first_grown_layer(nets):
 
 
 @given(
-    st.sampled_from(
-        (
-            "resnet",
-            "gru",
-            "bigru",
-            "lstm",
-            "bilstm",
-            "rawnet",
-            "lcnn",
-            "ecapa",
-            "wav2vec2",
-            "wav2vec2_pre_norm",
-            "hubert",
-        )
-    ),
+    st.sampled_from(ONE_OF_EACH),
     st.data(),
 )
 @settings(max_examples=40)
