@@ -75,19 +75,21 @@ def main() -> None:
     parser.add_argument("--network", default="resnet18", choices=list(NETWORKS))
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--regimes", nargs="+", choices=["frozen", "unfrozen"], default=["frozen", "unfrozen"])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="others beside plain dropin")
     parser.add_argument("--as", dest="name", default="newborns", help="the name of the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = RunSettings(
         store=options.out / "store", cache=options.out / "cache", device="cpu", exclusive_timing=False
     )
-    found: dict[str, Found] = {regime: {name: [] for name in ARMS} for regime in options.regimes}
+    chosen = [name for name in ARMS if name == PLAIN or name in options.arms]
+    found: dict[str, Found] = {regime: {name: [] for name in chosen} for regime in options.regimes}
     # Seed by seed, so that a run that is cut short has compared all arms on the seeds that it had.
     for seed in range(options.seeds):
         for regime, arms in found.items():
-            for name, arm in ARMS.items():
+            for name in arms:
                 began = time.monotonic()
-                final = run(configured(arm, regime, seed, options), settings)
+                final = run(configured(ARMS[name], regime, seed, options), settings)
                 arms[name].append(final)
                 told = " ".join(f"{metric} {final.metrics.get(metric, float('nan')):.3f}" for metric in LOOKED)
                 print(f"{time.monotonic() - began:.0f} s, seed {seed} {regime} {name}: {told}", flush=True)
