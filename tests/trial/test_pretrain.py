@@ -132,7 +132,8 @@ def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Pat
     assert json.loads(result.stdout)["step"] == 2
     assert (tmp_path / "start" / "config.json").is_file()
     with pytest.raises(PlastsearchError, match="unknown objective 'contrast'; known: contrastive, supervised"):
-        CliRunner().invoke(app, [*arguments, "--objective", "contrast"], catch_exceptions=False)
+        another = ["pretrain", str(tmp_path / "another"), *arguments[2:], "--objective", "contrast"]
+        CliRunner().invoke(app, another, catch_exceptions=False)
 
 
 def test_a_start_is_not_made_from_the_clips_that_trials_train_on(
