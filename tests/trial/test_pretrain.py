@@ -131,8 +131,8 @@ def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["step"] == 2
     assert (tmp_path / "start" / "config.json").is_file()
+    another = ["pretrain", str(tmp_path / "another"), *arguments[2:], "--objective", "contrast"]
     with pytest.raises(PlastsearchError, match="unknown objective 'contrast'; known: contrastive, supervised"):
-        another = ["pretrain", str(tmp_path / "another"), *arguments[2:], "--objective", "contrast"]
         CliRunner().invoke(app, another, catch_exceptions=False)
 
 
