@@ -20,14 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from start_bank import HOP, WINDOW, learn_bank_, waves_
+from start_bank import SPECTRUM, reading_bands
 
 from plastsearch.audio import write_audio
 from plastsearch.data.corpus import open_corpus
-from plastsearch.models.build import from_config, save_pretrained
 from plastsearch.models.catalog import Widths
-from plastsearch.models.seeding import seeded
-from plastsearch.models.wav2vec2 import SpeechEncoder
 from plastsearch.spec.data import DataConfig
 from plastsearch.spec.model import ModelConfig
 from plastsearch.synth.attacks import HOP as SYNTH_HOP
@@ -37,12 +34,9 @@ from plastsearch.synth.layouts import BONA_FIDE, ClipRecipe
 from plastsearch.synth.spectra import Singles, banded, istft, stft, triangles, unbanded
 from plastsearch.trial.pretrain import Pretraining, pretrain
 
-# A frame hears 25 ms, as wav2vec 2.0's, by one wide convolution instead of seven narrow ones: few channels carry a
-# spectrum through one of them, and not through seven.
 WIDTHS: Widths = {
     "model_type": "wav2vec2", "hidden_size": 48, "num_hidden_layers": 6, "num_attention_heads": 4,
-    "intermediate_size": 64, "conv_dim": [192, 64, 48], "conv_stride": [HOP, 1, 1], "conv_kernel": [WINDOW, 1, 1],
-    "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "num_conv_pos_embeddings": 16,
+    "intermediate_size": 64, "do_stable_layer_norm": True, "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4, "pooling": "mean", "dropout": 0.0,
 }  # fmt: skip
 SPEECH_S = 0.5
@@ -165,14 +159,9 @@ def main() -> None:
         (here / "clips").mkdir()
         table = write_clips(here / "clips", given.clips, given.seed)
         train = open_corpus(DataConfig(corpus="manifest", manifest=str(table)), here / "cache").train
-        with seeded(given.seed):
-            encoder = from_config(WIDTHS)
-            assert isinstance(encoder, SpeechEncoder)
-            waves_(encoder.backbone.feature_extractor.conv_layers[0].conv)
-            waves_BT = torch.from_numpy(train.batch(np.arange(len(train)), SAMPLES))
-            error = learn_bank_(encoder, waves_BT, given.bank_steps, given.seed)
-            print(f"bands: {error:.3f} of their variance are not told", flush=True)
-            save_pretrained(encoder, here / "blank")
+        waves_BT = torch.from_numpy(train.batch(np.arange(len(train)), SAMPLES))
+        error = reading_bands(WIDTHS, SPECTRUM, waves_BT, here / "blank", steps=given.bank_steps, seed=given.seed)
+        print(f"bands: {error:.3f} of their variance are not told", flush=True)
         blank = ModelConfig.model_validate({"name": "wav2vec2", "from": str(here / "blank"), "dropout": DROPOUT})
         for found in pretrain(blank, train, plan, given.out, torch.device("cpu")):
             print(", ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True)

@@ -1,6 +1,7 @@
 """What new neurons get while they are trained: which of it matters, each against plain dropin, paired over seeds.
 
     python benchmarks/newborns.py --corpus LA                       # a folder that real_speech.py made
+    python benchmarks/newborns.py --corpus LA --network cnn --steps 400 --as newborns_long
 
 Within a seed all arms with the same insertion time start from the same trained network and see the same parts of the
 same clips; all take the same steps in all. Intervals of differences are Student's t over the seeds, p-values Holm's
@@ -34,7 +35,22 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "grown at 0.25": {"grow_at": 0.25},
     "grown at 0.75": {"grow_at": 0.75},
 }
-SITES = ("layer2.0", "layer3.0", "layer4.0")
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A network, where it grows, and at what rate it learns."""
+
+    model: Mapping[str, Any]
+    sites: tuple[str, ...]
+    lr: float
+
+
+NETWORKS = {
+    "resnet18": Grown({"front_end": "log_mel", "normalise": "corpus", "stem": "quarter"},
+                      ("layer2.0", "layer3.0", "layer4.0"), 5e-3),
+    "cnn": Grown({}, ("conv.1", "conv.2"), 3e-3),
+}  # fmt: skip
 LOOKED = ("dev_eer", "last_eer", "last_loss", "train_loss", "newborn_gradient", "newborn_share")
 
 
@@ -56,25 +72,29 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="a folder that real_speech.py made")
     parser.add_argument("--out", type=Path, default=Path("newborns"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--network", default="resnet18", choices=list(NETWORKS))
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--regimes", nargs="+", choices=["frozen", "unfrozen"], default=["frozen", "unfrozen"])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="others beside plain dropin")
+    parser.add_argument("--as", dest="name", default="newborns", help="the name of the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = RunSettings(
         store=options.out / "store", cache=options.out / "cache", device="cpu", exclusive_timing=False
     )
-    found: dict[str, Found] = {regime: {name: [] for name in ARMS} for regime in options.regimes}
+    chosen = [name for name in ARMS if name == PLAIN or name in options.arms]
+    found: dict[str, Found] = {regime: {name: [] for name in chosen} for regime in options.regimes}
     # Seed by seed, so that a run that is cut short has compared all arms on the seeds that it had.
     for seed in range(options.seeds):
         for regime, arms in found.items():
-            for name, arm in ARMS.items():
+            for name in arms:
                 began = time.monotonic()
-                final = run(configured(arm, regime, seed, options.steps, options.corpus), settings)
+                final = run(configured(ARMS[name], regime, seed, options), settings)
                 arms[name].append(final)
                 told = " ".join(f"{metric} {final.metrics.get(metric, float('nan')):.3f}" for metric in LOOKED)
                 print(f"{time.monotonic() - began:.0f} s, seed {seed} {regime} {name}: {told}", flush=True)
         tables: dict[str, Table] = {regime: arms_table(arms) for regime, arms in found.items()}
-        write("newborns", {**tables, "cost": cost_table(found)})
+        write(options.name, {**tables, "cost": cost_table(found)})
     for table in tables.values():
         print(table.markdown())
 
@@ -89,17 +109,17 @@ def run(config: TrialConfig, settings: RunSettings) -> End:
     return End(metrics, record.details["newborns"], record.seconds, record.details["newborn_seconds"])
 
 
-def configured(arm: Mapping[str, Any], regime: str, seed: int, steps: int, corpus: Path) -> TrialConfig:
-    """One trial of a small network: 16 new neurons at each of three sites."""
+def configured(arm: Mapping[str, Any], regime: str, seed: int, options: argparse.Namespace) -> TrialConfig:
+    """One trial of a small network: 16 new neurons at each site."""
     own = {name: value for name, value in arm.items() if name != "grow_at"}
     shares = {"train": 0.5, "retrain": 0.5, "consolidate": 0.0}
+    network = NETWORKS[options.network]
     return TrialConfig.model_validate({
-        "model": {"name": "resnet18", "preset": "tiny", "front_end": "log_mel", "normalise": "corpus",
-                  "stem": "quarter", "pooling": "mean_std"},
-        "data": {"corpus": "asvspoof2019_la", "root": str(corpus.absolute()), "length_samples": 16_000},
-        "train": {"steps": steps, "lr": 5e-3, "batch_size": 16, "shares": shares, "evaluations": 2,
+        "model": {"name": options.network, "preset": "tiny", "pooling": "mean_std", **network.model},
+        "data": {"corpus": "asvspoof2019_la", "root": str(options.corpus.absolute()), "length_samples": 16_000},
+        "train": {"steps": options.steps, "lr": network.lr, "batch_size": 16, "shares": shares, "evaluations": 2,
                   "lr_ratios": {"train": 1.0, "retrain": 0.5, "consolidate": 0.1}, "grow_at": arm.get("grow_at")},
-        "layers": SITES, "neurons": 16, "method": "dropin", "regime": regime, "seed": seed, **own,
+        "layers": network.sites, "neurons": 16, "method": "dropin", "regime": regime, "seed": seed, **own,
     })  # fmt: skip
 
 

@@ -46,6 +46,7 @@ MODEL: dict[str, dict[str, Any]] = {
     "cnn": {"pooling": "mean_std", "masks": 1},
     "resnet18": {"stem": "quarter", "pooling": "mean_std"},
     "grnn": {"front_end": "log_mel", "pooling": "mean_std"},  # from cepstra it stays near chance on dev
+    "wav2vec2": {"pooling": "mean_std"},
 }  # of starts made here
 SITES = {
     "resnet18": ("layer2.0", "layer3.0"),
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="with --start-on: a folder that real_speech.py made")
     parser.add_argument("--start-on", nargs="+", metavar="ATTACK", help="attacks that the start learns, and no arm")
     parser.add_argument("--start-steps", type=int, default=400, help="optimiser steps of the start")
+    parser.add_argument("--start-lr", type=float, default=3e-3, help="highest learning rate of the start")
     parser.add_argument("--as", dest="name", default="paper", help="the name of the results")
     parser.add_argument("--out", type=Path, default=Path("paper"))
     options = parser.parse_args()
@@ -115,7 +117,7 @@ def starts(options: argparse.Namespace, settings: RunSettings) -> dict[str, dict
     for network in options.networks:
         data = DataConfig.model_validate({**tables, "manifest": str(shared.start.absolute())})
         model = {"name": network, "preset": options.preset, **MODEL.get(network, {})}
-        plan = Pretraining("supervised", options.start_steps, length_samples=LENGTH, lr=3e-3)
+        plan = Pretraining("supervised", options.start_steps, length_samples=LENGTH, lr=options.start_lr)
         folder = options.out / f"start_{network}"
         pretrained(ModelConfig.model_validate(model), data, plan, folder, settings.cache)
         found[network] = {
@@ -197,7 +199,7 @@ def note(into: dict[str, list[float]], values: dict[str, float]) -> None:
 
 
 def described(options: argparse.Namespace) -> str:
-    start = f"start of {options.start_steps} steps, " if options.start_on else ""
+    start = f"start of {options.start_steps} steps at {options.start_lr:g}, " if options.start_on else ""
     plan = f"{options.seeds} seeds, preset {options.preset}, {start}{options.share:g} of a site's width,"
     return " ".join((plan, *(options.sets or ["default budget"])))
 

@@ -84,6 +84,7 @@ def known_objective(name: str) -> Objective:
 
 
 def _fit(learner: Learner, clips: ClipSet, settings: Pretraining, device: torch.device) -> Iterator[dict[str, float]]:
+    torch.manual_seed(settings.seed)  # dropout draws from the global generators
     learning = [parameter for parameter in learner.module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))

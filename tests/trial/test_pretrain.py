@@ -17,7 +17,7 @@ from plastsearch.models.masked import MaskedPretraining, _others, _spans
 from plastsearch.models.sites import site_table
 from plastsearch.spec.data import DataConfig
 from plastsearch.spec.model import ModelConfig
-from plastsearch.trial.pretrain import Pretraining, pretrain
+from plastsearch.trial.pretrain import Objective, Pretraining, pretrain
 from tests.trial.conftest import AS_TRAINED
 
 SHORT = {"steps": 3, "batch_size": 8, "length_samples": 8000}
@@ -47,9 +47,12 @@ def test_a_contrastive_start_is_an_ordinary_transformers_folder(clips: ClipSet, 
     assert record["history"] == reports
 
 
-def test_the_same_seed_gives_the_same_start(clips: ClipSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["contrastive", "supervised"])
+def test_the_same_seed_gives_the_same_start(objective: Objective, clips: ClipSet, tmp_path: Path) -> None:
+    """Dropout included."""
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        list(pretrain(ModelConfig(), clips, Pretraining(**SHORT, seed=seed), tmp_path / name, CPU))
+        plan = Pretraining(objective, **SHORT, seed=seed)
+        list(pretrain(ModelConfig(dropout=0.1), clips, plan, tmp_path / name, CPU))
     weights = {name: load_file(tmp_path / name / "model.safetensors") for name in "abc"}
     assert apart(weights["a"], weights["b"]) < AS_TRAINED
     assert apart(weights["a"], weights["c"]) > 0.01
@@ -128,8 +131,9 @@ def test_the_command_writes_a_folder_and_one_document(cache: Path, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["step"] == 2
     assert (tmp_path / "start" / "config.json").is_file()
+    another = ["pretrain", str(tmp_path / "another"), *arguments[2:], "--objective", "contrast"]
     with pytest.raises(PlastsearchError, match="unknown objective 'contrast'; known: contrastive, supervised"):
-        CliRunner().invoke(app, [*arguments, "--objective", "contrast"], catch_exceptions=False)
+        CliRunner().invoke(app, another, catch_exceptions=False)
 
 
 def test_a_start_is_not_made_from_the_clips_that_trials_train_on(
