@@ -4,7 +4,8 @@
 
 Its convolutions learn to read mel bands, and stay so; then its layers learn to tell generated speech from six attacks
 that no generated corpus has, of speakers that none has: what a sweep from it has to learn is new to it, and the further
-up, the less of it is left. The same seed gives the same weights on the same machine.
+up, the less of it is left. The same seed gives the same weights on the same machine; but the one that comes along was
+made before `pretrain` gave dropout its seed, and making it again gives another one of the same kind.
 """
 
 import argparse
