@@ -82,7 +82,7 @@ def test_a_mistake_ends_with_status_2_and_without_traceback(files):
     command = [sys.executable, "-m", "plastsearch.cli.main", "evaluate", str(folder / "none.txt")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == f"error: {folder}/none.txt: no such file\n"
+    assert ended.stderr == f"error: {folder}/none.txt: no such file; check its name and folder\n"
 
 
 def test_judging_imports_no_torch(files):
