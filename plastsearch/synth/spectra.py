@@ -1,6 +1,6 @@
 """Short-time spectra, mel bands and linear prediction in numpy, free of BLAS so that thread counts change no bit."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def _window(size: int) -> Singles:
     return window
 
 
-@cache
+@lru_cache(maxsize=64)  # where clips differ in length, few are met again
 def _weight(count: int, size: int, hop: int) -> Singles:
     """How often overlapping windows have counted each sample."""
     weight = np.maximum(_overlap_add(np.broadcast_to(_window(size) ** 2, (count, size)), hop), 1e-3)

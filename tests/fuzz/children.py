@@ -229,6 +229,7 @@ def _be_the_command(arguments: Sequence[str], folder: Path, names: dict[str, Pat
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us in the background
         os.chdir(folder)
         for number, (name, flags) in enumerate((("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))):
             handle = os.open(names[name], flags)

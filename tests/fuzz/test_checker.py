@@ -217,7 +217,7 @@ def test_ctrl_c_is_no_hang_where_work_was_asked_for(tmp_path, monkeypatch):
 
     monkeypatch.setattr(plastsearch.cli.main, "app", work)
     new_box(Recipe(["trial"]), Path(__file__).parent, tmp_path / "box")
-    outcome = run(["trial"], tmp_path / "box", interrupt_s=1, limit_s=5)
+    outcome = run(["trial"], tmp_path / "box", interrupt_s=0.1, limit_s=2)
     assert of_outcome(outcome, interrupted=True) is None
     assert of_outcome(outcome).kind == "status"
 
