@@ -108,6 +108,7 @@ def source_of(data: DataRequest) -> Source:
         data.clips,
         data.difficulty,
         data.speech_s,
+        data.bona_fide_share,
     )
 
 

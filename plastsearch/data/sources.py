@@ -60,6 +60,8 @@ class DataRequest(FilesRequest, Protocol):
     @property
     def speech_s(self) -> float | None: ...
     @property
+    def bona_fide_share(self) -> float: ...
+    @property
     def search_dev(self) -> SearchDevRequest: ...
     @property
     def rate_hz(self) -> int: ...
@@ -71,6 +73,9 @@ class DataRequest(FilesRequest, Protocol):
     def on_bad(self) -> Literal["refuse", "skip"]: ...
 
 
+BONA_FIDE_SHARE = 0.4  # of a generated corpus, if the configuration does not say
+
+
 @dataclass(frozen=True)
 class SyntheticCorpus:
     """A corpus to be generated: all that it depends on."""
@@ -80,6 +85,7 @@ class SyntheticCorpus:
     difficulty: float
     train: int
     speech_s: float | None = None  # of every clip; None: drawn
+    bona_fide_share: float = BONA_FIDE_SHARE
 
     @property
     def scored(self) -> int:
@@ -96,6 +102,8 @@ class SyntheticCorpus:
         content: list[object] = [version, self.layout, self.seed, self.train, self.scored, self.difficulty]
         if self.speech_s is not None:
             content.append(self.speech_s)
+        if self.bona_fide_share != BONA_FIDE_SHARE:
+            content.append({"bona_fide_share": self.bona_fide_share})
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -111,6 +119,7 @@ class Source:
     clips: int | None = None
     difficulty: float = 0.5
     speech_s: float | None = None
+    bona_fide_share: float = BONA_FIDE_SHARE
 
 
 # synthetic layout → the corpus it is read as, and the folder inside
@@ -160,7 +169,7 @@ def generate(source: Source, layout: str, decoder: Decoder, *, evaluation: bool 
     from plastsearch.synth import VERSION
 
     train = source.clips or SYNTHETIC_CLIPS
-    wanted = SyntheticCorpus(layout, source.seed, source.difficulty, train, source.speech_s)
+    wanted = SyntheticCorpus(layout, source.seed, source.difficulty, train, source.speech_s, source.bona_fide_share)
     name = wanted.name(VERSION)
     folder = decoder.cache / "synthetic" / name
     whole = folder / WHOLE
@@ -189,14 +198,15 @@ def _write(folder: Path, wanted: SyntheticCorpus, part: Literal["search", "evalu
 
         write_corpus(
             folder, wanted.layout, wanted.seed, difficulty=wanted.difficulty, length_s=wanted.length_s,
-            train=wanted.train, dev=wanted.scored, eval_=wanted.scored, part=part, advance=advance,
+            train=wanted.train, dev=wanted.scored, eval_=wanted.scored,
+            bona_fide_share=wanted.bona_fide_share, part=part, advance=advance,
         )  # fmt: skip
         return
     ask = {
         "folder": str(folder), "workers": workers, "layout": wanted.layout, "seed": wanted.seed,
         "difficulty": wanted.difficulty, "length_s": wanted.length_s,
         "train": wanted.train, "dev": wanted.scored, "eval_": wanted.scored,
-        "part": part,
+        "bona_fide_share": wanted.bona_fide_share, "part": part,
     }  # fmt: skip
     # a child of its own: a pool of processes would import the caller's __main__, which may be a script without a guard
     with (

@@ -49,6 +49,7 @@ with warnings.catch_warnings():
 from plastsearch.addresses import without_secrets  # noqa: E402
 from plastsearch.errors import ClusterLostError  # noqa: E402
 from plastsearch.execute.autoscaler import declared_groups  # noqa: E402
+from plastsearch.execute.ray_patches import fewer_daemons  # noqa: E402
 from plastsearch.execute.resources import NodeKind  # noqa: E402
 from plastsearch.execute.warden import warden  # noqa: E402
 from plastsearch.private_folder import private_folder  # noqa: E402
@@ -169,9 +170,14 @@ def _start(folder: Path, quiet: dict[str, bool | int]) -> None:
     try:
         # `local`: without an address Ray joins any that was started on this machine, which is none of our business.
         # The object store is small, where Ray would take 30 % of the memory: all that crosses here is text.
-        ray.init(
-            address="local", include_dashboard=False, object_store_memory=100_000_000, _temp_dir=str(folder), **quiet
-        )
+        with fewer_daemons():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+                _temp_dir=str(folder),
+                **quiet,
+            )
     except Exception as error:  # the very class that Ray raises when its 30 s are over
         if "timed out during startup" not in str(error):
             raise

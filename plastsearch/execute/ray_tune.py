@@ -140,7 +140,8 @@ class RayExecutor:
         )
         # Never Tuner.restore: what is to be run follows from the journal, and here it is handed out anew.
         try:
-            with own_signals(), hush(), patched(bridge.gpu_lost), self._watch(bridge, abandon):
+            ours = patched(bridge.gpu_lost, own=self._address is None)
+            with own_signals(), hush(), ours, self._watch(bridge, abandon):
                 tuner.fit()
         except Exception as error:
             if bridge.error is not None:  # the driver's own, such as a disk on which no journal can be written

@@ -19,6 +19,7 @@ from plastsearch.errors import (
 )
 from plastsearch.execute.messages import Busy, Done, End, Failed, Message, Progress, Task
 from plastsearch.execute.own_figures import OwnFigures
+from plastsearch.imports import uncollected
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.running import Report, RunSettings
 from plastsearch.trial.waits import waited_s
@@ -62,7 +63,8 @@ def own_s(task: Task, seconds: float) -> float:
 def resolve(reference: str) -> TrialFunction:
     """`package.module:function` → the function."""
     module, _, name = reference.partition(":")
-    function: TrialFunction = getattr(importlib.import_module(module), name)
+    with uncollected():
+        function: TrialFunction = getattr(importlib.import_module(module), name)
     return function
 
 

@@ -14,7 +14,8 @@ FREE = frozenset({
     "trial_timeout_s", "try_first", "halt", "controls",
 })  # fmt: skip
 PLACES = ("root",)  # where clips lie on a machine: no part of what they are
-CLIPS = ("corpus", "variant", "manifest", "seed", "clips", "difficulty", "search_dev")  # which clips
+# Which clips.
+CLIPS = ("corpus", "variant", "manifest", "seed", "clips", "difficulty", "speech_s", "bona_fide_share", "search_dev")
 
 
 def differences(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> list[str]:

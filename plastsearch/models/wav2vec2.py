@@ -20,6 +20,7 @@ from plastsearch.errors import PlastsearchError
 from plastsearch.files import json_of
 from plastsearch.growth.families.found import conformer_sites, encoder_sites
 from plastsearch.growth.site import Refusal, Site, conv_pair
+from plastsearch.imports import uncollected
 from plastsearch.models.catalog import CONFIG_FILE, CONFORMERS, POOLED, SPEECH, Widths
 from plastsearch.models.detector import CLASSES, Detector, build_pool
 from plastsearch.models.heads.back_end import BackEnd, LayerMix
@@ -264,8 +265,9 @@ def from_widths(widths: Mapping[str, object], judged: Judged, *, normalize: bool
 
 def from_source(source: str, judged: Judged) -> SpeechEncoder:
     """An encoder with the weights of a local folder or a hub name."""
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
+    with uncollected():
+        from transformers import MODEL_MAPPING, AutoConfig, AutoModel
+        from transformers.utils import logging
 
     folder = fetch(source)
     logging.set_verbosity_error()
@@ -278,6 +280,8 @@ def from_source(source: str, judged: Judged) -> SpeechEncoder:
         dropouts = dict.fromkeys((*_DROPOUTS, *_MORE_DROPOUTS), judged.dropout)
         for key, value in {**_NEVER, **dropouts}.items():
             setattr(config, key, value)
+        with uncollected():
+            MODEL_MAPPING[type(config)]  # loads the module of its class, which is most of transformers
         backbone = AutoModel.from_pretrained(str(folder), config=config, dtype=torch.float32)
     except PlastsearchError:
         raise

@@ -1,10 +1,10 @@
 """Do early results foretell late ones? Their rank correlation, and what it costs to halt by them. Numbers only."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 LEAST = 8  # trials below which nothing is said
 # Below this a rule that keeps the better half loses the best of sixteen trials in more than one sweep of eleven
@@ -37,9 +37,10 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def lost(correlation: float, trials: int = 16) -> float:
     """How likely the best of so many trials lies in the worse half early on, were both sides normal."""
-    best = float(ndtri((trials - 0.375) / (trials + 0.25)))  # the expected highest, by Blom's approximation
+    normal = NormalDist()
+    best = normal.inv_cdf((trials - 0.375) / (trials + 0.25))  # the expected highest, by Blom's approximation
     rest = max(1e-12, 1 - correlation**2) ** 0.5
-    return float(ndtr(-correlation * best / rest))
+    return normal.cdf(-correlation * best / rest)
 
 
 def words(correlation: float) -> str:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import fdtri
 
 LEVEL = 0.95
 Floats = NDArray[np.float64]
@@ -125,6 +123,8 @@ def _alone(
 
 def _likeliest(ran: Floats, values: Floats, runs: Floats, random: NDArray[np.bool_]) -> tuple[Floats, float, Floats]:
     """Restricted maximum likelihood over one number: the variance between configurations, in units of the rest."""
+    from scipy.optimize import minimize_scalar  # loads in 0.2 s, with which no command need begin
+
     whole = 1 / runs  # of a row that is no draw: its level is whatever its runs say
     fixed = _alone(ran, values, whole)
     freedom = ran.sum() - len(runs) - np.linalg.matrix_rank(_normal(ran, whole), tol=1e-9, hermitian=True)
@@ -199,6 +199,8 @@ def _share(between: float, rest: float) -> float:
 
 def _interval(observed: float, rest: float, luck: float, between_freedom: int, freedom: int) -> tuple[float, float]:
     """Limits of the reliability from the F distribution: exact where every configuration ran with the same seeds."""
+    from scipy.special import fdtri  # as above
+
     if rest == 0:
         return (1.0, 1.0) if observed > 0 else (0.0, 0.0)
     ratio = observed / (luck * rest)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri
 
 from plastsearch.pareto.front import Goal, front
 
@@ -135,6 +134,8 @@ class _Belief:
 
 def _beliefs(means: Floats, lucks: Floats, costs: Floats, draws: int, freedom: int) -> list[_Belief]:
     """One for each value that the variance of a run may well have."""
+    from scipy.special import chdtri  # loads in 0.2 s, with which no command need begin
+
     if not freedom or not lucks.any():
         scales = [(1.0, draws)]
     else:

@@ -28,7 +28,7 @@ from plastsearch.spec.vocabulary import Criterion, Method
 LATER = (
     "lora_share", "adaptive_steps", "adaptive_score", "train.encoder_lr_ratio", "train.layer_decay",
     "train.average_best", "train.checkpoint_layers", "train.grow_at", "train.train_stem", "data.score", "data.speech_s",
-    "kernel", "newborn_lr_ratio", "newborn_state", "newborn_gate",
+    "data.bona_fide_share", "kernel", "newborn_lr_ratio", "newborn_state", "newborn_gate",
 )  # fmt: skip
 WIDER_ALWAYS = ("stack", "adaptive")  # methods that add neurons, whatever `operator` says
 Neurons = Annotated[int, Field(ge=-MOST_WIDTH, le=MOST_WIDTH)]

@@ -8,7 +8,8 @@ from plastsearch.spec.closed import Closed
 from plastsearch.spec.limits import MOST_CLIPS, MOST_RATE_HZ, MOST_REPEATS, MOST_SAMPLES, MOST_SEED
 from plastsearch.spec.vocabulary import Corpus
 
-LATER = {"score": "head", "speech_s": None}  # came after the first corpora were named: no part of a name at these
+# Settings that came after the first corpora were named: no part of a name at these values.
+LATER = {"score": "head", "speech_s": None, "bona_fide_share": 0.4}
 CROPS = 4  # measured: see benchmarks/RESULTS.md
 
 
@@ -48,6 +49,8 @@ class DataConfig(Closed):
     """synthetic: how hard it is to tell the classes apart."""
     speech_s: float | None = Field(None, ge=0.2, le=60)
     """synthetic: seconds that every clip lasts; null: one to two, drawn (for-2sec and for-rerec: two)."""
+    bona_fide_share: float = Field(0.4, ge=0.05, le=0.95)
+    """synthetic: of the clips of every split."""
     search_dev: SearchDev = SearchDev()
     """What the search may score on: never the evaluation split."""
     rate_hz: int = Field(16_000, ge=1, le=MOST_RATE_HZ)

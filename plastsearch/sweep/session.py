@@ -16,6 +16,7 @@ from plastsearch.execute import worker
 from plastsearch.execute.executor import Executor
 from plastsearch.execute.inline import InlineExecutor
 from plastsearch.execute.plain_metrics import PlainMeters
+from plastsearch.imports import uncollected
 from plastsearch.preflight.data_checks import data_of, has_finalists
 from plastsearch.preflight.preparing import MODULE, CorpusPreparation, prepare_here, request_for
 from plastsearch.search.proposer import Nobody
@@ -142,8 +143,9 @@ def open_executor(spec: SweepSpec, options: Options, folder: Path) -> Executor:
     """This process, or Ray, which is imported only here."""
     if options.executor == "inline":
         return InlineExecutor(spec.trial_timeout_s, spec.resources.cpu or 1.0, spec.resources.gpu)
-    from plastsearch.execute.ray_tune import RayExecutor
-    from plastsearch.execute.resources import Request
+    with uncollected():
+        from plastsearch.execute.ray_tune import RayExecutor
+        from plastsearch.execute.resources import Request
 
     asked = spec.resources
     request = Request(asked.cpu, asked.gpu, asked.memory_gb, asked.custom)

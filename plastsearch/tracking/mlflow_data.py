@@ -18,6 +18,8 @@ SCHEMA = json.dumps(
 )  # fmt: skip
 # Of a configuration's data, what changes how clips are used and not which they are.
 _HOW = ("length_samples", "crops", "balance", "augment")
+# What clips are generated from.
+_MADE_OF = ("corpus", "variant", "seed", "clips", "difficulty", "speech_s", "bona_fide_share")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _input(data: Mapping[str, JsonValue], split: str, told: Mapping[str, object]
     words = [str(of.get("corpus")), *([str(of["variant"])] if of.get("variant") else []), split]
     where = of.get("manifest") or of.get("root")
     # Without a root clips are generated: what they are made of stands in for a place.
-    made = {name: of[name] for name in ("corpus", "variant", "seed", "clips", "difficulty") if of.get(name) is not None}
+    made = {name: of[name] for name in _MADE_OF if of.get(name) is not None}
     source_type, source = ("local", {"uri": where}) if where else ("code", {"tags": made})
     # A trial that ended before it could tell what it read, and those of older sweeps: by what was asked for.
     asked = content_id([split, {name: value for name, value in data.items() if name not in _HOW}])

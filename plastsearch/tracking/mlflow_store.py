@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastsearch.imports import uncollected
 from plastsearch.tracking import mlflow_runs as terms
 from plastsearch.tracking.events import Opened
 from plastsearch.tracking.mlflow_data import CONTEXT, SCHEMA, DataInput
@@ -180,9 +181,10 @@ def open_store(uri: str) -> "MlflowClient":
         # processes that make the tables of a fresh file at once crash.
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA journal_mode=WAL")
-    from mlflow import MlflowClient
+    with uncollected():
+        from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
 
 
 def file_of(uri: str) -> Path | None:

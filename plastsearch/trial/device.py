@@ -124,7 +124,8 @@ def repeatable(wanted: bool) -> None:
         os.environ[CUBLAS] = ":4096:8"
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(wanted)
+    if torch.are_deterministic_algorithms_enabled() != wanted:  # to say it again would load all of torch.compile
+        torch.use_deterministic_algorithms(wanted)
 
 
 class TrainingMemory:

@@ -54,6 +54,14 @@ def test_the_same_parameters_are_written_once(tmp_path, monkeypatch):
     assert len(list((tmp_path / "synthetic").glob("[!.]*"))) == 1
 
 
+def test_as_many_clips_are_bona_fide_as_is_asked_for(tmp_path):
+    half = open_corpus(DataConfig(clips=20, bona_fide_share=0.5), tmp_path, workers=1)
+    usual = open_corpus(DataConfig(clips=20), tmp_path, workers=1)
+    assert [(len(clips), sum(clips.labels)) for clips in (half.train, half.search_dev)] == [(20, 10), (14, 7)]
+    assert [(len(clips), sum(clips.labels)) for clips in (usual.train, usual.search_dev)] == [(20, 8), (14, 6)]
+    assert half.fingerprint != usual.fingerprint
+
+
 @pytest.mark.parametrize("layout", ["la", "pa", "for", "itw"])
 def test_the_evaluation_split_is_written_when_it_is_asked_for_and_is_the_same(tmp_path, layout):
     source, decoder = Source("synthetic", seed=1, clips=12, speech_s=0.3), Decoder(tmp_path / "parts", 1)

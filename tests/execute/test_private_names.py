@@ -10,8 +10,10 @@ pytest.importorskip("ray")
 def test_what_is_swapped_is_there():
     from importlib import import_module
 
+    from ray._private.node import Node
     from ray.air._internal import usage
     from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.tune.execution import class_cache
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment.trial import Trial
     from ray.tune.registry import _global_registry
@@ -27,8 +29,11 @@ def test_what_is_swapped_is_there():
         (_ObjectCache, "cache_object", "flush_cached_objects"),
         (RayActorManager, "_actor_task_failed"),
         (Trial, "_get_default_result_or_future"),
+        (Node, "start_log_monitor", "start_monitor", "start_api_server"),
     ):
         assert [name for name in names if not callable(getattr(owner, name, None))] == [], owner
+    source = inspect.getsource(class_cache._ActorClassCache.get)
+    assert [name for name in ("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE") if name not in source] == []
 
 
 @pytest.mark.parametrize(

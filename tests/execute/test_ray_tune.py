@@ -16,6 +16,7 @@ from plastsearch.sweep.budget import Limits
 from plastsearch.sweep.halting import Halting
 from plastsearch.tracking.journal import read
 from plastsearch.tracking.records import trials
+from tests.doors import command_lines, tree
 from tests.sweep.conftest import OBJECTIVES
 from tests.sweep.fake_trials import Dice
 from tests.sweep.session_process import SPACE
@@ -47,6 +48,21 @@ def run(rig, cluster, **more):
         it.journal.close()
     assert sweep.over
     return it.records()
+
+
+def test_trials_begin_in_the_workers_that_ray_has_ready_and_nothing_runs_for_nobody(rig, cluster):
+    until = time.monotonic() + 60
+    while len(ready := workers_idle()) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    records = run(rig, cluster, limits=Limits(trials=4))
+    assert {int(record.node.rpartition(":")[2]) for record in records.values()} <= ready
+    running = " ".join(command_lines(tree(os.getpid())).values())
+    assert "gcs_server" in running
+    assert [name for name in ("dashboard.py", "log_monitor.py", "_private/monitor.py") if name in running] == []
+
+
+def workers_idle():
+    return {pid for pid, line in command_lines(tree(os.getpid())).items() if line.startswith("ray::IDLE")}
 
 
 def test_trials_run_in_warm_workers_and_are_deferred_or_halted(rig, cluster):

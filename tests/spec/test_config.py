@@ -76,7 +76,7 @@ def test_settings_that_came_later_leave_older_ids_alone():
         "lora_share": 0.125, "adaptive_steps": 2, "adaptive_score": "natural", "train.encoder_lr_ratio": 0.1,
         "train.layer_decay": 0.9, "train.average_best": 3, "train.checkpoint_layers": True,
         "train.train_stem": False,
-        "data.score": "windows", "data.speech_s": 0.5, "kernel": 7,
+        "data.score": "windows", "data.speech_s": 0.5, "data.bona_fide_share": 0.5, "kernel": 7,
         "train.grow_at": 0.25, "newborn_lr_ratio": 2.0, "newborn_state": "inherited",
         "newborn_gate": "learned",
     }  # fmt: skip

@@ -9,6 +9,7 @@ from plastsearch.addresses import address_of
 from plastsearch.cli import options
 from plastsearch.cli.running import end_with
 from plastsearch.errors import PlastsearchError
+from plastsearch.imports import uncollected
 
 
 def sweep(
@@ -57,9 +58,10 @@ def sweep(
 
     if not dry_run:
         check_limits(executor)  # before what takes most is loaded
-    from plastsearch.cli.sessions.sweep import Showing, attempt, load
-    from plastsearch.sweep.notify import target
-    from plastsearch.sweep.options import Options
+    with uncollected():
+        from plastsearch.cli.sessions.sweep import Showing, attempt, load
+        from plastsearch.sweep.notify import target
+        from plastsearch.sweep.options import Options
 
     for text in notify or ():
         target(text)  # so is a command that is not there
