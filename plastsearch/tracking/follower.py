@@ -48,7 +48,9 @@ class Followed:
 class Follower(ABC):
     """`feed` only wakes the thread; `update` does the work there, and may raise."""
 
-    def __init__(self, folder: Path, name: str, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, on_trouble: Callable[[str], None] | None = None, *, patience_s: float = 0.0
+    ) -> None:
         self.folder = Path(folder)
         self.followed = Followed()
         self.failures = 0
@@ -59,6 +61,8 @@ class Follower(ABC):
         self._not_before = 0.0
         self._fed = self._mirrored = 0  # events
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: there is news; False: the last pass
+        self._patience_s = patience_s  # so long nothing is done, if no trial ends
+        self._first_end = threading.Event()
         # A daemon: a server that accepts connections and never answers must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self._thread.start()
@@ -71,14 +75,17 @@ class Follower(ABC):
     def disconnect(self) -> None:
         """After a failure: find everything anew next time."""
 
-    def feed(self, event: Event) -> None:  # noqa: ARG002 - the journal is read instead
-        """Take notice that the journal has grown."""
+    def feed(self, event: Event) -> None:
+        """Take notice that the journal has grown: what it says is read there."""
         self._fed += 1
         self._wake.put(True)
+        if isinstance(event, Ended):
+            self._first_end.set()
 
     def close(self, timeout_s: float = 60.0) -> str | None:
         """Mirror what is left and stop; says what is missing if that failed or took longer."""
         self._wake.put(False)
+        self._first_end.set()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             self.trouble = f"{self._name} was still busy after {timeout_s:.0f} s"
@@ -100,6 +107,7 @@ class Follower(ABC):
         return typed_again(["plastsearch", "sync", str(self.folder)])
 
     def _work(self) -> None:
+        self._first_end.wait(self._patience_s)
         going = True
         while going:
             going = self._wake.get()

@@ -24,6 +24,9 @@ from plastsearch.tracking.ranking import objectives_of
 from plastsearch.tracking.records import TrialRecord
 from plastsearch.words import typed_again
 
+# MLflow's own file is opened when the first trial has ended, or has taken so long: loading MLflow takes 3 s of
+# processor time from clips and trial. A server is asked at once, for who named it may have named it wrongly.
+PATIENCE_S = 30.0
 AT_ONCE = 6  # requests to a server: it answers one while it waits for its database with another
 
 
@@ -61,7 +64,8 @@ class MlflowTracker(Follower):
         self.made_sweep = False
         self.lost_files = 0  # that the journal names and nobody has any more
         # Last, since it starts the thread, which needs all of the above.
-        super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble)
+        patience_s = PATIENCE_S if file_of(self.uri) else 0.0
+        super().__init__(folder, f"MLflow at {shown(self.uri)}", on_trouble, patience_s=patience_s)
 
     def place(self) -> Place | None:
         """Where the sweep stands, once it does."""

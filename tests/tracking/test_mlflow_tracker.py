@@ -13,16 +13,21 @@ from dataclasses import replace
 import pytest
 
 from plastsearch.errors import PlastsearchError
-from plastsearch.tracking.events import Finished, SessionBegun
+from plastsearch.tracking.events import Ended, Finished, SessionBegun, Started
 from plastsearch.tracking.journal import Journal, driver_lives, read
 from plastsearch.tracking.mlflow_pages import Rendering
-from plastsearch.tracking.mlflow_store import Store, mlflow_uri, open_store
+from plastsearch.tracking.mlflow_store import Store, file_of, mlflow_uri, open_store
 from plastsearch.tracking.mlflow_sync import locate, sync
 from plastsearch.tracking.mlflow_tracker import MlflowTracker
 from plastsearch.tracking.records import trials
 from tests.made_sweep import make_sweep
 
 FINAL = ("dev_eer", "backward_ms", "backward_ratio", "params_total", "params_trainable", "params_added")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("plastsearch.tracking.mlflow_tracker.PATIENCE_S", 0.0)
 
 
 def drawn(front):
@@ -119,6 +124,30 @@ def test_front_tags_follow_the_front(folder, store):
 
     assert members(sync(folder, store, drawn([0, 3]))) == {0, 3}
     assert members(sync(folder, store, drawn([3, 5]))) == {3, 5}
+
+
+def test_a_file_is_opened_when_the_first_trial_has_ended_or_has_taken_long(tmp_path, store, monkeypatch):
+    whole = make_sweep(tmp_path / "whole", search=2)
+    events = list(read(whole))
+    started = next(event for event in events if isinstance(event, Started))
+    ended = next(event for event in events if isinstance(event, Ended))
+    file = file_of(store)
+
+    def opened(patience_s, event, within_s):
+        monkeypatch.setattr("plastsearch.tracking.mlflow_tracker.PATIENCE_S", patience_s)
+        file.unlink(missing_ok=True)
+        tracker = MlflowTracker(whole, store)
+        tracker.feed(event)
+        until = time.monotonic() + within_s
+        while not file.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        found = file.exists()
+        assert tracker.close() is None
+        return found
+
+    assert not opened(60.0, started, 0.5)
+    assert opened(60.0, ended, 30.0)
+    assert opened(0.1, started, 30.0)
 
 
 def test_following_live_ends_where_replaying_does(tmp_path, store):
