@@ -53,7 +53,7 @@ def limits_of(spec: SweepSpec) -> Limits:
 
 
 @dataclass
-class Tally:
+class Counted:
     """What budgets ask of all records, counted on with every event: to count anew takes longer with every trial."""
 
     searched: int = 0  # runs of the search, ended or not: trials and their replicates
@@ -93,12 +93,12 @@ class Spent:
 
     records: Collection[TrialRecord]
     wall_s: float
-    tally: Tally | None = None  # of these records, by whoever has it
+    tally: Counted | None = None  # of these records, by whoever has it
 
 
 def exhausted(limits: Limits, ranking: Ranking, spent: Spent) -> str | None:
     """Why no further trial should be proposed; None if one may. `trials` is the plan, the others cut it short."""
-    tally = spent.tally or Tally.of(spent.records)
+    tally = spent.tally or Counted.of(spent.records)
     if limits.trials is not None and tally.searched >= limits.trials:
         return "trials"
     if limits.wall_s is not None and spent.wall_s >= limits.wall_s:
@@ -137,10 +137,10 @@ def _enough(
 
 
 def failing(
-    limits: Limits, records: Collection[TrialRecord], *, at_end: bool = False, tally: Tally | None = None
+    limits: Limits, records: Collection[TrialRecord], *, at_end: bool = False, tally: Counted | None = None
 ) -> str | None:
     """The likely common cause, once too large a share of the trials has failed; at the end, few are enough."""
-    tally = tally or Tally.of(records)
+    tally = tally or Counted.of(records)
     if tally.failed < (1 if at_end else limits.failed_floor):
         return None
     if tally.failed <= limits.max_failed_fraction * tally.own:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeVar, runtime_checkable
 
-from plastsearch.sweep.budget import Tally
+from plastsearch.sweep.budget import Counted
 from plastsearch.tracking.events import Event
 from plastsearch.tracking.journal import Journal
 from plastsearch.tracking.records import TrialRecord, apply, trials
@@ -41,7 +41,7 @@ class SweepState:
     def __init__(self, journal: Journal, events: Sequence[Event], listeners: Sequence[Listener] = ()) -> None:
         self._journal = journal
         self._records = trials(events)
-        self.tally = Tally.of(self._records.values())
+        self.tally = Counted.of(self._records.values())
         self.listeners = list(listeners)
 
     @property

@@ -6,7 +6,7 @@ from plastsearch.execute.inline import InlineExecutor
 from plastsearch.spec.config import TrialConfig
 from plastsearch.spec.constraints import parse_constraint
 from plastsearch.spec.sweep import Objective
-from plastsearch.sweep.budget import Limits, Spent, Tally, common_cause, exhausted
+from plastsearch.sweep.budget import Counted, Limits, Spent, common_cause, exhausted
 from plastsearch.sweep.planned import against_best, baseline, choose, finalists
 from plastsearch.tracking.ranking import Ranking
 from plastsearch.tracking.records import TrialRecord
@@ -111,7 +111,7 @@ def test_what_is_counted_on_is_what_all_records_say(rig):
 
     class Counter:
         def feed(self, event):
-            seen.append(sweep._state.tally == Tally.of(sweep.records.values()))
+            seen.append(sweep._state.tally == Counted.of(sweep.records.values()))
 
     it = rig(rng=Dice(orders={3: "error", 5: "bug", 6: "nan"}), limits=Limits(trials=12))
     sweep = it.open()

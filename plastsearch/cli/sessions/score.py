@@ -66,7 +66,7 @@ class Request:
 
 
 @dataclass
-class Tally:
+class FileCounts:
     """What happened to the files."""
 
     scored: int = 0
@@ -104,7 +104,7 @@ def run(asked: Request) -> None:
     of = judge_of(model, asked.prior, asked.threshold, aggregation, asked.hop_s, asked.plain)
     lines = _lines(form, edition, of, asked, key, names)
     _say(asked, _opening(model, of, len(paths), asked))
-    tally = Tally()
+    tally = FileCounts()
     found: dict[str, float] = {}
 
     def note(heard: Heard) -> None:
@@ -142,7 +142,7 @@ def _to_screen(
 
 def _to_file(
     model: Model, paths: Sequence[str], how: How, lines: Lines, out: Path, asked: Request,
-    note: Callable[[Heard], None], tally: Tally,
+    note: Callable[[Heard], None], tally: FileCounts,
 ) -> None:  # fmt: skip
     """What is missing is scored and kept block by block; then the whole file appears at once, in the files' order."""
     with opened(out, job_of(model, how), asked.overwrite) as journal, _bar(len(paths), asked.quiet) as (advance, _):
@@ -270,7 +270,7 @@ def _opening(model: Model, of: Judge, clips: int, asked: Request) -> str:
     )
 
 
-def _ending(tally: Tally, asked: Request) -> str:
+def _ending(tally: FileCounts, asked: Request) -> str:
     bad = len(tally.bad)
     spoofed = tally.scored - tally.bona_fide
     kept = f" ({tally.kept:,} by an earlier run)" if tally.kept else ""
@@ -280,7 +280,7 @@ def _ending(tally: Tally, asked: Request) -> str:
     return f"{scored}: {tally.bona_fide:,} bona fide, {spoofed:,} spoofed{failed}{where}"
 
 
-def _list_bad(tally: Tally) -> None:
+def _list_bad(tally: FileCounts) -> None:
     bad = tally.bad
     if not bad:
         return
