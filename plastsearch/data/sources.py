@@ -22,6 +22,7 @@ from plastsearch.data.decoding import child_environment
 from plastsearch.data.manifest import SPLITS, Manifest
 from plastsearch.errors import DataError
 from plastsearch.files import drafts_of
+from plastsearch.spec.data import BONA_FIDE_SHARE
 
 
 class FilesRequest(Protocol):
@@ -71,9 +72,6 @@ class DataRequest(FilesRequest, Protocol):
     def augment(self) -> tuple[str, ...]: ...
     @property
     def on_bad(self) -> Literal["refuse", "skip"]: ...
-
-
-BONA_FIDE_SHARE = 0.4  # of a generated corpus, if the configuration does not say
 
 
 @dataclass(frozen=True)
